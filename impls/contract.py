@@ -1,0 +1,288 @@
+"""What the model is, what a row offers, and what counts as bad input.
+
+Decisions this file makes for everything else:
+
+- Arrays are time-major, ``(time, batch, features)``. In shapes, ``T_x`` and ``T_y`` are sequence lengths, ``B`` the
+  batch, ``E`` = ``embedding_dim``, ``H`` = ``hidden_dim``, ``D`` = directions x H (the width of the decoder), and
+  ``L`` the number of layers of the part spoken of.
+- Parameters travel as ``dict[str, np.ndarray]`` under PyTorch's names and shapes, gate order i, f, g, o, with **one**
+  bias a gate: two would move twice as far under any optimiser, and parameter counts would stop agreeing.
+- A row works on its framework's own arrays. Conversion and waiting are calls of their own, which the harness makes.
+
+The mathematics, per layer and direction, with ``s`` the logistic function and ``*`` elementwise:
+
+    i, f, g, o = split(W_ih x_t + W_hh h_{t-1} + b)
+    c_t = s(f) * c_{t-1} + s(i) * tanh(g)
+    h_t = s(o) * tanh(c_t)
+
+The encoder starts from zero. Its last layer's final hidden states, forward then reverse, joined, are the hand-off
+``h_0 (B, D)``, from which every decoder layer starts; every decoder cell state starts from zero. The decoder reads the
+given target sequence ``y`` (teacher forcing). No attention.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Task = Literal["encode", "forward", "gradients", "train_step"]
+TASKS: tuple[Task, ...] = ("encode", "forward", "gradients", "train_step")
+
+Device = Literal["cpu", "gpu"]
+DEVICES: tuple[Device, ...] = ("cpu", "gpu")
+
+Parameters = dict[str, np.ndarray]
+
+INPUT_DTYPE = np.dtype(np.float32)
+
+LEARNING_RATE = 1e-3
+BETA_1 = 0.9
+BETA_2 = 0.999
+EPSILON = 1e-8  # added after bias correction, as Kingma and Ba (2015, algorithm 1) write it
+
+
+class InvalidInput(ValueError):
+    """What was given cannot be used; the message names the culprit and the way out."""
+
+
+class DeviceUnavailable(RuntimeError):
+    """The device asked for cannot be had from this framework; the message says what is missing."""
+
+
+class LSTMOutput(NamedTuple):
+    """What an LSTM gives: ``output (T, B, D)`` of its last layer, and every layer's final states.
+
+    ``h_n`` and ``c_n`` are ``(L x directions, B, H)``: layer by layer, forward before reverse.
+    """
+
+    output: Any
+    h_n: Any
+    c_n: Any
+
+
+class Gradients(NamedTuple):
+    """Gradients towards the parameters (in the row's own layout) and towards both inputs."""
+
+    parameters: Any
+    x: Any
+    y: Any
+
+
+class TrainStep(NamedTuple):
+    """The loss before an optimiser step, and the parameters after it (in the row's own layout)."""
+
+    loss: Any
+    parameters: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LSTMLayer:
+    """One layer and direction: its place in the model and its sizes."""
+
+    part: Literal["encoder", "decoder"]
+    index: int
+    reverse: bool
+    input_dim: int
+    hidden_dim: int
+
+    @property
+    def suffix(self) -> str:
+        """PyTorch's name of the place: ``l0``, ``l1_reverse``."""
+        return f"l{self.index}" + ("_reverse" if self.reverse else "")
+
+    @property
+    def weight_ih(self) -> str:
+        """The name of the input weights, ``(4H, I)``."""
+        return f"{self.part}.weight_ih_{self.suffix}"
+
+    @property
+    def weight_hh(self) -> str:
+        """The name of the recurrent weights, ``(4H, H)``."""
+        return f"{self.part}.weight_hh_{self.suffix}"
+
+    @property
+    def bias(self) -> str:
+        """The name of the one bias, ``(4H,)``."""
+        return f"{self.part}.bias_{self.suffix}"
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape of this layer's three parameters."""
+        gates = 4 * self.hidden_dim
+        return {
+            self.weight_ih: (gates, self.input_dim),
+            self.weight_hh: (gates, self.hidden_dim),
+            self.bias: (gates,),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seq2seqConfig:
+    """The constructor arguments of every ``Seq2seqLSTM``, under the notebook's names.
+
+    Raises:
+        InvalidInput: a size is not a whole number of at least 1, or ``bidirectional`` is not a bool.
+    """
+
+    embedding_dim: int
+    hidden_dim: int
+    num_encoder_layers: int
+    num_decoder_layers: int
+    bidirectional: bool
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "bidirectional":
+                if not isinstance(value, bool):
+                    raise InvalidInput(f"bidirectional must be True or False, not {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidInput(f"{field.name} must be a whole number of at least 1, not {value!r}")
+
+    @property
+    def num_directions(self) -> int:
+        """2 for a bidirectional encoder, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def decoder_hidden_dim(self) -> int:
+        """``D``: the decoder is as wide as the encoder's directions joined."""
+        return self.num_directions * self.hidden_dim
+
+    @property
+    def encoder_layers(self) -> tuple[LSTMLayer, ...]:
+        """The encoder's layers, in the order of ``h_n``: layer by layer, forward before reverse."""
+        return tuple(
+            LSTMLayer(
+                "encoder",
+                index,
+                reverse,
+                self.embedding_dim if index == 0 else self.decoder_hidden_dim,
+                self.hidden_dim,
+            )
+            for index in range(self.num_encoder_layers)
+            for reverse in ((False, True) if self.bidirectional else (False,))
+        )
+
+    @property
+    def decoder_layers(self) -> tuple[LSTMLayer, ...]:
+        """The decoder's layers."""
+        width = self.decoder_hidden_dim
+        return tuple(
+            LSTMLayer("decoder", index, False, self.embedding_dim if index == 0 else width, width)
+            for index in range(self.num_decoder_layers)
+        )
+
+    @property
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name to shape of every trained parameter, in canonical order."""
+        return {
+            name: shape
+            for layer in (*self.encoder_layers, *self.decoder_layers)
+            for name, shape in layer.parameter_shapes.items()
+        }
+
+
+class Implementation(Protocol):
+    """A row with its weights loaded, on its device: what the harness times and the tests check.
+
+    ``x (T_x, B, E)``, ``y (T_y, B, E)``, ``h_0 (B, D)``, ``d_output`` and ``target (T_y, B, D)`` are arrays of the
+    framework, on the device. Nothing here checks its input: ``NumpyModel`` does, once, at the door.
+    """
+
+    def to_device(self, array: np.ndarray) -> Any:
+        """The array, on the row's device."""
+
+    def to_numpy(self, array: Any) -> np.ndarray:
+        """One array of the framework, as NumPy's own memory."""
+
+    def wait(self, result: Any) -> None:
+        """Return when every array in ``result`` has been computed."""
+
+    def canonical(self, parameters: Any) -> Parameters:
+        """Parameters (or gradients) in the row's own layout, under canonical names and shapes."""
+
+    def load(self, parameters: Parameters) -> None:
+        """Take these weights, with an optimiser that has made no step."""
+
+    def parameters(self) -> Parameters:
+        """The weights as they are now, in canonical form."""
+
+    def encode(self, x: Any) -> LSTMOutput:
+        """The encoder alone, inference."""
+
+    def hand_off(self, h_n: Any) -> Any:
+        """``h_0 (B, D)`` from the encoder's ``h_n``."""
+
+    def decode(self, y: Any, h_0: Any) -> LSTMOutput:
+        """The decoder alone, inference, every layer started from ``h_0``."""
+
+    def forward(self, x: Any, y: Any) -> Any:
+        """Encoder and decoder, inference: the decoder's output ``(T_y, B, D)``."""
+
+    def gradients(self, x: Any, y: Any, d_output: Any) -> Gradients:
+        """Forward and backward for a given gradient of the output."""
+
+    def train_step(self, x: Any, y: Any, target: Any) -> TrainStep:
+        """Mean squared error against ``target``, backward, one Adam step on the weights in place."""
+
+
+def check_parameters(config: Seq2seqConfig, parameters: Mapping[str, np.ndarray]) -> None:
+    """Raise InvalidInput unless the parameters are exactly those of ``config``, in float32 and finite shape."""
+    expected = config.parameter_shapes
+    if missing := sorted(expected.keys() - parameters.keys()):
+        raise InvalidInput(f"missing parameter {missing[0]}: expected shape {expected[missing[0]]}")
+    if extra := sorted(parameters.keys() - expected.keys()):
+        raise InvalidInput(f"unknown parameter {extra[0]}: this configuration has none of that name")
+    for name, shape in expected.items():
+        array = parameters[name]
+        if array.shape != shape:
+            raise InvalidInput(f"parameter {name} has shape {array.shape}, expected {shape}")
+        _check_dtype(f"parameter {name}", array)
+
+
+def check_sequence(name: str, array: np.ndarray, *, width: int, batch: int | None = None) -> None:
+    """Raise InvalidInput unless ``array`` is a float32 ``(time, batch, width)`` with nothing empty.
+
+    ``batch``, where given, is the batch size that the array has to agree with.
+    """
+    words = "[sequence length, batch size, embedding dim]"
+    if not isinstance(array, np.ndarray):
+        raise InvalidInput(f"{name} must be a NumPy array of shape {words}, not {type(array).__name__}")
+    if array.ndim != 3:
+        raise InvalidInput(f"{name} has shape {array.shape}, expected {words}")
+    if 0 in array.shape:
+        raise InvalidInput(f"{name} is empty (shape {array.shape}): expected {words}, each at least 1")
+    if array.shape[2] != width:
+        raise InvalidInput(f"{name} is {array.shape[2]} wide, expected {width}: {words}")
+    if batch is not None and array.shape[1] != batch:
+        raise InvalidInput(f"{name} has batch size {array.shape[1]}, expected {batch}: {words}")
+    _check_dtype(name, array)
+
+
+def check_state(name: str, array: np.ndarray, *, shape: tuple[int, ...]) -> None:
+    """Raise InvalidInput unless ``array`` is float32 and of exactly this shape."""
+    if array.shape != shape:
+        raise InvalidInput(f"{name} has shape {array.shape}, expected {shape}")
+    _check_dtype(name, array)
+
+
+def _check_dtype(name: str, array: np.ndarray) -> None:
+    if array.dtype != INPUT_DTYPE:
+        raise InvalidInput(f"{name} is {array.dtype}, expected {INPUT_DTYPE}: convert with .astype(np.float32)")
+
+
+def initial_parameters(config: Seq2seqConfig, seed: int) -> Parameters:
+    """Fresh float32 weights, uniform in +-1/sqrt(hidden size of the layer), as ``torch.nn.LSTM`` starts."""
+    rng = np.random.default_rng(seed)
+    parameters: Parameters = {}
+    for layer in (*config.encoder_layers, *config.decoder_layers):
+        bound = layer.hidden_dim**-0.5
+        for name, shape in layer.parameter_shapes.items():
+            parameters[name] = rng.uniform(-bound, bound, shape).astype(INPUT_DTYPE)
+    return parameters

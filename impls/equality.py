@@ -1,0 +1,87 @@
+"""When two results are the same: the error norm, the limits, and the one table of them.
+
+Used by the cross-tests and by the bench, before and after timing. ``docs/definitions.md`` says it in words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from impls.contract import Gradients, LSTMOutput, Task, TrainStep
+
+Answer = dict[str, np.ndarray]
+"""The result of a task, flat: name of the quantity to NumPy array."""
+
+LIMITS: dict[Task, float] = {
+    "encode": 1e-5,  # outputs and states; measured worst 5e-7
+    "forward": 1e-5,
+    "gradients": 1e-4,  # sums over time and batch; measured worst 4e-6
+    "train_step": 1e-5,  # losses, and parameters after ten Adam steps; measured worst 2.5e-6
+}
+"""Largest relative error against the float64 oracle that float32 may show, for each task."""
+
+ZERO_LIMIT = 1e-7
+"""Largest absolute value where the oracle says that everything is zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """How far one quantity is from the oracle."""
+
+    quantity: str
+    error: float
+    limit: float
+
+    @property
+    def within(self) -> bool:
+        """Whether the error is finite and inside its limit."""
+        return bool(self.error <= self.limit)  # NaN compares false
+
+    def __str__(self) -> str:
+        return f"{self.quantity} is off by {self.error:.2e}, limit {self.limit:.0e}"
+
+
+def relative_error(actual: np.ndarray, oracle: np.ndarray) -> float:
+    """``max|actual - oracle| / max|oracle|``; infinite where the shapes differ.
+
+    Where the oracle is all zero there is nothing to be relative to: the result is then 0 for ``max|actual|`` up to
+    ZERO_LIMIT, else infinite.
+    """
+    if actual.shape != oracle.shape:
+        return float("inf")
+    scale = float(np.max(np.abs(oracle)))
+    difference = float(np.max(np.abs(actual.astype(np.float64) - oracle)))
+    if scale == 0:
+        return 0.0 if difference <= ZERO_LIMIT else float("inf")
+    return difference / scale
+
+
+def deviations(task: Task, actual: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray]) -> list[Deviation]:
+    """Every quantity of the oracle's answer, worst first; one that is missing is infinitely far off."""
+    limit = LIMITS[task]
+    found = [
+        Deviation(name, relative_error(actual[name], expected) if name in actual else float("inf"), limit)
+        for name, expected in oracle.items()
+    ]
+    return sorted(found, key=lambda deviation: np.nan_to_num(deviation.error, nan=np.inf), reverse=True)
+
+
+def lstm_answer(result: LSTMOutput) -> Answer:
+    """The answer of ``encode`` and ``decode``."""
+    return {"output": result.output, "h_n": result.h_n, "c_n": result.c_n}
+
+
+def gradients_answer(result: Gradients) -> Answer:
+    """The answer of ``gradients``: one entry a parameter and one an input."""
+    return {"d x": result.x, "d y": result.y} | {f"d {name}": array for name, array in result.parameters.items()}
+
+
+def train_step_answer(result: TrainStep) -> Answer:
+    """The answer of ``train_step``: the loss and every parameter."""
+    return {"loss": np.asarray(result.loss)} | dict(result.parameters)

@@ -1,0 +1,155 @@
+"""How any row of pure JAX functions is fed, differentiated, stepped and awaited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from impls.contract import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    LEARNING_RATE,
+    DeviceUnavailable,
+    Gradients,
+    LSTMOutput,
+    Parameters,
+    TrainStep,
+)
+
+if TYPE_CHECKING:
+    from jax import Array
+
+# float32 means float32: on a GPU the default may be TF32
+jax.config.update("jax_default_matmul_precision", "highest")
+
+OPTIMIZER = optax.adam(LEARNING_RATE, b1=BETA_1, b2=BETA_2, eps=EPSILON)
+
+
+class JaxSeq2seq(Protocol):
+    """What a model of pure functions offers. ``state`` is its weights: any pytree."""
+
+    def from_canonical(self, parameters: Parameters) -> Any:
+        """The state that holds these weights."""
+
+    def to_canonical(self, state: Any) -> Parameters:
+        """The weights (or gradients) that a state holds."""
+
+    def encode(self, state: Any, x: Array) -> LSTMOutput:
+        """Outputs and final states of the encoder."""
+
+    def hand_off(self, h_n: Array) -> Array:
+        """The decoder's initial hidden state ``(B, D)``."""
+
+    def decode(self, state: Any, y: Array, h_0: Array) -> LSTMOutput:
+        """Outputs and final states of the decoder."""
+
+    def forward(self, state: Any, x: Array, y: Array) -> Array:
+        """The decoder's outputs."""
+
+
+def find_device(device: str) -> jax.Device:
+    """JAX's device of that name.
+
+    Raises:
+        DeviceUnavailable: this installation of JAX has no such device.
+    """
+    try:
+        return jax.devices(device)[0]
+    except RuntimeError:
+        raise DeviceUnavailable(f"jax {jax.__version__} finds no {device} device; a GPU needs jax[cuda13]") from None
+
+
+class JaxArrays:
+    """What every JAX row does with arrays, however it calls its model."""
+
+    def __init__(self, device: str) -> None:
+        self.device = find_device(device)
+
+    def to_device(self, array: np.ndarray) -> Array:
+        """The array, on the device."""
+        return jax.device_put(array, self.device)
+
+    def to_numpy(self, array: Array) -> np.ndarray:
+        """The array, as NumPy's own memory."""
+        return np.array(array)
+
+    def wait(self, result: Any) -> None:
+        """Return when every array in ``result`` has been computed: JAX works asynchronously, on the CPU too."""
+        jax.block_until_ready(result)
+
+
+class JaxRow(JaxArrays):
+    """A model of pure functions with its weights loaded: a ``contract.Implementation``, every call under ``jax.jit``.
+
+    Args:
+        model: The functions.
+        parameters: Canonical float32 weights.
+        device: ``cpu`` or ``gpu``.
+    """
+
+    def __init__(self, model: JaxSeq2seq, parameters: Parameters, device: str) -> None:
+        super().__init__(device)
+        self.model = model
+        self._encode = jax.jit(model.encode)
+        self._decode = jax.jit(model.decode)
+        self._forward = jax.jit(model.forward)
+        self._gradients = jax.jit(self._backward)
+        self._train_step = jax.jit(self._update, donate_argnums=(0, 1))
+        self.load(parameters)
+
+    def canonical(self, parameters: Any) -> Parameters:
+        """The state's weights, under canonical names and shapes."""
+        return self.model.to_canonical(parameters)
+
+    def load(self, parameters: Parameters) -> None:
+        """Take these weights, with a fresh ``optax.adam``."""
+        self._state = jax.device_put(self.model.from_canonical(parameters), self.device, may_alias=False)
+        self._optimizer_state = jax.device_put(OPTIMIZER.init(self._state), self.device)
+
+    def parameters(self) -> Parameters:
+        """The weights as they are now."""
+        return self.canonical(self._state)
+
+    def encode(self, x: Array) -> LSTMOutput:
+        """The encoder alone."""
+        return self._encode(self._state, x)
+
+    def hand_off(self, h_n: Array) -> Array:
+        """``h_0 (B, D)``."""
+        return self.model.hand_off(h_n)
+
+    def decode(self, y: Array, h_0: Array) -> LSTMOutput:
+        """The decoder alone."""
+        return self._decode(self._state, y, h_0)
+
+    def forward(self, x: Array, y: Array) -> Array:
+        """The decoder's outputs."""
+        return self._forward(self._state, x, y)
+
+    def gradients(self, x: Array, y: Array, d_output: Array) -> Gradients:
+        """Forward and backward, towards the parameters and both inputs."""
+        return self._gradients(self._state, x, y, d_output)
+
+    def train_step(self, x: Array, y: Array, target: Array) -> TrainStep:
+        """One step of ``optax.adam`` on the mean squared error; the old weights' memory is given to the new ones."""
+        self._state, self._optimizer_state, loss = self._train_step(
+            self._state, self._optimizer_state, x, y, target
+        )
+        return TrainStep(loss, self._state)
+
+    def _backward(self, state: Any, x: Array, y: Array, d_output: Array) -> Gradients:
+        _, pull_back = jax.vjp(self.model.forward, state, x, y)
+        return Gradients(*pull_back(d_output))
+
+    def _update(self, state: Any, optimizer_state: Any, x: Array, y: Array, target: Array) -> tuple[Any, Any, Array]:
+        def loss_of(state: Any) -> Array:
+            return jnp.mean((self.model.forward(state, x, y) - target) ** 2)
+
+        loss, gradients = jax.value_and_grad(loss_of)(state)
+        updates, optimizer_state = OPTIMIZER.update(gradients, optimizer_state)
+        return optax.apply_updates(state, updates), optimizer_state, loss

@@ -1,0 +1,115 @@
+"""Plain JAX functions: the cell written out, ``lax.scan`` over time."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from impls.contract import LSTMOutput, Seq2seqConfig
+from impls.jax._adapter import JaxRow
+
+if TYPE_CHECKING:
+    from jax import Array
+    from jaxtyping import Float
+
+    from impls.contract import LSTMLayer, Parameters
+
+ROW = {
+    "tier": "loop",
+    "summary": "plain JAX functions, the cell written out under lax.scan",
+    "frameworks": ["jax", "optax"],
+    "compiles": True,
+}
+
+Weights = dict[str, jax.Array]
+"""The canonical parameters, as JAX arrays."""
+
+
+def lstm(
+    weights: Weights, layer: LSTMLayer, x: Float[Array, "T B I"], h_0: Float[Array, "B H"]
+) -> tuple[Float[Array, "T B H"], Float[Array, "B H"], Float[Array, "B H"]]:
+    """One layer and direction: its hidden states in the order of ``x``, and its final ``h`` and ``c``."""
+    w_ih, w_hh, bias = (weights[name] for name in (layer.weight_ih, layer.weight_hh, layer.bias))
+
+    def step(carry: tuple[Array, Array], x_t: Float[Array, "B I"]) -> tuple[tuple[Array, Array], Array]:
+        h, c = carry
+        i, f, g, o = jnp.split(x_t @ w_ih.T + h @ w_hh.T + bias, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(c)
+        return (h, c), h
+
+    (h, c), output = lax.scan(step, (h_0, jnp.zeros_like(h_0)), x, reverse=layer.reverse)
+    return output, h, c
+
+
+class Seq2seqLSTM:
+    """Sequence-to-sequence LSTM: pure functions of the weights, which it does not hold."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        hidden_dim: int,
+        num_encoder_layers: int,
+        num_decoder_layers: int,
+        bidirectional: bool,
+    ) -> None:
+        self.config = Seq2seqConfig(
+            embedding_dim=embedding_dim,
+            hidden_dim=hidden_dim,
+            num_encoder_layers=num_encoder_layers,
+            num_decoder_layers=num_decoder_layers,
+            bidirectional=bidirectional,
+        )
+
+    def encode(self, weights: Weights, x: Float[Array, "T_x B E"]) -> LSTMOutput:
+        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+        zero = jnp.zeros((x.shape[1], self.config.hidden_dim), x.dtype)
+        h_n, c_n = [], []
+        for index in range(self.config.num_encoder_layers):
+            outputs = []
+            for layer in self.config.encoder_layers:
+                if layer.index == index:
+                    output, h, c = lstm(weights, layer, x, zero)
+                    outputs.append(output)
+                    h_n.append(h)
+                    c_n.append(c)
+            x = jnp.concatenate(outputs, axis=-1)
+        return LSTMOutput(x, jnp.stack(h_n), jnp.stack(c_n))
+
+    def hand_off(self, h_n: Float[Array, "L*dirs B H"]) -> Float[Array, "B D"]:
+        """The last layer's final hidden states, forward then reverse, joined."""
+        return jnp.concatenate(h_n[-self.config.num_directions :], axis=-1)
+
+    def decode(self, weights: Weights, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, its cell from zero."""
+        h_n, c_n = [], []
+        for layer in self.config.decoder_layers:
+            y, h, c = lstm(weights, layer, y, h_0)
+            h_n.append(h)
+            c_n.append(c)
+        return LSTMOutput(y, jnp.stack(h_n), jnp.stack(c_n))
+
+    def forward(
+        self, weights: Weights, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]
+    ) -> Float[Array, "T_y B D"]:
+        """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
+        h_0 = self.hand_off(self.encode(weights, x).h_n)
+        return self.decode(weights, y, h_0).output
+
+    def from_canonical(self, parameters: Parameters) -> Weights:
+        """The weights as JAX arrays, under the same names."""
+        return {name: jnp.asarray(array) for name, array in parameters.items()}
+
+    def to_canonical(self, weights: Weights) -> Parameters:
+        """The weights as NumPy arrays."""
+        return {name: np.array(weights[name]) for name in self.config.parameter_shapes}
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxRow:
+    """The functions with these weights, on the device."""
+    return JaxRow(Seq2seqLSTM(*astuple(config)), parameters, device)

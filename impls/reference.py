@@ -1,0 +1,243 @@
+"""The oracle: the model of ``contract.py`` in NumPy, float64, with its backward pass and Adam, written to be read.
+
+Each forward function returns its results and a *tape* (what its backward needs); each backward function is the forward
+one read from bottom to top. The matrix products of the inputs and of the weight gradients stand outside the loops over
+time, so that a float32 copy of it is also a fair "plain NumPy" to compare a framework with. Proven by finite
+differences and against PyTorch in float64 (``tests/test_reference.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, TrainStep
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+    from numpy.typing import DTypeLike
+
+    from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
+
+    Array = np.ndarray
+
+
+def logistic(z: Array) -> Array:
+    """``1 / (1 + exp(-z))``, in the form that cannot overflow."""
+    return 0.5 * np.tanh(0.5 * z) + 0.5
+
+
+class Weights(NamedTuple):
+    """One layer and direction: ``ih (4H, I)``, ``hh (4H, H)``, ``bias (4H,)``; or the gradients towards them."""
+
+    ih: Array
+    hh: Array
+    bias: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Tape:
+    """What the backward pass of one layer and direction needs: everything it saw and made, step by step."""
+
+    weights: Weights
+    x: Float[Array, "T B I"]
+    h: Float[Array, "T+1 B H"]  # h[0] is the initial state
+    c: Float[Array, "T+1 B H"]
+    gates: Float[Array, "T B 4H"]  # i, f, g, o, after their nonlinearities
+
+
+def lstm(x: Float[Array, "T B I"], h_0: Float[Array, "B H"], weights: Weights) -> Tape:
+    """The states and gates of one layer run over ``x``, from hidden state ``h_0`` and a cell state of zero."""
+    time, batch, _ = x.shape
+    width = weights.hh.shape[1]
+    h = np.empty((time + 1, batch, width), x.dtype)
+    c = np.empty_like(h)
+    h[0], c[0] = h_0, 0
+    gates = x @ weights.ih.T + weights.bias
+    for t in range(time):
+        gates[t] += h[t] @ weights.hh.T
+        i, f, g, o = np.split(gates[t], 4, axis=-1)  # views: what is written into them stands in ``gates``
+        i[:], f[:], g[:], o[:] = logistic(i), logistic(f), np.tanh(g), logistic(o)
+        c[t + 1] = f * c[t] + i * g
+        h[t + 1] = o * np.tanh(c[t + 1])
+    return Tape(weights, x, h, c, gates)
+
+
+def lstm_backward(
+    d_output: Float[Array, "T B H"], d_h_n: Float[Array, "B H"], tape: Tape
+) -> tuple[Float[Array, "T B I"], Float[Array, "B H"], Weights]:
+    """Gradients towards ``x``, ``h_0`` and the weights, given those towards the outputs and the last hidden state."""
+    time, batch, width = d_output.shape
+    d_z = np.empty_like(tape.gates)  # towards the gates before their nonlinearities
+    d_h, d_c = d_h_n, np.zeros_like(d_h_n)
+    for t in reversed(range(time)):
+        i, f, g, o = np.split(tape.gates[t], 4, axis=-1)
+        tanh_c = np.tanh(tape.c[t + 1])
+        d_h = d_h + d_output[t]
+        d_c = d_c + d_h * o * (1 - tanh_c**2)
+        d_z[t] = np.concatenate(
+            [
+                d_c * g * i * (1 - i),
+                d_c * tape.c[t] * f * (1 - f),
+                d_c * i * (1 - g**2),
+                d_h * tanh_c * o * (1 - o),
+            ],
+            axis=-1,
+        )
+        d_h = d_z[t] @ tape.weights.hh
+        d_c = d_c * f
+    flat = d_z.reshape(time * batch, 4 * width)
+    d_weights = Weights(
+        ih=flat.T @ tape.x.reshape(time * batch, -1),
+        hh=flat.T @ tape.h[:-1].reshape(time * batch, width),
+        bias=flat.sum(axis=0),
+    )
+    return d_z @ tape.weights.ih, d_h, d_weights
+
+
+class Reference:
+    """The whole model with its weights: what every row is compared with.
+
+    Arguments and results are those of ``contract.Implementation``, in NumPy; gradients and parameters come under their
+    canonical names. ``dtype`` is float64 for the oracle.
+    """
+
+    def __init__(self, config: Seq2seqConfig, parameters: Parameters, dtype: DTypeLike = np.float64) -> None:
+        self.config = config
+        self.dtype = np.dtype(dtype)
+        self.load(parameters)
+
+    def load(self, parameters: Parameters) -> None:
+        """Take these weights, with an optimiser that has made no step."""
+        self._parameters = {name: array.astype(self.dtype) for name, array in parameters.items()}
+        self._optimizer = Adam(self._parameters)
+
+    def parameters(self) -> Parameters:
+        """The weights as they are now."""
+        return {name: array.copy() for name, array in self._parameters.items()}
+
+    def canonical(self, parameters: Parameters) -> Parameters:
+        """The parameters: they are kept in canonical form."""
+        return {name: array.copy() for name, array in parameters.items()}
+
+    def to_device(self, array: Array) -> Array:
+        """The array: NumPy is at home."""
+        return array
+
+    def to_numpy(self, array: Array) -> Array:
+        """The array: NumPy is at home."""
+        return np.asarray(array)
+
+    def wait(self, result: object) -> None:
+        """Return: NumPy has computed what it returned."""
+
+    def encode(self, x: Float[Array, "T_x B E"]) -> LSTMOutput:
+        """The encoder's outputs and final states."""
+        output, tapes = self._encode(x.astype(self.dtype))
+        return _lstm_output(output, tapes)
+
+    def hand_off(self, h_n: Float[Array, "L*dirs B H"]) -> Float[Array, "B D"]:
+        """The last layer's final hidden states, forward then reverse, joined."""
+        return np.concatenate(list(h_n[-self.config.num_directions :]), axis=-1)
+
+    def decode(self, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
+        """The decoder's outputs and final states, every layer started from ``h_0``."""
+        output, tapes = self._decode(y.astype(self.dtype), h_0.astype(self.dtype))
+        return _lstm_output(output, tapes)
+
+    def forward(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> Float[Array, "T_y B D"]:
+        """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
+        return self.decode(y, self.hand_off(self.encode(x).h_n)).output
+
+    def gradients(self, x: Array, y: Array, d_output: Float[Array, "T_y B D"]) -> Gradients:
+        """Gradients towards every parameter and both inputs."""
+        _, encoder_tapes, decoder_tapes = self._forward(x, y)
+        return self._backward(d_output.astype(self.dtype), encoder_tapes, decoder_tapes)
+
+    def train_step(self, x: Array, y: Array, target: Float[Array, "T_y B D"]) -> TrainStep:
+        """One Adam step on the mean squared error against ``target``."""
+        output, encoder_tapes, decoder_tapes = self._forward(x, y)
+        difference = output - target.astype(self.dtype)
+        gradients = self._backward(2 * difference / difference.size, encoder_tapes, decoder_tapes)
+        self._optimizer.step(self._parameters, gradients.parameters)
+        return TrainStep(np.mean(difference**2), self._parameters)
+
+    def _forward(self, x: Array, y: Array) -> tuple[Array, list[Tape], list[Tape]]:
+        _, encoder_tapes = self._encode(x.astype(self.dtype))
+        h_0 = self.hand_off(np.stack([tape.h[-1] for tape in encoder_tapes]))
+        output, decoder_tapes = self._decode(y.astype(self.dtype), h_0)
+        return output, encoder_tapes, decoder_tapes
+
+    def _backward(self, d_output: Array, encoder_tapes: list[Tape], decoder_tapes: list[Tape]) -> Gradients:
+        gradients: Parameters = {}
+        directions = self.config.num_directions
+
+        d_y, d_h_0 = d_output, np.zeros_like(d_output[0])
+        for layer, tape in zip(reversed(self.config.decoder_layers), reversed(decoder_tapes), strict=True):
+            d_y, d_initial, d_weights = lstm_backward(d_y, np.zeros_like(d_h_0), tape)
+            d_h_0 = d_h_0 + d_initial  # every decoder layer started from the same h_0
+            gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
+
+        d_h_n = np.split(d_h_0, directions, axis=-1)  # of the last layer; the others hand nothing over
+        d_outputs = [np.zeros_like(tape.h[1:]) for tape in encoder_tapes[-directions:]]
+        for index in reversed(range(self.config.num_encoder_layers)):
+            here = slice(index * directions, (index + 1) * directions)
+            d_x = np.zeros_like(encoder_tapes[here][0].x)
+            for layer, tape, d_out, d_last in zip(
+                self.config.encoder_layers[here], encoder_tapes[here], d_outputs, d_h_n, strict=True
+            ):
+                d_in, _, d_weights = lstm_backward(d_out[::-1] if layer.reverse else d_out, d_last, tape)
+                d_x += d_in[::-1] if layer.reverse else d_in
+                gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
+            d_outputs = np.split(d_x, directions, axis=-1)
+            d_h_n = [np.zeros_like(d_last) for d_last in d_h_n]
+        return Gradients({name: gradients[name] for name in self._parameters}, d_x, d_y)
+
+    def _weights(self, layer: LSTMLayer) -> Weights:
+        return Weights(*(self._parameters[name] for name in layer.parameter_shapes))
+
+    def _encode(self, x: Array) -> tuple[Array, list[Tape]]:
+        batch = x.shape[1]
+        zero = np.zeros((batch, self.config.hidden_dim), self.dtype)
+        tapes: list[Tape] = []
+        for index in range(self.config.num_encoder_layers):
+            outputs = []
+            for layer in self.config.encoder_layers:
+                if layer.index == index:
+                    tape = lstm(x[::-1] if layer.reverse else x, zero, self._weights(layer))
+                    outputs.append(tape.h[:0:-1] if layer.reverse else tape.h[1:])  # in the order of x again
+                    tapes.append(tape)
+            x = np.concatenate(outputs, axis=-1)
+        return x, tapes
+
+    def _decode(self, y: Array, h_0: Array) -> tuple[Array, list[Tape]]:
+        tapes = []
+        for layer in self.config.decoder_layers:
+            tapes.append(lstm(y, h_0, self._weights(layer)))
+            y = tapes[-1].h[1:]
+        return y, tapes
+
+
+class Adam:
+    """Adam as Kingma and Ba (2015, algorithm 1) write it: eps is added after the bias correction."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.step_count = 0
+        self.mean = {name: np.zeros_like(array) for name, array in parameters.items()}
+        self.square = {name: np.zeros_like(array) for name, array in parameters.items()}
+
+    def step(self, parameters: Parameters, gradients: Parameters) -> None:
+        """Move ``parameters``, in place."""
+        self.step_count += 1
+        for name, gradient in gradients.items():
+            self.mean[name] = BETA_1 * self.mean[name] + (1 - BETA_1) * gradient
+            self.square[name] = BETA_2 * self.square[name] + (1 - BETA_2) * gradient**2
+            mean = self.mean[name] / (1 - BETA_1**self.step_count)
+            square = self.square[name] / (1 - BETA_2**self.step_count)
+            parameters[name] -= LEARNING_RATE * mean / (np.sqrt(square) + EPSILON)
+
+
+def _lstm_output(output: Array, tapes: list[Tape]) -> LSTMOutput:
+    return LSTMOutput(output, np.stack([tape.h[-1] for tape in tapes]), np.stack([tape.c[-1] for tape in tapes]))

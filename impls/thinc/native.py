@@ -1,0 +1,200 @@
+"""Thinc's own LSTM kernel, ``ops.lstm_forward_training``, which the notebook imports.
+
+``encode`` is one plain call. The decoder needs an initial state for each sequence of the batch, which the kernel cannot
+take (its own has no batch axis), so ``h_0`` enters through the input: each layer gets ``D`` more input features, which
+hold ``h_0`` at the first step and zero after it, with ``W_hh`` beside ``W_ih`` as their weights. That is exact, since
+the cell state starts from zero. Its price: the input product of a decoder layer is ``I + D`` wide instead of ``I``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from thinc.api import Model
+
+from impls.contract import LSTMOutput
+from impls.thinc._adapter import ThincRow, find_ops
+from impls.thinc.layers import hand_off
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jaxtyping import Float
+    from thinc.api import Ops
+    from thinc.types import Floats2d, Floats3d
+
+    from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
+
+_BACKWARD_IS_WRONG = "Thinc's backprop_lstm gives wrong gradients (tests/test_thinc_defects.py)"
+
+ROW = {
+    "tier": "kernel",
+    "summary": "Thinc's own LSTM kernel; the decoder's initial state enters through widened inputs",
+    "frameworks": ["thinc"],
+    "devices": ["cpu"],
+    "unsupported": {
+        "gradients": "Thinc's backprop_lstm gives wrong gradients (tests/test_thinc_defects.py)",
+        "train_step": "Thinc's backprop_lstm gives wrong gradients (tests/test_thinc_defects.py)",
+        "gpu": "Thinc's generic LSTM, which CupyOps inherits, computes only the first sequence of a batch",
+    },
+}
+
+
+def kernel(
+    ops: Ops, weights: Any, x: Float[Floats3d, "T B I"], depth: int, directions: int, width: int
+) -> tuple[Floats3d, Floats2d, Floats2d]:
+    """Outputs and final states of a stack of layers run over ``x`` from states of zero."""
+    time, batch, _ = x.shape
+    zero = ops.alloc3f(depth, directions, width)
+    lengths = np.full(time, batch, dtype="i")  # every sequence is as long as the batch's longest: nothing is padded
+    output, (h, _, c, _) = ops.lstm_forward_training(weights, zero, zero, x.reshape(time * batch, -1), lengths)
+    h = h.reshape(depth, directions, time, batch, width)
+    c = c.reshape(depth, directions, time, batch, width)
+    last = [-1, 0][:directions]  # forward ends at the last step, reverse at the first
+    h_n, c_n = (
+        np.stack([states[layer, way, end] for layer in range(depth) for way, end in enumerate(last)])
+        for states in (h, c)
+    )
+    return output.reshape(time, batch, directions * width), h_n, c_n
+
+
+def Encoder(hidden_dim: int, num_layers: int, num_directions: int, *, ops: Ops) -> Model[Floats3d, LSTMOutput]:
+    """The stacked encoder: ``x`` to ``(output, h_n, c_n)``."""
+    return Model(
+        "encoder",
+        encoder_forward,
+        dims={"nO": hidden_dim, "depth": num_layers, "dirs": num_directions},
+        params={"LSTM": None},
+        ops=ops,
+    )
+
+
+def encoder_forward(
+    model: Model[Floats3d, LSTMOutput], x: Float[Floats3d, "T_x B E"], is_train: bool
+) -> tuple[LSTMOutput, Callable[..., Any]]:
+    """One call of the kernel."""
+    depth, directions, width = (model.get_dim(name) for name in ("depth", "dirs", "nO"))
+    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), x, depth, directions, width)), no_backprop
+
+
+def Decoder(hidden_dim: int, num_layers: int, *, ops: Ops) -> Model[Any, LSTMOutput]:
+    """The stacked decoder: ``(y, h_0)`` to ``(output, h_n, c_n)``."""
+    layers = [
+        Model("decoder_layer", decoder_layer_forward, dims={"nO": hidden_dim}, params={"LSTM": None}, ops=ops)
+        for _ in range(num_layers)
+    ]
+    return Model("decoder", decoder_forward, layers=layers, ops=ops)
+
+
+def decoder_layer_forward(
+    model: Model[Any, LSTMOutput], inputs: tuple[Float[Floats3d, "T_y B I"], Float[Floats2d, "B D"]], is_train: bool
+) -> tuple[LSTMOutput, Callable[..., Any]]:
+    """One call of the kernel, ``h_0`` in the inputs of the first step."""
+    y, h_0 = inputs
+    time, batch, features = y.shape
+    width = model.get_dim("nO")
+    widened = model.ops.alloc3f(time, batch, features + width)
+    widened[:, :, :features] = y
+    widened[0, :, features:] = h_0
+    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), widened, 1, 1, width)), no_backprop
+
+
+def decoder_forward(
+    model: Model[Any, LSTMOutput], inputs: tuple[Float[Floats3d, "T_y B E"], Float[Floats2d, "B D"]], is_train: bool
+) -> tuple[LSTMOutput, Callable[..., Any]]:
+    """Layer upon layer, each started from ``h_0``."""
+    y, h_0 = inputs
+    results = []
+    for layer in model.layers:
+        results.append(layer.predict((y, h_0)))
+        y = results[-1].output
+    h_n, c_n = (np.concatenate([result[state] for result in results]) for state in (1, 2))
+    return LSTMOutput(y, h_n, c_n), no_backprop
+
+
+def Seq2seqLSTM(
+    embedding_dim: int,
+    hidden_dim: int,
+    num_encoder_layers: int,
+    num_decoder_layers: int,
+    bidirectional: bool,
+    *,
+    ops: Ops,
+) -> Model[Any, Floats3d]:
+    """Sequence-to-sequence LSTM, inference only: ``(x, y)`` to the decoder's outputs."""
+    directions = 2 if bidirectional else 1
+    encoder = Encoder(hidden_dim, num_encoder_layers, directions, ops=ops)
+    decoder = Decoder(directions * hidden_dim, num_decoder_layers, ops=ops)
+    return Model("seq2seq", seq2seq_forward, layers=[encoder, decoder], attrs={"directions": directions}, ops=ops)
+
+
+def seq2seq_forward(
+    model: Model[Any, Floats3d], inputs: tuple[Float[Floats3d, "T_x B E"], Float[Floats3d, "T_y B E"]], is_train: bool
+) -> tuple[Floats3d, Callable[..., Any]]:
+    """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
+    encoder, decoder = model.layers
+    x, y = inputs
+    h_0 = hand_off(encoder.predict(x).h_n, model.attrs["directions"])
+    return decoder.predict((y, h_0)).output, no_backprop
+
+
+def no_backprop(*gradients: Any) -> Any:
+    """Raise NotImplementedError: the kernel's own backward is wrong."""
+    raise NotImplementedError(_BACKWARD_IS_WRONG)
+
+
+class KernelWeights:
+    """The flat vectors of weights that the kernel takes, and the canonical weights they were made of."""
+
+    def __init__(self, config: Seq2seqConfig, encoder: Model[Any, Any], decoder: Model[Any, Any]) -> None:
+        self._config, self._encoder, self._decoder = config, encoder, decoder
+
+    def read(self) -> Mapping[str, Any]:
+        """The canonical weights."""
+        return self._canonical
+
+    def write(self, parameters: Parameters) -> None:
+        """Pack the weights: for each layer ``W_ih, b, W_hh, 0``, gate order f, i, o, g."""
+        self._canonical = parameters
+
+        def pack(layers: Iterable[LSTMLayer], *, widen: bool) -> Any:
+            flat = []
+            for layer in layers:
+                w_ih, w_hh, bias = (_reorder(parameters[name]) for name in layer.parameter_shapes)
+                w_in = np.concatenate([w_ih, w_hh], axis=1) if widen else w_ih
+                flat += [w_in.ravel(), bias, w_hh.ravel(), np.zeros_like(bias)]
+            return np.concatenate(flat)
+
+        self._encoder.set_param("LSTM", pack(self._config.encoder_layers, widen=False))
+        for layer, node in zip(self._config.decoder_layers, self._decoder.layers, strict=True):
+            node.set_param("LSTM", pack([layer], widen=True))
+
+    def gradients(self) -> Mapping[str, Any]:
+        """Raise NotImplementedError: the kernel's own backward is wrong."""
+        raise NotImplementedError(_BACKWARD_IS_WRONG)
+
+    def clear_gradients(self) -> None:
+        """Nothing is gathered."""
+
+
+def _reorder(array: np.ndarray) -> np.ndarray:
+    i, f, g, o = np.split(array, 4)
+    return np.concatenate([f, i, o, g])
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> ThincRow:
+    """The model with these weights."""
+    ops = find_ops(device)
+    model = Seq2seqLSTM(*astuple(config), ops=ops)
+    encoder, decoder = model.layers
+    return ThincRow(
+        model=model,
+        encoder=encoder,
+        decoder=decoder,
+        hand_off=lambda h_n: hand_off(h_n, config.num_directions),
+        weights=KernelWeights(config, encoder, decoder),
+        parameters=parameters,
+        ops=ops,
+    )

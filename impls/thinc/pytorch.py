@@ -1,0 +1,114 @@
+"""The PyTorch model of ``torch/module`` inside Thinc's ``PyTorchWrapper``."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any
+
+import torch
+from thinc.api import PyTorchWrapper
+from torch import Tensor, nn
+
+from impls.thinc._adapter import ThincRow, find_ops
+from impls.torch import module
+from impls.torch._adapter import find_device
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from thinc.api import Model
+
+    from impls.contract import Parameters, Seq2seqConfig
+
+ROW = {
+    "tier": "wrapper",
+    "summary": "the model of torch/module inside Thinc's PyTorchWrapper, trained by Thinc's Adam",
+    "frameworks": ["thinc", "torch"],
+}
+
+
+class Part(nn.Module):
+    """A method of a PyTorch module as a module, which is what ``PyTorchWrapper`` takes."""
+
+    def __init__(self, whole: nn.Module, method: Callable[..., Any]) -> None:
+        super().__init__()
+        self.whole = whole
+        self.method = method
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the method returns, as a plain tuple."""
+        return tuple(self.method(*inputs))
+
+
+def Seq2seqLSTM(
+    embedding_dim: int,
+    hidden_dim: int,
+    num_encoder_layers: int,
+    num_decoder_layers: int,
+    bidirectional: bool,
+    *,
+    device: torch.device,
+) -> Model[Any, Any]:
+    """Sequence-to-sequence LSTM: ``(x, y)`` to the decoder's outputs."""
+    return PyTorchWrapper(
+        module.Seq2seqLSTM(
+            embedding_dim, hidden_dim, num_encoder_layers, num_decoder_layers, bidirectional, device=device
+        )
+    )
+
+
+class WrappedWeights:
+    """Weights that stand in a wrapped PyTorch module; its second biases are held at zero and not trained."""
+
+    def __init__(self, wrapped: nn.Module, config: Seq2seqConfig) -> None:
+        owned = dict(wrapped.named_parameters())
+        for name, parameter in owned.items():
+            if "bias_hh" in name:
+                parameter.requires_grad_(False).zero_()
+        self._wrapped = wrapped
+        self._trained = {name: owned[name.replace("bias_", "bias_ih_")] for name in config.parameter_shapes}
+
+    def read(self) -> Mapping[str, Any]:
+        """Canonical name to the tensor."""
+        return self._trained
+
+    def write(self, parameters: Parameters) -> None:
+        """Copy the weights in."""
+        with torch.no_grad():
+            for name, parameter in self._trained.items():
+                parameter.copy_(torch.from_numpy(parameters[name]))
+
+    def gradients(self) -> Mapping[str, Any]:
+        """Canonical name to the tensor's gradient."""
+        return {name: parameter.grad for name, parameter in self._trained.items()}
+
+    def clear_gradients(self) -> None:
+        """Forget the gradients."""
+        for parameter in self._trained.values():
+            parameter.grad = None
+
+
+class WrapperRow(ThincRow):
+    """A ThincRow whose parameters are PyTorch's."""
+
+    def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        """The tensors as NumPy arrays."""
+        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in parameters.items()}
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> WrapperRow:
+    """The wrapped model with these weights, on the device."""
+    ops = find_ops(device)
+    model = Seq2seqLSTM(*astuple(config), device=find_device(device))
+    wrapped = model.shims[0]._model
+    return WrapperRow(
+        model=model,
+        encoder=PyTorchWrapper(Part(wrapped, wrapped.encode)),
+        decoder=PyTorchWrapper(Part(wrapped, wrapped.decode)),
+        hand_off=lambda h_n: ops.asarray(wrapped.hand_off(torch.as_tensor(h_n)).cpu().numpy())
+        if device == "cpu"
+        else ops.xp.asarray(wrapped.hand_off(torch.as_tensor(h_n))),
+        weights=WrappedWeights(wrapped, config),
+        parameters=parameters,
+        ops=ops,
+    )

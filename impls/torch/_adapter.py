@@ -1,0 +1,158 @@
+"""How any PyTorch row is fed, differentiated, stepped and awaited."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from impls.contract import (
+    BETA_1,
+    BETA_2,
+    EPSILON,
+    LEARNING_RATE,
+    DeviceUnavailable,
+    Gradients,
+    LSTMOutput,
+    Parameters,
+    Seq2seqConfig,
+    TrainStep,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+class TorchSeq2seq(Protocol):
+    """What a PyTorch model file offers: an ``nn.Module`` with the model's four methods."""
+
+    def encode(self, x: Tensor) -> LSTMOutput:
+        """Outputs and final states of the encoder."""
+
+    def hand_off(self, h_n: Tensor) -> Tensor:
+        """The decoder's initial hidden state ``(B, D)``."""
+
+    def decode(self, y: Tensor, h_0: Tensor) -> LSTMOutput:
+        """Outputs and final states of the decoder."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The decoder's outputs."""
+
+
+def find_device(device: str) -> torch.device:
+    """PyTorch's device of that name.
+
+    Raises:
+        DeviceUnavailable: there is no such device, or this build of PyTorch cannot reach it.
+    """
+    if device == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        why = "finds no CUDA device" if torch.version.cuda else f"{torch.__version__} is built without CUDA"
+        raise DeviceUnavailable(f"torch {why}")
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: cuDNN's LSTM would use TF32 by default
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return torch.device("cuda")
+
+
+class TorchRow:
+    """A PyTorch model with its weights loaded: a ``contract.Implementation``.
+
+    Args:
+        build: Makes the model from the constructor arguments of ``Seq2seqConfig`` and ``device``.
+        config: The sizes of the model.
+        parameters: Canonical float32 weights.
+        device: ``cpu`` or ``gpu``.
+        torch_name: The model's own name of a canonical parameter.
+
+    PyTorch's cells have a second bias. It is held at zero and not trained, so that there is one trained bias a gate.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., nn.Module],
+        config: Seq2seqConfig,
+        parameters: Parameters,
+        device: str,
+        torch_name: Callable[[str], str] = lambda name: name.replace("bias_", "bias_ih_"),
+    ) -> None:
+        self.device = find_device(device)
+        self.model = build(*astuple(config), device=self.device)
+        owned = dict(self.model.named_parameters())
+        for name, parameter in owned.items():
+            if "bias_hh" in name:
+                parameter.requires_grad_(False).zero_()
+        self._trained = {name: owned[torch_name(name)] for name in config.parameter_shapes}
+        self._seq2seq: TorchSeq2seq = self.model  # type: ignore[assignment]  # an nn.Module answers any attribute
+        self.load(parameters)
+
+    def to_device(self, array: np.ndarray) -> Tensor:
+        """The array, on the device."""
+        return torch.from_numpy(np.array(array)).to(self.device)
+
+    def to_numpy(self, array: Tensor) -> np.ndarray:
+        """The tensor, as NumPy's own memory."""
+        return array.detach().cpu().numpy().copy()
+
+    def wait(self, result: Any) -> None:
+        """Return when the device is idle: PyTorch's CPU operations have ended when they return."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
+        """The tensors as NumPy arrays: PyTorch's layout is the canonical one."""
+        return {name: self.to_numpy(tensor) for name, tensor in parameters.items()}
+
+    def load(self, parameters: Parameters) -> None:
+        """Take these weights, with a fresh ``torch.optim.Adam``."""
+        with torch.no_grad():
+            for name, parameter in self._trained.items():
+                parameter.copy_(torch.from_numpy(parameters[name]))
+                parameter.grad = None
+        for module in self.model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # one block of weights, which cuDNN wants
+        self._optimizer = torch.optim.Adam(
+            self._trained.values(), lr=LEARNING_RATE, betas=(BETA_1, BETA_2), eps=EPSILON
+        )
+
+    def parameters(self) -> Parameters:
+        """The weights as they are now."""
+        return self.canonical(self._trained)
+
+    def encode(self, x: Tensor) -> LSTMOutput:
+        """The encoder alone, nothing recorded for a backward pass."""
+        with torch.inference_mode():
+            return self._seq2seq.encode(x)
+
+    def hand_off(self, h_n: Tensor) -> Tensor:
+        """``h_0 (B, D)``."""
+        return self._seq2seq.hand_off(h_n)
+
+    def decode(self, y: Tensor, h_0: Tensor) -> LSTMOutput:
+        """The decoder alone, nothing recorded for a backward pass."""
+        with torch.inference_mode():
+            return self._seq2seq.decode(y, h_0)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """The decoder's outputs, nothing recorded for a backward pass."""
+        with torch.inference_mode():
+            return self._seq2seq(x, y)
+
+    def gradients(self, x: Tensor, y: Tensor, d_output: Tensor) -> Gradients:
+        """Forward and backward, towards the parameters and both inputs."""
+        x, y = x.detach().requires_grad_(), y.detach().requires_grad_()
+        output = self._seq2seq(x, y)
+        d_x, d_y, *d_parameters = torch.autograd.grad(output, [x, y, *self._trained.values()], d_output)
+        return Gradients(dict(zip(self._trained, d_parameters, strict=True)), d_x, d_y)
+
+    def train_step(self, x: Tensor, y: Tensor, target: Tensor) -> TrainStep:
+        """One step of ``torch.optim.Adam`` on the mean squared error."""
+        self._optimizer.zero_grad()
+        loss = nn.functional.mse_loss(self._seq2seq(x, y), target)
+        loss.backward()
+        self._optimizer.step()
+        return TrainStep(loss.detach(), self._trained)

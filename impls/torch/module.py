@@ -1,0 +1,68 @@
+"""``nn.LSTM`` for the encoder and the decoder: the notebook's model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from impls.contract import LSTMOutput
+from impls.torch._adapter import TorchRow
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from impls.contract import Parameters, Seq2seqConfig
+
+ROW = {
+    "tier": "idiomatic",
+    "summary": "nn.LSTM for encoder and decoder, the notebook's model",
+    "frameworks": ["torch"],
+}
+
+
+class Seq2seqLSTM(nn.Module):
+    """Sequence-to-sequence LSTM."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        hidden_dim: int,
+        num_encoder_layers: int,
+        num_decoder_layers: int,
+        bidirectional: bool,
+        *,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.num_directions = 2 if bidirectional else 1
+        self.encoder = nn.LSTM(
+            embedding_dim, hidden_dim, num_encoder_layers, bidirectional=bidirectional, device=device
+        )
+        self.decoder = nn.LSTM(embedding_dim, self.num_directions * hidden_dim, num_decoder_layers, device=device)
+
+    def encode(self, x: Float[Tensor, "T_x B E"]) -> LSTMOutput:
+        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+        output, (h_n, c_n) = self.encoder(x)
+        return LSTMOutput(output, h_n, c_n)
+
+    def hand_off(self, h_n: Float[Tensor, "L*dirs B H"]) -> Float[Tensor, "B D"]:
+        """The last layer's final hidden states, forward then reverse, joined."""
+        return torch.cat(h_n[-self.num_directions :].unbind(), dim=-1)
+
+    def decode(self, y: Float[Tensor, "T_y B E"], h_0: Float[Tensor, "B D"]) -> LSTMOutput:
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, its cell from zero."""
+        h_0 = h_0.unsqueeze(0).expand(self.decoder.num_layers, -1, -1).contiguous()
+        output, (h_n, c_n) = self.decoder(y, (h_0, torch.zeros_like(h_0)))
+        return LSTMOutput(output, h_n, c_n)
+
+    def forward(self, x: Float[Tensor, "T_x B E"], y: Float[Tensor, "T_y B E"]) -> Float[Tensor, "T_y B D"]:
+        """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
+        h_0 = self.hand_off(self.encode(x).h_n)
+        return self.decode(y, h_0).output
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> TorchRow:
+    """The model with these weights, on the device."""
+    return TorchRow(Seq2seqLSTM, config, parameters, device)
