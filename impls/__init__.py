@@ -14,7 +14,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,11 +50,11 @@ class Row:
     frameworks: tuple[str, ...]
     """What it may import, by import name; the first is the framework it counts under."""
     devices: tuple[str, ...] = ("cpu", "gpu")
-    unsupported: dict[str, str]
+    unsupported: dict[str, str] = field(hash=False)
     """Task, or device, to the reason why the row cannot do it."""
     compiles: bool = False
     """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
-    environment: dict[str, str]
+    environment: dict[str, str] = field(hash=False)
     """Environment variables that the row needs before Python starts."""
 
     @property

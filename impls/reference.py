@@ -181,17 +181,17 @@ class Reference:
             gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
 
         d_h_n = np.split(d_h_0, directions, axis=-1)  # of the last layer; the others hand nothing over
-        d_outputs = [np.zeros_like(tape.h[1:]) for tape in encoder_tapes[-directions:]]
+        d_x = np.zeros((*encoder_tapes[-1].x.shape[:2], self.config.decoder_hidden_dim), self.dtype)
         for index in reversed(range(self.config.num_encoder_layers)):
             here = slice(index * directions, (index + 1) * directions)
+            d_outputs = np.split(d_x, directions, axis=-1)
             d_x = np.zeros_like(encoder_tapes[here][0].x)
-            for layer, tape, d_out, d_last in zip(
+            for layer, tape, d_output, d_last in zip(
                 self.config.encoder_layers[here], encoder_tapes[here], d_outputs, d_h_n, strict=True
             ):
-                d_in, _, d_weights = lstm_backward(d_out[::-1] if layer.reverse else d_out, d_last, tape)
+                d_in, _, d_weights = lstm_backward(d_output[::-1] if layer.reverse else d_output, d_last, tape)
                 d_x += d_in[::-1] if layer.reverse else d_in
                 gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
-            d_outputs = np.split(d_x, directions, axis=-1)
             d_h_n = [np.zeros_like(d_last) for d_last in d_h_n]
         return Gradients({name: gradients[name] for name in self._parameters}, d_x, d_y)
 

@@ -81,7 +81,9 @@ def find_ops(device: str) -> Ops:
     """
     if device == "cpu":
         require_cpu()
-        return get_ops("numpy")
+        # NumPy's BLAS instead of Thinc's default, BLIS: as fast where BLIS knows the processor, and 3 to 4 times as
+        # fast where it does not and falls back to its generic kernel (blis 1.3.4 on AMD Zen 3: 24 against 80 GFLOP/s)
+        return NumpyOps(use_blis=False)
     try:
         require_gpu()
     except ValueError:
@@ -177,10 +179,11 @@ class ThincRow:
 
     def gradients(self, x: Any, y: Any, d_output: Any) -> Gradients:
         """``begin_update`` and its backprop, towards the parameters and both inputs."""
-        self._weights.clear_gradients()
         _, backprop = self.model.begin_update((x, y))
         d_x, d_y = backprop(d_output)
-        return Gradients(self._weights.gradients(), d_x, d_y)
+        gathered = self._weights.gradients()
+        self._weights.clear_gradients()  # or the next step would be taken on these too
+        return Gradients(gathered, d_x, d_y)
 
     def train_step(self, x: Any, y: Any, target: Any) -> TrainStep:
         """One step of Thinc's Adam on the mean squared error."""

@@ -10,6 +10,7 @@ from thinc.api import PyTorchWrapper
 from torch import Tensor, nn
 
 from impls.thinc._adapter import ThincRow, find_ops
+from impls.thinc.layers import hand_off
 from impls.torch import module
 from impls.torch._adapter import find_device
 
@@ -105,9 +106,7 @@ def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> WrapperR
         model=model,
         encoder=PyTorchWrapper(Part(wrapped, wrapped.encode)),
         decoder=PyTorchWrapper(Part(wrapped, wrapped.decode)),
-        hand_off=lambda h_n: ops.asarray(wrapped.hand_off(torch.as_tensor(h_n)).cpu().numpy())
-        if device == "cpu"
-        else ops.xp.asarray(wrapped.hand_off(torch.as_tensor(h_n))),
+        hand_off=lambda h_n: hand_off(h_n, config.num_directions),
         weights=WrappedWeights(wrapped, config),
         parameters=parameters,
         ops=ops,

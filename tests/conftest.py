@@ -1,0 +1,55 @@
+"""Which rows the tests run over, on which device, and what a missing framework means."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+from impls import find_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impls import Row
+
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--impl", action="append", metavar="ROW", help="test these rows only; a missing framework fails")
+    parser.addoption("--device", default="cpu", choices=("cpu", "gpu"), help="where the rows run (default: cpu)")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "row" in metafunc.fixturenames:
+        rows = find_rows()
+        names = metafunc.config.getoption("--impl") or list(rows)
+        if unknown := [name for name in names if name not in rows]:
+            raise pytest.UsageError(f"--impl {unknown[0]}: no such row; there are {', '.join(rows)}")
+        metafunc.parametrize("row", [pytest.param(rows[name], id=name) for name in names])
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """Where the rows run."""
+    chosen: str = request.config.getoption("--device")
+    return chosen
+
+
+@pytest.fixture(scope="session")
+def require(request: pytest.FixtureRequest, device: str) -> Callable[[Row], None]:
+    """A check that a row can run: it skips with the reason, or fails where the row was asked for or CI is set."""
+    insist = bool(request.config.getoption("--impl")) or bool(os.environ.get("CI"))
+
+    def check(row: Row) -> None:
+        if reason := row.missing():
+            (pytest.fail if insist else pytest.skip)(f"{row.name}: {reason}")
+        if device not in row.devices:
+            pytest.skip(f"{row.name} has no {device}: {row.unsupported[device]}")
+
+    return check

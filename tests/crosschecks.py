@@ -1,0 +1,208 @@
+"""The checks that make a row a row: each compares it with the oracle, and fails naming the quantity that is off.
+
+Used on every row (``test_rows.py``), on randomly drawn configurations, and on rows made wrong on purpose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from impls.contract import Seq2seqConfig, initial_parameters
+from impls.equality import deviations, gradients_answer, lstm_answer, train_step_answer
+from impls.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from impls.contract import Parameters, Task
+    from impls.numpy_model import NumpyModel
+
+NOTEBOOK = Seq2seqConfig(
+    embedding_dim=10, hidden_dim=20, num_encoder_layers=2, num_decoder_layers=2, bidirectional=True
+)
+TRAINING_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Case:
+    """A configuration with weights and inputs drawn from a seed."""
+
+    config: Seq2seqConfig
+    parameters: Parameters
+    x: np.ndarray
+    y: np.ndarray
+    h_n: np.ndarray
+    h_0: np.ndarray
+    d_output: np.ndarray
+    target: np.ndarray
+
+    def oracle(self) -> Reference:
+        """The oracle with this case's weights."""
+        return Reference(self.config, self.parameters)
+
+    def other(self) -> Case:
+        """The same weights, other inputs."""
+        return draw(self.config, self.x.shape[0], self.y.shape[0], self.x.shape[1], seed=1, parameters=self.parameters)
+
+
+def draw(
+    config: Seq2seqConfig, t_x: int, t_y: int, batch: int, seed: int = 0, parameters: Parameters | None = None
+) -> Case:
+    """A case of these sizes."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    return Case(
+        config=config,
+        parameters=parameters or initial_parameters(config, seed),
+        x=normal(t_x, batch, config.embedding_dim),
+        y=normal(t_y, batch, config.embedding_dim),
+        h_n=normal(config.num_encoder_layers * config.num_directions, batch, config.hidden_dim),
+        h_0=normal(batch, config.decoder_hidden_dim),
+        d_output=normal(t_y, batch, config.decoder_hidden_dim),
+        target=normal(t_y, batch, config.decoder_hidden_dim),
+    )
+
+
+def assert_equal(task: Task, actual: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray]) -> None:
+    """Fail, naming what is off, unless every quantity is within its limit."""
+    off = [str(deviation) for deviation in deviations(task, actual, oracle) if not deviation.within]
+    assert not off, "; ".join(off)
+
+
+def check_encode(model: NumpyModel, case: Case) -> None:
+    """Outputs, ``h_n`` and ``c_n`` of the encoder."""
+    model.load(case.parameters)
+    assert_equal("encode", lstm_answer(model.encode(case.x)), lstm_answer(case.oracle().encode(case.x)))
+
+
+def check_hand_off(model: NumpyModel, case: Case) -> None:
+    """What the decoder starts from, for any ``h_n``."""
+    assert_equal("encode", {"hand-off": model.hand_off(case.h_n)}, {"hand-off": case.oracle().hand_off(case.h_n)})
+
+
+def check_decode(model: NumpyModel, case: Case) -> None:
+    """Outputs, ``h_n`` and ``c_n`` of the decoder."""
+    model.load(case.parameters)
+    expected = case.oracle().decode(case.y, case.h_0)
+    assert_equal("encode", lstm_answer(model.decode(case.y, case.h_0)), lstm_answer(expected))
+
+
+def check_forward(model: NumpyModel, case: Case) -> None:
+    """The whole model, on one input and then on another."""
+    model.load(case.parameters)
+    for inputs in (case, case.other()):
+        expected = case.oracle().forward(inputs.x, inputs.y)
+        assert_equal("forward", {"output": model.forward(inputs.x, inputs.y)}, {"output": expected})
+
+
+def check_gradients(model: NumpyModel, case: Case) -> None:
+    """Gradients towards every parameter and both inputs."""
+    model.load(case.parameters)
+    actual = model.gradients(case.x, case.y, case.d_output)
+    expected = case.oracle().gradients(case.x, case.y, case.d_output)
+    assert_equal("gradients", gradients_answer(actual), gradients_answer(expected))
+
+
+def check_training(model: NumpyModel, case: Case) -> None:
+    """Losses and parameters over ten Adam steps, after gradients were taken, and again after the weights are reset."""
+    model.load(case.parameters)
+    model.gradients(case.x, case.y, case.d_output)  # must leave nothing behind
+    for _ in range(2):
+        model.load(case.parameters)
+        oracle = case.oracle()
+        for _ in range(TRAINING_STEPS):
+            actual = model.train_step(case.x, case.y, case.target)
+            expected = oracle.train_step(case.x, case.y, case.target)
+            assert_equal("train_step", train_step_answer(actual), train_step_answer(expected))
+        assert_equal("train_step", model.parameters(), oracle.parameters())
+
+
+def training_is_determined(case: Case) -> bool:
+    """Whether float32 can follow the oracle's training at all.
+
+    Adam divides by the size of the gradient: where one all but vanishes, beside the largest of its parameter, rounding
+    decides which way the step goes. One number in ten thousand is where float32's noise reaches the limit.
+    """
+    oracle, smallest = case.oracle(), np.inf
+    for _ in range(TRAINING_STEPS):
+        difference = oracle.forward(case.x, case.y) - case.target
+        gradients = oracle.gradients(case.x, case.y, 2 * difference / difference.size).parameters
+        smallest = min(smallest, *(np.min(np.abs(g)) / np.max(np.abs(g)) for g in gradients.values()))
+        oracle.train_step(case.x, case.y, case.target)
+    return bool(smallest > 1e-4)
+
+
+def check_parameters(model: NumpyModel, case: Case) -> None:
+    """Loaded weights come back bit for bit, and there are as many trained numbers as the oracle has."""
+    model.load(case.parameters)
+    parameters = model.parameters()
+    count, expected = (sum(array.size for array in own.values()) for own in (parameters, case.parameters))
+    assert count == expected, f"{count} trained numbers, the oracle has {expected}"
+    for name, array in case.parameters.items():
+        assert np.array_equal(parameters[name], array), f"{name} does not come back as it was loaded"
+
+
+def check_trained_count(model: NumpyModel, case: Case) -> None:
+    """A training step moves every parameter, as many as the oracle has."""
+    model.load(case.parameters)
+    moved = model.train_step(case.x, case.y, case.target).parameters
+    assert moved.keys() == case.parameters.keys()
+    still = [name for name, array in case.parameters.items() if np.array_equal(array, moved[name])]
+    assert not still, f"{still[0]} did not move"
+
+
+def check_repeat(model: NumpyModel, case: Case) -> None:
+    """The same input gives the same result, bit for bit."""
+    model.load(case.parameters)
+    first, second = (model.forward(case.x, case.y) for _ in range(2))
+    assert np.array_equal(first, second), "forward differs on repeat"
+
+
+def check_repeat_gradients(model: NumpyModel, case: Case) -> None:
+    """The same input gives the same gradients, bit for bit."""
+    model.load(case.parameters)
+    first, second = (gradients_answer(model.gradients(case.x, case.y, case.d_output)) for _ in range(2))
+    different = [name for name, array in first.items() if not np.array_equal(array, second[name])]
+    assert not different, f"{different[0]} differs on repeat"
+
+
+def check_shapes(model: NumpyModel, case: Case) -> None:
+    """Every shape that the notebook prints, and its closing assertion. For the notebook's configuration only."""
+    del case
+    config = model.config
+    one = draw(config, t_x=5, t_y=7, batch=3)
+    output, h_n, c_n = model.encode(one.x)
+    assert output.shape == (5, 3, 40)
+    assert h_n.shape == (4, 3, 20)
+    assert c_n.shape == (4, 3, 20)
+    encoder_output = model.hand_off(h_n)
+    assert encoder_output.shape == (3, 40)
+    decoder_output, h_n_dec, c_n_dec = model.decode(one.y, encoder_output)
+    assert decoder_output.shape == (7, 3, 40)
+    assert h_n_dec.shape == (2, 3, 40)
+    assert c_n_dec.shape == (2, 3, 40)
+    whole = draw(config, t_x=10, t_y=9, batch=2)
+    outputs = model.forward(whole.x, whole.y)
+    assert outputs.ndim == 3 and list(outputs.shape) == [9, 2, config.decoder_hidden_dim], "Wrong output shape"
+
+
+CHECKS: dict[str, tuple[Task, Callable[[NumpyModel, Case], None]]] = {
+    "shapes of the notebook": ("forward", check_shapes),
+    "encode": ("encode", check_encode),
+    "hand-off": ("encode", check_hand_off),
+    "decode": ("forward", check_decode),
+    "forward": ("forward", check_forward),
+    "gradients": ("gradients", check_gradients),
+    "ten training steps": ("train_step", check_training),
+    "parameters": ("encode", check_parameters),
+    "every parameter is trained": ("train_step", check_trained_count),
+    "equal on repeat": ("forward", check_repeat),
+    "equal gradients on repeat": ("gradients", check_repeat_gradients),
+}
+"""Name to the task that a row must support for it, and the check."""

@@ -1,0 +1,214 @@
+"""Rows made wrong on purpose: each is caught, by the check that should see it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from crosschecks import CHECKS, NOTEBOOK, draw
+
+from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, TrainStep
+from impls.numpy_model import NumpyModel
+from impls.reference import Adam, Reference
+
+if TYPE_CHECKING:
+    from impls.contract import Parameters, Seq2seqConfig
+
+CASE = draw(NOTEBOOK, t_x=10, t_y=9, batch=2)
+
+
+class RightRow(Reference):
+    """A row with nothing wrong: plain NumPy in float32."""
+
+    def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
+        super().__init__(config, parameters, np.float32)
+
+
+class SwappedGate(RightRow):
+    """Gate order i, g, f, o where i, f, g, o is meant."""
+
+    def load(self, parameters: Parameters) -> None:
+        super().load(parameters)
+        i, f, g, o = np.split(self._parameters["encoder.weight_ih_l1"], 4)
+        self._parameters["encoder.weight_ih_l1"] = np.concatenate([i, g, f, o])
+
+
+class MissingBias(RightRow):
+    """The decoder's last bias is not loaded."""
+
+    def load(self, parameters: Parameters) -> None:
+        super().load(parameters)
+        self._parameters["decoder.bias_l1"] = np.zeros_like(self._parameters["decoder.bias_l1"])
+
+
+class DirectionMajorStates(RightRow):
+    """``h_n`` direction by direction instead of layer by layer."""
+
+    def encode(self, x: np.ndarray) -> LSTMOutput:
+        output, h_n, c_n = super().encode(x)
+        return LSTMOutput(output, h_n[[0, 2, 1, 3]], c_n)
+
+
+class HandOffOfFirstLayer(RightRow):
+    """The hand-off from the first layer instead of the last."""
+
+    def hand_off(self, h_n: np.ndarray) -> np.ndarray:
+        return np.concatenate([h_n[0], h_n[1]], axis=-1)
+
+
+class HandOffReversed(RightRow):
+    """Reverse then forward, where forward then reverse is meant."""
+
+    def hand_off(self, h_n: np.ndarray) -> np.ndarray:
+        return np.concatenate([h_n[-1], h_n[-2]], axis=-1)
+
+
+class GradientsOffByOnePercent(RightRow):
+    """One parameter's gradient 1 % too large."""
+
+    def gradients(self, x: np.ndarray, y: np.ndarray, d_output: np.ndarray) -> Gradients:
+        result = super().gradients(x, y, d_output)
+        name = "encoder.weight_hh_l0_reverse"
+        return result._replace(parameters=result.parameters | {name: result.parameters[name] * 1.01})
+
+
+class InputGradientMissing(RightRow):
+    """No gradient towards the decoder's input."""
+
+    def gradients(self, x: np.ndarray, y: np.ndarray, d_output: np.ndarray) -> Gradients:
+        return super().gradients(x, y, d_output)._replace(y=np.zeros_like(y))
+
+
+class EpsilonBeforeBiasCorrection(RightRow):
+    """Adam with eps added to the uncorrected root, as Thinc's has it."""
+
+    def load(self, parameters: Parameters) -> None:
+        super().load(parameters)
+        self._optimizer = EagerEpsilon(self._parameters)
+
+
+class EagerEpsilon(Adam):
+    """Adam with eps before the bias correction."""
+
+    def step(self, parameters: Parameters, gradients: Parameters) -> None:
+        self.step_count += 1
+        for name, gradient in gradients.items():
+            self.mean[name] = BETA_1 * self.mean[name] + (1 - BETA_1) * gradient
+            self.square[name] = BETA_2 * self.square[name] + (1 - BETA_2) * gradient**2
+            rate = LEARNING_RATE * (1 - BETA_2**self.step_count) ** 0.5 / (1 - BETA_1**self.step_count)
+            parameters[name] -= rate * self.mean[name] / (np.sqrt(self.square[name]) + EPSILON)
+
+
+class OptimizerSurvivesLoad(RightRow):
+    """New weights, but the old optimiser's state."""
+
+    def load(self, parameters: Parameters) -> None:
+        before = getattr(self, "_optimizer", None)
+        super().load(parameters)
+        self._optimizer = before or self._optimizer
+
+
+class CachedResult(RightRow):
+    """The first input's result, whatever the input."""
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        if not hasattr(self, "_first"):
+            self._first = super().forward(x, y)
+        return self._first
+
+
+class TwoTrainedBiases(RightRow):
+    """A second bias a gate, trained as well: it moves twice as far."""
+
+    def train_step(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> TrainStep:
+        before = self.parameters()
+        result = super().train_step(x, y, target)
+        for name, array in self._parameters.items():
+            if "bias" in name:
+                array += array - before[name]
+        return result
+
+    def parameters(self) -> Parameters:
+        return super().parameters() | {"encoder.bias_hh_l0": np.zeros(80, np.float32)}
+
+
+class FrozenParameter(RightRow):
+    """One parameter that no step moves."""
+
+    def train_step(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> TrainStep:
+        before = self.parameters()["decoder.bias_l0"]
+        result = super().train_step(x, y, target)
+        self._parameters["decoder.bias_l0"][:] = before
+        return result
+
+
+class DifferentOnRepeat(RightRow):
+    """A little noise: within the limits, yet not the same twice."""
+
+    calls = 0
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        return super().forward(x, y) + np.float32(1e-7 * self.calls)
+
+    def gradients(self, x: np.ndarray, y: np.ndarray, d_output: np.ndarray) -> Gradients:
+        self.calls += 1
+        result = super().gradients(x, y, d_output)
+        return result._replace(x=result.x + np.float32(1e-7 * self.calls))
+
+
+class NotANumber(RightRow):
+    """NaN in one place."""
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        output = super().forward(x, y)
+        output[0, 0, 0] = np.nan
+        return output
+
+
+class BatchFirst(RightRow):
+    """Outputs with batch before time."""
+
+    def encode(self, x: np.ndarray) -> LSTMOutput:
+        output, h_n, c_n = super().encode(x)
+        return LSTMOutput(output.swapaxes(0, 1), h_n, c_n)
+
+
+WRONG = [
+    (SwappedGate, "encode", "output is off"),
+    (MissingBias, "decode", "output is off"),
+    (DirectionMajorStates, "encode", "h_n is off"),
+    (HandOffOfFirstLayer, "hand-off", "hand-off is off"),
+    (HandOffReversed, "hand-off", "hand-off is off"),
+    (HandOffReversed, "forward", "output is off"),
+    (GradientsOffByOnePercent, "gradients", "d encoder.weight_hh_l0_reverse is off by 1.00e-02"),
+    (InputGradientMissing, "gradients", "d y is off"),
+    (EpsilonBeforeBiasCorrection, "ten training steps", "is off"),
+    (OptimizerSurvivesLoad, "ten training steps", "is off"),
+    (CachedResult, "forward", "output is off"),
+    (TwoTrainedBiases, "ten training steps", "bias_l[01].* is off"),
+    (TwoTrainedBiases, "parameters", "trained numbers"),
+    (FrozenParameter, "every parameter is trained", "decoder.bias_l0 did not move"),
+    (DifferentOnRepeat, "equal on repeat", "differs on repeat"),
+    (DifferentOnRepeat, "equal gradients on repeat", "d x differs on repeat"),
+    (NotANumber, "forward", "output is off by nan"),
+    (BatchFirst, "shapes of the notebook", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "check", "words"), WRONG, ids=[f"{wrong.__name__}-{check}" for wrong, check, _ in WRONG]
+)
+def test_wrong_row_is_caught(wrong: type[RightRow], check: str, words: str) -> None:
+    with pytest.raises(AssertionError, match=words):
+        CHECKS[check][1](NumpyModel(wrong, NOTEBOOK, CASE.parameters), CASE)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_right_row_passes(check: str) -> None:
+    CHECKS[check][1](NumpyModel(RightRow, NOTEBOOK, CASE.parameters), CASE)
+
+
+def test_every_check_has_a_wrong_row_that_it_catches() -> None:
+    assert {check for _, check, _ in WRONG} == set(CHECKS)
