@@ -47,26 +47,33 @@ class Deviation:
         return f"{self.quantity} is off by {self.error:.2e}, limit {self.limit:.0e}"
 
 
-def relative_error(actual: np.ndarray, oracle: np.ndarray) -> float:
-    """``max|actual - oracle| / max|oracle|``; infinite where the shapes differ.
+def relative_error(actual: np.ndarray, oracle: np.ndarray, slack: np.ndarray | float = 0.0) -> float:
+    """``max(|actual - oracle| - slack) / max|oracle|``, at least 0; infinite where the shapes differ.
 
-    Where the oracle is all zero there is nothing to be relative to: the result is then 0 for ``max|actual|`` up to
-    ZERO_LIMIT, else infinite.
+    ``slack`` is what each number may be off by without counting (``reference.TrainingSlack``). Where the oracle is all
+    zero there is nothing to be relative to: the result is then 0 for ``max|actual|`` up to ZERO_LIMIT, else infinite.
     """
     if actual.shape != oracle.shape:
         return float("inf")
     scale = float(np.max(np.abs(oracle)))
-    difference = float(np.max(np.abs(actual.astype(np.float64) - oracle)))
+    difference = float(np.max(np.maximum(np.abs(actual.astype(np.float64) - oracle) - slack, 0)))
     if scale == 0:
         return 0.0 if difference <= ZERO_LIMIT else float("inf")
     return difference / scale
 
 
-def deviations(task: Task, actual: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray]) -> list[Deviation]:
+def deviations(
+    task: Task,
+    actual: Mapping[str, np.ndarray],
+    oracle: Mapping[str, np.ndarray],
+    slack: Mapping[str, np.ndarray] | None = None,
+) -> list[Deviation]:
     """Every quantity of the oracle's answer, worst first; one that is missing is infinitely far off."""
-    limit = LIMITS[task]
+    limit, slack = LIMITS[task], slack or {}
     found = [
-        Deviation(name, relative_error(actual[name], expected) if name in actual else float("inf"), limit)
+        Deviation(
+            name, relative_error(actual[name], expected, slack.get(name, 0.0)) if name in actual else np.inf, limit
+        )
         for name, expected in oracle.items()
     ]
     return sorted(found, key=lambda deviation: np.nan_to_num(deviation.error, nan=np.inf), reverse=True)

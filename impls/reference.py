@@ -113,6 +113,7 @@ class Reference:
         """Take these weights, with an optimiser that has made no step."""
         self._parameters = {name: array.astype(self.dtype) for name, array in parameters.items()}
         self._optimizer = Adam(self._parameters)
+        self.last_gradients: Parameters = {}
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""
@@ -162,6 +163,7 @@ class Reference:
         difference = output - target.astype(self.dtype)
         gradients = self._backward(2 * difference / difference.size, encoder_tapes, decoder_tapes)
         self._optimizer.step(self._parameters, gradients.parameters)
+        self.last_gradients = gradients.parameters
         return TrainStep(np.mean(difference**2), self._parameters)
 
     def _forward(self, x: Array, y: Array) -> tuple[Array, list[Tape], list[Tape]]:
@@ -237,6 +239,32 @@ class Adam:
             mean = self.mean[name] / (1 - BETA_1**self.step_count)
             square = self.square[name] / (1 - BETA_2**self.step_count)
             parameters[name] -= LEARNING_RATE * mean / (np.sqrt(square) + EPSILON)
+
+
+class TrainingSlack:
+    """How far Adam's weights may move by rounding alone, number by number.
+
+    Adam divides a gradient by its own size: where one all but vanishes, rounding decides the step, however right the
+    row is. Two optimisers are fed the oracle's gradients moved by ``GRADIENT_NOISE`` of the largest of each array, one
+    up, one down; where they part, no float32 row can be held to less. Everywhere else they agree, and nothing is given.
+    """
+
+    GRADIENT_NOISE = 1e-5  # a tenth of the limit for gradients, five times the worst measured
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._twins = [({name: np.zeros(array.shape) for name, array in parameters.items()}, sign) for sign in (1, -1)]
+        self._optimizers = [Adam(weights) for weights, _ in self._twins]
+
+    def step(self, gradients: Parameters) -> None:
+        """Take note of one training step."""
+        for (weights, sign), optimizer in zip(self._twins, self._optimizers, strict=True):
+            noise = {name: sign * self.GRADIENT_NOISE * np.max(np.abs(array)) for name, array in gradients.items()}
+            optimizer.step(weights, {name: array + noise[name] for name, array in gradients.items()})
+
+    def sizes(self) -> Parameters:
+        """Name to how far each number may be off."""
+        (up, _), (down, _) = self._twins
+        return {name: np.abs(up[name] - down[name]) for name in up}
 
 
 def _lstm_output(output: Array, tapes: list[Tape]) -> LSTMOutput:

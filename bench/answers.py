@@ -1,0 +1,190 @@
+"""Inputs, weights and the oracle's answers: drawn once a run, kept on disk, read by every worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from bench import pronunciations
+from impls.contract import INPUT_DTYPE, TASKS, initial_parameters
+from impls.equality import gradients_answer, lstm_answer, train_step_answer
+from impls.numpy_model import NumpyModel
+from impls.reference import Reference, TrainingSlack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.workloads import Workload
+    from impls.contract import Parameters, Task
+    from impls.equality import Answer
+
+SEED = 20180601
+"""Draws weights, inputs and words. One for all runs, so that every run on every machine times the same numbers."""
+
+INPUT_SETS = (0, 1)
+"""Set 0 is timed; set 1 is seen for the first time after timing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one call takes: ``x (T_x, B, E)``, ``y (T_y, B, E)``, ``d_output`` and ``target (T_y, B, D)``."""
+
+    x: np.ndarray
+    y: np.ndarray
+    d_output: np.ndarray
+    target: np.ndarray
+
+    def arguments(self, task: Task) -> tuple[np.ndarray, ...]:
+        """The arrays that the task takes, in order."""
+        return {
+            "encode": (self.x,),
+            "forward": (self.x, self.y),
+            "gradients": (self.x, self.y, self.d_output),
+            "train_step": (self.x, self.y, self.target),
+        }[task]
+
+
+def draw_batches(workload: Workload) -> list[list[Batch]]:
+    """The batches of each of the INPUT_SETS.
+
+    Raises:
+        InvalidInput: the workload is real words and the dictionary cannot be read.
+    """
+    rng = np.random.default_rng(SEED)
+    width = workload.config.decoder_hidden_dim
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(INPUT_DTYPE)
+
+    if not workload.is_words:
+        size, embedding_dim = workload.batch_size, workload.config.embedding_dim
+        return [
+            [
+                Batch(
+                    x=normal(t_x, size, embedding_dim),
+                    y=normal(t_y, size, embedding_dim),
+                    d_output=normal(t_y, size, width),
+                    target=normal(t_y, size, width),
+                )
+                for t_x, t_y in workload.lengths
+            ]
+            for _ in INPUT_SETS
+        ]
+    words = pronunciations.read_words()
+    table = pronunciations.embeddings(words, workload.config.embedding_dim, width, SEED)
+    pairs = pronunciations.word_batches(words, workload.batch_size, SEED)
+    spare = (len(pairs) - workload.num_batches) // 2
+    pairs = pairs[spare : spare + workload.num_batches]
+    sets = []
+    for index in INPUT_SETS:
+        batches = []
+        for pair in pairs:
+            x, y, target = pronunciations.embed(pair[index], table)
+            batches.append(Batch(x=x, y=y, d_output=normal(*target.shape), target=target))
+        sets.append(batches)
+    return sets
+
+
+def solve(model: NumpyModel, task: Task, batches: list[Batch]) -> Answer:
+    """The model's answer to a task over all batches: for ``train_step``, one step after the other."""
+    answer: Answer = {}
+    for index, batch in enumerate(batches):
+        arguments = batch.arguments(task)
+        if task == "encode":
+            result = lstm_answer(model.encode(*arguments))
+        elif task == "forward":
+            result = {"output": model.forward(*arguments)}
+        elif task == "gradients":
+            result = gradients_answer(model.gradients(*arguments))
+        else:
+            result = train_step_answer(model.train_step(*arguments))
+        answer |= {_quantity(name, index, batches): array for name, array in result.items()}
+    return answer
+
+
+def _quantity(name: str, index: int, batches: list[Batch]) -> str:
+    return name if len(batches) == 1 else f"batch {index}: {name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A workload with numbers in it: weights, both input sets, and the oracle's answer to each task on each set.
+
+    ``slack`` is what the weights of ``train_step`` may be off by without counting, for each input set.
+    """
+
+    parameters: Parameters
+    batches: list[list[Batch]]
+    answers: dict[tuple[int, Task], Answer]
+    slack: dict[int, Answer]
+
+
+def pose(workload: Workload, tasks: tuple[Task, ...]) -> Problem:
+    """The workload's numbers, with the oracle's answers worked out.
+
+    Raises:
+        InvalidInput: the workload is real words and the dictionary cannot be read.
+    """
+    problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), {}, {})
+    reference = Reference(workload.config, problem.parameters)
+    oracle = NumpyModel(lambda config, parameters, device: reference, workload.config, problem.parameters)
+    for index, batches in enumerate(problem.batches):
+        for task in tasks:
+            if task == "train_step":
+                problem.answers[index, task], problem.slack[index] = _solve_training(oracle, reference, batches)
+            else:
+                problem.answers[index, task] = solve(oracle, task, batches)
+        oracle.load(problem.parameters)
+    return problem
+
+
+def _solve_training(oracle: NumpyModel, reference: Reference, batches: list[Batch]) -> tuple[Answer, Answer]:
+    answer: Answer = {}
+    slack: Answer = {}
+    twins = TrainingSlack(reference.parameters())
+    for index, batch in enumerate(batches):
+        result = train_step_answer(oracle.train_step(*batch.arguments("train_step")))
+        twins.step(reference.last_gradients)
+        answer |= {_quantity(name, index, batches): array for name, array in result.items()}
+        slack |= {_quantity(name, index, batches): array for name, array in twins.sizes().items()}
+    return answer, slack
+
+
+def save(problem: Problem, path: Path) -> None:
+    """Write the problem as one safetensors file."""
+    flat = {f"parameters/{name}": array for name, array in problem.parameters.items()}
+    for index, batches in enumerate(problem.batches):
+        for number, batch in enumerate(batches):
+            for field in ("x", "y", "d_output", "target"):
+                flat[f"inputs/{index}/{number}/{field}"] = getattr(batch, field)
+    for (index, task), answer in problem.answers.items():
+        flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in answer.items()}
+    for index, slack in problem.slack.items():
+        flat |= {f"slack/{index}/{name}": array for name, array in slack.items()}
+    save_file({name: np.ascontiguousarray(array) for name, array in flat.items()}, path)
+
+
+def load(path: Path) -> Problem:
+    """Read what ``save`` wrote."""
+    problem = Problem({}, [[] for _ in INPUT_SETS], {}, {index: {} for index in INPUT_SETS})
+    inputs: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+    for key, array in load_file(path).items():
+        kind, rest = key.split("/", 1)
+        if kind == "parameters":
+            problem.parameters[rest] = array
+        elif kind == "inputs":
+            index, number, field = rest.split("/")
+            inputs.setdefault((int(index), int(number)), {})[field] = array
+        elif kind == "answers":
+            index, name, quantity = rest.split("/", 2)
+            task = next(task for task in TASKS if task == name)
+            problem.answers.setdefault((int(index), task), {})[quantity] = array
+        else:
+            index, quantity = rest.split("/", 1)
+            problem.slack[int(index)][quantity] = array
+    for (set_index, _), fields in sorted(inputs.items()):
+        problem.batches[set_index].append(Batch(**fields))
+    return problem
