@@ -164,7 +164,7 @@ def save(problem: Problem, path: Path) -> None:
         flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in answer.items()}
     for index, slack in problem.slack.items():
         flat |= {f"slack/{index}/{name}": array for name, array in slack.items()}
-    save_file({name: np.ascontiguousarray(array) for name, array in flat.items()}, path)
+    save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)
 
 
 def load(path: Path) -> Problem:

@@ -96,15 +96,17 @@ def read_row(path: Path, root: Path | None = None) -> Row:
     name = path.relative_to(root).with_suffix("").as_posix() if root else path.stem
     for node in tree.body:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "ROW" for t in node.targets):
-            return _row(name, path, node)
+            row = _row(name, path, node)
+            if "load" not in _names(tree):
+                raise InvalidInput(f"{path}:{node.lineno}: has no load(config, parameters, device)")
+            return row
     raise InvalidInput(f"{path}:1: has no ROW = {{...}}; see `python -m bench new row --help` for a template")
 
 
 def import_row(row: Row) -> ModuleType:
     """The row's module, loaded by its location, so that no folder of rows ever comes onto the path.
 
-    Raises:
-        InvalidInput: the file has no ``load``. Whatever the file itself raises passes through.
+    Whatever the file itself raises passes through.
     """
     inside = row.path.resolve().is_relative_to(HERE)
     name = "impls." + ".".join(row.path.resolve().relative_to(HERE).with_suffix("").parts) if inside else row.name
@@ -116,8 +118,6 @@ def import_row(row: Row) -> ModuleType:
         module = importlib.util.module_from_spec(spec)
         sys.modules[spec.name] = module  # dataclasses and pickling look their module up
         spec.loader.exec_module(module)
-    if not callable(getattr(module, "load", None)):
-        raise InvalidInput(f"{row.path}:1: has no load(config, parameters, device)")
     return module
 
 
@@ -130,6 +130,19 @@ def build_row(row: Row) -> Callable[[Seq2seqConfig, Parameters, str], Implementa
 def load_row(row: Row, config: Seq2seqConfig, parameters: Parameters, device: str = "cpu") -> NumpyModel:
     """The row with these weights, for NumPy users."""
     return NumpyModel(build_row(row), config, parameters, device)
+
+
+def _names(tree: ast.Module) -> set[str]:
+    """What a module defines, imports or assigns at its top."""
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
 
 
 def _row(name: str, path: Path, node: ast.Assign) -> Row:

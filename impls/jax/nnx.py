@@ -90,6 +90,11 @@ class Seq2seqLSTM(nnx.Module):
         return self.decode(y, h_0).output
 
 
+def abstract(config: Seq2seqConfig) -> Seq2seqLSTM:
+    """The module without weights, as one restores a checkpoint into: its initialisers, which compile, do not run."""
+    return nnx.eval_shape(lambda: Seq2seqLSTM(*astuple(config), rngs=nnx.Rngs(0)))
+
+
 @nnx.jit
 def encode(model: Seq2seqLSTM, x: Array) -> LSTMOutput:
     """The encoder alone."""
@@ -136,7 +141,7 @@ class NnxRow(JaxArrays):
     def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
         super().__init__(device)
         self.config = config
-        self.model = Seq2seqLSTM(*astuple(config), rngs=nnx.Rngs(0))
+        self.model = abstract(config)
         self.load(parameters)
 
     def canonical(self, parameters: Any) -> Parameters:
@@ -147,8 +152,9 @@ class NnxRow(JaxArrays):
         """Take these weights, with a fresh ``nnx.Optimizer``."""
         state = _nnx_weights.from_canonical(self.config, nnx.state(self.model, nnx.Param), parameters)
         nnx.update(self.model, jax.device_put(state, self.device))
-        with jax.default_device(self.device):
-            self.optimizer = nnx.Optimizer(self.model, OPTIMIZER, wrt=nnx.Param)
+        self.optimizer = nnx.Optimizer(self.model, OPTIMIZER, wrt=nnx.Param)
+        # put there by name, as every later state is: else the second step would compile anew
+        nnx.update(self.optimizer, jax.device_put(nnx.state(self.optimizer), self.device))
         self._state = nnx.state(self.model, nnx.Param)  # the model's own variables: it changes with the model
 
     def parameters(self) -> Parameters:

@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 from flax import nnx
 
 from impls.jax import _nnx_weights
 from impls.jax._adapter import JaxRow
-from impls.jax.nnx import Seq2seqLSTM
+from impls.jax.nnx import Seq2seqLSTM, abstract
 
 if TYPE_CHECKING:
     from jax import Array
@@ -33,7 +32,7 @@ class SplitSeq2seqLSTM:
 
     def __init__(self, config: Seq2seqConfig) -> None:
         self.config = config
-        module = Seq2seqLSTM(*astuple(config), rngs=nnx.Rngs(0))
+        module = abstract(config)
         self.hand_off = module.hand_off
         self._structure, self._state = nnx.split(module, nnx.Param)
 

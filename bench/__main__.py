@@ -1,0 +1,191 @@
+"""The command line: ``python -m bench --help``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from impls.contract import InvalidInput
+
+app = App(
+    name="bench",
+    help="Times one seq2seq LSTM, written in several frameworks, and refuses to time what is not proven equal.",
+    help_format="plaintext",
+    version_flags=[],
+)
+
+Several = Parameter(consume_multiple=True, negative=(), show_default=False)
+
+
+@app.command
+def run(
+    *,
+    impl: Annotated[tuple[str, ...], Several] = (),
+    workload: Annotated[tuple[str, ...], Several] = (),
+    task: Annotated[tuple[str, ...], Several] = (),
+    device: str = "cpu",
+    threads: Annotated[tuple[str, ...], Several] = ("1",),
+    preset: str = "default",
+    shape: str | None = None,
+    baseline: str | None = None,
+    out: Path | None = None,
+) -> int:
+    """Measure, write a result folder, and show the table.
+
+    Examples:
+      python -m bench run --preset smoke
+      python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
+      python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
+
+    Parameters
+    ----------
+    impl
+        Rows to measure, by name, or files of your own that end in .py; all rows if not given.
+    workload
+        Workloads by name; those of the preset if not given.
+    task
+        encode, forward, gradients, train_step; all if not given.
+    device
+        cpu or gpu.
+    threads
+        Numbers of threads, each measured apart.
+    preset
+        smoke (90 seconds), default (10 minutes) or full.
+    shape
+        A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
+        num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
+        What is not named is as in the notebook.
+    baseline
+        The row that ratios are to; torch/module if not given.
+    out
+        Folder for the result, which must not exist yet; results/local/<time> if not given.
+    """
+    from bench.run import check_request
+    from bench.run import run as run_request
+
+    request = check_request(
+        impl=impl,
+        workload=workload,
+        task=task,
+        device=device,
+        threads=threads,
+        preset=preset,
+        shape=shape,
+        baseline=baseline,
+        out=out,
+        arguments=sys.argv[2:],
+    )
+    return run_request(request)
+
+
+@app.command(name="list")
+def list_() -> None:
+    """Show the rows and workloads, and why something is unavailable. Imports no framework.
+
+    Example:
+      python -m bench list
+    """
+    from bench.listing import listing
+
+    Console(highlight=False, soft_wrap=True).print(*listing(), sep="\n")
+
+
+@app.command
+def table(
+    *results: Path,
+    format: Annotated[Literal["text", "markdown", "csv", "json"], Parameter(name="--format")] = "text",
+) -> None:
+    """Show one result or several together.
+
+    Examples:
+      python -m bench table results/local/2026-01-31T12-00-00
+      python -m bench table results/*/ --format json
+
+    Parameters
+    ----------
+    results
+        Result folders.
+    format
+        text, markdown, csv or json.
+    """
+    from bench.records import read_result
+    from bench.report import export, markdown, text
+    from bench.report.rows import table_rows
+
+    if not results:
+        raise InvalidInput("table: name at least one result folder; `bench run` says where it put its result")
+    read = [read_result(folder) for folder in results]
+    rows = table_rows(read)
+    if format == "text":
+        Console(highlight=False).print(*text.render(rows, read), sep="\n")
+    else:
+        sys.stdout.write(
+            {
+                "markdown": lambda: markdown.full(rows, read),
+                "csv": lambda: export.to_csv(rows),
+                "json": lambda: export.to_json(rows),
+            }[format]()
+        )
+
+
+@app.command
+def publish(result: Path) -> None:
+    """Copy a valid result to results/<machine>-<date>, and make the index and the README's table anew.
+
+    Example:
+      python -m bench publish results/local/2026-01-31T12-00-00
+
+    Parameters
+    ----------
+    result
+        A result folder in which every row works, made by code that is committed.
+    """
+    from bench.environment import ROOT
+    from bench.publish import publish as publish_result
+
+    print(publish_result(result).relative_to(ROOT))
+
+
+new = App(name="new", help="Write a template.", version_flags=[])
+app.command(new)
+
+
+@new.command
+def row(name: str) -> None:
+    """Write the template of a row, which passes once its model is filled in.
+
+    Example:
+      python -m bench new row torch/mine     (then fill in impls/torch/mine.py)
+
+    Parameters
+    ----------
+    name
+        Framework and variant, such as torch/mine; a framework that has no folder yet gets one.
+    """
+    from bench.template import write_row
+
+    print(write_row(name))
+
+
+def main() -> int:
+    """Run the command line: 0, or 2 with one line where what was asked for makes no sense."""
+    try:
+        result = app(print_error=False, exit_on_error=False, result_action="return_value")
+    except InvalidInput as error:
+        message = str(error)
+    except CycloptsError as error:
+        message = " ".join(str(error).split())
+    except KeyboardInterrupt:
+        return 130
+    else:
+        return result if isinstance(result, int) else 0
+    print(f"bench: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""The timed bodies. A worker runs this file under pytest, and pytest-benchmark samples.
+
+Every result is awaited inside the timed body, by the harness. A cell is compared with the oracle before it is timed and
+again after, on an input that the row has not seen.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from bench import answers
+from bench.plan import samples_and_iterations, settle
+from bench.where import where
+from bench.worker import Finished, Started, report
+from impls import build_row, read_row
+from impls.contract import DeviceUnavailable
+from impls.equality import deviations
+from impls.numpy_model import NumpyModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_benchmark.fixture import BenchmarkFixture
+
+    from bench.records import Cell, Record
+    from bench.worker import Job
+
+MIN_WARMUP_CALLS = 3
+
+
+class Invalid(Exception):
+    """The row's values are wrong; the message names the quantity."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A row at one workload."""
+
+    workload: str
+    model: NumpyModel
+    problem: answers.Problem
+    build_s: float
+
+
+class Worker:
+    """The pytest plugin that carries a job to ``test_cell`` and its records to the runner."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
+        self._loaded: Loaded | None = None
+        self._import_s: float | None = None
+        self._build: Callable[..., Any] | None = None
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """One test a cell."""
+        ids = [f"{cell.workload}-{cell.task}" for cell in self.job.cells]
+        metafunc.parametrize("cell", self.job.cells, ids=ids)
+
+    @pytest.fixture(scope="session")
+    def worker(self) -> Worker:
+        """The worker itself."""
+        return self
+
+    def load(self, cell: Cell) -> Loaded:
+        """The row at the cell's workload: made once for all its tasks."""
+        if self._build is None:
+            start = time.perf_counter()
+            self._build = build_row(self.row)
+            self._import_s = time.perf_counter() - start
+        if self._loaded is None or self._loaded.workload != cell.workload:
+            self._loaded = None  # the old model's memory, before the new one is made
+            source = self.job.problems[cell.workload]
+            problem = answers.load(Path(source.path))
+            start = time.perf_counter()
+            model = NumpyModel(self._build, source.config, problem.parameters, cell.device)
+            model.row.wait(None)
+            self._loaded = Loaded(cell.workload, model, problem, time.perf_counter() - start)
+        return self._loaded
+
+    def measure(self, cell: Cell, benchmark: BenchmarkFixture) -> Record:
+        """The cell's record, with its samples.
+
+        Raises:
+            Invalid: the row's values are wrong.
+        """
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        loaded = self.load(cell)
+        model, problem = loaded.model, loaded.problem
+        model.load(problem.parameters)
+        call = body(model, cell, problem)
+
+        first_call_s, second_call_s = wall_s(call), wall_s(call)
+        error = validate(model, cell, problem, input_set=0)
+
+        calls, warm_until = 0, time.perf_counter() + self.job.budget.warmup_s
+        while calls < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
+            call_s = wall_s(call)
+            calls += 1
+        samples, iterations = samples_and_iterations(call_s, self.job.budget)
+
+        model.load(problem.parameters)
+        cpu_start, wall_start = time.process_time(), time.perf_counter()
+        result = benchmark.pedantic(call, rounds=samples, iterations=iterations)
+        cpu_per_wall = (time.process_time() - cpu_start) / (time.perf_counter() - wall_start)
+        if cell.task == "train_step":
+            check_trained(model, problem, result)
+        error = max(error, validate(model, cell, problem, input_set=1))
+        return msgspec.structs.replace(
+            settle(cell, "ok", ""),
+            reason=None,
+            samples_s=list(benchmark.stats.stats.data),
+            iterations=iterations,
+            import_s=self._import_s,
+            build_s=loaded.build_s,
+            first_call_s=first_call_s,
+            compile_s=max(0.0, first_call_s - second_call_s) if self.row.compiles else None,
+            warmup_calls=calls,
+            max_relative_error=error,
+            cpu_per_wall=cpu_per_wall,
+            started_at=started_at,
+        )
+
+
+def body(model: NumpyModel, cell: Cell, problem: answers.Problem) -> Callable[[], Any]:
+    """The timed call: the task on every batch of the workload, each result awaited; it gives the last result."""
+    row = model.row
+    task: Callable[..., Any] = getattr(row, cell.task)
+    wait = row.wait
+    batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
+    row.wait(batches)
+
+    def call() -> Any:
+        for batch in batches:
+            result = task(*batch)
+            wait(result)
+        return result
+
+    return call
+
+
+def wall_s(call: Callable[[], Any]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def validate(model: NumpyModel, cell: Cell, problem: answers.Problem, *, input_set: int) -> float:
+    """The worst relative error on an input set, from freshly loaded weights.
+
+    Raises:
+        Invalid: it is beyond its limit.
+    """
+    model.load(problem.parameters)
+    answer = answers.solve(model, cell.task, problem.batches[input_set])
+    slack = problem.slack[input_set] if cell.task == "train_step" else None
+    worst = deviations(cell.task, answer, problem.answers[input_set, cell.task], slack)[0]
+    if not worst.within:
+        raise Invalid(f"{worst}{' (after timing, on an input not seen before)' if input_set else ''}")
+    return worst.error
+
+
+def check_trained(model: NumpyModel, problem: answers.Problem, result: Any) -> None:
+    """Raise Invalid unless the timed steps really trained: the loss has fallen from the oracle's first."""
+    last = float(model.row.to_numpy(result.loss))
+    losses = [array for name, array in problem.answers[0, "train_step"].items() if name.endswith("loss")]
+    if not math.isfinite(last) or last >= float(losses[-1]):
+        raise Invalid(f"the loss did not fall while training was timed: {float(losses[-1]):.6g}, then {last:.6g}")
+
+
+def test_cell(cell: Cell, worker: Worker, benchmark: BenchmarkFixture) -> None:
+    """Measure one cell, and report whatever becomes of it."""
+    report(worker.job, Started(cell))
+    try:
+        record = worker.measure(cell, benchmark)
+    except Invalid as error:
+        record = settle(cell, "invalid", str(error))
+    except DeviceUnavailable as error:
+        record = settle(cell, "unavailable", str(error))
+    except MemoryError as error:
+        record = settle(cell, "out_of_memory", where(error, worker.job.row_path))
+    except Exception as error:
+        traceback.print_exc()
+        record = settle(cell, "error", where(error, worker.job.row_path))
+    report(worker.job, Finished(record))

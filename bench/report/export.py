@@ -1,0 +1,28 @@
+"""The table for programs: JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.report.rows import TableRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def to_json(rows: Sequence[TableRow]) -> str:
+    """A list of flat objects."""
+    return msgspec.json.format(msgspec.json.encode(rows), indent=2).decode() + "\n"
+
+
+def to_csv(rows: Sequence[TableRow]) -> str:
+    """A line a row, the names of the fields on top."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, TableRow.__struct_fields__, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(msgspec.to_builtins(row) for row in rows)
+    return text.getvalue()

@@ -1,0 +1,99 @@
+"""The table as Markdown: in full for a result's folder, in short for the README."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.records import Environment, Result
+    from bench.report.rows import TableRow
+
+
+def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
+    """A Markdown table; the first ``left`` columns to the left, the others to the right."""
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return "\n".join("| " + " | ".join(map(_escape, cells)) + " |" for cells in (header, rule, *lines)) + "\n"
+
+
+def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
+    """Every row, a table for each workload and task, with the environment."""
+    parts = []
+    for result in results:
+        parts.append(f"{environment_line(result.run.environment)}  \n`{result.run.command}`, {result.run.started_at}\n")
+    for workload, of_workload in groupby(rows, key=lambda row: row.workload):
+        facts = next(result.run.workloads[workload] for result in results if workload in result.run.workloads)
+        parts.append(f"## {workload}\n\n{facts.shape}. Source: {facts.source}.\n")
+        for task, of_task in groupby(of_workload, key=lambda row: row.task):
+            header = [task, "tier", "device", "median", "spread", "ratio", "per sequence", "compile", "first call", "error"]
+            parts.append(table(header, [_line(row) for row in of_task], left=3))
+    return "\n".join(parts)
+
+
+def short(rows: Sequence[TableRow], task: str) -> str:
+    """One task: a line for each implementation, a column for each workload, median and ratio."""
+    rows = [row for row in rows if row.task == task]
+    workloads = list(dict.fromkeys(row.workload for row in rows))
+    order = sorted(
+        dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0])
+    )
+    lines = []
+    for implementation, tier in order:
+        found = {row.workload: row for row in rows if row.implementation == implementation}
+        cells = [_short_cell(found.get(workload)) for workload in workloads]
+        lines.append([f"`{implementation}`", tier, *cells])
+    return table([f"**{task}**", "tier", *workloads], lines, left=2)
+
+
+def environment_line(environment: Environment) -> str:
+    """The machine and its software, in a line."""
+    versions = ", ".join(f"{name} {number}" for name, number in environment.versions.items())
+    commit = f", commit {environment.git_commit[:12]}" if environment.git_commit else ""
+    gpus = f", {', '.join(environment.gpus)}" if environment.gpus else ""
+    return (
+        f"{environment.cpu}, {environment.cores} cores{gpus}, {environment.memory_bytes / 2**30:.0f} GiB, "
+        f"{environment.os}, Python {environment.python}, {versions}{commit}"
+    )
+
+
+def _line(row: TableRow) -> list[str]:
+    device = units.threads(row.device, row.threads)
+    if row.median_s is None:
+        return [f"`{row.implementation}`", row.tier, device, f"{row.status}: {row.reason}", *[""] * 6]
+    return [
+        f"`{row.implementation}`",
+        row.tier,
+        device,
+        units.seconds(row.median_s),
+        units.percent(row.spread),
+        units.ratio(row.ratio),
+        units.seconds(row.per_sequence_s),
+        units.seconds(row.compile_s),
+        units.seconds(row.first_call_s),
+        units.error(row.max_relative_error),
+    ]
+
+
+def _short_cell(row: TableRow | None) -> str:
+    if row is None:
+        return ""
+    if row.median_s is None:
+        return row.status
+    return f"{units.seconds(row.median_s)} ({units.ratio(row.ratio)})"
+
+
+def _rank(rows: Iterable[TableRow], implementation: str) -> tuple[bool, float]:
+    ratios = [row.ratio for row in rows if row.implementation == implementation and row.ratio]
+    product = 1.0
+    for value in ratios:
+        product *= value
+    return not ratios, product ** (1 / len(ratios)) if ratios else 0.0
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|").replace("\n", " ")
+

@@ -1,0 +1,83 @@
+"""The table in the terminal. Fits 80 columns, and is plain text when piped."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from bench.records import Result
+    from bench.report.rows import TableRow
+
+
+def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
+    """A table for each workload and task, the reasons of what has no time, and how to read it all."""
+    for workload, of_workload in groupby(rows, key=lambda row: row.workload):
+        facts = next(result.run.workloads[workload] for result in results if workload in result.run.workloads)
+        yield Text(f"\n{workload}", style="bold").append(f"  {facts.shape}", style="not bold dim")
+        for task, of_task in groupby(of_workload, key=lambda row: row.task):
+            yield Padding(_table(task, list(of_task)), (0, 0, 0, 1))
+    yield from _reasons(rows)
+    yield from _captions(rows)
+
+
+def _table(task: str, rows: list[TableRow]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(Text(task, style="bold not dim"), no_wrap=True, min_width=15)
+    table.add_column("tier", no_wrap=True, min_width=9)
+    table.add_column("device", no_wrap=True)
+    for name in ("median", "spread", "ratio", "compile", "error"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for row in rows:
+        device = f"{row.device}×{row.threads}" if row.device == "cpu" else row.device
+        if row.median_s is None:
+            table.add_row(row.implementation, row.tier, device, Text(row.status, style="yellow"))
+            continue
+        table.add_row(
+            row.implementation,
+            row.tier,
+            device,
+            units.seconds(row.median_s),
+            units.percent(row.spread),
+            units.ratio(row.ratio),
+            units.seconds(row.compile_s),
+            units.error(row.max_relative_error),
+            style="bold" if row.implementation == row.baseline else None,
+        )
+    return table
+
+
+def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
+    reasons: dict[tuple[str, str, str], list[str]] = {}
+    for row in rows:
+        if row.reason:
+            where = f"{row.workload} {row.task}"
+            reasons.setdefault((row.implementation, row.status, row.reason), []).append(where)
+    if reasons:
+        yield Text("\nWithout a time", style="bold")
+    for (implementation, status, reason), places in reasons.items():
+        tasks = dict.fromkeys(place.split()[1] for place in places)
+        yield Text(f" {implementation} {', '.join(tasks)}: {status}: {reason}")
+
+
+def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
+    baselines = dict.fromkeys(row.baseline for row in rows if row.baseline)
+    yield Text(
+        f"\nmedian: of all samples. spread: interquartile range over median. ratio: to {' or '.join(baselines)}"
+        " (the bold row), above 1 is slower. compile: first call less second. error: worst"
+        " relative error against the float64 oracle.",
+        style="dim",
+    )
+    if len(baselines) > 1:
+        yield Text("Where the baseline has no time, the first row that has one stands in for it.", style="dim")
+

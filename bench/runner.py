@@ -1,0 +1,207 @@
+"""Runs a plan: seats workers, reads what they report, appends and flushes each record as it comes.
+
+A worker that crashes, hangs or reports rubbish costs its own cell: its seat goes on with the rest in a new worker.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.environment import ROOT, processors, worker_environment
+from bench.plan import Seat, settle
+from bench.records import RECORDS_FILE, record_line
+from bench.worker import Finished, Job, ProblemFile, Started
+from impls import HERE, find_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from bench.plan import Plan
+    from bench.records import Cell, Record
+    from impls import Row
+
+START_LIMIT_S = 120.0
+"""How long a worker may take, beyond the limit of a cell, before it has its first result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of progress."""
+
+    started: Callable[[Cell], None]
+    finished: Callable[[Record], None]
+
+
+def run_plan(plan: Plan, problems: Mapping[str, ProblemFile], folder: Path, listener: Listener) -> None:
+    """Measure everything in the plan; the records stand in the folder, in the order they came.
+
+    One worker at a time, or, where the budget says so, as many as there are processors for. However this ends, no
+    worker outlives it.
+    """
+    (folder / "logs").mkdir(exist_ok=True)
+    waiting = deque((seat, seat.cells) for seat in plan.seats)
+    live: list[Worker] = []
+    with (folder / RECORDS_FILE).open("ab") as file, selectors.DefaultSelector() as selector:
+
+        def keep(record: Record) -> None:
+            file.write(record_line(record))
+            file.flush()
+            os.fsync(file.fileno())
+            listener.finished(record)
+
+        for record in plan.settled:
+            keep(record)
+        try:
+            while waiting or live:
+                while waiting and (free := _processors_for(waiting[0][0], live, plan)):
+                    seat, cells = waiting.popleft()
+                    worker = Worker(seat, cells, free, plan, problems, folder)
+                    live.append(worker)
+                    selector.register(worker.pipe, selectors.EVENT_READ, worker)
+                nearest = min(worker.deadline for worker in live)
+                ready = selector.select(timeout=max(0.0, nearest - time.monotonic()))
+                for key, _ in ready:
+                    key.data.read(keep, listener.started)
+                for worker in [one for one in live if one.over]:
+                    selector.unregister(worker.pipe)
+                    live.remove(worker)
+                    worker.end()
+                    if left := worker.settle_lost(keep):
+                        waiting.appendleft((worker.seat, left))
+        finally:
+            for worker in live:
+                worker.end()
+
+
+def _processors_for(seat: Seat, live: list[Worker], plan: Plan) -> list[int]:
+    """The processors that a seat's worker gets now, or none if it has to wait."""
+    if live and not plan.budget.at_once:
+        return []
+    taken = {number for worker in live for number in worker.processors}
+    free = [number for number in processors() if number not in taken]
+    return free[-seat.threads :] if len(free) >= seat.threads else []
+
+
+class Worker:
+    """A worker process and what is known of it."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        cells: tuple[Cell, ...],
+        numbers: list[int],
+        plan: Plan,
+        problems: Mapping[str, ProblemFile],
+        folder: Path,
+    ) -> None:
+        self.seat, self.processors = seat, numbers
+        self._left = deque(cells)
+        self._began: Cell | None = None
+        self._limit_s = plan.budget.limit_s
+        self._failure: tuple[str, str] | None = None
+        self._buffer = b""
+        self.deadline = time.monotonic() + START_LIMIT_S + self._limit_s
+
+        read_fd, write_fd = os.pipe()
+        self.pipe = os.fdopen(read_fd, "rb", buffering=0)
+        job = Job(
+            row_path=str(seat.row.path),
+            row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
+            cells=list(cells),
+            problems=dict(problems),
+            budget=plan.budget,
+            processors=numbers,
+            blocked=blocked(seat.row),
+            report_fd=write_fd,
+        )
+        job_file = folder / "logs" / f"{seat_name(seat)}.job.json"
+        job_file.write_bytes(msgspec.json.encode(job))
+        with (folder / "logs" / f"{seat_name(seat)}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.worker", str(job_file)],
+                cwd=ROOT,
+                env=worker_environment(
+                    os.environ, threads=seat.threads, device=cells[0].device, extra=seat.row.environment
+                ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[write_fd],
+                start_new_session=True,
+            )
+        os.close(write_fd)
+
+    def read(self, keep: Callable[[Record], None], started: Callable[[Cell], None]) -> None:
+        """Take in what the worker has reported."""
+        chunk = self.pipe.read(1 << 16)
+        if not chunk:
+            self._failure = self._ending()
+            return
+        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
+        for line in lines:
+            try:
+                event = msgspec.json.decode(line, type=Started | Finished)
+            except msgspec.MsgspecError as error:
+                self._failure = "error", f"the worker reported something that is no record ({error})"
+                return
+            self.deadline = time.monotonic() + self._limit_s
+            if isinstance(event, Started):
+                self._began = event.cell
+                started(event.cell)
+            else:
+                keep(event.record)
+                self._left.popleft()
+                self._began = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be expected of it."""
+        if self._failure is None and time.monotonic() >= self.deadline:
+            self._failure = "timeout", f"no result within {self._limit_s:.0f} s"
+        return self._failure is not None
+
+    def end(self) -> None:
+        """End the process and all its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.pipe.close()
+
+    def settle_lost(self, keep: Callable[[Record], None]) -> tuple[Cell, ...]:
+        """Record what the worker left undone by its own fault; the cells that another worker is to try."""
+        if self._left and self._failure:
+            status, reason = self._failure
+            lost = 1 if self._began else len(self._left)  # one that never began would not begin again either
+            for _ in range(lost):
+                keep(settle(self._left.popleft(), status, f"{reason}; see logs/{seat_name(self.seat)}.log"))
+        return tuple(self._left)
+
+    def _ending(self) -> tuple[str, str]:
+        code = self._process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
+            return ("out_of_memory" if name == "SIGKILL" else "crashed"), f"the worker was ended by {name}"
+        return "crashed", f"the worker ended with exit code {code} and without a result"
+
+
+def seat_name(seat: Seat) -> str:
+    """What a seat's files in the run's ``logs`` are called."""
+    return f"{seat.row.name.replace('/', '-')}-{seat.threads}"
+
+
+def blocked(row: Row) -> list[str]:
+    """The frameworks of other rows, which this row's worker must not import."""
+    known = {name for other in find_rows().values() for name in other.frameworks}
+    return sorted(known - set(row.frameworks))

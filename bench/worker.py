@@ -1,0 +1,123 @@
+"""A worker process: one row, one number of threads, all its cells. ``python -m bench.worker JOB`` with a job file.
+
+Before anything else is imported it holds itself to its processors, asks to die with its parent, and makes the other
+frameworks unimportable. What it finds goes to the runner, a JSON line each, through a pipe of its own: standard output
+and error belong to the row and its framework.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.abc import MetaPathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.plan import Budget
+from bench.records import Cell, Record
+from impls.contract import Seq2seqConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class ProblemFile(msgspec.Struct, frozen=True):
+    """Where a workload's numbers are (``answers.load`` reads them), and the configuration they are for."""
+
+    config: Seq2seqConfig
+    path: str
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker is to do."""
+
+    row_path: str
+    row_root: str | None
+    """The folder that the row's name is relative to; None for a person's own file."""
+    cells: list[Cell]
+    problems: dict[str, ProblemFile]
+    """Workload to where its numbers are."""
+    budget: Budget
+    processors: list[int]
+    blocked: list[str]
+    report_fd: int
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """The worker has begun with a cell."""
+
+    cell: Cell
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """The worker is done with a cell."""
+
+    record: Record
+
+
+class Blocker(MetaPathFinder):
+    """Makes packages unimportable. (``sys.modules[name] = None`` would break SciPy, which looks there.)"""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names = frozenset(names)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Raise ModuleNotFoundError for a blocked package; leave the others to the next finder."""
+        if fullname.partition(".")[0] in self._names:
+            raise ModuleNotFoundError(f"{fullname} is blocked: another row's framework", name=fullname)
+        return None
+
+
+def report(job: Job, event: Started | Finished) -> None:
+    """Send the runner a line."""
+    os.write(job.report_fd, msgspec.json.encode(event) + b"\n")
+
+
+def settle_down(job: Job) -> None:
+    """Bind this process to its processors and to its parent's life, and block the other frameworks."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, job.processors)
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    sys.meta_path.insert(0, Blocker(job.blocked))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure every cell of the job: pytest-benchmark's exit code."""
+    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Job)
+    settle_down(job)
+
+    import pytest
+
+    from bench import cells
+
+    return int(
+        pytest.main(
+            [
+                str(Path(cells.__file__)),
+                f"-c{os.devnull}",
+                f"--rootdir={Path(cells.__file__).parent}",
+                "-pno:cacheprovider",
+                "-ppytest_benchmark.plugin",
+                "--benchmark-disable-gc",
+                "--assert=plain",
+                "--capture=no",
+                "-q",
+            ],
+            plugins=[cells.Worker(job)],
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
