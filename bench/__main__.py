@@ -97,7 +97,7 @@ def list_() -> None:
 @app.command
 def table(
     *results: Path,
-    format: Annotated[Literal["text", "markdown", "csv", "json"], Parameter(name="--format")] = "text",
+    style: Annotated[Literal["text", "markdown", "csv", "json"], Parameter(name="--format")] = "text",
 ) -> None:
     """Show one result or several together.
 
@@ -109,7 +109,7 @@ def table(
     ----------
     results
         Result folders.
-    format
+    style
         text, markdown, csv or json.
     """
     from bench.records import read_result
@@ -120,7 +120,7 @@ def table(
         raise InvalidInput("table: name at least one result folder; `bench run` says where it put its result")
     read = [read_result(folder) for folder in results]
     rows = table_rows(read)
-    if format == "text":
+    if style == "text":
         Console(highlight=False).print(*text.render(rows, read), sep="\n")
     else:
         sys.stdout.write(
@@ -128,7 +128,7 @@ def table(
                 "markdown": lambda: markdown.full(rows, read),
                 "csv": lambda: export.to_csv(rows),
                 "json": lambda: export.to_json(rows),
-            }[format]()
+            }[style]()
         )
 
 

@@ -130,7 +130,7 @@ def pose(workload: Workload, tasks: tuple[Task, ...]) -> Problem:
     """
     problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), {}, {})
     reference = Reference(workload.config, problem.parameters)
-    oracle = NumpyModel(lambda config, parameters, device: reference, workload.config, problem.parameters)
+    oracle = NumpyModel(lambda *_: reference, workload.config, problem.parameters)
     for index, batches in enumerate(problem.batches):
         for task in tasks:
             if task == "train_step":

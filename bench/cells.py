@@ -110,8 +110,9 @@ class Worker:
 
         model.load(problem.parameters)
         cpu_start, wall_start = time.process_time(), time.perf_counter()
-        result = benchmark.pedantic(call, rounds=samples, iterations=iterations)
+        result = benchmark.pedantic(call, rounds=samples, iterations=iterations)  # type: ignore[no-untyped-call]
         cpu_per_wall = (time.process_time() - cpu_start) / (time.perf_counter() - wall_start)
+        assert benchmark.stats is not None
         if cell.task == "train_step":
             check_trained(model, problem, result)
         error = max(error, validate(model, cell, problem, input_set=1))

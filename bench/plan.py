@@ -25,7 +25,7 @@ class Budget:
     min_samples: int
     limit_s: float
     at_once: bool = False
-    """Whether several workers may work at once, each on processors of its own: a check that all works, no measurement."""
+    """Whether several workers may work at once, each on processors of its own: a check, no measurement."""
 
 
 BUDGETS = {

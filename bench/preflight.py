@@ -13,9 +13,7 @@ from bench.where import where
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
 
-TINY = Seq2seqConfig(
-    embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=2, bidirectional=True
-)
+TINY = Seq2seqConfig(embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=2, bidirectional=True)
 METHODS = [name for name in vars(Implementation) if not name.startswith("_")]
 """What ``load`` has to give an object with."""
 

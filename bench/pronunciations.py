@@ -48,11 +48,15 @@ def read_words() -> list[Word]:
     try:
         path = Path(str(distribution(DISTRIBUTION).locate_file(FILE)))
     except PackageNotFoundError:
-        raise InvalidInput(f"workload g2p needs the package {DISTRIBUTION}, which is not installed; {way_out}") from None
+        raise InvalidInput(
+            f"workload g2p needs the package {DISTRIBUTION}, which is not installed; {way_out}"
+        ) from None
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise InvalidInput(f"workload g2p: {FILE} of {DISTRIBUTION} cannot be read ({error.strerror}); {way_out}") from None
+        raise InvalidInput(
+            f"workload g2p: {FILE} of {DISTRIBUTION} cannot be read ({error.strerror}); {way_out}"
+        ) from None
     if len(lines) != ENTRIES:
         raise InvalidInput(
             f"workload g2p: the dictionary in {DISTRIBUTION} has {len(lines)} entries, expected {ENTRIES}; {way_out}"

@@ -60,9 +60,7 @@ def refresh() -> None:
 def generated() -> dict[Path, str]:
     """Every generated file, and what it has to say."""
     results = published()
-    files = {
-        result.path / TABLE_FILE: markdown.full(table_rows([result]), [result]) for result in results
-    }
+    files = {result.path / TABLE_FILE: markdown.full(table_rows([result]), [result]) for result in results}
     files[RESULTS / "README.md"] = index(results)
     if results:
         files[README] = with_table(README.read_text(encoding="utf-8"), results[-1])
@@ -108,8 +106,8 @@ def with_table(readme: str, result: Result) -> str:
     one = [row for row in rows if row.threads == min(row.threads for row in rows)]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     words = (
-        f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}. Median of a call,"
-        f" and in brackets its ratio to `{result.run.baseline}` (above 1 is slower).\n"
+        f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
+        f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower).\n"
         f"[All tasks, spreads, compile times and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE}).\n"
     )
     return f"{before}{START}\n\n{tables}\n{words}\n{END}{after}"

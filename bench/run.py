@@ -126,9 +126,7 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
             resolved = path.resolve()
             rows.append(read_row(resolved, HERE if resolved.is_relative_to(HERE) else None))
         else:
-            raise InvalidInput(
-                f"unknown row {name!r}; choose from {', '.join(known)}, or give a file that ends in .py"
-            )
+            raise InvalidInput(f"unknown row {name!r}; choose from {', '.join(known)}, or give a file that ends in .py")
     by_name: dict[str, Row] = {}
     for row in rows or known.values():
         if by_name.setdefault(row.name, row).path != row.path:
@@ -218,7 +216,10 @@ def run(request: Request) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
-        with tempfile.TemporaryDirectory(prefix="numbers-", dir=request.out) as numbers, _Progress(plan, request) as bar:
+        with (
+            tempfile.TemporaryDirectory(prefix="numbers-", dir=request.out) as numbers,
+            _Progress(plan, request) as bar,
+        ):
             problems = {}
             for workload in request.workloads:
                 bar.say(f"the oracle works out {workload.name}")
@@ -244,7 +245,7 @@ def run(request: Request) -> int:
 
 
 class _Progress:
-    """A bar with the time left on a terminal, a line a row elsewhere; on standard error, so that the table can be piped."""
+    """A bar with the time left on a terminal, a line a row elsewhere; on standard error: the table can be piped."""
 
     def __init__(self, plan: Plan, request: Request) -> None:
         batches = {workload.name: workload.num_batches for workload in request.workloads}
@@ -305,8 +306,9 @@ def shape_words(workload: Workload) -> str:
     batches = f"{workload.num_batches} × " if workload.num_batches > 1 else ""
     directions = "both directions" if config.bidirectional else "one direction"
     return (
-        f"E {config.embedding_dim}, H {config.hidden_dim}, {config.num_encoder_layers}+{config.num_decoder_layers} layers,"
-        f" {directions}, T {lengths}, B {batches}{workload.batch_size}"
+        f"E {config.embedding_dim}, H {config.hidden_dim},"
+        f" {config.num_encoder_layers}+{config.num_decoder_layers} layers, {directions},"
+        f" T {lengths}, B {batches}{workload.batch_size}"
     )
 
 
@@ -328,7 +330,7 @@ def _head(request: Request) -> Run:
     )
 
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 

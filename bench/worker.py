@@ -66,7 +66,7 @@ class Blocker(MetaPathFinder):
         self._names = frozenset(names)
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Raise ModuleNotFoundError for a blocked package; leave the others to the next finder."""
         if fullname.partition(".")[0] in self._names:

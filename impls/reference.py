@@ -150,7 +150,7 @@ class Reference:
 
     def forward(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> Float[Array, "T_y B D"]:
         """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
-        return self.decode(y, self.hand_off(self.encode(x).h_n)).output
+        return self._forward(x, y)[0]
 
     def gradients(self, x: Array, y: Array, d_output: Float[Array, "T_y B D"]) -> Gradients:
         """Gradients towards every parameter and both inputs."""

@@ -51,12 +51,17 @@ def test_each_parameter_gradient_equals_finite_differences() -> None:
     gradients = case.oracle().gradients(case.x, case.y, case.d_output).parameters
     rng = np.random.default_rng(0)
     zero = {name: np.zeros_like(array) for name, array in case.parameters.items()}
-    still = dict(x=np.zeros_like(case.x), y=np.zeros_like(case.y))
+    still = {"x": np.zeros_like(case.x), "y": np.zeros_like(case.y)}
     for name, array in case.parameters.items():
         one = rng.standard_normal(array.shape).astype(np.float32)
         direction = Case(
-            case.config, zero | {name: one}, h_n=case.h_n, h_0=case.h_0, d_output=case.d_output,
-            target=case.target, **still,
+            case.config,
+            zero | {name: one},
+            h_n=case.h_n,
+            h_0=case.h_0,
+            d_output=case.d_output,
+            target=case.target,
+            **still,
         )
         expected = directional_derivative(case, direction)
         assert np.sum(gradients[name] * one) == pytest.approx(expected, rel=1e-6, abs=1e-8), name

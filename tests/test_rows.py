@@ -81,15 +81,24 @@ def test_row_equals_the_oracle_for_any_configuration(row: Row, device: str, requ
 
 
 EDGES = {
-    "one of everything": (Seq2seqConfig(
-        embedding_dim=1, hidden_dim=1, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False
-    ), 1, 1, 1),
-    "more decoder layers, both directions, time 1": (Seq2seqConfig(
-        embedding_dim=3, hidden_dim=7, num_encoder_layers=1, num_decoder_layers=3, bidirectional=True
-    ), 1, 4, 3),
-    "more encoder layers, one direction, batch 1": (Seq2seqConfig(
-        embedding_dim=7, hidden_dim=5, num_encoder_layers=3, num_decoder_layers=1, bidirectional=False
-    ), 6, 1, 1),
+    "one of everything": (
+        Seq2seqConfig(embedding_dim=1, hidden_dim=1, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False),
+        1,
+        1,
+        1,
+    ),
+    "more decoder layers, both directions, time 1": (
+        Seq2seqConfig(embedding_dim=3, hidden_dim=7, num_encoder_layers=1, num_decoder_layers=3, bidirectional=True),
+        1,
+        4,
+        3,
+    ),
+    "more encoder layers, one direction, batch 1": (
+        Seq2seqConfig(embedding_dim=7, hidden_dim=5, num_encoder_layers=3, num_decoder_layers=1, bidirectional=False),
+        6,
+        1,
+        1,
+    ),
 }
 
 

@@ -22,14 +22,26 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 
 
 def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
     """Every row, a table for each workload and task, with the environment."""
-    parts = []
-    for result in results:
-        parts.append(f"{environment_line(result.run.environment)}  \n`{result.run.command}`, {result.run.started_at}\n")
+    parts = [
+        f"{environment_line(result.run.environment)}  \n`{result.run.command}`, {result.run.started_at}\n"
+        for result in results
+    ]
     for workload, of_workload in groupby(rows, key=lambda row: row.workload):
         facts = next(result.run.workloads[workload] for result in results if workload in result.run.workloads)
         parts.append(f"## {workload}\n\n{facts.shape}. Source: {facts.source}.\n")
         for task, of_task in groupby(of_workload, key=lambda row: row.task):
-            header = [task, "tier", "device", "median", "spread", "ratio", "per sequence", "compile", "first call", "error"]
+            header = [
+                task,
+                "tier",
+                "device",
+                "median",
+                "spread",
+                "ratio",
+                "per sequence",
+                "compile",
+                "first call",
+                "error",
+            ]
             parts.append(table(header, [_line(row) for row in of_task], left=3))
     return "\n".join(parts)
 
@@ -38,9 +50,7 @@ def short(rows: Sequence[TableRow], task: str) -> str:
     """One task: a line for each implementation, a column for each workload, median and ratio."""
     rows = [row for row in rows if row.task == task]
     workloads = list(dict.fromkeys(row.workload for row in rows))
-    order = sorted(
-        dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0])
-    )
+    order = sorted(dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0]))
     lines = []
     for implementation, tier in order:
         found = {row.workload: row for row in rows if row.implementation == implementation}
@@ -96,4 +106,3 @@ def _rank(rows: Iterable[TableRow], implementation: str) -> tuple[bool, float]:
 
 def _escape(cell: str) -> str:
     return cell.replace("|", "\\|").replace("\n", " ")
-

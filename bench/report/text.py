@@ -80,4 +80,3 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
     )
     if len(baselines) > 1:
         yield Text("Where the baseline has no time, the first row that has one stands in for it.", style="dim")
-

@@ -137,9 +137,7 @@ class JaxRow(JaxArrays):
 
     def train_step(self, x: Array, y: Array, target: Array) -> TrainStep:
         """One step of ``optax.adam`` on the mean squared error; the old weights' memory is given to the new ones."""
-        self._state, self._optimizer_state, loss = self._train_step(
-            self._state, self._optimizer_state, x, y, target
-        )
+        self._state, self._optimizer_state, loss = self._train_step(self._state, self._optimizer_state, x, y, target)
         return TrainStep(loss, self._state)
 
     def _backward(self, state: Any, x: Array, y: Array, d_output: Array) -> Gradients:

@@ -60,7 +60,7 @@ class Seq2seqLSTM(nnx.Module):
     def encode(self, x: Float[Array, "T_x B E"]) -> LSTMOutput:
         """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
         zero = jnp.zeros((x.shape[1], self.hidden_dim), x.dtype)
-        carries = []
+        carries: list[Any] = []
         for layer in self.encoder:
             if self.num_directions == 2:
                 both, x = layer(x, initial_carry=((zero, zero), (zero, zero)))
@@ -76,7 +76,7 @@ class Seq2seqLSTM(nnx.Module):
         return jnp.concatenate(h_n[-self.num_directions :], axis=-1)
 
     def decode(self, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
-        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, its cell from zero."""
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
         carries = []
         for layer in self.decoder:
             carry, y = layer(y, initial_carry=(jnp.zeros_like(h_0), h_0))

@@ -86,7 +86,7 @@ class Seq2seqLSTM:
         return jnp.concatenate(h_n[-self.config.num_directions :], axis=-1)
 
     def decode(self, weights: Weights, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
-        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, its cell from zero."""
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
         h_n, c_n = [], []
         for layer in self.config.decoder_layers:
             y, h, c = lstm(weights, layer, y, h_0)

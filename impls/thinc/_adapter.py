@@ -146,7 +146,7 @@ class ThincRow:
         """The array, as NumPy's own memory."""
         return np.array(array if isinstance(self.ops, NumpyOps) else self.ops.to_numpy(array))
 
-    def wait(self, result: Any) -> None:
+    def wait(self, result: Any) -> None:  # noqa: ARG002
         """Return when the device is idle: NumPy has computed what it returned, CuPy may not have."""
         if not isinstance(self.ops, NumpyOps):
             self.ops.xp.cuda.Device().synchronize()

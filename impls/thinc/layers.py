@@ -134,7 +134,8 @@ def encoder_forward(
     directions = model.get_dim("dirs")
     zero = model.ops.alloc2f(x.shape[1], model.get_dim("nO"))
     pairs = [model.layers[first : first + directions] for first in range(0, len(model.layers), directions)]
-    results, backprops = [], []
+    results: list[LSTMOutput] = []
+    backprops = []
     for pair in pairs:
         both, back = zip(*(layer((x, zero), is_train) for layer in pair), strict=True)
         x = xp.concatenate([result.output for result in both], axis=-1) if directions == 2 else both[0].output
@@ -233,9 +234,7 @@ def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> ThincRow
         encoder=encoder,
         decoder=decoder,
         hand_off=lambda h_n: hand_off(h_n, config.num_directions),
-        weights=NodeWeights(
-            (*config.encoder_layers, *config.decoder_layers), (*encoder.layers, *decoder.layers)
-        ),
+        weights=NodeWeights((*config.encoder_layers, *config.decoder_layers), (*encoder.layers, *decoder.layers)),
         parameters=parameters,
         ops=ops,
     )

@@ -97,7 +97,7 @@ class TorchRow:
         """The tensor, as NumPy's own memory."""
         return array.detach().cpu().numpy().copy()
 
-    def wait(self, result: Any) -> None:
+    def wait(self, result: Any) -> None:  # noqa: ARG002
         """Return when the device is idle: PyTorch's CPU operations have ended when they return."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)

@@ -1,4 +1,4 @@
-"""``nn.LSTMCell``, written out step by step: every layer's hidden states can be had, which ``nn.LSTM`` does not give."""
+"""``nn.LSTMCell``, written out step by step: every layer's hidden states can be had, not so from ``nn.LSTM``."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Seq2seqLSTM(nn.Module):
         return torch.cat(h_n[-self.num_directions :].unbind(), dim=-1)
 
     def decode(self, y: Float[Tensor, "T_y B E"], h_0: Float[Tensor, "B D"]) -> LSTMOutput:
-        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, its cell from zero."""
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
         states, h_n, c_n = self.decoder_states(y, h_0)
         return LSTMOutput(states[-1], h_n, c_n)
 
@@ -112,7 +112,9 @@ class Seq2seqLSTM(nn.Module):
 
 def cell_name(name: str) -> str:
     """This model's name of a canonical parameter: ``encoder.weight_ih_l1_reverse`` is ``encoder.1.1.weight_ih``."""
-    match = re.fullmatch(r"(?P<part>\w+)\.(?P<kind>weight_ih|weight_hh|bias)_l(?P<layer>\d+)(?P<reverse>_reverse)?", name)
+    match = re.fullmatch(
+        r"(?P<part>\w+)\.(?P<kind>weight_ih|weight_hh|bias)_l(?P<layer>\d+)(?P<reverse>_reverse)?", name
+    )
     assert match is not None, name
     direction = f"{1 if match['reverse'] else 0}." if match["part"] == "encoder" else ""
     kind = "bias_ih" if match["kind"] == "bias" else match["kind"]

@@ -52,7 +52,7 @@ class Seq2seqLSTM(nn.Module):
         return torch.cat(h_n[-self.num_directions :].unbind(), dim=-1)
 
     def decode(self, y: Float[Tensor, "T_y B E"], h_0: Float[Tensor, "B D"]) -> LSTMOutput:
-        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, its cell from zero."""
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
         h_0 = h_0.unsqueeze(0).expand(self.decoder.num_layers, -1, -1).contiguous()
         output, (h_n, c_n) = self.decoder(y, (h_0, torch.zeros_like(h_0)))
         return LSTMOutput(output, h_n, c_n)

@@ -1,0 +1,31 @@
+"""``bench new row``: the template of a row."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from impls import HERE
+from impls.contract import InvalidInput
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+
+
+def write_row(name: str) -> Path:
+    """The path of the new file, relative to the repository.
+
+    Raises:
+        InvalidInput: the name is no ``framework/variant``, or there is such a row already.
+    """
+    match = re.fullmatch(r"([a-z][a-z0-9_]*)/([a-z][a-z0-9_]*)", name)
+    if match is None:
+        raise InvalidInput(f"new row {name!r}: a name is framework/variant in small letters, such as torch/mine")
+    framework, variant = match.groups()
+    path = HERE / framework / f"{variant}.py"
+    if path.exists():
+        raise InvalidInput(f"new row {name}: there is one already, impls/{name}.py")
+    template = TEMPLATES / f"{framework}.txt"
+    text = (template if template.exists() else TEMPLATES / "other.txt").read_text(encoding="utf-8")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text.replace("FRAMEWORK", framework), encoding="utf-8")
+    return path.relative_to(HERE.parent)

@@ -1,0 +1,71 @@
+"""Starting the real thing: ``python -m bench`` and small scripts, from the repository's root."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def python(
+    *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """What a Python process printed and how it ended."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200"} | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def bench(*arguments: str, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    """What ``python -m bench`` printed and how it ended."""
+    return python("-m", "bench", *arguments, cwd=cwd, timeout=timeout)
+
+
+NUMPY_ROW = '''"""Plain NumPy in float32, as a person's own row."""
+
+import numpy as np
+
+from impls.reference import Reference
+
+ROW = {"tier": "loop", "summary": "plain NumPy", "frameworks": ["numpy"]}
+
+
+class Row(Reference):
+    """Nothing wrong."""
+
+    def __init__(self, config, parameters, device):
+        super().__init__(config, parameters, np.float32)
+
+    def encode(self, x):
+        self.before()
+        return self.after(super().encode(x))
+
+    def before(self):
+        pass
+
+    def after(self, result):
+        return result
+
+
+def load(config, parameters, device):
+    return Row(config, parameters, device)
+'''
+"""A right row that needs no framework: fast to start. Tests put their faults into ``before`` and ``after``."""
+
+
+def numpy_row(folder: Path, name: str, *, before: str = "pass", after: str = "return result", top: str = "") -> Path:
+    """A file with the right row, or, with ``before``, ``after`` or ``top``, a wrong one."""
+    text = NUMPY_ROW.replace("    def before(self):\n        pass", f"    def before(self):\n        {before}")
+    text = text.replace("return result", after)
+    path = folder / f"{name}.py"
+    path.write_text(text.replace("\n\nROW", f"\n{top}\n\nROW"), encoding="utf-8")
+    return path

@@ -1,0 +1,161 @@
+"""The command line, as real processes: bad input is one line and exit code 2, a run is what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from processes import ROOT, bench, numpy_row
+
+from bench.records import read_result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
+
+
+def one_line(done: subprocess.CompletedProcess[str], words: str) -> None:
+    """Check that bad input was answered as it should be."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("bench: ")
+    assert re.search(words, lines[0]), lines[0]
+
+
+BAD = {
+    "row": (["run", "--impl", "torch/none"], r"unknown row 'torch/none'; choose from .*torch/module.*ends in \.py"),
+    "workload": (["run", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
+    "task": (["run", "--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
+    "device": (["run", "--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
+    "preset": (["run", "--preset", "huge"], "unknown preset 'huge'; choose from smoke, default, full"),
+    "threads, no number": (["run", "--threads", "many"], "--threads many: must be a whole number"),
+    "threads, zero": (["run", "--threads", "0"], "--threads 0: must be from 1"),
+    "threads, too many": (["run", "--threads", "1", "4096"], "--threads 4096: must be from 1 to"),
+    "shape, malformed": (["run", "--shape", "hidden_dim"], "--shape: 'hidden_dim' is not name=value"),
+    "shape, unknown": (["run", "--shape", "depth=2"], "--shape: unknown name 'depth'; choose from embedding_dim"),
+    "shape, zero": (["run", "--shape", "hidden_dim=0"], "hidden_dim must be a whole number of at least 1, not '0'"),
+    "shape, negative": (["run", "--shape", "batch_size=-3"], "batch_size must be a whole number of at least 1"),
+    "shape, not whole": (["run", "--shape", "hidden_dim=2.5"], "hidden_dim must be a whole number .* not '2.5'"),
+    "shape, flag": (["run", "--shape", "bidirectional=maybe"], "bidirectional must be true or false, not 'maybe'"),
+    "shape, too large": (["run", "--shape", "hidden_dim=900000"], r"needs about \d+ GiB, and \d+ GiB are free"),
+    "baseline": (["run", "--impl", "torch/cell", "--baseline", "jax/scan"], "--baseline jax/scan: is not in this run"),
+    "option": (["run", "--speed", "9"], "(?i)unknown option.*--speed"),
+    "command": (["fly"], "(?i)unknown command.*fly"),
+    "no value": (["run", "--device"], "(?i)--device"),
+    "out exists": (["run", "--out", "tests"], "--out tests: exists already"),
+    "out cannot be made": (["run", *SOURCE, "--out", "/proc/result"], "--out /proc/result: cannot be written"),
+    "row file absent": (["run", "--impl", "nowhere/mine.py"], r"mine\.py: cannot be read \(No such file"),
+    "table, absent": (["table", "nowhere"], "nowhere: no such folder"),
+    "table, no result": (["table", "tests"], "tests: holds no result"),
+    "table, nothing": (["table"], "name at least one result folder"),
+    "table, format": (["table", "tests", "--format", "xml"], "(?i)xml.*text.*markdown.*csv.*json"),
+    "publish, no result": (["publish", "tests"], "tests: holds no result"),
+    "new row, name": (["new", "row", "../evil"], "a name is framework/variant"),
+    "new row, taken": (["new", "row", "torch/module"], r"there is one already, impls/torch/module\.py"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_line_and_exit_code_2(what: str) -> None:
+    arguments, words = BAD[what]
+    one_line(bench(*arguments), words)
+
+
+@pytest.mark.skipif(os.path.exists("/proc/driver/nvidia"), reason="this machine has a GPU")  # noqa: PTH110
+def test_a_gpu_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    one_line(bench("run", "--device", "gpu"), "--device gpu: `nvidia-smi -L` lists no NVIDIA device")
+
+
+BAD_FILES = {
+    "does not parse": ("def load(:\n", r"mine\.py:1: does not parse"),
+    "no ROW": ("def load(): ...\n", r"mine\.py:1: has no ROW"),
+    "fails on import": (
+        'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\n1 / 0\ndef load(*_): ...\n',
+        r"mine\.py:2: ZeroDivisionError: division by zero; full trace: .*\.log",
+    ),
+    "gives no row": (
+        'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\n\ndef load(*_):\n    return 3\n',
+        r"mine\.py:3: load gives a int without to_device\(\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_a_bad_row_file_is_named_with_its_line(what: str, tmp_path: Path) -> None:
+    text, words = BAD_FILES[what]
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    out = tmp_path / "out"
+    done = bench("run", "--impl", str(path), *SOURCE, "--out", str(out))
+    one_line(done, words)
+    assert not out.exists()
+    if log := re.search(r"full trace: (.*\.log)", done.stderr):
+        assert "Traceback" in open(log[1]).read() or "gives no row" in what  # noqa: PTH123, SIM115
+
+
+def test_a_persons_own_file_is_measured_beside_a_row(tmp_path: Path) -> None:
+    path = numpy_row(tmp_path, "mine")
+    out = tmp_path / "out"
+    done = bench("run", "--impl", str(path), "thinc/layers", *SOURCE, "--out", str(out), "--baseline", "mine")
+    assert done.returncode == 0, done.stderr
+    assert "mine" in done.stdout and "thinc/layers" in done.stdout
+    result = read_result(out)
+    assert {record.implementation for record in result.records} == {"mine", "thinc/layers"}
+    assert str(tmp_path) not in (out / "run.json").read_text()  # results are published: no folders of this machine
+    assert sorted(path.name for path in out.iterdir()) == ["logs", "records.jsonl", "run.json", "table.md"]
+
+    rows = json.loads(bench("table", str(out), "--format", "json").stdout)
+    assert {row["implementation"]: row["baseline"] for row in rows} == {"mine": "mine", "thinc/layers": "mine"}
+    for style in ("text", "markdown", "csv"):
+        shown = bench("table", str(out), "--format", style)
+        assert shown.returncode == 0 and "thinc/layers" in shown.stdout
+
+
+def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:
+    path = numpy_row(tmp_path, "wrong", after="result.h_n[0] += 1; return result")
+    done = bench("run", "--impl", str(path), *SOURCE, "--out", str(tmp_path / "out"))
+    assert done.returncode == 1
+    assert "invalid" in done.stdout and "h_n is off" in done.stdout
+    assert read_result(tmp_path / "out").records[0].samples_s == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
+    quick = numpy_row(tmp_path, "quick")
+    hang = numpy_row(tmp_path, "hang", before="import time; time.sleep(600)  # hangs")
+    out = tmp_path / "out"
+    arguments = ["run", "--impl", str(quick), str(hang), *SOURCE, "--out", str(out), "--baseline", "quick"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not (
+        (out / "records.jsonl").exists() and (out / "records.jsonl").read_bytes().endswith(b"\n")
+    ):
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(number)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "quick" in stdout
+    assert "interrupted" in stderr and "Traceback" not in stderr
+    assert [record.implementation for record in read_result(out).records] == ["quick"]
+    assert not [own for own in psutil.process_iter(["cmdline"]) if str(out) in str(own.info["cmdline"])]
+
+
+def test_help_has_examples() -> None:
+    for command in (["run"], ["table"], ["list"], ["publish"], ["new", "row"]):
+        done = bench(*command, "--help")
+        assert done.returncode == 0
+        assert f"python -m bench {' '.join(command)}" in done.stdout

@@ -1,0 +1,105 @@
+"""Rows are found by listing files; nothing imports a framework to learn what there is."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from processes import ROOT, bench, python
+
+from impls import find_rows, read_row
+from impls.contract import InvalidInput
+
+FRAMEWORKS = ("torch", "jax", "flax", "thinc", "optax")
+
+
+def test_every_row_of_the_table_is_found() -> None:
+    assert set(find_rows()) >= {
+        "torch/module",
+        "torch/cell",
+        "jax/nnx",
+        "jax/nnx_split",
+        "jax/scan",
+        "thinc/layers",
+        "thinc/native",
+        "thinc/pytorch",
+    }
+
+
+def test_finding_rows_and_the_command_line_import_no_framework() -> None:
+    script = (
+        "import sys, impls, bench.__main__, bench.run, bench.publish, bench.listing\n"
+        "list(bench.listing.listing())\n"
+        f"print([name for name in {FRAMEWORKS} if name in sys.modules])"
+    )
+    done = python("-c", script)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_the_check_above_can_fail() -> None:
+    done = python("-c", f"import sys, torch; print([name for name in {FRAMEWORKS} if name in sys.modules])")
+    assert done.stdout.strip() == "['torch']", done.stderr
+
+
+def test_list_is_quick_and_says_what_is_unavailable() -> None:
+    start = time.perf_counter()
+    done = bench("list")
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - start < 5
+    assert "torch/module" in done.stdout
+    assert "no train_step: Thinc's backprop_lstm gives wrong gradients" in done.stdout
+
+
+def test_a_row_whose_framework_is_not_installed_says_so(tmp_path: Path) -> None:
+    row = tmp_path / "fancy" / "module.py"
+    row.parent.mkdir()
+    row.write_text(
+        'ROW = {"tier": "idiomatic", "summary": "?", "frameworks": ["no_such_framework"]}\ndef load(): ...\n'
+    )
+    assert find_rows(tmp_path)["fancy/module"].missing() == "no_such_framework is not installed"
+
+
+def test_the_folders_of_rows_shadow_no_framework() -> None:
+    script = (
+        "import impls.torch.module, impls.thinc.layers, impls.jax.scan, torch, thinc, jax\n"
+        "print(*(module.__file__ for module in (torch, thinc, jax)), sep='\\n')"
+    )
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        assert not Path(line).is_relative_to(ROOT / "impls"), line
+
+
+BAD_FILES = {
+    "does not parse": ("x = 1\ndef load(:\n", r":2: does not parse as Python"),
+    "no ROW": ("def load(): ...\n", r":1: has no ROW"),
+    "ROW is computed": ("import os\nROW = {'tier': os.name}\n", r":2: ROW must be a literal"),
+    "ROW is no dict": ("ROW = 3\n", r":1: ROW must be a dict"),
+    "no tier": ("ROW = {'summary': '', 'frameworks': ['torch']}\n", r":1: ROW lacks 'tier'"),
+    "unknown tier": ("\nROW = {'tier': 'best', 'summary': '', 'frameworks': ['torch']}\n", r":2: ROW has tier 'best'"),
+    "no framework": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': []}\n", r"names no framework"),
+    "unknown entry": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'fast': 1}\n",
+        r"unknown entry 'fast'",
+    ),
+    "unknown device": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'devices': ['tpu']}\n",
+        r"choose from cpu, gpu",
+    ),
+    "unknown task": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'unsupported': {'sing': ''}}\n",
+        r"no such task or device",
+    ),
+    "no load": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch']}\n", r":1: has no load"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_FILES)
+def test_a_bad_row_file_is_one_clear_line_with_its_place(what: str, tmp_path: Path) -> None:
+    text, words = BAD_FILES[what]
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=rf"mine\.py.*{words}") as caught:
+        read_row(path)
+    assert "\n" not in str(caught.value)
