@@ -36,7 +36,7 @@ def run(
 ) -> int:
     """Measure, write a result folder, and show the table.
 
-    Examples:
+    Some examples:
       python -m bench run --preset smoke
       python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
@@ -86,7 +86,7 @@ def run(
 def list_() -> None:
     """Show the rows and workloads, and why something is unavailable. Imports no framework.
 
-    Example:
+    An example:
       python -m bench list
     """
     from bench.listing import listing
@@ -101,7 +101,7 @@ def table(
 ) -> None:
     """Show one result or several together.
 
-    Examples:
+    Some examples:
       python -m bench table results/local/2026-01-31T12-00-00
       python -m bench table results/*/ --format json
 
@@ -136,7 +136,7 @@ def table(
 def publish(result: Path) -> None:
     """Copy a valid result to results/<machine>-<date>, and make the index and the README's table anew.
 
-    Example:
+    An example:
       python -m bench publish results/local/2026-01-31T12-00-00
 
     Parameters
@@ -158,7 +158,7 @@ app.command(new)
 def row(name: str) -> None:
     """Write the template of a row, which passes once its model is filled in.
 
-    Example:
+    An example:
       python -m bench new row torch/mine     (then fill in impls/torch/mine.py)
 
     Parameters

@@ -38,6 +38,8 @@ def publish(folder: Path) -> Path:
             f"{folder}: {first.implementation} {first.workload} {first.task} is {first.status} ({first.reason});"
             " publish a run in which every row works"
         )
+    if result.run.preset == "smoke":
+        raise InvalidInput(f"{folder}: smoke is a check that all works, no measurement; publish another preset")
     environment = result.run.environment
     if environment.git_commit is None or environment.git_dirty:
         raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, run again, publish that")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import psutil
 import pytest
 from processes import ROOT, bench, numpy_row
 
+from bench.environment import gpus
 from bench.records import read_result
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
 
@@ -72,8 +69,8 @@ def test_bad_input_is_one_line_and_exit_code_2(what: str) -> None:
     one_line(bench(*arguments), words)
 
 
-@pytest.mark.skipif(os.path.exists("/proc/driver/nvidia"), reason="this machine has a GPU")  # noqa: PTH110
-def test_a_gpu_that_is_not_there_is_missed(tmp_path: Path) -> None:
+@pytest.mark.skipif(bool(gpus()), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_missed() -> None:
     one_line(bench("run", "--device", "gpu"), "--device gpu: `nvidia-smi -L` lists no NVIDIA device")
 
 
@@ -101,7 +98,8 @@ def test_a_bad_row_file_is_named_with_its_line(what: str, tmp_path: Path) -> Non
     one_line(done, words)
     assert not out.exists()
     if log := re.search(r"full trace: (.*\.log)", done.stderr):
-        assert "Traceback" in open(log[1]).read() or "gives no row" in what  # noqa: PTH123, SIM115
+        trace = Path(log[1]).read_text()
+        assert "Traceback" in trace or what == "gives no row"
 
 
 def test_a_persons_own_file_is_measured_beside_a_row(tmp_path: Path) -> None:

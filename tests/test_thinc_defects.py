@@ -52,9 +52,7 @@ def oracle_tape(h_0: np.ndarray | None = None) -> Tape:
 
 def thinc_forward(ops: Any, first: np.ndarray = ZERO, second: np.ndarray = ZERO) -> tuple[np.ndarray, Any]:
     """The kernel's hidden states ``(T, B, H)``, and what it keeps for its backward."""
-    output, state = ops.lstm_forward_training(
-        flat_weights(), first, second, CASE.x.reshape(TIME * BATCH, -1), LENGTHS
-    )
+    output, state = ops.lstm_forward_training(flat_weights(), first, second, CASE.x.reshape(TIME * BATCH, -1), LENGTHS)
     return output.reshape(TIME, BATCH, WIDTH), state
 
 

@@ -15,23 +15,23 @@ import sys, time
 framework = sys.argv[1]
 if framework == "torch":
     import torch
-    a = torch.randn(1500, 1500)
+    a = torch.randn(1000, 1000)
     work = lambda: a @ a
 elif framework == "jax":
     import jax, numpy as np
-    a = jax.device_put(np.random.randn(1500, 1500).astype("f"))
+    a = jax.device_put(np.random.randn(1000, 1000).astype("f"))
     f = jax.jit(lambda a: a @ a)
     work = lambda: f(a).block_until_ready()
 else:
     from impls.thinc._adapter import find_ops
     ops = find_ops("cpu")
-    a = ops.xp.random.randn(1500, 1500).astype("f")
+    a = ops.xp.random.randn(1000, 1000).astype("f")
     work = lambda: ops.gemm(a, a)
 work()
 ratios = []
-for _ in range(5):
+for _ in range(20):
     cpu, wall = time.process_time(), time.perf_counter()
-    for _ in range(4):
+    for _ in range(3):
         work()
     ratios.append((time.process_time() - cpu) / (time.perf_counter() - wall))
 print(max(ratios))
@@ -60,7 +60,7 @@ def test_one_thread_is_one_thread(framework: str) -> None:
 def test_the_check_above_can_fail(framework: str) -> None:
     pytest.importorskip(framework)
     two = worker_environment(os.environ, threads=2, device="cpu")
-    assert max(busiest(framework, two) for _ in range(3)) > 1.1
+    assert busiest(framework, two) > 1.1
 
 
 def test_a_worker_does_not_inherit_what_would_change_the_experiment() -> None:

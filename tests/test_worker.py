@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -62,7 +63,7 @@ def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
         ("result.h_n[0] += 1; return result", "h_n is off"),
         ("return result._replace(c_n=result.c_n[:1])", "c_n is off by inf"),
         ("result.output[0, 0, 0] = np.nan; return result", "output is off by nan"),
-        ("return result._replace(output=None)", "AttributeError|TypeError"),
+        ("return result._replace(output=None)", "output is off by inf"),
     ],
 )
 def test_wrong_values_have_no_time(after: str, words: str, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ def test_wrong_values_have_no_time(after: str, words: str, tmp_path: Path) -> No
     found = by_task(measure(tmp_path, row))
     assert found["encode"].status in ("invalid", "error")
     assert found["encode"].samples_s == []
-    assert pytest.importorskip("re").search(words, found["encode"].reason or ""), found["encode"].reason
+    assert re.search(words, found["encode"].reason or ""), found["encode"].reason
     assert found["forward"].status == "ok"
 
 
@@ -85,7 +86,7 @@ def test_a_result_kept_from_the_first_input_is_caught_after_timing(tmp_path: Pat
 TRAINS_WHEN_WATCHED = """
     def train_step(self, x, y, target):
         self.calls = getattr(self, "calls", 0) + 1
-        if self.calls > 10:
+        if self.calls > 5:
             from impls.contract import TrainStep
             return TrainStep(np.float32(9.0), self._parameters)
         return super().train_step(x, y, target)
@@ -118,7 +119,7 @@ def test_a_fault_costs_its_own_cell_and_the_rest_goes_on(fault: str, tmp_path: P
     records = measure(tmp_path, bad, good)
     found = {(record.implementation, record.task): record for record in records}
     assert found["fault", "encode"].status == status
-    assert pytest.importorskip("re").search(words, found["fault", "encode"].reason or "")
+    assert re.search(words, found["fault", "encode"].reason or "")
     assert [found[key].status for key in (("fault", "forward"), ("good", "encode"), ("good", "forward"))] == ["ok"] * 3
 
 
@@ -138,7 +139,7 @@ def test_a_file_that_dies_on_import_is_not_tried_again_and_again(tmp_path: Path)
 
 
 def test_what_a_row_prints_harms_nothing(tmp_path: Path) -> None:
-    row = read_row(numpy_row(tmp_path, "loud", before="print('{\"status\": \"ok\"}' * 1000)"))
+    row = read_row(numpy_row(tmp_path, "loud", before='print(\'{"status": "ok"}\' * 1000)'))
     assert {record.status for record in measure(tmp_path, row)} == {"ok"}
     assert '{"status": "ok"}' in (tmp_path / "logs" / "loud-1.log").read_text()
 
@@ -147,8 +148,16 @@ def test_no_process_outlives_a_run(tmp_path: Path) -> None:
     spawn = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)  # stray'])"
     row = read_row(numpy_row(tmp_path, "parent", before=spawn))
     measure(tmp_path, row)
-    strays = [process for process in psutil.process_iter(["cmdline"]) if "# stray" in str(process.info["cmdline"])]
-    assert strays == []
+    until = time.monotonic() + 10
+    while strays() and time.monotonic() < until:
+        time.sleep(0.1)  # killed, and about to be gone
+    assert strays() == []
+
+
+def strays() -> list[str]:
+    """The command lines of what the row above leaves running."""
+    found = (str(process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))
+    return [line for line in found if "# stray" in line and "time.sleep(600)" in line]
 
 
 def test_other_frameworks_cannot_be_imported(tmp_path: Path) -> None:

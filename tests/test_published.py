@@ -1,0 +1,77 @@
+"""What is published is what the records say: tables, index and README are made, never typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from test_records import RUN, record, write
+
+from bench import publish
+from bench.environment import ROOT
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_every_generated_file_says_what_the_records_say() -> None:
+    for path, text in publish.generated().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(ROOT)}: run `python -m bench publish`"
+
+
+def test_something_is_published_and_all_of_it_is_valid() -> None:
+    results = publish.published()
+    assert results
+    for result in results:
+        assert any(own.ok for own in result.records)
+        assert not result.run.environment.git_dirty
+        assert not [own for own in result.records if own.status not in ("ok", "unsupported")]
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with nothing published."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\nold\n{publish.END}\n\nthe rest\n")
+    monkeypatch.setattr(publish, "ROOT", tmp_path)
+    monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    return tmp_path
+
+
+def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", record(), record(task="train_step", samples_s=[0.25]))
+    (folder / "logs").mkdir()
+    target = publish.publish(folder)
+    assert target.name == "a-processor-2-cores-2026-01-31"
+    assert sorted(path.name for path in target.iterdir()) == ["records.jsonl", "run.json", "table.md"]
+    readme = (house / "README.md").read_text()
+    assert "250 ms (1.00×)" in readme and "old" not in readme and readme.endswith("the rest\n")
+    assert "a-processor-2-cores-2026-01-31/table.md" in (house / "results" / "README.md").read_text()
+    publish.publish(folder)  # again: the same result, not a second one
+    assert len(publish.published()) == 1
+
+
+DIRTY = msgspec.structs.replace(RUN, environment=msgspec.structs.replace(RUN.environment, git_dirty=True))
+UNKNOWN = msgspec.structs.replace(RUN, environment=msgspec.structs.replace(RUN.environment, git_commit=None))
+SMOKE = msgspec.structs.replace(RUN, preset="smoke")
+
+
+@pytest.mark.parametrize(
+    ("records", "run", "words"),
+    [
+        ([record(status="invalid", reason="h_n is off", samples_s=[]), record("jax/scan")], RUN, "is invalid"),
+        ([record(status="unsupported", reason="shy", samples_s=[])], RUN, "has no time in it"),
+        ([record()], DIRTY, "code that is in no commit"),
+        ([record()], UNKNOWN, "code that is in no commit"),
+        ([record()], SMOKE, "smoke is a check"),
+    ],
+)
+@pytest.mark.usefixtures("house")
+def test_what_proves_nothing_is_not_published(records: list, run: object, words: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", *records, run=run)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match=words):
+        publish.publish(folder)
+    assert not list((tmp_path / "results").iterdir())

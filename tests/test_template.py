@@ -1,0 +1,84 @@
+"""A new row is one file: made by ``bench new row``, filled in, and picked up by tests, list, run and table."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from processes import ROOT, bench, python
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FRAMEWORKS = ("torch", "jax", "thinc", "brandnew")
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    """A copy of the repository."""
+    for name in ("impls", "bench", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    return tmp_path
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_a_template_is_a_row_from_the_start_and_says_what_is_missing(framework: str, house: Path) -> None:
+    done = bench("new", "row", f"{framework}/throwaway", cwd=house)
+    assert (done.returncode, done.stdout.strip()) == (0, f"impls/{framework}/throwaway.py"), done.stderr
+    assert f"{framework}/throwaway" in bench("list", cwd=house).stdout
+    if framework != "brandnew":
+        out = house / "out"
+        arguments = ("--impl", f"{framework}/throwaway", "--workload", "seed", "--task", "encode", "--preset", "smoke")
+        done = bench("run", *arguments, "--out", str(out), cwd=house)
+        assert done.returncode == 1
+        assert re.search(r"throwaway\.py:\d+: NotImplementedError: fill in", done.stdout), done.stdout
+
+
+def body_of(text: str, start: str) -> str:
+    """A class from its line to the next definition at the same level."""
+    match = re.search(rf"^class {start}\b.*?(?=^\S(?!\s*$)(?<!class {start[0]}))", text, flags=re.MULTILINE | re.DOTALL)
+    assert match is not None
+    return match[0]
+
+
+def test_a_filled_in_row_appears_in_tests_list_run_and_table(house: Path) -> None:
+    assert bench("new", "row", "torch/throwaway", cwd=house).returncode == 0
+    path = house / "impls" / "torch" / "throwaway.py"
+    model = body_of((house / "impls" / "torch" / "module.py").read_text(), "Seq2seqLSTM")
+    template = path.read_text()
+    path.write_text(template.replace(body_of(template, "Seq2seqLSTM"), model))
+
+    tests = python("-m", "pytest", "-q", "tests/test_rows.py", "--impl", "torch/throwaway", cwd=house)
+    assert tests.returncode == 0, tests.stdout
+    assert re.search(r"\b1[0-9] passed", tests.stdout), tests.stdout
+
+    out = house / "out"
+    arguments = ("--impl", "torch/throwaway", "torch/module", "--workload", "seed", "--preset", "smoke")
+    done = bench("run", *arguments, "--out", str(out), cwd=house)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(bench("table", str(out), "--format", "json", cwd=house).stdout)
+    assert {(row["implementation"], row["status"]) for row in rows} == {
+        ("torch/throwaway", "ok"),
+        ("torch/module", "ok"),
+    }
+
+
+def test_a_row_asked_for_by_name_and_not_installed_fails_and_else_skips(house: Path) -> None:
+    assert bench("new", "row", "brandnew/throwaway", cwd=house).returncode == 0
+    command = ("-m", "pytest", "-q", "tests/test_rows.py", "-k", "brandnew and encode")
+    calm = {"CI": ""}
+    skipped = python(*command, cwd=house, env=calm)
+    assert skipped.returncode == 0, skipped.stdout
+    assert "brandnew is not installed" in skipped.stdout
+    for arguments, environment in ((("--impl", "brandnew/throwaway"), calm), ((), {"CI": "1"})):
+        failed = python(*command, *arguments, cwd=house, env=dict(os.environ) | environment)
+        assert failed.returncode == 1, failed.stdout
+        assert "brandnew/throwaway: brandnew is not installed" in failed.stdout
+    unknown = python("-m", "pytest", "-q", "tests/test_rows.py", "--impl", "torch/none", cwd=house)
+    assert unknown.returncode != 0
+    assert "--impl torch/none: no such row" in unknown.stdout + unknown.stderr
