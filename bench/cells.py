@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from bench.records import Cell, Record
     from bench.worker import Job
 
-MIN_WARMUP_CALLS = 3
+MIN_WARMUP_CALLS = 2
+"""Beside the two calls of the first-call measurement, and those of the validation."""
 
 
 class Invalid(Exception):

@@ -213,6 +213,9 @@ class Implementation(Protocol):
     def parameters(self) -> Parameters:
         """The weights as they are now, in canonical form."""
 
+    def trained_count(self) -> int:
+        """How many numbers the framework itself counts as trained: not derived from the canonical form."""
+
     def encode(self, x: Any) -> LSTMOutput:
         """The encoder alone, inference."""
 

@@ -119,6 +119,10 @@ class Reference:
         """The weights as they are now."""
         return {name: array.copy() for name, array in self._parameters.items()}
 
+    def trained_count(self) -> int:
+        """How many numbers Adam moves."""
+        return sum(array.size for array in self._parameters.values())
+
     def canonical(self, parameters: Parameters) -> Parameters:
         """The parameters: they are kept in canonical form."""
         return {name: array.copy() for name, array in parameters.items()}

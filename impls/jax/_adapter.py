@@ -115,6 +115,10 @@ class JaxRow(JaxArrays):
         """The weights as they are now."""
         return self.canonical(self._state)
 
+    def trained_count(self) -> int:
+        """How many numbers the state has: the optimiser moves all of them."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self._state))
+
     def encode(self, x: Array) -> LSTMOutput:
         """The encoder alone."""
         return self._encode(self._state, x)

@@ -161,6 +161,10 @@ class NnxRow(JaxArrays):
         """The weights as they are now."""
         return self.canonical(nnx.state(self.model, nnx.Param))
 
+    def trained_count(self) -> int:
+        """How many numbers the module's parameters have."""
+        return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self.model, nnx.Param)))
+
     def encode(self, x: Array) -> LSTMOutput:
         """The encoder alone."""
         return encode(self.model, x)

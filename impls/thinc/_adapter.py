@@ -165,6 +165,10 @@ class ThincRow:
         """The weights as they are now."""
         return self.canonical(self._weights.read())
 
+    def trained_count(self) -> int:
+        """How many numbers the model's nodes have."""
+        return sum(node.get_param(name).size for node in self.model.walk() for name in node.param_names)
+
     def encode(self, x: Any) -> LSTMOutput:
         """The encoder alone, ``predict``."""
         return LSTMOutput(*self.encoder.predict(x))

@@ -92,6 +92,11 @@ class WrappedWeights:
 class WrapperRow(ThincRow):
     """A ThincRow whose parameters are PyTorch's."""
 
+    def trained_count(self) -> int:
+        """How many numbers of the wrapped module ask for a gradient."""
+        wrapped = self.model.shims[0]._model
+        return sum(parameter.numel() for parameter in wrapped.parameters() if parameter.requires_grad)
+
     def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The tensors as NumPy arrays."""
         return {name: tensor.detach().cpu().numpy().copy() for name, tensor in parameters.items()}

@@ -123,6 +123,10 @@ class TorchRow:
         """The weights as they are now."""
         return self.canonical(self._trained)
 
+    def trained_count(self) -> int:
+        """How many numbers of the module ask for a gradient."""
+        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
+
     def encode(self, x: Tensor) -> LSTMOutput:
         """The encoder alone, nothing recorded for a backward pass."""
         with torch.inference_mode():
