@@ -54,7 +54,8 @@ def gpus() -> list[str]:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Prove that every row is the same model, and that the harness does what it says."""
-    install(session, *requirements("torch", "thinc", "jax", groups=("test",)))
+    extras = ["gpu"] if "gpu" in session.posargs else ["torch", "thinc", "jax"]  # -- --device gpu
+    install(session, *requirements(*extras, groups=("test",)))
     session.run(
         "python",
         "-m",
@@ -75,7 +76,7 @@ def bench(session: nox.Session, device: str) -> None:
         if "cpu" not in benched:
             session.error(f"{reason}; bench(cpu) measures on the CPU")
         session.skip(f"{reason}: nothing is installed, nothing measured")
-    install(session, *requirements(*(["gpu"] if device == "gpu" else ["torch", "jax"]), "thinc"))
+    install(session, *requirements(*(["gpu"] if device == "gpu" else ["torch", "thinc", "jax"])))
     session.run(
         "python",
         "-m",

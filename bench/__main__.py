@@ -77,7 +77,6 @@ def run(
         shape=shape,
         baseline=baseline,
         out=out,
-        arguments=sys.argv[2:],
     )
     return run_request(request)
 
@@ -133,11 +132,12 @@ def table(
 
 
 @app.command
-def publish(result: Path) -> None:
-    """Copy a valid result to results/<machine>-<date>, and make the index and the README's table anew.
+def publish(result: Path | None = None) -> None:
+    """Copy a valid result to results/<machine>-<date>, and make all published tables and the index anew.
 
-    An example:
+    Some examples:
       python -m bench publish results/local/2026-01-31T12-00-00
+      python -m bench publish      (only makes the tables anew)
 
     Parameters
     ----------
@@ -146,8 +146,12 @@ def publish(result: Path) -> None:
     """
     from bench.environment import ROOT
     from bench.publish import publish as publish_result
+    from bench.publish import refresh
 
-    print(publish_result(result).relative_to(ROOT))
+    if result is None:
+        refresh()
+    else:
+        print(publish_result(result).relative_to(ROOT))
 
 
 new = App(name="new", help="Write a template.", version_flags=[])

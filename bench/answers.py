@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from bench import pronunciations
 from impls.contract import INPUT_DTYPE, TASKS, initial_parameters
-from impls.equality import gradients_answer, lstm_answer, train_step_answer
+from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.reference import Reference, TrainingSlack
 
@@ -88,25 +88,40 @@ def draw_batches(workload: Workload) -> list[list[Batch]]:
     return sets
 
 
-def solve(model: NumpyModel, task: Task, batches: list[Batch]) -> Answer:
-    """The model's answer to a task over all batches: for ``train_step``, one step after the other."""
-    answer: Answer = {}
-    for index, batch in enumerate(batches):
-        arguments = batch.arguments(task)
-        if task == "encode":
-            result = lstm_answer(model.encode(*arguments))
-        elif task == "forward":
-            result = {"output": model.forward(*arguments)}
-        elif task == "gradients":
-            result = gradients_answer(model.gradients(*arguments))
-        else:
-            result = train_step_answer(model.train_step(*arguments))
-        answer |= {_quantity(name, index, batches): array for name, array in result.items()}
-    return answer
+TRAINING_STEPS = 3
+"""How many steps a training answer takes at least: the first one alone would not show an optimiser's momentum."""
 
 
-def _quantity(name: str, index: int, batches: list[Batch]) -> str:
-    return name if len(batches) == 1 else f"batch {index}: {name}"
+def training_batches(batches: list[list[Batch]], input_set: int) -> list[Batch]:
+    """The batches that a training answer steps through.
+
+    Set 1 takes turns with set 0, so that gradients change from step to step and the optimiser's memory shows.
+    """
+    own, other = batches[input_set], batches[0]
+    sequence = [batch for pair in zip(own, other, strict=True) for batch in pair] if input_set else list(own)
+    while len(sequence) < TRAINING_STEPS:
+        sequence += own
+    return sequence
+
+
+def solve(model: NumpyModel, task: Task, batches: list[list[Batch]], input_set: int) -> Answer:
+    """The model's answer to a task on an input set; its weights are as loaded before, and after training as trained.
+
+    For ``train_step``: every step's loss, and the weights after the last.
+    """
+    if task == "train_step":
+        steps = [model.train_step(*batch.arguments(task)) for batch in training_batches(batches, input_set)]
+        losses = {f"loss of step {number}": step.loss for number, step in enumerate(steps, 1)}
+        return losses | dict(steps[-1].parameters)
+    solved: Answer = {}
+    for number, batch in enumerate(batches[input_set]):
+        solved |= of_batch(answer(getattr(model, task)(*batch.arguments(task))), number, len(batches[input_set]))
+    return solved
+
+
+def of_batch(part: Answer, number: int, count: int) -> Answer:
+    """The answer to one batch of several, under names that say which."""
+    return part if count == 1 else {f"batch {number}: {name}": array for name, array in part.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,26 +146,21 @@ def pose(workload: Workload, tasks: tuple[Task, ...]) -> Problem:
     problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), {}, {})
     reference = Reference(workload.config, problem.parameters)
     oracle = NumpyModel(lambda *_: reference, workload.config, problem.parameters)
-    for index, batches in enumerate(problem.batches):
+    for index in INPUT_SETS:
         for task in tasks:
+            oracle.load(problem.parameters)
             if task == "train_step":
-                problem.answers[index, task], problem.slack[index] = _solve_training(oracle, reference, batches)
+                slack = TrainingSlack(problem.parameters)
+                losses: Answer = {}
+                for number, batch in enumerate(training_batches(problem.batches, index), 1):
+                    step = oracle.train_step(*batch.arguments(task))
+                    slack.step(reference.last_gradients)
+                    losses[f"loss of step {number}"] = step.loss
+                problem.answers[index, task] = losses | dict(step.parameters)
+                problem.slack[index] = slack.sizes()
             else:
-                problem.answers[index, task] = solve(oracle, task, batches)
-        oracle.load(problem.parameters)
+                problem.answers[index, task] = solve(oracle, task, problem.batches, index)
     return problem
-
-
-def _solve_training(oracle: NumpyModel, reference: Reference, batches: list[Batch]) -> tuple[Answer, Answer]:
-    answer: Answer = {}
-    slack: Answer = {}
-    twins = TrainingSlack(reference.parameters())
-    for index, batch in enumerate(batches):
-        result = train_step_answer(oracle.train_step(*batch.arguments("train_step")))
-        twins.step(reference.last_gradients)
-        answer |= {_quantity(name, index, batches): array for name, array in result.items()}
-        slack |= {_quantity(name, index, batches): array for name, array in twins.sizes().items()}
-    return answer, slack
 
 
 def save(problem: Problem, path: Path) -> None:
@@ -160,8 +170,8 @@ def save(problem: Problem, path: Path) -> None:
         for number, batch in enumerate(batches):
             for field in ("x", "y", "d_output", "target"):
                 flat[f"inputs/{index}/{number}/{field}"] = getattr(batch, field)
-    for (index, task), answer in problem.answers.items():
-        flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in answer.items()}
+    for (index, task), solved in problem.answers.items():
+        flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in solved.items()}
     for index, slack in problem.slack.items():
         flat |= {f"slack/{index}/{name}": array for name, array in slack.items()}
     save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)

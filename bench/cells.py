@@ -6,7 +6,6 @@ again after, on an input that the row has not seen.
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from bench.where import where
 from bench.worker import Finished, Started, report
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable
-from impls.equality import deviations
+from impls.equality import answer, deviations, wrong_dtype
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
@@ -33,9 +32,18 @@ if TYPE_CHECKING:
 
     from bench.records import Cell, Record
     from bench.worker import Job
+    from impls.equality import Answer
 
 MIN_WARMUP_CALLS = 2
 """Beside the two calls of the first-call measurement, and those of the validation."""
+
+
+SLIGHT = 0.1
+"""How far processor seconds a second may exceed the threads, by the clocks' own coarseness."""
+
+
+class TooManyThreads(RuntimeError):
+    """The row used more processors than it was allowed."""
 
 
 class Invalid(Exception):
@@ -52,8 +60,8 @@ class Loaded:
     build_s: float
 
 
-class Worker:
-    """The pytest plugin that carries a job to ``test_cell`` and its records to the runner."""
+class Seated:
+    """The pytest plugin that carries a job to ``test_cell``: the row in its seat, and what it has loaded."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -68,8 +76,8 @@ class Worker:
         metafunc.parametrize("cell", self.job.cells, ids=ids)
 
     @pytest.fixture(scope="session")
-    def worker(self) -> Worker:
-        """The worker itself."""
+    def seated(self) -> Seated:
+        """The plugin itself."""
         return self
 
     def load(self, cell: Cell) -> Loaded:
@@ -84,7 +92,6 @@ class Worker:
             problem = answers.load(Path(source.path))
             start = time.perf_counter()
             model = NumpyModel(self._build, source.config, problem.parameters, cell.device)
-            model.row.wait(None)
             self._loaded = Loaded(cell.workload, model, problem, time.perf_counter() - start)
         return self._loaded
 
@@ -103,19 +110,20 @@ class Worker:
         first_call_s, second_call_s = wall_s(call), wall_s(call)
         error = validate(model, cell, problem, input_set=0)
 
-        calls, warm_until = 0, time.perf_counter() + self.job.budget.warmup_s
-        while calls < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
-            call_s = wall_s(call)
-            calls += 1
-        samples, iterations = samples_and_iterations(call_s, self.job.budget)
+        warmup: list[float] = []
+        warm_until = time.perf_counter() + self.job.budget.warmup_s
+        while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
+            warmup.append(wall_s(call))
+        samples, iterations = samples_and_iterations(min(warmup), self.job.budget)
 
         model.load(problem.parameters)
         cpu_start, wall_start = time.process_time(), time.perf_counter()
         result = benchmark.pedantic(call, rounds=samples, iterations=iterations)  # type: ignore[no-untyped-call]
         cpu_per_wall = (time.process_time() - cpu_start) / (time.perf_counter() - wall_start)
+        if cpu_per_wall > cell.threads + SLIGHT:
+            raise TooManyThreads(f"{cpu_per_wall:.1f} processors were busy, with {cell.threads} allowed")
         assert benchmark.stats is not None
-        if cell.task == "train_step":
-            check_trained(model, problem, result)
+        error = max(error, validate_timed(model, cell, problem, result))
         error = max(error, validate(model, cell, problem, input_set=1))
         return msgspec.structs.replace(
             settle(cell, "ok", ""),
@@ -126,7 +134,7 @@ class Worker:
             build_s=loaded.build_s,
             first_call_s=first_call_s,
             compile_s=max(0.0, first_call_s - second_call_s) if self.row.compiles else None,
-            warmup_calls=calls,
+            warmup_calls=len(warmup),
             max_relative_error=error,
             cpu_per_wall=cpu_per_wall,
             started_at=started_at,
@@ -164,34 +172,65 @@ def validate(model: NumpyModel, cell: Cell, problem: answers.Problem, *, input_s
         Invalid: it is beyond its limit.
     """
     model.load(problem.parameters)
-    answer = answers.solve(model, cell.task, problem.batches[input_set])
+    solved = answers.solve(model, cell.task, problem.batches, input_set)
     slack = problem.slack[input_set] if cell.task == "train_step" else None
-    worst = deviations(cell.task, answer, problem.answers[input_set, cell.task], slack)[0]
+    when = "after timing, on an input not seen before" if input_set else "before timing"
+    return worst_error(cell, solved, problem.answers[input_set, cell.task], when, slack)
+
+
+def validate_timed(model: NumpyModel, cell: Cell, problem: answers.Problem, result: Any) -> float:
+    """The worst relative error of the last timed call's result.
+
+    Many timed steps of training are too many for the oracle to follow; of them, the loss must have fallen.
+
+    Raises:
+        Invalid: it is beyond its limit, or the loss has not fallen.
+    """
+    last = answer(model.convert(result))
+    expected = problem.answers[0, cell.task]
+    if cell.task == "train_step":
+        count = len(problem.batches[0])
+        first_loss, last_loss = float(expected[f"loss of step {count}"]), float(last["loss"])
+        if not last_loss < first_loss:  # NaN compares false
+            raise Invalid(f"the loss did not fall while training was timed: {first_loss:.6g}, then {last_loss:.6g}")
+        return 0.0
+    count = len(problem.batches[0])
+    solved = answers.of_batch(last, count - 1, count)
+    return worst_error(cell, solved, {name: expected[name] for name in solved}, "while it was timed", None)
+
+
+def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:
+    """The worst relative error of an answer.
+
+    Raises:
+        Invalid: it is beyond its limit, or something is not float32.
+    """
+    if wrong := wrong_dtype(solved):
+        raise Invalid(f"{wrong} ({when})")
+    worst = deviations(cell.task, solved, expected, slack)[0]
     if not worst.within:
-        raise Invalid(f"{worst}{' (after timing, on an input not seen before)' if input_set else ''}")
+        raise Invalid(f"{worst} ({when})")
     return worst.error
 
 
-def check_trained(model: NumpyModel, problem: answers.Problem, result: Any) -> None:
-    """Raise Invalid unless the timed steps really trained: the loss has fallen from the oracle's first."""
-    last = float(model.row.to_numpy(result.loss))
-    losses = [array for name, array in problem.answers[0, "train_step"].items() if name.endswith("loss")]
-    if not math.isfinite(last) or last >= float(losses[-1]):
-        raise Invalid(f"the loss did not fall while training was timed: {float(losses[-1]):.6g}, then {last:.6g}")
-
-
-def test_cell(cell: Cell, worker: Worker, benchmark: BenchmarkFixture) -> None:
+def test_cell(cell: Cell, seated: Seated, benchmark: BenchmarkFixture) -> None:
     """Measure one cell, and report whatever becomes of it."""
-    report(worker.job, Started(cell))
+    report(seated.job, Started(cell))
     try:
-        record = worker.measure(cell, benchmark)
+        record = seated.measure(cell, benchmark)
+    except KeyboardInterrupt:
+        raise
     except Invalid as error:
         record = settle(cell, "invalid", str(error))
     except DeviceUnavailable as error:
         record = settle(cell, "unavailable", str(error))
-    except MemoryError as error:
-        record = settle(cell, "out_of_memory", where(error, worker.job.row_path))
-    except Exception as error:
+    except BaseException as error:  # a row that calls sys.exit() or pytest.skip() has no result either
         traceback.print_exc()
-        record = settle(cell, "error", where(error, worker.job.row_path))
-    report(worker.job, Finished(record))
+        record = settle(cell, "out_of_memory" if is_out_of_memory(error) else "error", where(error, seated.row.path))
+    report(seated.job, Finished(record))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "resource_exhausted" in words

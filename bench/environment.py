@@ -5,7 +5,7 @@ What really limits threads, by framework (measured; ``tests/test_threads.py`` ch
 - PyTorch and NumPy: ``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``.
 - JAX on the CPU: ``PJRT_NPROC`` and ``NPROC`` (or affinity); ``XLA_FLAGS`` and ``OMP_NUM_THREADS`` have no effect.
 
-Affinity holds them all to N processors as well, and is set in the worker before it imports anything.
+Affinity holds them all to N processors as well, and is set in the worker before it imports its framework.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ THREAD_VARIABLES = (
     "NPROC",
 )
 
-UNWANTED = ("XLA_", "JAX_", "TORCH", "PYTORCH_", "KMP_", "GOMP_", "OMP_", "MKL_", "PYTEST_", "COV_")
+UNWANTED = (
+    *("XLA_", "JAX_", "TORCH", "PYTORCH_", "ONEDNN_", "DNNL_", "KMP_", "GOMP_", "OMP_", "MKL_"),
+    *("PYTHON", "PYTEST_", "COV_", "LD_PRELOAD"),
+)
 """Variables that would make one person's run another experiment than the next one's do not reach a worker."""
 
 DISTRIBUTIONS = (
@@ -72,7 +75,7 @@ def worker_environment(
     if device == "cpu":
         environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     else:
-        environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:2"}
     return environment | dict(extra or {})
 
 
@@ -106,13 +109,22 @@ def gpus() -> list[str]:
     """Names of the NVIDIA devices that ``nvidia-smi -L`` lists."""
     if shutil.which("nvidia-smi") is None:
         return []
-    done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60)
+    try:
+        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
     return re.findall(r"^GPU \d+: (.+?) \(UUID", done.stdout, flags=re.MULTILINE) if done.returncode == 0 else []
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping."""
-    return int(psutil.virtual_memory().available)
+    """Memory that can be had without swapping, and within the container's limit."""
+    free = int(psutil.virtual_memory().available)
+    control_group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((control_group / name).read_text()) for name in ("memory.max", "memory.current"))
+    except (OSError, ValueError):  # no such limit: "max", or another system
+        return free
+    return min(free, limit - used)
 
 
 def describe() -> Environment:
@@ -129,7 +141,7 @@ def describe() -> Environment:
         versions={name: found for name in DISTRIBUTIONS if (found := _version(name))},
         gpus=gpus(),
         git_commit=commit,
-        git_dirty=bool(_git("status", "--porcelain", "--untracked-files=no")),
+        git_dirty=bool(_git("status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
     )
 
 

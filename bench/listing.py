@@ -8,7 +8,6 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.environment import gpus
-from bench.run import shape_words
 from bench.workloads import WORKLOADS
 from impls import find_rows
 
@@ -36,7 +35,7 @@ def listing() -> Iterator[RenderableType]:
         workloads.add_column(name, no_wrap=name == "workload")
     for workload in WORKLOADS.values():
         presets = [*workload.presets, *(f"{preset} (gpu)" for preset in workload.gpu_presets)]
-        what = Text(shape_words(workload)).append(f"\n{workload.source}", style="dim")
+        what = Text(workload.shape).append(f"\n{workload.source}", style="dim")
         workloads.add_row(workload.name, ", ".join(presets), what)
     yield Text()
     yield workloads

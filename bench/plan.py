@@ -42,6 +42,7 @@ SAMPLE_S = 0.010
 class Seat:
     """One worker: a row with a number of threads, and all the cells it measures."""
 
+    number: int
     row: Row
     threads: int
     cells: tuple[Cell, ...]
@@ -57,8 +58,8 @@ class Plan:
 
     @property
     def cells(self) -> int:
-        """How many cells are measured."""
-        return sum(len(seat.cells) for seat in self.seats)
+        """How many records a whole run has."""
+        return sum(len(seat.cells) for seat in self.seats) + len(self.settled)
 
 
 def make_plan(
@@ -71,7 +72,8 @@ def make_plan(
     budget: Budget,
 ) -> Plan:
     """Every row x workload x task x number of threads on the device, row by row."""
-    seats, settled = [], []
+    seats: list[Seat] = []
+    settled: list[Record] = []
     for row in rows:
         missing = row.missing()
         for number in threads:
@@ -94,8 +96,13 @@ def make_plan(
                     else:
                         cells.append(cell)
             if cells:
-                seats.append(Seat(row, number, tuple(cells)))
+                seats.append(Seat(len(seats), row, number, tuple(cells)))
     return Plan(tuple(seats), tuple(settled), budget)
+
+
+def cell_of(record: Record) -> Cell:
+    """The cell that a record is about."""
+    return Cell(**{name: getattr(record, name) for name in Cell.__struct_fields__})
 
 
 def settle(cell: Cell, status: str, reason: str) -> Record:

@@ -1,16 +1,18 @@
-"""Looks at a person's own row file before a run: ``python -m bench.preflight FILE DEVICE``, in a process of its own.
+"""Looks at a person's own row file before a run, in a process: ``python -m bench.preflight FILE DEVICE BLOCKED…``.
 
 Prints one line that says what is wrong and exits with 1, or exits with 0. The full trace goes to standard error.
 """
 
 from __future__ import annotations
 
+import ast
 import sys
 import traceback
 from pathlib import Path
 
 from bench.where import where
-from impls import build_row, read_row
+from bench.worker import Blocker
+from impls import build_row, load_line, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
 
 TINY = Seq2seqConfig(embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=2, bidirectional=True)
@@ -21,27 +23,23 @@ METHODS = [name for name in vars(Implementation) if not name.startswith("_")]
 def fault(path: Path, device: str) -> str | None:
     """What keeps the file from meeting the contract, with its line, or None."""
     try:
-        row = read_row(path)
-        given = build_row(row)(TINY, initial_parameters(TINY, 0), device)
+        given = build_row(read_row(path))(TINY, initial_parameters(TINY, 0), device)
     except InvalidInput as error:
         return str(error)
     except DeviceUnavailable:
         return None  # a row of the table says so
-    except Exception as error:
+    except BaseException as error:  # sys.exit() in the file is a fault too
         traceback.print_exc()
-        return where(error, str(path))
+        return where(error, path)
     if missing := [name for name in METHODS if not callable(getattr(given, name, None))]:
-        return f"{path.name}:{_line_of_load(path)}: load gives a {type(given).__name__} without {missing[0]}()"
+        line = load_line(ast.parse(path.read_text(encoding="utf-8")))
+        return f"{path.name}:{line}: load gives a {type(given).__name__} without {missing[0]}()"
     return None
 
 
-def _line_of_load(path: Path) -> int:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((number for number, line in enumerate(lines, 1) if line.startswith(("def load", "load "))), 1)
-
-
-def main(path: str, device: str) -> int:
+def main(path: str, device: str, *blocked: str) -> int:
     """Print the fault, if there is one."""
+    sys.meta_path.insert(0, Blocker(blocked))
     found = fault(Path(path), device)
     if found:
         print(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from bench.environment import ROOT
 from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
 from bench.report import markdown
 from bench.report.rows import table_rows
+from bench.run import BASELINE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,25 +32,35 @@ def publish(folder: Path) -> Path:
             no commit has.
     """
     result = read_result(folder)
-    if not any(record.ok for record in result.records):
-        raise InvalidInput(f"{folder}: has no time in it")
-    if failed := [record for record in result.records if not record.ok and record.status not in ("unsupported",)]:
-        first = failed[0]
-        raise InvalidInput(
-            f"{folder}: {first.implementation} {first.workload} {first.task} is {first.status} ({first.reason});"
-            " publish a run in which every row works"
-        )
-    if result.run.preset == "smoke":
-        raise InvalidInput(f"{folder}: smoke is a check that all works, no measurement; publish another preset")
-    environment = result.run.environment
-    if environment.git_commit is None or environment.git_dirty:
-        raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, run again, publish that")
-    target = RESULTS / f"{environment.machine}-{result.run.started_at[:10]}"
-    if target.exists():
-        shutil.rmtree(target)  # one result a machine and day
-    target.mkdir(parents=True)
-    for name in (RUN_FILE, RECORDS_FILE):
-        shutil.copyfile(folder / name, target / name)
+    run, records = result.run, result.records
+
+    def refuse(why: str) -> InvalidInput:
+        return InvalidInput(f"{folder}: {why}")
+
+    if run.preset == "smoke":
+        raise refuse("smoke is a check that all works, no measurement; publish another preset")
+    if len(records) < run.cells:
+        raise refuse(f"has {len(records)} of {run.cells} cells; publish a run that went to its end")
+    if not any(record.ok for record in records):
+        raise refuse("has no time in it")
+    for record in records:
+        if record.status not in ("ok", "unsupported"):
+            what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
+            raise refuse(f"{what}; publish a run in which every row works")
+        if "/" not in record.implementation:
+            raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
+    if run.environment.git_commit is None or run.environment.git_dirty:
+        raise refuse("was made by code that is in no commit; commit, run again, publish that")
+    machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")
+    target = RESULTS / f"{machine}-{run.started_at[:10]}"
+    if target.resolve() != folder.resolve():
+        fresh = target.with_name(f"{target.name}.new")
+        fresh.mkdir(parents=True)
+        for name in (RUN_FILE, RECORDS_FILE):
+            shutil.copyfile(folder / name, fresh / name)
+        if target.exists():
+            shutil.rmtree(target)  # one result a machine and day
+        fresh.rename(target)
     refresh()
     return target
 
@@ -64,15 +76,22 @@ def generated() -> dict[Path, str]:
     results = published()
     files = {result.path / TABLE_FILE: markdown.full(table_rows([result]), [result]) for result in results}
     files[RESULTS / "README.md"] = index(results)
-    if results:
-        files[README] = with_table(README.read_text(encoding="utf-8"), results[-1])
+    if shown := [result for result in results if is_for_readme(result)]:
+        files[README] = with_table(README.read_text(encoding="utf-8"), shown[-1])
     return files
 
 
 def published() -> list[Result]:
     """The published results, oldest first."""
     folders = sorted(path.parent for path in RESULTS.glob(f"*/{RUN_FILE}"))
-    return sorted((read_result(folder) for folder in folders), key=lambda result: result.run.started_at)
+    results = [read_result(folder) for folder in folders]
+    return sorted(results, key=lambda result: datetime.fromisoformat(result.run.started_at))
+
+
+def is_for_readme(result: Result) -> bool:
+    """Whether the result answers the README's question: the CPU, one thread, its tasks, the default baseline."""
+    one = [record for record in result.records if record.device == "cpu" and record.threads == 1]
+    return set(README_TASKS) <= {record.task for record in one} and result.run.baseline == BASELINE
 
 
 def index(results: Sequence[Result]) -> str:
@@ -105,7 +124,7 @@ def with_table(readme: str, result: Result) -> str:
     if not start or not end:
         raise InvalidInput(f"{README.name}: has no place for the results, between {START!r} and {END!r}")
     rows = table_rows([result])
-    one = [row for row in rows if row.threads == min(row.threads for row in rows)]
+    one = [row for row in rows if row.threads == 1]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import msgspec
 
-from impls.contract import InvalidInput
+from impls.contract import Device, InvalidInput, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,8 +36,8 @@ class Cell(Struct, frozen=True, kw_only=True):
     framework: str
     tier: str
     workload: str
-    task: Literal["encode", "forward", "gradients", "train_step"]
-    device: Literal["cpu", "gpu"]
+    task: Task
+    device: Device
     threads: int
     precision: Literal["float32"] = "float32"
 
@@ -106,6 +106,8 @@ class Run(Struct, frozen=True, kw_only=True):
     preset: str
     baseline: str
     seed: int
+    cells: int
+    """How many records it has when it is whole."""
     environment: Environment
     workloads: dict[str, WorkloadFacts]
 
@@ -119,8 +121,9 @@ class Result:
     records: list[Record]
 
 
-def write_run(run: Run, folder: Path) -> None:
-    """Write the head of a result."""
+def start_result(run: Run, folder: Path) -> None:
+    """Write the head of a result, and a file of no records yet."""
+    (folder / RECORDS_FILE).touch()
     (folder / RUN_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
 
 

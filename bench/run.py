@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
@@ -19,12 +20,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from bench import answers
 from bench.environment import ROOT, available_bytes, describe, gpus, parse_threads, worker_environment
-from bench.plan import BUDGETS, expected_s, make_plan
+from bench.plan import BUDGETS, cell_of, expected_s, make_plan
 from bench.pronunciations import read_words
-from bench.records import FAILURES, RECORDS_FILE, SCHEMA_VERSION, Cell, Run, WorkloadFacts, read_result, write_run
+from bench.records import FAILURES, SCHEMA_VERSION, Run, WorkloadFacts, read_result, start_result
 from bench.report import markdown, text
 from bench.report.rows import table_rows
-from bench.runner import Listener, run_plan
+from bench.runner import Listener, blocked, run_plan
 from bench.worker import ProblemFile
 from bench.workloads import PRESETS, Workload, choose, estimate_bytes, parse_shape
 from impls import HERE, find_rows, read_row
@@ -35,12 +36,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from bench.plan import Plan
-    from bench.records import Record
+    from bench.records import Cell, Record
     from impls import Row
     from impls.contract import Device, Task
 
 BASELINE = "torch/module"
 LOCAL = ROOT / "results" / "local"
+PREFLIGHT_LIMIT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,6 @@ def check_request(
     shape: str | None,
     baseline: str | None,
     out: Path | None,
-    arguments: Sequence[str],
 ) -> Request:
     """The request behind the words of a command line.
 
@@ -82,8 +83,8 @@ def check_request(
     if preset not in PRESETS:
         raise InvalidInput(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
     chosen_device = choose_device(device)
-    workloads = choose(workload, preset, device) if workload or not shape else []
-    if shape:
+    workloads = choose(workload, preset, device) if workload or shape is None else []
+    if shape is not None:
         workloads.append(parse_shape(shape))
     if any(one.is_words for one in workloads):
         read_words()  # says what is wrong with the dictionary, before anything is made
@@ -106,7 +107,16 @@ def check_request(
         preset=preset,
         baseline=baseline or BASELINE,
         out=free_folder(out),
-        command=shlex.join(["python", "-m", "bench", "run", *map(_without_folders, arguments)]),
+        command=_command(
+            impl=[Path(name).name if name.endswith(".py") else name for name in impl],  # no folders of this machine
+            workload=workload,
+            task=task,
+            device=[device],
+            threads=threads,
+            preset=[preset],
+            shape=[shape] if shape else [],
+            baseline=[baseline] if baseline else [],
+        ),
     )
 
 
@@ -119,12 +129,11 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
     known = find_rows()
     rows = []
     for name in names:
-        path = Path(name).expanduser()
         if name in known:
             rows.append(known[name])
         elif name.endswith(".py"):
-            resolved = path.resolve()
-            rows.append(read_row(resolved, HERE if resolved.is_relative_to(HERE) else None))
+            path = Path(name).resolve()
+            rows.append(read_row(path, HERE if path.is_relative_to(HERE) else None))
         else:
             raise InvalidInput(f"unknown row {name!r}; choose from {', '.join(known)}, or give a file that ends in .py")
     by_name: dict[str, Row] = {}
@@ -160,9 +169,12 @@ def free_folder(out: Path | None) -> Path:
     if out is None:
         stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
         return next(path for path in _numbered(LOCAL / stamp) if not path.exists())
-    if out.exists():
-        raise InvalidInput(f"--out {out}: exists already; choose another folder, or remove it")
-    return out
+    try:
+        if not out.exists():
+            return out
+    except OSError as error:
+        raise InvalidInput(f"--out {str(out)[:80]}: cannot be written ({error.strerror})") from None
+    raise InvalidInput(f"--out {out}: exists already; choose another folder, or remove it")
 
 
 def preflight(row: Row, device: Device) -> None:
@@ -171,22 +183,35 @@ def preflight(row: Row, device: Device) -> None:
     Raises:
         InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
     """
+    known = {name for other in find_rows().values() for name in other.frameworks}
     with tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log:
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.preflight", str(row.path), device],
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row, known)],
             cwd=ROOT,
             env=worker_environment(os.environ, threads=1, device=device, extra=row.environment),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            check=False,
+            start_new_session=True,
         )
-    if done.returncode == 0:
-        Path(log.name).unlink()
+    trace = Path(log.name)
+    try:
+        said, _ = process.communicate(timeout=PREFLIGHT_LIMIT_S)
+        why = said.strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {process.returncode}"
+    except subprocess.TimeoutExpired:
+        why = f"{row.path.name}: load did not return within {PREFLIGHT_LIMIT_S:.0f} s"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode == 0:
+        trace.unlink()
         return
-    said = done.stdout.strip().splitlines()
-    why = said[-1] if said else f"{row.path.name}: ended Python with exit code {done.returncode}"
-    raise InvalidInput(f"--impl {row.path.name}: {why}; full trace: {log.name}")
+    if trace.stat().st_size:
+        raise InvalidInput(f"--impl {row.path.name}: {why}; full trace: {trace}")
+    trace.unlink()
+    raise InvalidInput(f"--impl {row.path.name}: {why}")
 
 
 def run(request: Request) -> int:
@@ -195,6 +220,7 @@ def run(request: Request) -> int:
     Raises:
         InvalidInput: a person's own file does not meet the contract, or the folder cannot be written.
     """
+    signal.signal(signal.SIGTERM, _interrupt)
     for row in request.rows:
         if not row.path.is_relative_to(HERE) and row.missing() is None:
             preflight(row, request.device)
@@ -211,9 +237,8 @@ def run(request: Request) -> int:
         request.out.mkdir(parents=True)
     except OSError as error:
         raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
-    write_run(_head(request), request.out)
+    start_result(_head(request, plan), request.out)
 
-    signal.signal(signal.SIGTERM, _interrupt)
     interrupted = False
     try:
         with (
@@ -224,16 +249,18 @@ def run(request: Request) -> int:
             for workload in request.workloads:
                 bar.say(f"the oracle works out {workload.name}")
                 path = Path(numbers) / f"{workload.name}.safetensors"
-                answers.save(answers.pose(workload, request.tasks), path)
+                try:
+                    answers.save(answers.pose(workload, request.tasks), path)
+                except MemoryError:
+                    raise InvalidInput(
+                        f"workload {workload.name} does not fit into memory; choose smaller sizes"
+                    ) from None
                 problems[workload.name] = ProblemFile(workload.config, str(path))
             run_plan(plan, problems, request.out, Listener(bar.started, bar.finished))
     except KeyboardInterrupt:
         interrupted = True
 
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-    if interrupted and not (request.out / RECORDS_FILE).exists():
-        stderr.print("interrupted before anything was measured")
-        return 130
     result = read_result(request.out)
     rows = table_rows([result])
     (request.out / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
@@ -267,6 +294,7 @@ class _Progress:
             console=self._console,
             transient=True,
             speed_estimate_period=120,
+            refresh_per_second=1,  # it shares the processors with what is measured
             disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=sum(self._cost.values()))
@@ -290,7 +318,7 @@ class _Progress:
 
     def finished(self, record: Record) -> None:
         """Move on by one cell."""
-        cell = Cell(**{name: getattr(record, name) for name in Cell.__struct_fields__})
+        cell = cell_of(record)
         if cell not in self._cost:
             return
         self._bar.advance(self._task, self._cost[cell])
@@ -299,20 +327,7 @@ class _Progress:
             self._console.print(f"{cell.implementation} is done")
 
 
-def shape_words(workload: Workload) -> str:
-    """The workload's sizes in a line."""
-    config = workload.config
-    lengths = ", ".join(f"{t_x} → {t_y}" for t_x, t_y in workload.lengths) or "real words"
-    batches = f"{workload.num_batches} × " if workload.num_batches > 1 else ""
-    directions = "both directions" if config.bidirectional else "one direction"
-    return (
-        f"E {config.embedding_dim}, H {config.hidden_dim},"
-        f" {config.num_encoder_layers}+{config.num_decoder_layers} layers, {directions},"
-        f" T {lengths}, B {batches}{workload.batch_size}"
-    )
-
-
-def _head(request: Request) -> Run:
+def _head(request: Request, plan: Plan) -> Run:
     return Run(
         schema_version=SCHEMA_VERSION,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -320,11 +335,10 @@ def _head(request: Request) -> Run:
         preset=request.preset,
         baseline=request.baseline,
         seed=answers.SEED,
+        cells=plan.cells,
         environment=describe(),
         workloads={
-            workload.name: WorkloadFacts(
-                shape=shape_words(workload), sequences=workload.sequences, source=workload.source
-            )
+            workload.name: WorkloadFacts(shape=workload.shape, sequences=workload.sequences, source=workload.source)
             for workload in request.workloads
         },
     )
@@ -339,9 +353,9 @@ def _numbered(path: Path) -> Iterator[Path]:
     yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
 
 
-def _without_folders(argument: str) -> str:
-    """An argument without the folders of this machine: results are published."""
-    return Path(argument).name if argument.startswith(("/", "~")) else argument
+def _command(**options: Sequence[str]) -> str:
+    given = [(f"--{name}", *values) for name, values in options.items() if values]
+    return shlex.join(["python", "-m", "bench", "run", *(word for words in given for word in words)])
 
 
 def _shown(path: Path) -> str:

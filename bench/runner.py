@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.environment import ROOT, processors, worker_environment
-from bench.plan import Seat, settle
+from bench.plan import Seat, cell_of, settle
 from bench.records import RECORDS_FILE, record_line
 from bench.worker import Finished, Job, ProblemFile, Started
 from impls import HERE, find_rows
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
 
 START_LIMIT_S = 120.0
 """How long a worker may take, beyond the limit of a cell, before it has its first result."""
+
+
+ENDING_LIMIT_S = 10.0
+"""How long a worker may take to end when it has nothing more to report."""
+
+SHARED = frozenset({"numpy", "scipy"})
+"""Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,8 @@ def run_plan(plan: Plan, problems: Mapping[str, ProblemFile], folder: Path, list
     """
     (folder / "logs").mkdir(exist_ok=True)
     waiting = deque((seat, seat.cells) for seat in plan.seats)
-    live: list[Worker] = []
+    known = {name for row in find_rows().values() for name in row.frameworks}
+    live: list[WorkerProcess] = []
     with (folder / RECORDS_FILE).open("ab") as file, selectors.DefaultSelector() as selector:
 
         def keep(record: Record) -> None:
@@ -67,7 +75,7 @@ def run_plan(plan: Plan, problems: Mapping[str, ProblemFile], folder: Path, list
             while waiting or live:
                 while waiting and (free := _processors_for(waiting[0][0], live, plan)):
                     seat, cells = waiting.popleft()
-                    worker = Worker(seat, cells, free, plan, problems, folder)
+                    worker = WorkerProcess(seat, cells, free, blocked(seat.row, known), plan, problems, folder)
                     live.append(worker)
                     selector.register(worker.pipe, selectors.EVENT_READ, worker)
                 nearest = min(worker.deadline for worker in live)
@@ -85,7 +93,7 @@ def run_plan(plan: Plan, problems: Mapping[str, ProblemFile], folder: Path, list
                 worker.end()
 
 
-def _processors_for(seat: Seat, live: list[Worker], plan: Plan) -> list[int]:
+def _processors_for(seat: Seat, live: list[WorkerProcess], plan: Plan) -> list[int]:
     """The processors that a seat's worker gets now, or none if it has to wait."""
     if live and not plan.budget.at_once:
         return []
@@ -94,21 +102,23 @@ def _processors_for(seat: Seat, live: list[Worker], plan: Plan) -> list[int]:
     return free[-seat.threads :] if len(free) >= seat.threads else []
 
 
-class Worker:
+class WorkerProcess:
     """A worker process and what is known of it."""
 
     def __init__(
         self,
         seat: Seat,
         cells: tuple[Cell, ...],
-        numbers: list[int],
+        processors: list[int],
+        blocked: list[str],
         plan: Plan,
         problems: Mapping[str, ProblemFile],
         folder: Path,
     ) -> None:
-        self.seat, self.processors = seat, numbers
+        self.seat, self.processors = seat, processors
         self._left = deque(cells)
         self._began: Cell | None = None
+        self._reported = False
         self._limit_s = plan.budget.limit_s
         self._failure: tuple[str, str] | None = None
         self._buffer = b""
@@ -122,8 +132,8 @@ class Worker:
             cells=list(cells),
             problems=dict(problems),
             budget=plan.budget,
-            processors=numbers,
-            blocked=blocked(seat.row),
+            processors=processors,
+            blocked=blocked,
             report_fd=write_fd,
         )
         job_file = folder / "logs" / f"{seat_name(seat)}.job.json"
@@ -156,18 +166,24 @@ class Worker:
             except msgspec.MsgspecError as error:
                 self._failure = "error", f"the worker reported something that is no record ({error})"
                 return
+            cell = event.cell if isinstance(event, Started) else cell_of(event.record)
+            if not self._left or cell != self._left[0] or (isinstance(event, Finished) and cell != self._began):
+                self._failure = "error", "the worker reported a cell out of turn"
+                return
             self.deadline = time.monotonic() + self._limit_s
             if isinstance(event, Started):
-                self._began = event.cell
-                started(event.cell)
+                self._began = cell
+                started(cell)
             else:
                 keep(event.record)
                 self._left.popleft()
-                self._began = None
+                self._began, self._reported = None, True
 
     @property
     def over(self) -> bool:
         """Whether nothing more is to be expected of it."""
+        if not self._left:
+            return True
         if self._failure is None and time.monotonic() >= self.deadline:
             self._failure = "timeout", f"no result within {self._limit_s:.0f} s"
         return self._failure is not None
@@ -183,13 +199,17 @@ class Worker:
         """Record what the worker left undone by its own fault; the cells that another worker is to try."""
         if self._left and self._failure:
             status, reason = self._failure
-            lost = 1 if self._began else len(self._left)  # one that never began would not begin again either
+            began = self._began is not None or self._reported
+            lost = 1 if began else len(self._left)  # one that never began would not begin again either
             for _ in range(lost):
                 keep(settle(self._left.popleft(), status, f"{reason}; see logs/{seat_name(self.seat)}.log"))
         return tuple(self._left)
 
     def _ending(self) -> tuple[str, str]:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(timeout=ENDING_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return "error", "the worker closed its report and lived on"
         if code < 0:
             name = signal.Signals(-code).name
             return ("out_of_memory" if name == "SIGKILL" else "crashed"), f"the worker was ended by {name}"
@@ -198,10 +218,9 @@ class Worker:
 
 def seat_name(seat: Seat) -> str:
     """What a seat's files in the run's ``logs`` are called."""
-    return f"{seat.row.name.replace('/', '-')}-{seat.threads}"
+    return f"{seat.number:02d}-{seat.row.name.replace('/', '-')}-{seat.threads}"
 
 
-def blocked(row: Row) -> list[str]:
+def blocked(row: Row, known: set[str]) -> list[str]:
     """The frameworks of other rows, which this row's worker must not import."""
-    known = {name for other in find_rows().values() for name in other.frameworks}
-    return sorted(known - set(row.frameworks))
+    return sorted(known - set(row.frameworks) - SHARED)

@@ -1,8 +1,8 @@
 """A worker process: one row, one number of threads, all its cells. ``python -m bench.worker JOB`` with a job file.
 
-Before anything else is imported it holds itself to its processors, asks to die with its parent, and makes the other
-frameworks unimportable. What it finds goes to the runner, a JSON line each, through a pipe of its own: standard output
-and error belong to the row and its framework.
+Before it imports the row, and with it the framework, it holds itself to its processors, asks to die with its parent,
+and makes the other frameworks unimportable. What it finds goes to the runner, a JSON line each, through a pipe of its
+own: standard output and error belong to the row and its framework.
 """
 
 from __future__ import annotations
@@ -81,6 +81,7 @@ def report(job: Job, event: Started | Finished) -> None:
 
 def settle_down(job: Job) -> None:
     """Bind this process to its processors and to its parent's life, and block the other frameworks."""
+    os.set_inheritable(job.report_fd, False)  # what the row starts must not keep the pipe open
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.processors)
     if sys.platform == "linux":
@@ -114,7 +115,7 @@ def main(arguments: Sequence[str]) -> int:
                 "--capture=no",
                 "-q",
             ],
-            plugins=[cells.Worker(job)],
+            plugins=[cells.Seated(job)],
         )
     )
 

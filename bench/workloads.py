@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from impls.contract import TASKS, InvalidInput, Seq2seqConfig
@@ -42,6 +43,19 @@ class Workload:
     def sequences(self) -> int:
         """How many sequences one sample passes over."""
         return self.batch_size * self.num_batches
+
+    @property
+    def shape(self) -> str:
+        """Its sizes in a line."""
+        config = self.config
+        lengths = ", ".join(f"{t_x} → {t_y}" for t_x, t_y in self.lengths) or "real words"
+        batches = f"{self.num_batches} × " if self.num_batches > 1 else ""
+        return (
+            f"E {config.embedding_dim}, H {config.hidden_dim},"
+            f" {config.num_encoder_layers}+{config.num_decoder_layers} layers,"
+            f" {'both directions' if config.bidirectional else 'one direction'},"
+            f" T {lengths}, B {batches}{self.batch_size}"
+        )
 
     @property
     def is_words(self) -> bool:
@@ -158,14 +172,7 @@ def trimmed(workload: Workload, preset: str) -> Workload:
     """The workload as the preset has it: smoke keeps two of the batches of real words."""
     if preset != "smoke" or not workload.is_words:
         return workload
-    return Workload(
-        name=workload.name,
-        config=workload.config,
-        num_batches=SMOKE_BATCHES,
-        batch_size=workload.batch_size,
-        source=workload.source,
-        presets=workload.presets,
-    )
+    return replace(workload, num_batches=SMOKE_BATCHES)
 
 
 SHAPE_DEFAULTS: dict[str, int | bool] = {
@@ -179,6 +186,10 @@ SHAPE_DEFAULTS: dict[str, int | bool] = {
     "batch_size": 2,
 }
 """What ``--shape`` may set, under the notebook's names, and what holds where it does not: the notebook's shape."""
+
+
+LARGEST_SIZE = 1_000_000
+"""Beyond this no size makes sense, and memory need not be estimated."""
 
 
 def parse_shape(text: str) -> Workload:
@@ -215,13 +226,13 @@ def shape_workload(*, sequence_length: int, output_seq_length: int, batch_size: 
 
 
 def _size(key: str, value: str) -> int:
-    try:
-        size = int(value)
-    except ValueError:
-        raise InvalidInput(f"--shape: {key} must be a whole number of at least 1, not {value!r}") from None
-    if size < 1:
+    if not re.fullmatch(r"[0-9]+", value) or int(value[:20]) < 1:
         raise InvalidInput(f"--shape: {key} must be a whole number of at least 1, not {value!r}")
-    return size
+    if len(value) > len(str(LARGEST_SIZE)) or int(value) > LARGEST_SIZE:
+        raise InvalidInput(
+            f"--shape: {key} must be at most {LARGEST_SIZE:,}, not {value[:20]}{'…' * (len(value) > 20)}"
+        )
+    return int(value)
 
 
 def _flag(value: str) -> bool:
@@ -236,25 +247,26 @@ LONGEST_WORD = 20
 
 
 def estimate_bytes(workload: Workload) -> int:
-    """About how much memory one worker, or the oracle, needs for this workload.
+    """About how much memory a run of this workload needs at its peak, which is where the oracle saves its answers.
 
-    Weights, their gradients, both Adam moments and a copy, and for each time step the gates, both states and the input
-    and their gradients, in the oracle's float64.
+    Of the weights, in float64: the model and Adam's two moments, as much for each of the two optimisers of the slack,
+    and gradients, trained weights and slack of both input sets, in memory and once more to be saved. Of the inputs, for
+    each time step: the gates, both states and the input of a layer, and their gradients.
     """
     config = workload.config
-    weights = sum(_product(shape) for shape in config.parameter_shapes.values())
+    embedding, hidden, width = config.embedding_dim, config.hidden_dim, config.decoder_hidden_dim
+    copies = 24
+
+    def layers(count: int, size: int, directions: int) -> tuple[int, int]:
+        """Weights of a stack, and numbers that it keeps for each sequence and step."""
+        inputs = embedding + (count - 1) * width
+        return (
+            directions * 4 * size * (inputs + count * (size + 1)),
+            directions * 2 * (7 * size * count + inputs),
+        )
+
+    encoder_weights, encoder_numbers = layers(config.num_encoder_layers, hidden, config.num_directions)
+    decoder_weights, decoder_numbers = layers(config.num_decoder_layers, width, 1)
     lengths = workload.lengths or ((LONGEST_WORD, LONGEST_WORD),) * workload.num_batches
-    numbers = 0
-    for t_x, t_y in lengths:
-        for layers, time in ((config.encoder_layers, t_x), (config.decoder_layers, t_y)):
-            numbers += sum(
-                2 * time * workload.batch_size * (7 * layer.hidden_dim + layer.input_dim) for layer in layers
-            )
-    return 8 * (6 * weights + numbers)
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
+    steps = sum(t_x * encoder_numbers + t_y * decoder_numbers for t_x, t_y in lengths)
+    return 8 * (copies * (encoder_weights + decoder_weights) + workload.batch_size * steps)

@@ -14,11 +14,12 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from impls.contract import DEVICES, TASKS, InvalidInput
+import msgspec
+
+from impls.contract import Device, InvalidInput, Task
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
@@ -29,33 +30,38 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 
-TIERS = {
-    "idiomatic": "what the framework's documentation tells people to write",
-    "loop": "the cell written out step by step",
-    "kernel": "the framework's own fused LSTM kernel, reached outside its documented layer",
-    "tuned": "the fastest correct version known in that framework",
-    "wrapper": "one framework running another's kernels",
-    "engine": "a deployment runtime, inference only",
-}
+Tier = Literal["idiomatic", "loop", "kernel", "tuned", "wrapper", "engine"]
+"""What kind of program a row is; ``docs/definitions.md`` says what each means."""
+
+ImportName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a row file says of itself: the literal ``ROW``."""
+
+    tier: Tier
+    summary: str
+    frameworks: Annotated[tuple[ImportName, ...], msgspec.Meta(min_length=1)]
+    """What it may import; the first is the framework it counts under."""
+    devices: Annotated[tuple[Device, ...], msgspec.Meta(min_length=1)] = ("cpu", "gpu")
+    unsupported: dict[Task | Device, str] = {}
+    """Task, or device, to the reason why the row cannot do it."""
+    compiles: bool = False
+    """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
+    environment: dict[str, str] = {}
+    """Environment variables that the row needs before Python starts."""
+
+
+class Row(RowFacts, frozen=True, kw_only=True):
     """What a row file says of itself, and where it stands."""
 
     name: str
     path: Path
-    tier: str
-    summary: str
-    frameworks: tuple[str, ...]
-    """What it may import, by import name; the first is the framework it counts under."""
-    devices: tuple[str, ...] = ("cpu", "gpu")
-    unsupported: dict[str, str] = field(hash=False)
-    """Task, or device, to the reason why the row cannot do it."""
-    compiles: bool = False
-    """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
-    environment: dict[str, str] = field(hash=False)
-    """Environment variables that the row needs before Python starts."""
+    fault: str | None = None
+    """What is wrong with the file, where it cannot be read."""
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.path))
 
     @property
     def framework(self) -> str:
@@ -63,7 +69,9 @@ class Row:
         return self.frameworks[0]
 
     def missing(self) -> str | None:
-        """Why the row cannot run here (the framework that is not installed), or None."""
+        """Why the row cannot run here (a broken file, a framework that is not installed), or None."""
+        if self.fault:
+            return self.fault
         for name in self.frameworks:
             if importlib.util.find_spec(name) is None:
                 return f"{name} is not installed"
@@ -71,13 +79,17 @@ class Row:
 
 
 def find_rows(root: Path = HERE) -> dict[str, Row]:
-    """Every row in the tree, by name, framework by framework. Imports none of them.
-
-    Raises:
-        InvalidInput: a row file does not parse, or its ROW is not as it has to be.
-    """
-    files = sorted(path for path in root.glob("*/*.py") if not path.name.startswith("_"))
-    return {row.name: row for row in (read_row(path, root) for path in files)}
+    """Every row in the tree, by name, framework by framework; a broken file is a row with a fault. Imports none."""
+    rows = {}
+    for path in sorted(path for path in root.glob("*/*.py") if not path.name.startswith("_")):
+        try:
+            row = read_row(path, root)
+        except InvalidInput as error:
+            name = path.relative_to(root).with_suffix("").as_posix()
+            folder = (path.parent.name,)
+            row = Row(tier="loop", summary="", frameworks=folder, name=name, path=path, fault=str(error))
+        rows[row.name] = row
+    return rows
 
 
 def read_row(path: Path, root: Path | None = None) -> Row:
@@ -86,38 +98,59 @@ def read_row(path: Path, root: Path | None = None) -> Row:
     Raises:
         InvalidInput: the file is absent, does not parse, or its ROW is missing or wrong. The message names the line.
     """
+    shown = path.relative_to(root.parent) if root else path.name
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
+        raise InvalidInput(f"{shown}: cannot be read ({error.strerror})") from None
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
-        raise InvalidInput(f"{path}:{line}: does not parse as Python ({getattr(error, 'msg', error)})") from None
+        raise InvalidInput(f"{shown}:{line}: does not parse as Python ({getattr(error, 'msg', error)})") from None
+    node = _assignment(tree, "ROW")
+    if node is None:
+        raise InvalidInput(f"{shown}:1: has no ROW = {{...}}; `python -m bench new row` writes a template")
+
+    def wrong(what: str) -> InvalidInput:
+        return InvalidInput(f"{shown}:{node.lineno}: {what}")
+
+    try:
+        facts = msgspec.convert(ast.literal_eval(node.value), type=RowFacts, strict=True)
+    except msgspec.ValidationError as error:
+        raise wrong(f"ROW is not as it has to be: {error}") from None
+    except (ValueError, TypeError):
+        raise wrong("ROW must be a literal: it is read without running the file") from None
+    if without := [device for device in ("cpu", "gpu") if {device}.isdisjoint({*facts.devices, *facts.unsupported})]:
+        raise wrong(f"ROW leaves out the device {without[0]!r}; say why in 'unsupported'")
+    if load_line(tree) is None:
+        raise wrong("there is no load(config, parameters, device)")
     name = path.relative_to(root).with_suffix("").as_posix() if root else path.stem
+    return Row(**{field: getattr(facts, field) for field in RowFacts.__struct_fields__}, name=name, path=path)
+
+
+def load_line(tree: ast.Module) -> int | None:
+    """The line on which a module defines, imports or assigns ``load``."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "ROW" for t in node.targets):
-            row = _row(name, path, node)
-            if "load" not in _names(tree):
-                raise InvalidInput(f"{path}:{node.lineno}: has no load(config, parameters, device)")
-            return row
-    raise InvalidInput(f"{path}:1: has no ROW = {{...}}; see `python -m bench new row --help` for a template")
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == "load":
+            return node.lineno
+        names = node.names if isinstance(node, ast.ImportFrom | ast.Import) else []
+        if "load" in {alias.asname or alias.name for alias in names}:
+            return node.lineno
+    assignment = _assignment(tree, "load")
+    return assignment.lineno if assignment else None
 
 
 def import_row(row: Row) -> ModuleType:
-    """The row's module, loaded by its location, so that no folder of rows ever comes onto the path.
+    """The row's module. One outside the tree is loaded by its location: no folder of rows ever comes onto the path.
 
     Whatever the file itself raises passes through.
     """
-    inside = row.path.resolve().is_relative_to(HERE)
-    name = "impls." + ".".join(row.path.resolve().relative_to(HERE).with_suffix("").parts) if inside else row.name
-    if inside:
-        module = importlib.import_module(name)
-    else:
-        spec = importlib.util.spec_from_file_location(f"row_{row.path.stem}", row.path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses and pickling look their module up
-        spec.loader.exec_module(module)
+    if row.path.is_relative_to(HERE):
+        return importlib.import_module(f"impls.{row.name.replace('/', '.')}")
+    spec = importlib.util.spec_from_file_location(f"row_{row.path.stem}", row.path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses and pickling look their module up
+    spec.loader.exec_module(module)
     return module
 
 
@@ -132,53 +165,8 @@ def load_row(row: Row, config: Seq2seqConfig, parameters: Parameters, device: st
     return NumpyModel(build_row(row), config, parameters, device)
 
 
-def _names(tree: ast.Module) -> set[str]:
-    """What a module defines, imports or assigns at its top."""
-    names: set[str] = set()
+def _assignment(tree: ast.Module, name: str) -> ast.Assign | None:
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            names |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return names
-
-
-def _row(name: str, path: Path, node: ast.Assign) -> Row:
-    def wrong(what: str) -> InvalidInput:
-        return InvalidInput(f"{path}:{node.lineno}: {what}")
-
-    try:
-        fields: Any = ast.literal_eval(node.value)
-    except ValueError:
-        raise wrong("ROW must be a literal: it is read without running the file") from None
-    if not isinstance(fields, dict):
-        raise wrong("ROW must be a dict")
-    known = {"tier", "summary", "frameworks", "devices", "unsupported", "compiles", "environment"}
-    if unknown := sorted(str(key) for key in fields.keys() - known):
-        raise wrong(f"ROW has an unknown entry {unknown[0]!r}; known: {', '.join(sorted(known))}")
-    for key in ("tier", "summary", "frameworks"):
-        if key not in fields:
-            raise wrong(f"ROW lacks {key!r}")
-    if fields["tier"] not in TIERS:
-        raise wrong(f"ROW has tier {fields['tier']!r}; choose from {', '.join(TIERS)}")
-    if not fields["frameworks"]:
-        raise wrong("ROW names no framework")
-    devices = tuple(fields.get("devices", DEVICES))
-    if not devices or (unknown := sorted(set(devices) - set(DEVICES))):
-        raise wrong(f"ROW has devices {list(devices)}; choose from {', '.join(DEVICES)}")
-    unsupported = dict(fields.get("unsupported", {}))
-    if unknown := sorted(unsupported.keys() - {*TASKS, *DEVICES}):
-        raise wrong(f"ROW says that {unknown[0]!r} is unsupported; there is no such task or device")
-    return Row(
-        name=name,
-        path=path,
-        tier=fields["tier"],
-        summary=fields["summary"],
-        frameworks=tuple(fields["frameworks"]),
-        devices=devices,
-        unsupported=unsupported,
-        compiles=bool(fields.get("compiles", False)),
-        environment=dict(fields.get("environment", {})),
-    )
+        if isinstance(node, ast.Assign) and any(isinstance(own, ast.Name) and own.id == name for own in node.targets):
+            return node
+    return None

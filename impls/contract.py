@@ -155,19 +155,22 @@ class Seq2seqConfig:
         return self.num_directions * self.hidden_dim
 
     @property
-    def encoder_layers(self) -> tuple[LSTMLayer, ...]:
-        """The encoder's layers, in the order of ``h_n``: layer by layer, forward before reverse."""
+    def encoder_stack(self) -> tuple[tuple[LSTMLayer, ...], ...]:
+        """The encoder, layer by layer: of each its directions, forward before reverse."""
+        directions = (False, True) if self.bidirectional else (False,)
         return tuple(
-            LSTMLayer(
-                "encoder",
-                index,
-                reverse,
-                self.embedding_dim if index == 0 else self.decoder_hidden_dim,
-                self.hidden_dim,
+            tuple(
+                LSTMLayer("encoder", index, reverse, input_dim=input_dim, hidden_dim=self.hidden_dim)
+                for reverse in directions
             )
             for index in range(self.num_encoder_layers)
-            for reverse in ((False, True) if self.bidirectional else (False,))
+            for input_dim in (self.embedding_dim if index == 0 else self.decoder_hidden_dim,)
         )
+
+    @property
+    def encoder_layers(self) -> tuple[LSTMLayer, ...]:
+        """The encoder's layers and directions, in the order of ``h_n``."""
+        return tuple(layer for directions in self.encoder_stack for layer in directions)
 
     @property
     def decoder_layers(self) -> tuple[LSTMLayer, ...]:
@@ -208,7 +211,7 @@ class Implementation(Protocol):
         """Parameters (or gradients) in the row's own layout, under canonical names and shapes."""
 
     def load(self, parameters: Parameters) -> None:
-        """Take these weights, with an optimiser that has made no step."""
+        """Take these weights, with an optimiser that has made no step; return when the device has them."""
 
     def parameters(self) -> Parameters:
         """The weights as they are now, in canonical form."""
@@ -236,17 +239,14 @@ class Implementation(Protocol):
 
 
 def check_parameters(config: Seq2seqConfig, parameters: Mapping[str, np.ndarray]) -> None:
-    """Raise InvalidInput unless the parameters are exactly those of ``config``, in float32 and finite shape."""
+    """Raise InvalidInput unless the parameters are exactly those of ``config``, in float32."""
     expected = config.parameter_shapes
     if missing := sorted(expected.keys() - parameters.keys()):
         raise InvalidInput(f"missing parameter {missing[0]}: expected shape {expected[missing[0]]}")
     if extra := sorted(parameters.keys() - expected.keys()):
         raise InvalidInput(f"unknown parameter {extra[0]}: this configuration has none of that name")
     for name, shape in expected.items():
-        array = parameters[name]
-        if array.shape != shape:
-            raise InvalidInput(f"parameter {name} has shape {array.shape}, expected {shape}")
-        _check_dtype(f"parameter {name}", array)
+        check_array(f"parameter {name}", parameters[name], shape=shape)
 
 
 def check_sequence(name: str, array: np.ndarray, *, width: int, batch: int | None = None) -> None:
@@ -265,17 +265,20 @@ def check_sequence(name: str, array: np.ndarray, *, width: int, batch: int | Non
         raise InvalidInput(f"{name} is {array.shape[2]} wide, expected {width}: {words}")
     if batch is not None and array.shape[1] != batch:
         raise InvalidInput(f"{name} has batch size {array.shape[1]}, expected {batch}: {words}")
-    _check_dtype(name, array)
+    check_array(name, array, shape=array.shape)
 
 
-def check_state(name: str, array: np.ndarray, *, shape: tuple[int, ...]) -> None:
-    """Raise InvalidInput unless ``array`` is float32 and of exactly this shape."""
-    if array.shape != shape:
-        raise InvalidInput(f"{name} has shape {array.shape}, expected {shape}")
-    _check_dtype(name, array)
-
-
-def _check_dtype(name: str, array: np.ndarray) -> None:
+def check_array(name: str, array: np.ndarray, *, shape: tuple[int | None, ...]) -> None:
+    """Raise InvalidInput unless ``array`` is a float32 NumPy array of this shape; None stands for any size from 1."""
+    names = ["batch size" if size is None else str(size) for size in shape]
+    words = f"({', '.join(names)}{',' * (len(names) == 1)})"
+    if not isinstance(array, np.ndarray):
+        raise InvalidInput(f"{name} must be a NumPy array of shape {words}, not {type(array).__name__}")
+    fits = len(array.shape) == len(shape) and all(
+        size == wanted or (wanted is None and size > 0) for size, wanted in zip(array.shape, shape, strict=True)
+    )
+    if not fits:
+        raise InvalidInput(f"{name} has shape {array.shape}, expected {words}")
     if array.dtype != INPUT_DTYPE:
         raise InvalidInput(f"{name} is {array.dtype}, expected {INPUT_DTYPE}: convert with .astype(np.float32)")
 

@@ -5,7 +5,7 @@ The tests, the oracle's answers and Python users come in here; the timed path do
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from impls.contract import (
     Gradients,
@@ -13,9 +13,9 @@ from impls.contract import (
     Parameters,
     Seq2seqConfig,
     TrainStep,
+    check_array,
     check_parameters,
     check_sequence,
-    check_state,
 )
 
 if TYPE_CHECKING:
@@ -63,47 +63,48 @@ class NumpyModel:
     def encode(self, x: np.ndarray) -> LSTMOutput:
         """Outputs and final states of the encoder for ``x (T_x, B, E)``."""
         self._check_x(x)
-        return self._numpy(self.row.encode(self.row.to_device(x)))
+        return cast("LSTMOutput", self.convert(self.row.encode(self.row.to_device(x))))
 
     def hand_off(self, h_n: np.ndarray) -> np.ndarray:
         """``h_0 (B, D)`` from the encoder's ``h_n (L x directions, B, H)``."""
         layers = self.config.num_encoder_layers * self.config.num_directions
-        batch = h_n.shape[1] if h_n.ndim == 3 else 0
-        check_state("h_n", h_n, shape=(layers, batch, self.config.hidden_dim))
-        result = self.row.hand_off(self.row.to_device(h_n))
-        self.row.wait(result)
-        return self.row.to_numpy(result)
+        check_array("h_n", h_n, shape=(layers, None, self.config.hidden_dim))
+        return cast("np.ndarray", self.convert(self.row.hand_off(self.row.to_device(h_n))))
 
     def decode(self, y: np.ndarray, h_0: np.ndarray) -> LSTMOutput:
         """Outputs and final states of the decoder for ``y (T_y, B, E)``, started from ``h_0 (B, D)``."""
         check_sequence("y", y, width=self.config.embedding_dim)
-        check_state("h_0", h_0, shape=(y.shape[1], self.config.decoder_hidden_dim))
-        return self._numpy(self.row.decode(self.row.to_device(y), self.row.to_device(h_0)))
+        check_array("h_0", h_0, shape=(y.shape[1], self.config.decoder_hidden_dim))
+        return cast("LSTMOutput", self.convert(self.row.decode(self.row.to_device(y), self.row.to_device(h_0))))
 
     def forward(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """The decoder's outputs ``(T_y, B, D)``."""
         self._check_pair(x, y)
-        result = self.row.forward(self.row.to_device(x), self.row.to_device(y))
-        self.row.wait(result)
-        return self.row.to_numpy(result)
+        return cast("np.ndarray", self.convert(self.row.forward(self.row.to_device(x), self.row.to_device(y))))
 
     def gradients(self, x: np.ndarray, y: np.ndarray, d_output: np.ndarray) -> Gradients:
         """Gradients towards every parameter (canonical names) and both inputs."""
         self._check_pair(x, y)
-        check_state("d_output", d_output, shape=(*y.shape[:2], self.config.decoder_hidden_dim))
-        result = self.row.gradients(*map(self.row.to_device, (x, y, d_output)))
-        self.row.wait(result)
-        return Gradients(
-            self.row.canonical(result.parameters), self.row.to_numpy(result.x), self.row.to_numpy(result.y)
-        )
+        check_array("d_output", d_output, shape=(*y.shape[:2], self.config.decoder_hidden_dim))
+        return cast("Gradients", self.convert(self.row.gradients(*map(self.row.to_device, (x, y, d_output)))))
 
     def train_step(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> TrainStep:
         """The loss, and the weights (canonical names) after one Adam step."""
         self._check_pair(x, y)
-        check_state("target", target, shape=(*y.shape[:2], self.config.decoder_hidden_dim))
-        result = self.row.train_step(*map(self.row.to_device, (x, y, target)))
-        self.row.wait(result)
-        return TrainStep(self.row.to_numpy(result.loss), self.row.canonical(result.parameters))
+        check_array("target", target, shape=(*y.shape[:2], self.config.decoder_hidden_dim))
+        return cast("TrainStep", self.convert(self.row.train_step(*map(self.row.to_device, (x, y, target)))))
+
+    def convert(self, result: Any) -> LSTMOutput | Gradients | TrainStep | np.ndarray:
+        """What the row gave for any task, awaited, in NumPy and under canonical names."""
+        row = self.row
+        row.wait(result)
+        if isinstance(result, LSTMOutput):
+            return LSTMOutput(*map(row.to_numpy, result))
+        if isinstance(result, Gradients):
+            return Gradients(row.canonical(result.parameters), row.to_numpy(result.x), row.to_numpy(result.y))
+        if isinstance(result, TrainStep):
+            return TrainStep(row.to_numpy(result.loss), row.canonical(result.parameters))
+        return row.to_numpy(result)
 
     def _check_x(self, x: np.ndarray) -> None:
         check_sequence("x", x, width=self.config.embedding_dim)
@@ -111,7 +112,3 @@ class NumpyModel:
     def _check_pair(self, x: np.ndarray, y: np.ndarray) -> None:
         self._check_x(x)
         check_sequence("y", y, width=self.config.embedding_dim, batch=x.shape[1])
-
-    def _numpy(self, result: Any) -> LSTMOutput:
-        self.row.wait(result)
-        return LSTMOutput(*map(self.row.to_numpy, result))

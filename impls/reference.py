@@ -208,13 +208,12 @@ class Reference:
         batch = x.shape[1]
         zero = np.zeros((batch, self.config.hidden_dim), self.dtype)
         tapes: list[Tape] = []
-        for index in range(self.config.num_encoder_layers):
+        for directions in self.config.encoder_stack:
             outputs = []
-            for layer in self.config.encoder_layers:
-                if layer.index == index:
-                    tape = lstm(x[::-1] if layer.reverse else x, zero, self._weights(layer))
-                    outputs.append(tape.h[:0:-1] if layer.reverse else tape.h[1:])  # in the order of x again
-                    tapes.append(tape)
+            for layer in directions:
+                tape = lstm(x[::-1] if layer.reverse else x, zero, self._weights(layer))
+                outputs.append(tape.h[:0:-1] if layer.reverse else tape.h[1:])  # in the order of x again
+                tapes.append(tape)
             x = np.concatenate(outputs, axis=-1)
         return x, tapes
 

@@ -25,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", choices=("cpu", "gpu"), help="where the rows run (default: cpu)")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--device") == "gpu":
+        # JAX leaves memory to the others, and cuDNN gives the same result twice; both are read on import
+        os.environ |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:2"}
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true"
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "row" in metafunc.fixturenames:
         rows = find_rows()
@@ -47,6 +54,8 @@ def require(request: pytest.FixtureRequest, device: str) -> Callable[[Row], None
     insist = bool(request.config.getoption("--impl")) or bool(os.environ.get("CI"))
 
     def check(row: Row) -> None:
+        if row.fault:
+            pytest.fail(row.fault)
         if reason := row.missing():
             (pytest.fail if insist else pytest.skip)(f"{row.name}: {reason}")
         if device not in row.devices:

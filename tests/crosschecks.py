@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from impls.contract import Seq2seqConfig, initial_parameters
-from impls.equality import deviations, gradients_answer, lstm_answer, train_step_answer
+from impls.equality import answer, deviations, wrong_dtype
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ def assert_equal(
     slack: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Fail, naming what is off, unless every quantity is within its limit."""
+    wrong = wrong_dtype(actual)
+    assert wrong is None, wrong
     off = [str(deviation) for deviation in deviations(task, actual, oracle, slack) if not deviation.within]
     assert not off, "; ".join(off)
 
@@ -83,7 +85,7 @@ def assert_equal(
 def check_encode(model: NumpyModel, case: Case) -> None:
     """Outputs, ``h_n`` and ``c_n`` of the encoder."""
     model.load(case.parameters)
-    assert_equal("encode", lstm_answer(model.encode(case.x)), lstm_answer(case.oracle().encode(case.x)))
+    assert_equal("encode", answer(model.encode(case.x)), answer(case.oracle().encode(case.x)))
 
 
 def check_hand_off(model: NumpyModel, case: Case) -> None:
@@ -95,7 +97,7 @@ def check_decode(model: NumpyModel, case: Case) -> None:
     """Outputs, ``h_n`` and ``c_n`` of the decoder."""
     model.load(case.parameters)
     expected = case.oracle().decode(case.y, case.h_0)
-    assert_equal("encode", lstm_answer(model.decode(case.y, case.h_0)), lstm_answer(expected))
+    assert_equal("encode", answer(model.decode(case.y, case.h_0)), answer(expected))
 
 
 def check_forward(model: NumpyModel, case: Case) -> None:
@@ -111,7 +113,7 @@ def check_gradients(model: NumpyModel, case: Case) -> None:
     model.load(case.parameters)
     actual = model.gradients(case.x, case.y, case.d_output)
     expected = case.oracle().gradients(case.x, case.y, case.d_output)
-    assert_equal("gradients", gradients_answer(actual), gradients_answer(expected))
+    assert_equal("gradients", answer(actual), answer(expected))
 
 
 def check_training(model: NumpyModel, case: Case) -> None:
@@ -125,7 +127,7 @@ def check_training(model: NumpyModel, case: Case) -> None:
             actual = model.train_step(case.x, case.y, case.target)
             expected = oracle.train_step(case.x, case.y, case.target)
             slack.step(oracle.last_gradients)
-            assert_equal("train_step", train_step_answer(actual), train_step_answer(expected), slack.sizes())
+            assert_equal("train_step", answer(actual), answer(expected), slack.sizes())
         assert_equal("train_step", model.parameters(), oracle.parameters(), slack.sizes())
 
 
@@ -159,7 +161,7 @@ def check_repeat(model: NumpyModel, case: Case) -> None:
 def check_repeat_gradients(model: NumpyModel, case: Case) -> None:
     """The same input gives the same gradients, bit for bit."""
     model.load(case.parameters)
-    first, second = (gradients_answer(model.gradients(case.x, case.y, case.d_output)) for _ in range(2))
+    first, second = (answer(model.gradients(case.x, case.y, case.d_output)) for _ in range(2))
     different = [name for name, array in first.items() if not np.array_equal(array, second[name])]
     assert not different, f"{different[0]} differs on repeat"
 
@@ -170,18 +172,21 @@ def check_shapes(model: NumpyModel, case: Case) -> None:
     config = model.config
     one = draw(config, t_x=5, t_y=7, batch=3)
     output, h_n, c_n = model.encode(one.x)
-    assert output.shape == (5, 3, 40)
-    assert h_n.shape == (4, 3, 20)
-    assert c_n.shape == (4, 3, 20)
     encoder_output = model.hand_off(h_n)
-    assert encoder_output.shape == (3, 40)
     decoder_output, h_n_dec, c_n_dec = model.decode(one.y, encoder_output)
-    assert decoder_output.shape == (7, 3, 40)
-    assert h_n_dec.shape == (2, 3, 40)
-    assert c_n_dec.shape == (2, 3, 40)
     whole = draw(config, t_x=10, t_y=9, batch=2)
-    outputs = model.forward(whole.x, whole.y)
-    assert outputs.ndim == 3 and list(outputs.shape) == [9, 2, config.decoder_hidden_dim], "Wrong output shape"
+    printed = {
+        "output": (output, (5, 3, 40)),
+        "h_n": (h_n, (4, 3, 20)),
+        "c_n": (c_n, (4, 3, 20)),
+        "encoder_output": (encoder_output, (3, 40)),
+        "decoder_output": (decoder_output, (7, 3, 40)),
+        "h_n of the decoder": (h_n_dec, (2, 3, 40)),
+        "c_n of the decoder": (c_n_dec, (2, 3, 40)),
+        "outputs of the whole model": (model.forward(whole.x, whole.y), (9, 2, config.decoder_hidden_dim)),
+    }
+    for name, (array, shape) in printed.items():
+        assert array.shape == shape, f"{name} has shape {array.shape}, expected {shape}"
 
 
 CHECKS: dict[str, tuple[Task, Callable[[NumpyModel, Case], None]]] = {

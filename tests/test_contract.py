@@ -30,7 +30,10 @@ BAD_ARRAYS: dict[str, tuple[Callable[[], Any], str]] = {
     "dtype": (lambda: MODEL.encode(CASE.x.astype(np.float64)), "x is float64, expected float32"),
     "batches differ": (lambda: MODEL.forward(CASE.x, CASE.y[:, :2]), "y has batch size 2, expected 3"),
     "h_0": (lambda: MODEL.decode(CASE.y, CASE.h_0[:2]), r"h_0 has shape \(2, 40\), expected \(3, 40\)"),
-    "h_n": (lambda: MODEL.hand_off(CASE.h_n[:3]), r"h_n has shape \(3, 3, 20\), expected \(4, 3, 20\)"),
+    "h_n": (lambda: MODEL.hand_off(CASE.h_n[:3]), r"h_n has shape \(3, 3, 20\), expected \(4, batch size, 20\)"),
+    "h_n, a list": (lambda: MODEL.hand_off([1.0]), r"h_n must be a NumPy array of shape \(4, batch size, 20\)"),
+    "h_n, no batch": (lambda: MODEL.hand_off(CASE.h_n[:, :0]), "h_n has shape"),
+    "h_0, None": (lambda: MODEL.decode(CASE.y, None), "h_0 must be a NumPy array"),
     "h_n rank": (lambda: MODEL.hand_off(CASE.h_n[0]), "h_n has shape"),
     "d_output": (lambda: MODEL.gradients(CASE.x, CASE.y, CASE.d_output[1:]), "d_output has shape"),
     "target": (lambda: MODEL.train_step(CASE.x, CASE.y, CASE.target[..., 1:]), "target has shape"),
@@ -55,6 +58,7 @@ BAD_PARAMETERS = {
         CASE.parameters | {"decoder.bias_l0": np.zeros(80, "f")},
         r"decoder.bias_l0 has shape \(80,\), expected \(160,\)",
     ),
+    "a list": (CASE.parameters | {"decoder.bias_l0": [0.0]}, "decoder.bias_l0 must be a NumPy array"),
     "dtype": (CASE.parameters | {"decoder.bias_l0": np.zeros(160)}, "decoder.bias_l0 is float64"),
 }
 

@@ -60,6 +60,17 @@ def test_a_row_whose_framework_is_not_installed_says_so(tmp_path: Path) -> None:
     assert find_rows(tmp_path)["fancy/module"].missing() == "no_such_framework is not installed"
 
 
+def test_a_broken_file_among_the_rows_breaks_no_other(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "broken.py").write_text("def load(:\n")
+    (tmp_path / "torch" / "good.py").write_text(
+        'ROW = {"tier": "loop", "summary": "?", "frameworks": ["torch"]}\ndef load(): ...\n'
+    )
+    rows = find_rows(tmp_path)
+    assert "broken.py:1: does not parse" in (rows["torch/broken"].missing() or "")
+    assert rows["torch/good"].fault is None
+
+
 def test_the_folders_of_rows_shadow_no_framework() -> None:
     script = (
         "import impls.torch.module, impls.thinc.layers, impls.jax.scan, torch, thinc, jax\n"
@@ -75,23 +86,39 @@ BAD_FILES = {
     "does not parse": ("x = 1\ndef load(:\n", r":2: does not parse as Python"),
     "no ROW": ("def load(): ...\n", r":1: has no ROW"),
     "ROW is computed": ("import os\nROW = {'tier': os.name}\n", r":2: ROW must be a literal"),
-    "ROW is no dict": ("ROW = 3\n", r":1: ROW must be a dict"),
-    "no tier": ("ROW = {'summary': '', 'frameworks': ['torch']}\n", r":1: ROW lacks 'tier'"),
-    "unknown tier": ("\nROW = {'tier': 'best', 'summary': '', 'frameworks': ['torch']}\n", r":2: ROW has tier 'best'"),
-    "no framework": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': []}\n", r"names no framework"),
+    "ROW is no dict": ("ROW = 3\n", r":1: ROW is not as it has to be: Expected `object`"),
+    "no tier": ("ROW = {'summary': '', 'frameworks': ['torch']}\n", r":1: ROW .* missing required field `tier`"),
+    "unknown tier": (
+        "\nROW = {'tier': 'best', 'summary': '', 'frameworks': ['torch']}\n",
+        r":2: ROW .*Invalid enum value 'best' - at `\$.tier`",
+    ),
+    "no framework": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': []}\n", r"length >= 1 - at `\$.frameworks`"),
     "unknown entry": (
         "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'fast': 1}\n",
-        r"unknown entry 'fast'",
+        r"unknown field `fast`",
     ),
     "unknown device": (
         "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'devices': ['tpu']}\n",
-        r"choose from cpu, gpu",
+        r"Invalid enum value 'tpu' - at `\$.devices",
     ),
     "unknown task": (
         "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'unsupported': {'sing': ''}}\n",
-        r"no such task or device",
+        r"Invalid enum value 'sing'",
     ),
-    "no load": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch']}\n", r":1: has no load"),
+    "a name, not a list": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': 'torch'}\ndef load(): ...\n",
+        r"Expected `array`, got `str` - at `\$.frameworks`",
+    ),
+    "no import name": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['no.such']}\ndef load(): ...\n",
+        r"at `\$.frameworks",
+    ),
+    "an unhashable key": ("ROW = {[]: 1}\n", r":1: ROW must be a literal"),
+    "no GPU and no reason": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'devices': ['cpu']}\ndef load(): ...\n",
+        r"leaves out the device 'gpu'; say why",
+    ),
+    "no load": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch']}\n", r":1: there is no load"),
 }
 
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from processes import ROOT, python
+from processes import ROOT
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -114,8 +114,5 @@ def test_every_dependency_has_a_pin(noxfile: ModuleType) -> None:
     for requirement in listed:
         assert f"\n{requirement}==" in pins, requirement
     assert "+" not in pins  # no local version suffix
-    assert {f"\n{name}" in pins for name in ("torch==2.13.0\n", "thinc==8.3.14\n")} == {True}
-
-
-def test_cells_stay_runnable_by_the_noxfiles_command() -> None:
-    assert python("-m", "bench", "--help").returncode == 0
+    assert "\ntorch==2.13.0\n" in pins
+    assert "\nthinc==8.3.14\n" in pins

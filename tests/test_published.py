@@ -51,7 +51,22 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     assert "250 ms (1.00×)" in readme and "old" not in readme and readme.endswith("the rest\n")
     assert "a-processor-2-cores-2026-01-31/table.md" in (house / "results" / "README.md").read_text()
     publish.publish(folder)  # again: the same result, not a second one
+    publish.publish(target)  # nor is it harmed when it is published itself
     assert len(publish.published()) == 1
+    assert publish.published()[0].records == [record(), record(task="train_step", samples_s=[0.25])]
+
+
+def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(house: Path, tmp_path: Path) -> None:
+    def both(**fields: object) -> list:
+        return [record(task=task, **fields) for task in ("forward", "train_step")]
+
+    publish.publish(write(tmp_path / "cpu", *both(samples_s=[0.5])))
+    publish.publish(write(tmp_path / "gpu", *both(samples_s=[0.25], device="gpu")))
+    assert [result.path.name for result in publish.published()] == [
+        "a-processor-2-cores-2026-01-31",
+        "a-processor-2-cores-gpu-2026-01-31",
+    ]
+    assert "500 ms" in (house / "README.md").read_text()
 
 
 DIRTY = msgspec.structs.replace(RUN, environment=msgspec.structs.replace(RUN.environment, git_dirty=True))
@@ -63,9 +78,11 @@ SMOKE = msgspec.structs.replace(RUN, preset="smoke")
     ("records", "run", "words"),
     [
         ([record(status="invalid", reason="h_n is off", samples_s=[]), record("jax/scan")], RUN, "is invalid"),
-        ([record(status="unsupported", reason="shy", samples_s=[])], RUN, "has no time in it"),
-        ([record()], DIRTY, "code that is in no commit"),
-        ([record()], UNKNOWN, "code that is in no commit"),
+        ([record(status="unsupported", reason="shy", samples_s=[])] * 2, RUN, "has no time in it"),
+        ([record(), record(task="encode")], DIRTY, "code that is in no commit"),
+        ([record(), record(task="encode")], UNKNOWN, "code that is in no commit"),
+        ([record()], RUN, "has 1 of 2 cells"),
+        ([record(), record("mine")], RUN, "mine is a file outside impls/"),
         ([record()], SMOKE, "smoke is a check"),
     ],
 )

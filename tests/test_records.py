@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.records import SCHEMA_VERSION, Environment, Record, Run, WorkloadFacts, read_result, record_line, write_run
+from bench.records import (
+    SCHEMA_VERSION,
+    Environment,
+    Record,
+    Run,
+    WorkloadFacts,
+    read_result,
+    record_line,
+    start_result,
+)
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -23,6 +32,7 @@ RUN = Run(
     preset="default",
     baseline="torch/module",
     seed=1,
+    cells=2,
     environment=Environment(
         machine="a-processor-2-cores",
         cpu="A Processor",
@@ -63,7 +73,7 @@ def record(implementation: str = "torch/module", **fields: object) -> Record:
 def write(folder: Path, *records: Record, run: Run = RUN) -> Path:
     """A result in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_run(run, folder)
+    start_result(run, folder)
     (folder / "records.jsonl").write_bytes(b"".join(map(record_line, records)))
     return folder
 

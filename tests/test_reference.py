@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from crosschecks import NOTEBOOK, Case, draw
+from frameworks import need
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -69,7 +70,9 @@ def test_each_parameter_gradient_equals_finite_differences() -> None:
 
 @pytest.mark.parametrize("config", [SMALL, ONE_WAY, NOTEBOOK])
 def test_forward_backward_and_adam_equal_torch_in_float64(config: Seq2seqConfig) -> None:
-    torch = pytest.importorskip("torch")
+    need("torch")
+    import torch
+
     case = draw(config, 6, 5, 3)
     encoder = torch.nn.LSTM(
         config.embedding_dim, config.hidden_dim, config.num_encoder_layers, bidirectional=config.bidirectional

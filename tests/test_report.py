@@ -71,6 +71,9 @@ def test_results_are_shown_together_with_their_devices(tmp_path: Path) -> None:
     gpu = read_result(write(tmp_path / "gpu", record(device="gpu")))
     words = shown(table_rows([cpu, gpu]), cpu, gpu)
     assert "cpu×1" in words and "gpu" in words
+    for line in words.splitlines():
+        if line.strip().startswith("torch/module") and " ms " in line:
+            assert line.split()[-1] == ("cpu" if "cpu×1" in line else "gpu")  # which result it is from
 
 
 def shown(rows: list, *results: Result, width: int = 80) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from crosschecks import NOTEBOOK, draw
+from frameworks import need
 
 from impls import find_rows, load_row
 from impls.contract import DeviceUnavailable, Seq2seqConfig
@@ -22,7 +23,9 @@ CASE = draw(NOTEBOOK, t_x=5, t_y=7, batch=3)
 
 
 def test_torch_cell_offers_every_layers_hidden_states() -> None:
-    torch = pytest.importorskip("torch")
+    need("torch")
+    import torch
+
     model = load_row(find_rows()["torch/cell"], NOTEBOOK, CASE.parameters)
     with torch.inference_mode():
         encoder_states, _, _ = model.row.model.encoder_states(torch.from_numpy(CASE.x))
@@ -50,7 +53,7 @@ def test_no_row_falls_back_to_the_cpu_where_a_gpu_is_asked_for(row: Row, require
 
 
 def test_the_native_kernel_says_why_it_does_not_train() -> None:
-    pytest.importorskip("thinc")
+    need("thinc")
     model = load_row(find_rows()["thinc/native"], NOTEBOOK, CASE.parameters)
     with pytest.raises(NotImplementedError, match="wrong gradients"):
         model.gradients(CASE.x, CASE.y, CASE.d_output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -39,28 +40,31 @@ def test_a_template_is_a_row_from_the_start_and_says_what_is_missing(framework: 
         assert re.search(r"throwaway\.py:\d+: NotImplementedError: fill in", done.stdout), done.stdout
 
 
-def body_of(text: str, start: str) -> str:
-    """A class from its line to the next definition at the same level."""
-    match = re.search(rf"^class {start}\b.*?(?=^\S(?!\s*$)(?<!class {start[0]}))", text, flags=re.MULTILINE | re.DOTALL)
-    assert match is not None
-    return match[0]
+def class_of(text: str, name: str) -> str:
+    """The source of a class."""
+    node = next(node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == name)
+    source = ast.get_source_segment(text, node)
+    assert source is not None
+    return source
 
 
 def test_a_filled_in_row_appears_in_tests_list_run_and_table(house: Path) -> None:
     assert bench("new", "row", "torch/throwaway", cwd=house).returncode == 0
     path = house / "impls" / "torch" / "throwaway.py"
-    model = body_of((house / "impls" / "torch" / "module.py").read_text(), "Seq2seqLSTM")
+    model = class_of((house / "impls" / "torch" / "module.py").read_text(), "Seq2seqLSTM")
     template = path.read_text()
-    path.write_text(template.replace(body_of(template, "Seq2seqLSTM"), model))
+    path.write_text(template.replace(class_of(template, "Seq2seqLSTM"), model))
 
     tests = python("-m", "pytest", "-q", "tests/test_rows.py", "--impl", "torch/throwaway", cwd=house)
     assert tests.returncode == 0, tests.stdout
     assert re.search(r"\b1[0-9] passed", tests.stdout), tests.stdout
 
+    assert "torch/throwaway" in bench("list", cwd=house).stdout
     out = house / "out"
     arguments = ("--impl", "torch/throwaway", "torch/module", "--workload", "seed", "--preset", "smoke")
     done = bench("run", *arguments, "--out", str(out), cwd=house)
     assert done.returncode == 0, done.stderr
+    assert "torch/throwaway" in done.stdout and "torch/throwaway" in bench("table", str(out), cwd=house).stdout
     rows = json.loads(bench("table", str(out), "--format", "json", cwd=house).stdout)
     assert {(row["implementation"], row["status"]) for row in rows} == {
         ("torch/throwaway", "ok"),

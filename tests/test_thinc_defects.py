@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from crosschecks import draw
+from frameworks import need
 
 from impls.contract import Seq2seqConfig
 from impls.equality import LIMITS, relative_error
 from impls.reference import Tape, Weights, lstm, lstm_backward
 
-thinc = pytest.importorskip("thinc.api")
+need("thinc")
+import thinc.api as thinc  # noqa: E402
 
 TIME, BATCH, WIDTH = 5, 3, 4
 CASE = draw(

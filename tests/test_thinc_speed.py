@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from frameworks import need
 from processes import python
 
 from bench.environment import worker_environment
@@ -55,7 +56,7 @@ def paired_ratio(ours: Callable[[], object], plain: Callable[[], object], budget
 
 @pytest.mark.slow
 def test_thinc_layers_keeps_up_with_plain_numpy() -> None:
-    pytest.importorskip("thinc")
+    need("thinc")
     environment = worker_environment(os.environ, threads=1, device="cpu")
     environment["PYTHONPATH"] += os.pathsep + os.path.join(environment["PYTHONPATH"], "tests")  # noqa: PTH118
     done = python("-c", SCRIPT, env=environment)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from frameworks import need
 from processes import python
 
 from bench.environment import parse_threads, processors, worker_environment
@@ -51,14 +52,14 @@ needs_two = pytest.mark.skipif(len(processors()) < 2, reason="one processor: the
 @needs_two
 @pytest.mark.parametrize("framework", ["torch", "jax", "thinc"])
 def test_one_thread_is_one_thread(framework: str) -> None:
-    pytest.importorskip(framework)
+    need(framework)
     assert busiest(framework, worker_environment(os.environ, threads=1, device="cpu")) < 1.1
 
 
 @needs_two
 @pytest.mark.parametrize("framework", ["torch", "jax", "thinc"])
 def test_the_check_above_can_fail(framework: str) -> None:
-    pytest.importorskip(framework)
+    need(framework)
     two = worker_environment(os.environ, threads=2, device="cpu")
     assert busiest(framework, two) > 1.1
 

@@ -12,11 +12,11 @@ from processes import numpy_row
 
 from bench import answers
 from bench.plan import Budget, make_plan
-from bench.records import Record, read_result
-from bench.runner import Listener, run_plan
+from bench.records import Record, record_line
+from bench.runner import Listener, blocked, run_plan
 from bench.worker import ProblemFile
 from bench.workloads import SEED
-from impls import read_row
+from impls import find_rows, read_row
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,13 +63,13 @@ def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
         ("result.h_n[0] += 1; return result", "h_n is off"),
         ("return result._replace(c_n=result.c_n[:1])", "c_n is off by inf"),
         ("result.output[0, 0, 0] = np.nan; return result", "output is off by nan"),
-        ("return result._replace(output=None)", "output is off by inf"),
+        ("return result._replace(output=result.output.astype(np.float64))", "output is float64, expected float32"),
     ],
 )
 def test_wrong_values_have_no_time(after: str, words: str, tmp_path: Path) -> None:
     row = read_row(numpy_row(tmp_path, "wrong", after=after))
     found = by_task(measure(tmp_path, row))
-    assert found["encode"].status in ("invalid", "error")
+    assert found["encode"].status == "invalid"
     assert found["encode"].samples_s == []
     assert re.search(words, found["encode"].reason or ""), found["encode"].reason
     assert found["forward"].status == "ok"
@@ -83,10 +83,47 @@ def test_a_result_kept_from_the_first_input_is_caught_after_timing(tmp_path: Pat
     assert "after timing, on an input not seen before" in (found["encode"].reason or "")
 
 
+RIGHT_WHEN_WATCHED = """
+    def load(self, parameters):
+        super().load(parameters)
+        self.calls = 0
+
+def load("""
+
+
+def test_a_row_that_goes_wrong_while_it_is_timed_is_caught(tmp_path: Path) -> None:
+    path = numpy_row(tmp_path, "tired", after="self.calls += 1; result.h_n[0] += self.calls > 2; return result")
+    path.write_text(path.read_text().replace("\ndef load(", RIGHT_WHEN_WATCHED, 1))
+    found = by_task(measure(tmp_path, read_row(path), tasks=("encode",)))
+    assert found["encode"].status == "invalid"
+    assert "h_n is off by" in (found["encode"].reason or "") and "while it was timed" in (found["encode"].reason or "")
+
+
+WITHOUT_MOMENTUM = """
+    def load(self, parameters):
+        super().load(parameters)
+        self._optimizer = Signs()
+
+class Signs:
+    def step(self, parameters, gradients):
+        for name, gradient in gradients.items():
+            parameters[name] -= 1e-3 * gradient / (np.abs(gradient) + 1e-8)
+
+def load("""
+
+
+def test_an_optimiser_without_memory_is_caught(tmp_path: Path) -> None:
+    path = numpy_row(tmp_path, "signs")
+    path.write_text(path.read_text().replace("\ndef load(", WITHOUT_MOMENTUM, 1))
+    (record,) = measure(tmp_path, read_row(path), tasks=("train_step",))
+    assert record.status == "invalid"
+    assert "is off by" in (record.reason or "")
+
+
 TRAINS_WHEN_WATCHED = """
     def train_step(self, x, y, target):
         self.calls = getattr(self, "calls", 0) + 1
-        if self.calls > 5:
+        if self.calls > 7:
             from impls.contract import TrainStep
             return TrainStep(np.float32(9.0), self._parameters)
         return super().train_step(x, y, target)
@@ -107,6 +144,8 @@ FAULTS = {
     "segfaults": ("import ctypes; ctypes.string_at(0)", "crashed", "SIGSEGV"),
     "exits": ("import os; os._exit(7)", "crashed", "exit code 7"),
     "is killed": ("import os; os.kill(os.getpid(), 9)", "out_of_memory", "SIGKILL"),
+    "exits politely": ("raise SystemExit(0)", "error", "SystemExit"),
+    "skips itself": ("import pytest; pytest.skip('not today')", "error", "not today"),
     "runs out of memory": ("raise MemoryError", "out_of_memory", "MemoryError"),
 }
 
@@ -141,7 +180,7 @@ def test_a_file_that_dies_on_import_is_not_tried_again_and_again(tmp_path: Path)
 def test_what_a_row_prints_harms_nothing(tmp_path: Path) -> None:
     row = read_row(numpy_row(tmp_path, "loud", before='print(\'{"status": "ok"}\' * 1000)'))
     assert {record.status for record in measure(tmp_path, row)} == {"ok"}
-    assert '{"status": "ok"}' in (tmp_path / "logs" / "loud-1.log").read_text()
+    assert '{"status": "ok"}' in (tmp_path / "logs" / "00-loud-1.log").read_text()
 
 
 def test_no_process_outlives_a_run(tmp_path: Path) -> None:
@@ -186,10 +225,22 @@ def test_a_missing_framework_is_recorded_as_unavailable(tmp_path: Path) -> None:
 
 def test_records_are_on_disk_when_they_are_reported(tmp_path: Path) -> None:
     row = read_row(numpy_row(tmp_path, "right"))
-    measure(tmp_path, row)
-    from test_records import RUN
+    plan = make_plan(rows=[row], workloads=[SEED], tasks=("encode",), device="cpu", threads=[1], budget=QUICK)
+    numbers = tmp_path / "seed.safetensors"
+    answers.save(answers.pose(SEED, ("encode",)), numbers)
+    seen: list[int] = []
 
-    from bench.records import write_run
+    def look(record: Record) -> None:
+        lines = (tmp_path / "records.jsonl").read_bytes().splitlines()
+        assert record_line(record).strip() == lines[-1]
+        seen.append(len(lines))
 
-    write_run(RUN, tmp_path)
-    assert len(read_result(tmp_path).records) == 2
+    run_plan(plan, {"seed": ProblemFile(SEED.config, str(numbers))}, tmp_path, Listener(lambda _: None, look))
+    assert seen == [1]
+
+
+def test_a_row_that_names_numpy_leaves_it_to_the_others(tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "mine"))
+    assert blocked(row, {"torch", "numpy", "jax"}) == ["jax", "torch"]
+    torch = find_rows()["torch/module"]
+    assert blocked(torch, {"torch", "numpy", "scipy", "jax"}) == ["jax"]

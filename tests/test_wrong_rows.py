@@ -165,6 +165,13 @@ class DifferentOnRepeat(RightRow):
         return result._replace(x=result.x + np.float32(1e-7 * self.calls))
 
 
+class DoublePrecision(RightRow):
+    """Right, and in float64: another amount of work."""
+
+    def forward(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return super().forward(x, y).astype(np.float64)
+
+
 class NotANumber(RightRow):
     """NaN in one place."""
 
@@ -196,12 +203,13 @@ WRONG = [
     (CachedResult, "forward", "output is off"),
     (TwoTrainedBiases, "ten training steps", "bias_l[01].* is off"),
     (TwoTrainedBiases, "every parameter is trained", "trained numbers"),
-    (RoundedWeights, "parameters", "encoder.bias_l0 does not come back"),
+    (RoundedWeights, "parameters", "does not come back as it was loaded"),
     (FrozenParameter, "every parameter is trained", "decoder.bias_l0 did not move"),
     (DifferentOnRepeat, "equal on repeat", "differs on repeat"),
     (DifferentOnRepeat, "equal gradients on repeat", "d x differs on repeat"),
+    (DoublePrecision, "forward", "output is float64, expected float32"),
     (NotANumber, "forward", "output is off by nan"),
-    (BatchFirst, "shapes of the notebook", ""),
+    (BatchFirst, "shapes of the notebook", r"output has shape \(3, 5, 40\), expected \(5, 3, 40\)"),
 ]
 
 

@@ -6,12 +6,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench.report import units
+from bench.report.rows import shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bench.records import Environment, Result
     from bench.report.rows import TableRow
+
+
+HEADER = ["tier", "device", "median", "spread", "ratio", "per sequence", "compile", "first call", "error"]
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
@@ -27,22 +31,12 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
         for result in results
     ]
     for workload, of_workload in groupby(rows, key=lambda row: row.workload):
-        facts = next(result.run.workloads[workload] for result in results if workload in result.run.workloads)
-        parts.append(f"## {workload}\n\n{facts.shape}. Source: {facts.source}.\n")
+        source = next(result.run.workloads[workload].source for result in results if workload in result.run.workloads)
+        parts.append(f"## {workload}\n\n{shapes(results, workload)}. Source: {source}.\n")
         for task, of_task in groupby(of_workload, key=lambda row: row.task):
-            header = [
-                task,
-                "tier",
-                "device",
-                "median",
-                "spread",
-                "ratio",
-                "per sequence",
-                "compile",
-                "first call",
-                "error",
-            ]
-            parts.append(table(header, [_line(row) for row in of_task], left=3))
+            columns = HEADER + ["result"] * (len(results) > 1)
+            lines = [_line(row) + [row.result] * (len(results) > 1) for row in of_task]
+            parts.append(table([task, *columns], lines, left=3))
     return "\n".join(parts)
 
 
@@ -71,7 +65,7 @@ def environment_line(environment: Environment) -> str:
 
 
 def _line(row: TableRow) -> list[str]:
-    device = units.threads(row.device, row.threads)
+    device = units.place(row.device, row.threads)
     if row.median_s is None:
         return [f"`{row.implementation}`", row.tier, device, f"{row.status}: {row.reason}", *[""] * 6]
     return [

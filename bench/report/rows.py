@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.records import Struct
 from bench.stats import median, spread
+from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,7 +21,7 @@ class TableRow(Struct, frozen=True, kw_only=True):
     framework: str
     tier: str
     workload: str
-    task: str
+    task: Task
     device: str
     precision: str
     threads: int
@@ -41,12 +42,18 @@ class TableRow(Struct, frozen=True, kw_only=True):
     """The result it comes from."""
 
 
-Group = tuple[str, str, str, int, str]
+Group = tuple[str, str, str, str, int]
 
 
-def group_of(record: Record, result: Result) -> Group:
-    """What has to be alike for times to be compared: one run, on one device, with one number of threads."""
-    return record.workload, record.task, record.device, record.threads, result.path.name
+def group_of(record: Record) -> Group:
+    """What has to be alike, besides the run, for times to be compared."""
+    return record.workload, record.task, record.device, record.precision, record.threads
+
+
+def shapes(results: Sequence[Result], workload: str) -> str:
+    """The sizes of a workload in these results; they differ where presets do."""
+    found = (result.run.workloads[workload].shape for result in results if workload in result.run.workloads)
+    return " / ".join(dict.fromkeys(found))
 
 
 def table_rows(results: Sequence[Result]) -> list[TableRow]:
@@ -55,17 +62,16 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
     for result in results:
         groups: dict[Group, list[Record]] = {}
         for record in result.records:
-            groups.setdefault(group_of(record, result), []).append(record)
+            groups.setdefault(group_of(record), []).append(record)
         for records in groups.values():
             base = baseline_of(records, result.run.baseline)
             rows += [_row(record, base, result) for record in records]
-    tasks = ("encode", "forward", "gradients", "train_step")
     workloads = list(dict.fromkeys(name for result in results for name in result.run.workloads))
     return sorted(
         rows,
         key=lambda row: (
             workloads.index(row.workload),
-            tasks.index(row.task),
+            TASKS.index(row.task),
             row.device,
             row.threads,
             row.result,

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.report import units
+from bench.report.rows import shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,25 +24,31 @@ if TYPE_CHECKING:
 def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
     """A table for each workload and task, the reasons of what has no time, and how to read it all."""
     for workload, of_workload in groupby(rows, key=lambda row: row.workload):
-        facts = next(result.run.workloads[workload] for result in results if workload in result.run.workloads)
-        yield Text(f"\n{workload}", style="bold").append(f"  {facts.shape}", style="not bold dim")
+        yield Text(f"\n{workload}", style="bold").append(f"  {shapes(results, workload)}", style="not bold dim")
         for task, of_task in groupby(of_workload, key=lambda row: row.task):
-            yield Padding(_table(task, list(of_task)), (0, 0, 0, 1))
+            yield Padding(_table(task, list(of_task), several=len(results) > 1), (0, 0, 0, 1))
+    if not rows:
+        yield Text("no records")
+        return
     yield from _reasons(rows)
-    yield from _captions(rows)
+    yield from _captions(rows, results)
 
 
-def _table(task: str, rows: list[TableRow]) -> Table:
+def _table(task: str, rows: list[TableRow], *, several: bool) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(Text(task, style="bold not dim"), no_wrap=True, min_width=15)
     table.add_column("tier", no_wrap=True, min_width=9)
     table.add_column("device", no_wrap=True)
     for name in ("median", "spread", "ratio", "compile", "error"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    if several:
+        table.add_column("result", no_wrap=True)
     for row in rows:
-        device = f"{row.device}×{row.threads}" if row.device == "cpu" else row.device
+        device = units.place(row.device, row.threads)
+        result = [row.result] if several else []
         if row.median_s is None:
-            table.add_row(row.implementation, row.tier, device, Text(row.status, style="yellow"))
+            status = Text(row.status, style="yellow")
+            table.add_row(row.implementation, row.tier, device, status, *[""] * 4, *result)
             continue
         table.add_row(
             row.implementation,
@@ -52,6 +59,7 @@ def _table(task: str, rows: list[TableRow]) -> Table:
             units.ratio(row.ratio),
             units.seconds(row.compile_s),
             units.error(row.max_relative_error),
+            *result,
             style="bold" if row.implementation == row.baseline else None,
         )
     return table
@@ -70,7 +78,7 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text(f" {implementation} {', '.join(tasks)}: {status}: {reason}")
 
 
-def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
+def _captions(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
     baselines = dict.fromkeys(row.baseline for row in rows if row.baseline)
     yield Text(
         f"\nmedian: of all samples. spread: interquartile range over median. ratio: to {' or '.join(baselines)}"
@@ -78,5 +86,7 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         " relative error against the float64 oracle.",
         style="dim",
     )
+    if any(result.run.preset == "smoke" for result in results):
+        yield Text("smoke runs several rows at once: it shows that all works, and its times are rough.", style="dim")
     if len(baselines) > 1:
         yield Text("Where the baseline has no time, the first row that has one stands in for it.", style="dim")

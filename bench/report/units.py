@@ -29,6 +29,6 @@ def error(value: float | None) -> str:
     return "–" if value is None else f"{value:.0e}"
 
 
-def threads(device: str, number: int) -> str:
-    """``cpu, 1 thread``."""
-    return f"{device}, {number} thread{'s' if number > 1 else ''}"
+def place(device: str, threads: int) -> str:
+    """Where it ran: ``cpu×1``, with the number of threads; ``gpu``."""
+    return f"cpu×{threads}" if device == "cpu" else device

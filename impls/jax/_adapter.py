@@ -110,6 +110,7 @@ class JaxRow(JaxArrays):
         """Take these weights, with a fresh ``optax.adam``."""
         self._state = jax.device_put(self.model.from_canonical(parameters), self.device, may_alias=False)
         self._optimizer_state = jax.device_put(OPTIMIZER.init(self._state), self.device)
+        jax.block_until_ready((self._state, self._optimizer_state))
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def from_canonical(config: Seq2seqConfig, state: nnx.State, parameters: Parameters) -> nnx.State:
-    """A state of the same structure that holds these weights."""
+    """The state, its variables set to these weights."""
     for layer in (*config.encoder_layers, *config.decoder_layers):
         for name, leaf in _leaves(config, layer).items():
             variable = reduce(lambda tree, key: tree[key], leaf, state)

@@ -46,6 +46,7 @@ class Seq2seqLSTM(nnx.Module):
 
         def rnn(layer: int, hidden_dim: int) -> nnx.RNN:
             cell = nnx.OptimizedLSTMCell(embedding_dim if layer == 0 else width, hidden_dim, rngs=rngs)
+            # rngs=False: every call gives the initial carry, which would else be drawn from random numbers under jit
             return nnx.RNN(cell, time_major=True, return_carry=True, rngs=False)
 
         def encoder_layer(layer: int) -> nnx.RNN | nnx.Bidirectional:
@@ -156,6 +157,7 @@ class NnxRow(JaxArrays):
         # put there by name, as every later state is: else the second step would compile anew
         nnx.update(self.optimizer, jax.device_put(nnx.state(self.optimizer), self.device))
         self._state = nnx.state(self.model, nnx.Param)  # the model's own variables: it changes with the model
+        jax.block_until_ready((self._state, nnx.state(self.optimizer)))
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""

@@ -27,7 +27,7 @@ ROW = {
 }
 
 Weights = dict[str, jax.Array]
-"""The canonical parameters, as JAX arrays."""
+"""The canonical parameters, as JAX arrays, matrices as ``(in, out)``: ``x @ W`` reads them in order."""
 
 
 def lstm(
@@ -38,7 +38,7 @@ def lstm(
 
     def step(carry: tuple[Array, Array], x_t: Float[Array, "B I"]) -> tuple[tuple[Array, Array], Array]:
         h, c = carry
-        i, f, g, o = jnp.split(x_t @ w_ih.T + h @ w_hh.T + bias, 4, axis=-1)
+        i, f, g, o = jnp.split(x_t @ w_ih + h @ w_hh + bias, 4, axis=-1)
         c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = jax.nn.sigmoid(o) * jnp.tanh(c)
         return (h, c), h
@@ -70,14 +70,13 @@ class Seq2seqLSTM:
         """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
         zero = jnp.zeros((x.shape[1], self.config.hidden_dim), x.dtype)
         h_n, c_n = [], []
-        for index in range(self.config.num_encoder_layers):
+        for directions in self.config.encoder_stack:
             outputs = []
-            for layer in self.config.encoder_layers:
-                if layer.index == index:
-                    output, h, c = lstm(weights, layer, x, zero)
-                    outputs.append(output)
-                    h_n.append(h)
-                    c_n.append(c)
+            for layer in directions:
+                output, h, c = lstm(weights, layer, x, zero)
+                outputs.append(output)
+                h_n.append(h)
+                c_n.append(c)
             x = jnp.concatenate(outputs, axis=-1)
         return LSTMOutput(x, jnp.stack(h_n), jnp.stack(c_n))
 
@@ -102,12 +101,12 @@ class Seq2seqLSTM:
         return self.decode(weights, y, h_0).output
 
     def from_canonical(self, parameters: Parameters) -> Weights:
-        """The weights as JAX arrays, under the same names."""
-        return {name: jnp.asarray(array) for name, array in parameters.items()}
+        """The weights as JAX arrays, under the same names, transposed."""
+        return {name: jnp.asarray(array.T) for name, array in parameters.items()}
 
     def to_canonical(self, weights: Weights) -> Parameters:
-        """The weights as NumPy arrays."""
-        return {name: np.array(weights[name]) for name in self.config.parameter_shapes}
+        """The weights (or gradients) as NumPy arrays, transposed back."""
+        return {name: np.array(weights[name]).T.copy() for name in self.config.parameter_shapes}
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxRow:

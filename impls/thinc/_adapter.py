@@ -43,6 +43,9 @@ class Weights(Protocol):
     def clear_gradients(self) -> None:
         """Forget what has been gathered."""
 
+    def trained_count(self) -> int:
+        """How many numbers an optimiser moves."""
+
 
 class NodeWeights:
     """Weights that stand in Thinc nodes: one node a layer and direction, with ``W_ih``, ``W_hh`` and ``b``."""
@@ -72,9 +75,14 @@ class NodeWeights:
         for node, param in self._places.values():
             node.set_grad(param, node.ops.alloc(node.get_param(param).shape))
 
+    def trained_count(self) -> int:
+        """How many numbers the nodes have in all their parameters."""
+        nodes = {id(node): node for node, _ in self._places.values()}
+        return sum(node.get_param(name).size for node in nodes.values() for name in node.param_names)
+
 
 def find_ops(device: str) -> Ops:
-    """Thinc's operations for the device, made the current ones.
+    """Thinc's operations for the device.
 
     Raises:
         DeviceUnavailable: CuPy, or the device, is missing.
@@ -160,14 +168,15 @@ class ThincRow:
         self._weights.write(parameters)
         self._weights.clear_gradients()
         self._optimizer = adam()
+        self.wait(None)
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""
         return self.canonical(self._weights.read())
 
     def trained_count(self) -> int:
-        """How many numbers the model's nodes have."""
-        return sum(node.get_param(name).size for node in self.model.walk() for name in node.param_names)
+        """How many numbers an optimiser moves."""
+        return self._weights.trained_count()
 
     def encode(self, x: Any) -> LSTMOutput:
         """The encoder alone, ``predict``."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any
 
-from thinc.api import Model
+from thinc.api import Model, glorot_uniform_init
 
 from impls.contract import LSTMOutput
 from impls.thinc._adapter import NodeWeights, ThincRow, find_ops
@@ -35,17 +35,26 @@ def LSTM(nI: int, nO: int, *, reverse: bool = False, ops: Ops) -> Model[Any, LST
     return Model(
         "lstm",
         lstm_forward,
+        init=lstm_init,
         dims={"nI": nI, "nO": nO},
-        params={"W_ih": ops.alloc2f(4 * nO, nI), "W_hh": ops.alloc2f(4 * nO, nO), "b": ops.alloc1f(4 * nO)},
+        params={"W_ih": None, "W_hh": None, "b": None},
         attrs={"reverse": reverse},
         ops=ops,
     )
 
 
+def lstm_init(model: Model[Any, LSTMOutput], X: Any = None, Y: Any = None) -> None:
+    """Fresh weights, for ``model.initialize()``."""
+    nI, nO = model.get_dim("nI"), model.get_dim("nO")
+    model.set_param("W_ih", glorot_uniform_init(model.ops, (4 * nO, nI)))
+    model.set_param("W_hh", glorot_uniform_init(model.ops, (4 * nO, nO)))
+    model.set_param("b", model.ops.alloc1f(4 * nO))
+
+
 def lstm_forward(
     model: Model[Any, LSTMOutput], inputs: tuple[Float[Floats3d, "T B I"], Float[Floats2d, "B H"]], is_train: bool
-) -> tuple[LSTMOutput, Callable[[Any, Any], tuple[Any, Any]]]:
-    """The layer's outputs and final states, and the backprop from ``d_output`` and ``d_h_n`` to ``d_x`` and ``d_h_0``.
+) -> tuple[LSTMOutput, Callable[[LSTMOutput], tuple[Any, Any]]]:
+    """The layer's outputs and final states, and the backprop from their gradients to ``d_x`` and ``d_h_0``.
 
     The input product of all steps stands before the loop.
     """
@@ -82,7 +91,7 @@ def lstm_forward(
         xp.tanh(c[t + 1], out=tanh_c[t])
         xp.multiply(o, tanh_c[t], out=h[t + 1])
 
-    def backprop(d_output: Float[Floats3d, "T B H"], d_h_n: Float[Floats2d, "B H"]) -> tuple[Floats3d, Floats2d]:
+    def backprop(d: LSTMOutput) -> tuple[Float[Floats3d, "T B I"], Float[Floats2d, "B H"]]:
         i, f, g, o = (gates[..., gate * width : (gate + 1) * width] for gate in range(4))
         # what the gradient of the cell (for i, f, g) and of the state (for o, and on to the cell) is multiplied with
         to_gates = ops.alloc4f(time, batch, 4, width, zeros=False)
@@ -92,9 +101,9 @@ def lstm_forward(
         xp.multiply(tanh_c * o, 1 - o, out=to_gates[:, :, 3])
         to_cell = o * (1 - tanh_c * tanh_c)
 
-        d_output = d_output[flip]
+        d_output = d.output[flip]
         d_z = to_gates  # in place: each step's factors become its gradients
-        d_h, d_c = d_h_n, xp.zeros_like(d_h_n)
+        d_h, d_c = d.h_n, d.c_n.copy()
         for t in reversed(range(time)):
             d_h = d_h + d_output[t]
             d_c += d_h * to_cell[t]
@@ -128,27 +137,29 @@ def Encoder(
 
 def encoder_forward(
     model: Model[Floats3d, LSTMOutput], x: Float[Floats3d, "T_x B E"], is_train: bool
-) -> tuple[LSTMOutput, Callable[[Floats2d], Floats3d]]:
-    """Outputs and final states from states of zero, and the backprop from the hand-off's gradient to ``d_x``."""
+) -> tuple[LSTMOutput, Callable[[LSTMOutput], Floats3d]]:
+    """Outputs and final states from states of zero, and the backprop from their gradients to ``d_x``."""
     xp = model.ops.xp
     directions = model.get_dim("dirs")
     zero = model.ops.alloc2f(x.shape[1], model.get_dim("nO"))
-    pairs = [model.layers[first : first + directions] for first in range(0, len(model.layers), directions)]
     results: list[LSTMOutput] = []
     backprops = []
-    for pair in pairs:
-        both, back = zip(*(layer((x, zero), is_train) for layer in pair), strict=True)
-        x = xp.concatenate([result.output for result in both], axis=-1) if directions == 2 else both[0].output
+    for first in range(0, len(model.layers), directions):
+        both, back = zip(
+            *(layer((x, zero), is_train) for layer in model.layers[first : first + directions]), strict=True
+        )
+        x = xp.concatenate([result.output for result in both], axis=-1)
         results.extend(both)
         backprops.append(back)
 
-    def backprop(d_h_0: Float[Floats2d, "B D"]) -> Float[Floats3d, "T_x B E"]:
-        d_last = xp.split(d_h_0, directions, axis=-1)
-        d_x = xp.zeros_like(x)  # nothing but the hand-off leaves the encoder
-        for back in reversed(backprops):
-            d_outputs = xp.split(d_x, directions, axis=-1)
-            d_x = sum(one(d_out, d_h)[0] for one, d_out, d_h in zip(back, d_outputs, d_last, strict=True))
-            d_last = [zero] * directions  # only the last layer's states are handed off
+    def backprop(d: LSTMOutput) -> Float[Floats3d, "T_x B E"]:
+        d_x = d.output
+        for index in reversed(range(len(backprops))):
+            here = slice(index * directions, (index + 1) * directions)
+            gradients = map(LSTMOutput, xp.split(d_x, directions, axis=-1), d.h_n[here], d.c_n[here])
+            d_x, *others = (back(own)[0] for back, own in zip(backprops[index], gradients, strict=True))
+            for other in others:
+                d_x = d_x + other
         return d_x
 
     h_n, c_n = (xp.stack([result[state] for result in results]) for state in (1, 2))
@@ -163,8 +174,8 @@ def Decoder(embedding_dim: int, hidden_dim: int, num_layers: int, *, ops: Ops) -
 
 def decoder_forward(
     model: Model[Any, LSTMOutput], inputs: tuple[Float[Floats3d, "T_y B E"], Float[Floats2d, "B D"]], is_train: bool
-) -> tuple[LSTMOutput, Callable[[Floats3d], tuple[Floats3d, Floats2d]]]:
-    """Outputs and final states, and the backprop from the outputs' gradient to ``d_y`` and ``d_h_0``."""
+) -> tuple[LSTMOutput, Callable[[LSTMOutput], tuple[Floats3d, Floats2d]]]:
+    """Outputs and final states, and the backprop from their gradients to ``d_y`` and ``d_h_0``."""
     xp = model.ops.xp
     y, h_0 = inputs
     results, backprops = [], []
@@ -174,12 +185,11 @@ def decoder_forward(
         results.append(result)
         backprops.append(back)
 
-    def backprop(d_y: Float[Floats3d, "T_y B D"]) -> tuple[Float[Floats3d, "T_y B E"], Float[Floats2d, "B D"]]:
-        zero = xp.zeros_like(h_0)
-        d_h_0 = xp.zeros_like(h_0)
-        for back in reversed(backprops):
-            d_y, d_initial = back(d_y, zero)
-            d_h_0 += d_initial
+    def backprop(d: LSTMOutput) -> tuple[Float[Floats3d, "T_y B E"], Float[Floats2d, "B D"]]:
+        d_y, d_h_0 = d.output, xp.zeros_like(h_0)
+        for index in reversed(range(len(backprops))):
+            d_y, d_initial = backprops[index](LSTMOutput(d_y, d.h_n[index], d.c_n[index]))
+            d_h_0 += d_initial  # every layer started from the same h_0
         return d_y, d_h_0
 
     h_n, c_n = (xp.stack([result[state] for result in results]) for state in (1, 2))
@@ -212,14 +222,19 @@ def seq2seq_forward(
     model: Model[Any, Floats3d], inputs: tuple[Float[Floats3d, "T_x B E"], Float[Floats3d, "T_y B E"]], is_train: bool
 ) -> tuple[Floats3d, Callable[[Floats3d], tuple[Floats3d, Floats3d]]]:
     """The decoder's outputs for ``y``, started from what the encoder made of ``x``; and the backprop to both."""
+    xp = model.ops.xp
     encoder, decoder = model.layers
+    directions = model.attrs["directions"]
     x, y = inputs
     encoded, encoder_backprop = encoder(x, is_train)
-    decoded, decoder_backprop = decoder((y, hand_off(encoded.h_n, model.attrs["directions"])), is_train)
+    decoded, decoder_backprop = decoder((y, hand_off(encoded.h_n, directions)), is_train)
 
     def backprop(d_output: Float[Floats3d, "T_y B D"]) -> tuple[Floats3d, Floats3d]:
-        d_y, d_h_0 = decoder_backprop(d_output)
-        return encoder_backprop(d_h_0), d_y
+        d_y, d_h_0 = decoder_backprop(LSTMOutput(d_output, xp.zeros_like(decoded.h_n), xp.zeros_like(decoded.c_n)))
+        d_h_n = xp.zeros_like(encoded.h_n)  # only the last layer's hidden states were handed off
+        d_h_n[-directions:] = xp.stack(xp.split(d_h_0, directions, axis=-1))
+        d_x = encoder_backprop(LSTMOutput(xp.zeros_like(encoded.output), d_h_n, xp.zeros_like(encoded.c_n)))
+        return d_x, d_y
 
     return decoded.output, backprop
 

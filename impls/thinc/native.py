@@ -1,5 +1,8 @@
 """Thinc's own LSTM kernel, ``ops.lstm_forward_training``, which the notebook imports.
 
+Thinc has no other: its ``lstm_forward_inference`` calls the same and throws away what a backward pass would need; here
+``h_n`` and ``c_n`` are read from that.
+
 ``encode`` is one plain call. The decoder needs an initial state for each sequence of the batch, which the kernel cannot
 take (its own has no batch axis), so ``h_0`` enters through the input: each layer gets ``D`` more input features, which
 hold ``h_0`` at the first step and zero after it, with ``W_hh`` beside ``W_ih`` as their weights. That is exact, since
@@ -157,7 +160,7 @@ class KernelWeights:
 
     def write(self, parameters: Parameters) -> None:
         """Pack the weights: for each layer ``W_ih, b, W_hh, 0``, gate order f, i, o, g."""
-        self._canonical = parameters
+        self._canonical = {name: array.copy() for name, array in parameters.items()}
 
         def pack(layers: Iterable[LSTMLayer], *, widen: bool) -> Any:
             flat = []
@@ -177,6 +180,10 @@ class KernelWeights:
 
     def clear_gradients(self) -> None:
         """Nothing is gathered."""
+
+    def trained_count(self) -> int:
+        """None: nothing is trained."""
+        return 0
 
 
 def _reorder(array: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from impls.thinc._adapter import ThincRow, find_ops
 from impls.thinc.layers import hand_off
 from impls.torch import module
-from impls.torch._adapter import find_device
+from impls.torch._adapter import as_numpy, find_device, trained_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,15 +59,11 @@ def Seq2seqLSTM(
 
 
 class WrappedWeights:
-    """Weights that stand in a wrapped PyTorch module; its second biases are held at zero and not trained."""
+    """Weights that stand in a wrapped PyTorch module."""
 
     def __init__(self, wrapped: nn.Module, config: Seq2seqConfig) -> None:
-        owned = dict(wrapped.named_parameters())
-        for name, parameter in owned.items():
-            if "bias_hh" in name:
-                parameter.requires_grad_(False).zero_()
         self._wrapped = wrapped
-        self._trained = {name: owned[name.replace("bias_", "bias_ih_")] for name in config.parameter_shapes}
+        self._trained = trained_parameters(wrapped, config)
 
     def read(self) -> Mapping[str, Any]:
         """Canonical name to the tensor."""
@@ -88,25 +84,24 @@ class WrappedWeights:
         for parameter in self._trained.values():
             parameter.grad = None
 
+    def trained_count(self) -> int:
+        """How many numbers of the wrapped module ask for a gradient."""
+        return sum(parameter.numel() for parameter in self._wrapped.parameters() if parameter.requires_grad)
+
 
 class WrapperRow(ThincRow):
     """A ThincRow whose parameters are PyTorch's."""
 
-    def trained_count(self) -> int:
-        """How many numbers of the wrapped module ask for a gradient."""
-        wrapped = self.model.shims[0]._model
-        return sum(parameter.numel() for parameter in wrapped.parameters() if parameter.requires_grad)
-
     def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The tensors as NumPy arrays."""
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in parameters.items()}
+        return {name: as_numpy(tensor) for name, tensor in parameters.items()}
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> WrapperRow:
     """The wrapped model with these weights, on the device."""
     ops = find_ops(device)
     model = Seq2seqLSTM(*astuple(config), device=find_device(device))
-    wrapped = model.shims[0]._model
+    wrapped = model.shims[0]._model  # the module itself, by the way that Thinc's documentation shows
     return WrapperRow(
         model=model,
         encoder=PyTorchWrapper(Part(wrapped, wrapped.encode)),

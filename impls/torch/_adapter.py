@@ -58,6 +58,30 @@ def find_device(device: str) -> torch.device:
     return torch.device("cuda")
 
 
+def lstm_name(name: str) -> str:
+    """The name that ``nn.LSTM`` has for a canonical parameter."""
+    return name.replace("bias_", "bias_ih_")
+
+
+def trained_parameters(
+    module: nn.Module, config: Seq2seqConfig, torch_name: Callable[[str], str] = lstm_name
+) -> dict[str, nn.Parameter]:
+    """Canonical name to the module's own parameter.
+
+    PyTorch's cells have a second bias. It is held at zero and not trained, so that there is one trained bias a gate.
+    """
+    owned = dict(module.named_parameters())
+    for name, parameter in owned.items():
+        if "bias_hh" in name:
+            parameter.requires_grad_(False).zero_()
+    return {name: owned[torch_name(name)] for name in config.parameter_shapes}
+
+
+def as_numpy(tensor: Tensor) -> np.ndarray:
+    """The tensor, as NumPy's own memory."""
+    return tensor.detach().cpu().numpy().copy()
+
+
 class TorchRow:
     """A PyTorch model with its weights loaded: a ``contract.Implementation``.
 
@@ -67,8 +91,6 @@ class TorchRow:
         parameters: Canonical float32 weights.
         device: ``cpu`` or ``gpu``.
         torch_name: The model's own name of a canonical parameter.
-
-    PyTorch's cells have a second bias. It is held at zero and not trained, so that there is one trained bias a gate.
     """
 
     def __init__(
@@ -77,15 +99,11 @@ class TorchRow:
         config: Seq2seqConfig,
         parameters: Parameters,
         device: str,
-        torch_name: Callable[[str], str] = lambda name: name.replace("bias_", "bias_ih_"),
+        torch_name: Callable[[str], str] = lstm_name,
     ) -> None:
         self.device = find_device(device)
         self.model = build(*astuple(config), device=self.device)
-        owned = dict(self.model.named_parameters())
-        for name, parameter in owned.items():
-            if "bias_hh" in name:
-                parameter.requires_grad_(False).zero_()
-        self._trained = {name: owned[torch_name(name)] for name in config.parameter_shapes}
+        self._trained = trained_parameters(self.model, config, torch_name)
         self._seq2seq: TorchSeq2seq = self.model  # type: ignore[assignment]  # an nn.Module answers any attribute
         self.load(parameters)
 
@@ -95,7 +113,7 @@ class TorchRow:
 
     def to_numpy(self, array: Tensor) -> np.ndarray:
         """The tensor, as NumPy's own memory."""
-        return array.detach().cpu().numpy().copy()
+        return as_numpy(array)
 
     def wait(self, result: Any) -> None:  # noqa: ARG002
         """Return when the device is idle: PyTorch's CPU operations have ended when they return."""
@@ -104,7 +122,7 @@ class TorchRow:
 
     def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The tensors as NumPy arrays: PyTorch's layout is the canonical one."""
-        return {name: self.to_numpy(tensor) for name, tensor in parameters.items()}
+        return {name: as_numpy(tensor) for name, tensor in parameters.items()}
 
     def load(self, parameters: Parameters) -> None:
         """Take these weights, with a fresh ``torch.optim.Adam``."""
@@ -118,6 +136,7 @@ class TorchRow:
         self._optimizer = torch.optim.Adam(
             self._trained.values(), lr=LEARNING_RATE, betas=(BETA_1, BETA_2), eps=EPSILON
         )
+        self.wait(None)
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""

@@ -69,7 +69,7 @@ class Seq2seqLSTM(nn.Module):
         states, h_n, c_n = [], [], []
         for directions in self.encoder:
             outputs = []
-            for cell, reverse in zip(directions, (False, True), strict=False):
+            for cell, reverse in zip(directions, (False, True)[: self.num_directions], strict=True):
                 output, h, c = run_cell(cell, x, zero, reverse=reverse)
                 outputs.append(output)
                 h_n.append(h)
@@ -97,7 +97,7 @@ class Seq2seqLSTM(nn.Module):
 
     def hand_off(self, h_n: Float[Tensor, "L*dirs B H"]) -> Float[Tensor, "B D"]:
         """The last layer's final hidden states, forward then reverse, joined."""
-        return torch.cat(h_n[-self.num_directions :].unbind(), dim=-1)
+        return torch.cat(tuple(h_n[-self.num_directions :]), dim=-1)
 
     def decode(self, y: Float[Tensor, "T_y B E"], h_0: Float[Tensor, "B D"]) -> LSTMOutput:
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""

@@ -49,10 +49,11 @@ class Seq2seqLSTM(nn.Module):
 
     def hand_off(self, h_n: Float[Tensor, "L*dirs B H"]) -> Float[Tensor, "B D"]:
         """The last layer's final hidden states, forward then reverse, joined."""
-        return torch.cat(h_n[-self.num_directions :].unbind(), dim=-1)
+        return torch.cat(tuple(h_n[-self.num_directions :]), dim=-1)
 
     def decode(self, y: Float[Tensor, "T_y B E"], h_0: Float[Tensor, "B D"]) -> LSTMOutput:
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
+        # expand only adds a view, the same memory for every layer; cuDNN wants memory of its own for each
         h_0 = h_0.unsqueeze(0).expand(self.decoder.num_layers, -1, -1).contiguous()
         output, (h_n, c_n) = self.decoder(y, (h_0, torch.zeros_like(h_0)))
         return LSTMOutput(output, h_n, c_n)
