@@ -64,7 +64,7 @@ def run(
     out
         Folder for the result, which must not exist yet; results/local/<time> if not given.
     """
-    from bench.run import check_request
+    from bench.request import check_request
     from bench.run import run as run_request
 
     request = check_request(

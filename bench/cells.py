@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bench.worker import Job
     from impls.equality import Answer
 
-MIN_WARMUP_CALLS = 2
+MIN_WARMUP_CALLS = 1
 """Beside the two calls of the first-call measurement, and those of the validation."""
 
 

@@ -30,7 +30,7 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(sampling_s=0.15, warmup_s=0.05, min_samples=5, limit_s=120, at_once=True),
-    "default": Budget(sampling_s=0.5, warmup_s=0.2, min_samples=5, limit_s=300),
+    "default": Budget(sampling_s=0.4, warmup_s=0.2, min_samples=5, limit_s=300),
     "full": Budget(sampling_s=3.0, warmup_s=1.0, min_samples=10, limit_s=1800),
 }
 

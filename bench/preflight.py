@@ -1,23 +1,74 @@
 """Looks at a person's own row file before a run, in a process: ``python -m bench.preflight FILE DEVICE BLOCKED…``.
 
-Prints one line that says what is wrong and exits with 1, or exits with 0. The full trace goes to standard error.
+The child prints one line that says what is wrong and exits with 1, or exits with 0; its trace goes to standard error.
 """
 
 from __future__ import annotations
 
 import ast
+import os
+import signal
+import subprocess
 import sys
+import tempfile
 import traceback
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.environment import ROOT, worker_environment
+from bench.runner import blocked
 from bench.where import where
 from bench.worker import Blocker
-from impls import build_row, load_line, read_row
+from impls import build_row, find_rows, load_line, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
+
+if TYPE_CHECKING:
+    from impls import Row
+    from impls.contract import Device
+
+PREFLIGHT_LIMIT_S = 120.0
 
 TINY = Seq2seqConfig(embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=2, bidirectional=True)
 METHODS = [name for name in vars(Implementation) if not name.startswith("_")]
 """What ``load`` has to give an object with."""
+
+
+def preflight(row: Row, device: Device) -> None:
+    """Try a person's own file in a process of its own.
+
+    Raises:
+        InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
+    """
+    known = {name for other in find_rows().values() for name in other.frameworks}
+    with tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row, known)],
+            cwd=ROOT,
+            env=worker_environment(os.environ, threads=1, device=device, extra=row.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,
+        )
+    trace = Path(log.name)
+    try:
+        said, _ = process.communicate(timeout=PREFLIGHT_LIMIT_S)
+        why = said.strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {process.returncode}"
+    except subprocess.TimeoutExpired:
+        why = f"{row.path.name}: load did not return within {PREFLIGHT_LIMIT_S:.0f} s"
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.returncode == 0:
+        trace.unlink()
+        return
+    if trace.stat().st_size:
+        raise InvalidInput(f"--impl {row.path.name}: {why}; full trace: {trace}")
+    trace.unlink()
+    raise InvalidInput(f"--impl {row.path.name}: {why}")
 
 
 def fault(path: Path, device: str) -> str | None:

@@ -11,7 +11,7 @@ from bench.environment import ROOT
 from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
 from bench.report import markdown
 from bench.report.rows import table_rows
-from bench.run import BASELINE
+from bench.request import BASELINE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from impls.contract import Device, InvalidInput, Task
+from impls.contract import DEVICES, Device, InvalidInput, Task
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def read_row(path: Path, root: Path | None = None) -> Row:
         raise wrong(f"ROW is not as it has to be: {error}") from None
     except (ValueError, TypeError):
         raise wrong("ROW must be a literal: it is read without running the file") from None
-    if without := [device for device in ("cpu", "gpu") if {device}.isdisjoint({*facts.devices, *facts.unsupported})]:
+    if without := [device for device in DEVICES if {device}.isdisjoint({*facts.devices, *facts.unsupported})]:
         raise wrong(f"ROW leaves out the device {without[0]!r}; say why in 'unsupported'")
     if load_line(tree) is None:
         raise wrong("there is no load(config, parameters, device)")
