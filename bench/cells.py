@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from bench import answers
+from bench.job import Finished, Started, report
 from bench.plan import samples_and_iterations, settle
 from bench.where import where
-from bench.worker import Finished, Started, report
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable
 from impls.equality import answer, deviations, wrong_dtype
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
+    from bench.job import Job
     from bench.records import Cell, Record
-    from bench.worker import Job
     from impls.equality import Answer
 
 MIN_WARMUP_CALLS = 1

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from bench import answers
 from bench.environment import describe
+from bench.job import ProblemFile
 from bench.plan import BUDGETS, make_plan
 from bench.preflight import preflight
 from bench.progress import Progress
@@ -19,7 +20,6 @@ from bench.records import FAILURES, SCHEMA_VERSION, Run, WorkloadFacts, read_res
 from bench.report import markdown, text
 from bench.report.rows import table_rows
 from bench.runner import Listener, run_plan
-from bench.worker import ProblemFile
 from impls import HERE
 from impls.contract import InvalidInput
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.environment import ROOT, processors, worker_environment
+from bench.job import Finished, Job, ProblemFile, Started
 from bench.plan import Seat, cell_of, settle
 from bench.records import RECORDS_FILE, record_line
-from bench.worker import Finished, Job, ProblemFile, Started
 from impls import HERE, find_rows
 
 if TYPE_CHECKING:

@@ -15,48 +15,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.plan import Budget
-from bench.records import Cell, Record
-from impls.contract import Seq2seqConfig
+from bench.job import Job
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import ModuleType
-
-
-class ProblemFile(msgspec.Struct, frozen=True):
-    """Where a workload's numbers are (``answers.load`` reads them), and the configuration they are for."""
-
-    config: Seq2seqConfig
-    path: str
-
-
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do."""
-
-    row_path: str
-    row_root: str | None
-    """The folder that the row's name is relative to; None for a person's own file."""
-    cells: list[Cell]
-    problems: dict[str, ProblemFile]
-    """Workload to where its numbers are."""
-    budget: Budget
-    processors: list[int]
-    blocked: list[str]
-    report_fd: int
-
-
-class Started(msgspec.Struct, frozen=True, tag=True):
-    """The worker has begun with a cell."""
-
-    cell: Cell
-
-
-class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The worker is done with a cell."""
-
-    record: Record
 
 
 class Blocker(MetaPathFinder):
@@ -72,11 +36,6 @@ class Blocker(MetaPathFinder):
         if fullname.partition(".")[0] in self._names:
             raise ModuleNotFoundError(f"{fullname} is blocked: another row's framework", name=fullname)
         return None
-
-
-def report(job: Job, event: Started | Finished) -> None:
-    """Send the runner a line."""
-    os.write(job.report_fd, msgspec.json.encode(event) + b"\n")
 
 
 def settle_down(job: Job) -> None:

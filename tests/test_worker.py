@@ -11,10 +11,10 @@ import pytest
 from processes import numpy_row
 
 from bench import answers
+from bench.job import ProblemFile
 from bench.plan import Budget, make_plan
 from bench.records import Record, record_line
 from bench.runner import Listener, blocked, run_plan
-from bench.worker import ProblemFile
 from bench.workloads import SEED
 from impls import find_rows, read_row
 
