@@ -128,7 +128,9 @@ def with_table(readme: str, result: Result) -> str:
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
-        f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower).\n"
+        f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower)."
+        f" **Bold**: the fastest, and what is less than {100 * markdown.INDISTINCT:.0f} % behind it, which this run"
+        " cannot tell from it.\n"
         f"[All tasks, spreads, compile times and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE}).\n"
     )
     return f"{before}{START}\n\n{tables}\n{words}\n{END}{after}"

@@ -113,6 +113,15 @@ def test_markdown_has_every_row_and_time_per_word(result: Result) -> None:
     assert RUN.environment.cpu in words
 
 
+def test_the_short_table_marks_the_fastest_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
+    times = {"torch/module": 0.0100, "jax/scan": 0.0104, "thinc/layers": 0.0130}
+    result = read_result(write(tmp_path, *(record(name, samples_s=[time]) for name, time in times.items())))
+    lines = markdown.short(table_rows([result]), "forward").splitlines()
+    assert [line for line in lines if "**10.0 ms (1.00×)**" in line and "torch/module" in line]
+    assert [line for line in lines if "**10.4 ms (1.04×)**" in line and "jax/scan" in line]
+    assert [line for line in lines if "| 13.0 ms (1.30×) |" in line and "thinc/layers" in line]
+
+
 def test_markdown_cannot_be_broken_by_what_a_record_says(tmp_path: Path) -> None:
     result = read_result(write(tmp_path, record(status="error", reason="a | b\n| c |", samples_s=[])))
     lines = markdown.full(table_rows([result]), [result]).splitlines()

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from bench.report.rows import TableRow
 
 
+INDISTINCT = 0.20
+"""Rows measured one after the other cannot be told apart by less than this: on a virtual machine with neighbours, the
+ratio of two identical processes so measured had a standard deviation of 17 %."""
+
 HEADER = ["tier", "device", "median", "spread", "ratio", "per sequence", "compile", "first call", "error"]
 
 
@@ -41,14 +45,15 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
 
 
 def short(rows: Sequence[TableRow], task: str) -> str:
-    """One task: a line for each implementation, a column for each workload, median and ratio."""
+    """One task: a line for each implementation, a column for each workload, median and ratio; the fastest are bold."""
     rows = [row for row in rows if row.task == task]
     workloads = list(dict.fromkeys(row.workload for row in rows))
     order = sorted(dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0]))
+    fastest = {row.workload: row.median_s for row in reversed(rows) if row.median_s}
     lines = []
     for implementation, tier in order:
         found = {row.workload: row for row in rows if row.implementation == implementation}
-        cells = [_short_cell(found.get(workload)) for workload in workloads]
+        cells = [_short_cell(found.get(workload), fastest.get(workload, 0.0)) for workload in workloads]
         lines.append([f"`{implementation}`", tier, *cells])
     return table([f"**{task}**", "tier", *workloads], lines, left=2)
 
@@ -82,12 +87,13 @@ def _line(row: TableRow) -> list[str]:
     ]
 
 
-def _short_cell(row: TableRow | None) -> str:
+def _short_cell(row: TableRow | None, fastest_s: float) -> str:
     if row is None:
         return ""
     if row.median_s is None:
         return row.status
-    return f"{units.seconds(row.median_s)} ({units.ratio(row.ratio)})"
+    words = f"{units.seconds(row.median_s)} ({units.ratio(row.ratio)})"
+    return f"**{words}**" if row.median_s <= (1 + INDISTINCT) * fastest_s else words
 
 
 def _rank(rows: Iterable[TableRow], implementation: str) -> tuple[bool, float]:
