@@ -34,7 +34,7 @@ def test_something_is_published_and_all_of_it_is_valid() -> None:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     (tmp_path / "results").mkdir()
-    (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\nold\n{publish.END}\n\nthe rest\n")
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n\nthe rest\n")
     monkeypatch.setattr(publish, "ROOT", tmp_path)
     monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(publish, "README", tmp_path / "README.md")
@@ -48,7 +48,7 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     assert target.name == "a-processor-2-cores-2026-01-31"
     assert sorted(path.name for path in target.iterdir()) == ["records.jsonl", "run.json", "table.md"]
     readme = (house / "README.md").read_text()
-    assert "250 ms (1.00×)" in readme and "old" not in readme and readme.endswith("the rest\n")
+    assert "250 ms (1.00×)" in readme and "outdated" not in readme and readme.endswith("the rest\n")
     assert "a-processor-2-cores-2026-01-31/table.md" in (house / "results" / "README.md").read_text()
     publish.publish(folder)  # again: the same result, not a second one
     publish.publish(target)  # nor is it harmed when it is published itself
