@@ -198,15 +198,17 @@ def parse_shape(text: str) -> Workload:
     Raises:
         InvalidInput: it is malformed, or a size is not a whole number of at least 1.
     """
-    values = dict(SHAPE_DEFAULTS)
+    given: dict[str, int | bool] = {}
     for item in text.split(","):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals or not key or not value:
             raise InvalidInput(f"--shape: {item!r} is not name=value; example: hidden_dim=256,batch_size=32")
         if key not in SHAPE_DEFAULTS:
             raise InvalidInput(f"--shape: unknown name {key!r}; choose from {', '.join(SHAPE_DEFAULTS)}")
-        values[key] = _flag(value) if key == "bidirectional" else _size(key, value)
-    return shape_workload(**values)
+        if key in given:
+            raise InvalidInput(f"--shape: {key} is given twice")
+        given[key] = _flag(value) if key == "bidirectional" else _size(key, value)
+    return shape_workload(**(SHAPE_DEFAULTS | given))
 
 
 def shape_workload(*, sequence_length: int, output_seq_length: int, batch_size: int, **sizes: int | bool) -> Workload:

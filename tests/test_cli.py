@@ -48,6 +48,7 @@ BAD = {
     "shape, too large": (["run", "--shape", "hidden_dim=900000"], r"needs about \d+ GiB, and \d+ GiB are free"),
     "shape, absurd": (["run", "--shape", "hidden_dim=1" + "0" * 200], "hidden_dim must be at most 1,000,000, not 1000"),
     "shape, absurdly deep": (["run", "--shape", "num_encoder_layers=1000000000"], "must be at most 1,000,000"),
+    "shape, twice": (["run", "--shape", "hidden_dim=20,hidden_dim=30"], "--shape: hidden_dim is given twice"),
     "shape, empty": (["run", "--shape", ""], "--shape: '' is not name=value"),
     "out, too long": (["run", "--out", "x" * 300], "--out xxx.*: cannot be written"),
     "baseline": (["run", "--impl", "torch/cell", "--baseline", "jax/scan"], "--baseline jax/scan: is not in this run"),
