@@ -18,7 +18,7 @@ app = App(
     version_flags=[],
 )
 
-Several = Parameter(consume_multiple=True, negative=(), show_default=False)
+Several = Parameter(consume_multiple=1, negative=(), show_default=False)
 
 
 @app.command
@@ -102,7 +102,7 @@ def table(
 
     Some examples:
       python -m bench table results/local/2026-01-31T12-00-00
-      python -m bench table results/*/ --format json
+      python -m bench table results/local/*/ --format json
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def table(
 
     if not results:
         raise InvalidInput("table: name at least one result folder; `bench run` says where it put its result")
-    read = [read_result(folder) for folder in results]
+    read = [read_result(folder) for folder in {folder.resolve(): folder for folder in results}.values()]
     rows = table_rows(read)
     if style == "text":
         Console(highlight=False).print(*text.render(rows, read), sep="\n")

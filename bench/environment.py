@@ -95,10 +95,9 @@ def parse_threads(values: Sequence[str]) -> list[int]:
     most = len(processors())
     threads = []
     for value in values:
-        try:
-            number = int(value)
-        except ValueError:
-            raise InvalidInput(f"--threads {value}: must be a whole number from 1 to {most}") from None
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise InvalidInput(f"--threads {value}: must be a whole number from 1 to {most}")
+        number = int(value)
         if not 1 <= number <= most:
             raise InvalidInput(f"--threads {value}: must be from 1 to {most}, the processors this process may use")
         threads.append(number)

@@ -119,6 +119,8 @@ class Result:
     path: Path
     run: Run
     records: list[Record]
+    half_written: bool = False
+    """Whether the run was cut short in the middle of a record, which is left out."""
 
 
 def start_result(run: Run, folder: Path) -> None:
@@ -139,7 +141,7 @@ def read_result(folder: Path) -> Result:
         InvalidInput: there is no such folder, it holds no result, or the result is damaged, foreign or newer.
     """
     if not folder.is_dir():
-        raise InvalidInput(f"{folder}: no such folder")
+        raise InvalidInput(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     head = folder / RUN_FILE
     if not head.is_file() or not (folder / RECORDS_FILE).is_file():
         raise InvalidInput(f"{folder}: holds no result (a result has {RUN_FILE} and {RECORDS_FILE})")
@@ -147,10 +149,10 @@ def read_result(folder: Path) -> Result:
     if version > SCHEMA_VERSION:
         raise InvalidInput(f"{head}: schema version {version}, this program reads up to {SCHEMA_VERSION}; update it")
     run = _decode(head.read_bytes(), Run, f"{head}")
-    records = []
+    records: list[Record] = []
     for number, line in enumerate((folder / RECORDS_FILE).read_bytes().splitlines(keepends=True), 1):
         if not line.endswith(b"\n"):
-            break  # half-written: the run was cut short in the middle of this record
+            return Result(folder, run, records, half_written=True)
         records.append(_decode(line, Record, f"{folder / RECORDS_FILE}:{number}"))
     return Result(folder, run, records)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def run(request: Request) -> int:
-    """Measure, write and show; exit code 0, or 1 where a row failed, or 130 where the run was interrupted.
+    """Measure, write and show; exit code 0; 1 where a row failed or none has a time; 130 where interrupted.
 
     Raises:
         InvalidInput: a person's own file does not meet the contract, or the folder cannot be written.
@@ -58,6 +58,7 @@ def run(request: Request) -> int:
         _measure(plan, request)
         interrupted = False
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one must not cost the table
         interrupted = True
 
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -68,7 +69,8 @@ def run(request: Request) -> int:
     if interrupted:
         stderr.print(f"interrupted: the table has what was measured, {len(result.records)} cells")
     stderr.print(f"result: {_shown(request.out)}")
-    return 130 if interrupted else 1 if any(record.status in FAILURES for record in result.records) else 0
+    failed = any(record.status in FAILURES for record in result.records)
+    return 130 if interrupted else 1 if failed or not any(record.ok for record in result.records) else 0
 
 
 def _measure(plan: Plan, request: Request) -> None:

@@ -212,7 +212,9 @@ class WorkerProcess:
             return "error", "the worker closed its report and lived on"
         if code < 0:
             name = signal.Signals(-code).name
-            return ("out_of_memory" if name == "SIGKILL" else "crashed"), f"the worker was ended by {name}"
+            if name == "SIGKILL":
+                return "out_of_memory", "the worker was ended by SIGKILL, as the system does where memory runs out"
+            return "crashed", f"the worker was ended by {name}"
         return "crashed", f"the worker ended with exit code {code} and without a result"
 
 

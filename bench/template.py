@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def write_row(name: str) -> Path:
     if match is None:
         raise InvalidInput(f"new row {name!r}: a name is framework/variant in small letters, such as torch/mine")
     framework, variant = match.groups()
+    if reserved := [word for word in match.groups() if keyword.iskeyword(word)]:
+        raise InvalidInput(f"new row {name}: {reserved[0]} is a word of Python; choose another")
     path = HERE / framework / f"{variant}.py"
     if path.exists():
         raise InvalidInput(f"new row {name}: there is one already, impls/{name}.py")

@@ -15,7 +15,7 @@ import ast
 import importlib.util
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
 
@@ -116,7 +116,8 @@ def read_row(path: Path, root: Path | None = None) -> Row:
     try:
         facts = msgspec.convert(ast.literal_eval(node.value), type=RowFacts, strict=True)
     except msgspec.ValidationError as error:
-        raise wrong(f"ROW is not as it has to be: {error}") from None
+        choices = f"; choose from {', '.join(get_args(Tier))}" if "$.tier" in str(error) else ""
+        raise wrong(f"ROW is not as it has to be: {error}{choices}") from None
     except (ValueError, TypeError):
         raise wrong("ROW must be a literal: it is read without running the file") from None
     if without := [device for device in DEVICES if {device}.isdisjoint({*facts.devices, *facts.unsupported})]:

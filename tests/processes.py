@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def python(
-    *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout: float = 300
+    *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
     """What a Python process printed and how it ended."""
     return subprocess.run(
@@ -25,7 +25,7 @@ def python(
     )
 
 
-def bench(*arguments: str, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def bench(*arguments: str, cwd: Path = ROOT, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     """What ``python -m bench`` printed and how it ended."""
     return python("-m", "bench", *arguments, cwd=cwd, timeout=timeout)
 

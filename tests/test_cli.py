@@ -64,6 +64,9 @@ BAD = {
     "table, format": (["table", "tests", "--format", "xml"], "(?i)xml.*text.*markdown.*csv.*json"),
     "publish, no result": (["publish", "tests"], "tests: holds no result"),
     "new row, name": (["new", "row", "../evil"], "a name is framework/variant"),
+    "new row, a word of Python": (["new", "row", "torch/class"], "class is a word of Python"),
+    "impl without a name": (["run", "--impl"], "(?i)--impl"),
+    "table, a file": (["table", "README.md"], r"README\.md: is a file, not a folder"),
     "new row, taken": (["new", "row", "torch/module"], r"there is one already, impls/torch/module\.py"),
 }
 
@@ -90,6 +93,10 @@ BAD_FILES = {
         'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\n\n\nraise SystemExit(0)\ndef load(*_): ...\n',
         r"mine\.py:4: SystemExit",
     ),
+    "exits without a word": (
+        'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\nimport os\nos._exit(0)\ndef load(*_): ...\n',
+        r"mine\.py: ended Python with exit code 0",
+    ),
     "reaches for another framework": (
         'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\nimport optax\ndef load(*_): ...\n',
         r"mine\.py:2: ModuleNotFoundError: optax is blocked: another row's framework",
@@ -112,6 +119,7 @@ def test_a_bad_row_file_is_named_with_its_line(what: str, tmp_path: Path) -> Non
     assert not out.exists()
     if log := re.search(r"full trace: (.*\.log)", done.stderr):
         assert "Traceback" in Path(log[1]).read_text()
+        Path(log[1]).unlink()
 
 
 def test_a_persons_own_file_is_measured_beside_a_row(tmp_path: Path) -> None:

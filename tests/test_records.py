@@ -96,7 +96,9 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     write(tmp_path, record(), record("jax/scan"))
     path = tmp_path / "records.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
-    assert [own.implementation for own in read_result(tmp_path).records] == ["torch/module"]
+    result = read_result(tmp_path)
+    assert [own.implementation for own in result.records] == ["torch/module"]
+    assert result.half_written
 
 
 def damage_version(folder: Path) -> None:

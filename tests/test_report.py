@@ -73,7 +73,26 @@ def test_results_are_shown_together_with_their_devices(tmp_path: Path) -> None:
     assert "cpu×1" in words and "gpu" in words
     for line in words.splitlines():
         if line.strip().startswith("torch/module") and " ms " in line:
-            assert line.split()[-1] == ("cpu" if "cpu×1" in line else "gpu")  # which result it is from
+            assert line.split()[-1] == ("A" if "cpu×1" in line else "B")  # which result it is from
+    assert "run A: cpu" in words and "run B: gpu" in words
+    assert max(map(len, words.splitlines())) <= 80 and "…" not in words
+
+
+def test_one_name_with_two_sizes_is_two_tables(tmp_path: Path) -> None:
+    other = msgspec.structs.replace(
+        RUN, workloads=RUN.workloads | {"seed": msgspec.structs.replace(RUN.workloads["seed"], shape="E 99")}
+    )
+    results = [read_result(write(tmp_path / "a", record())), read_result(write(tmp_path / "b", record(), run=other))]
+    words = shown(table_rows(results), *results)
+    assert "seed  E 10" in words and "seed  E 99" in words
+
+
+def test_a_result_that_is_not_whole_says_so(tmp_path: Path) -> None:
+    write(tmp_path, record(), record("jax/scan"))
+    (tmp_path / "records.jsonl").write_bytes((tmp_path / "records.jsonl").read_bytes()[:-9])
+    result = read_result(tmp_path)
+    words = " ".join(shown(table_rows([result]), result).split())
+    assert "1 of 2 cells are missing; its last record is half-written and left out" in words
 
 
 def shown(rows: list, *results: Result, width: int = 80) -> str:

@@ -6,7 +6,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench.report import units
-from bench.report.rows import shapes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -34,9 +33,9 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
         f"{environment_line(result.run.environment)}  \n`{result.run.command}`, {result.run.started_at}\n"
         for result in results
     ]
-    for workload, of_workload in groupby(rows, key=lambda row: row.workload):
+    for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         source = next(result.run.workloads[workload].source for result in results if workload in result.run.workloads)
-        parts.append(f"## {workload}\n\n{shapes(results, workload)}. Source: {source}.\n")
+        parts.append(f"## {workload}\n\n{shape}. Source: {source}.\n")
         for task, of_task in groupby(of_workload, key=lambda row: row.task):
             columns = HEADER + ["result"] * (len(results) > 1)
             lines = [_line(row) + [row.result] * (len(results) > 1) for row in of_task]

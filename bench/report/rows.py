@@ -21,6 +21,8 @@ class TableRow(Struct, frozen=True, kw_only=True):
     framework: str
     tier: str
     workload: str
+    shape: str
+    """The workload's sizes; they may differ between presets."""
     task: Task
     device: str
     precision: str
@@ -50,12 +52,6 @@ def group_of(record: Record) -> Group:
     return record.workload, record.task, record.device, record.precision, record.threads
 
 
-def shapes(results: Sequence[Result], workload: str) -> str:
-    """The sizes of a workload in these results; they differ where presets do."""
-    found = (result.run.workloads[workload].shape for result in results if workload in result.run.workloads)
-    return " / ".join(dict.fromkeys(found))
-
-
 def table_rows(results: Sequence[Result]) -> list[TableRow]:
     """Every record as a row: by workload and task in the order of the run, then device, threads, then by time."""
     rows: list[TableRow] = []
@@ -71,6 +67,7 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
         rows,
         key=lambda row: (
             workloads.index(row.workload),
+            row.shape,
             TASKS.index(row.task),
             row.device,
             row.threads,
@@ -95,6 +92,7 @@ def _row(record: Record, base: Record | None, result: Result) -> TableRow:
         framework=record.framework,
         tier=record.tier,
         workload=record.workload,
+        shape=result.run.workloads[record.workload].shape,
         task=record.task,
         device=record.device,
         precision=record.precision,
