@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
 from bench.report import units
@@ -97,10 +98,7 @@ def _short_cell(row: TableRow | None, fastest_s: float) -> str:
 
 def _rank(rows: Iterable[TableRow], implementation: str) -> tuple[bool, float]:
     ratios = [row.ratio for row in rows if row.implementation == implementation and row.ratio]
-    product = 1.0
-    for value in ratios:
-        product *= value
-    return not ratios, product ** (1 / len(ratios)) if ratios else 0.0
+    return not ratios, geometric_mean(ratios) if ratios else 0.0
 
 
 def _escape(cell: str) -> str:
