@@ -69,13 +69,11 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
     reasons: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
         if row.reason:
-            where = f"{row.workload} {row.task}"
-            reasons.setdefault((row.implementation, row.status, row.reason), []).append(where)
+            reasons.setdefault((row.implementation, row.status, row.reason), []).append(row.task)
     if reasons:
         yield Text("\nWithout a time", style="bold")
-    for (implementation, status, reason), places in reasons.items():
-        tasks = dict.fromkeys(place.split()[1] for place in places)
-        yield Text(f" {implementation} {', '.join(tasks)}: {status}: {reason}")
+    for (implementation, status, reason), tasks in reasons.items():
+        yield Text(f" {implementation} {', '.join(dict.fromkeys(tasks))}: {status}: {reason}")
 
 
 def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
