@@ -74,8 +74,15 @@ def test_results_are_shown_together_with_their_devices(tmp_path: Path) -> None:
     for line in words.splitlines():
         if line.strip().startswith("torch/module") and " ms " in line:
             assert line.split()[-1] == ("A" if "cpu×1" in line else "B")  # which result it is from
-    assert "run A: cpu" in words and "run B: gpu" in words
+    unwrapped = "".join(words.split())
+    assert f"runA:{tmp_path / 'cpu'}" in unwrapped and f"runB:{tmp_path / 'gpu'}" in unwrapped
     assert max(map(len, words.splitlines())) <= 80 and "…" not in words
+
+
+def test_two_folders_of_one_name_are_two_runs(tmp_path: Path) -> None:
+    results = [read_result(write(tmp_path / parent / "out", record())) for parent in ("first", "second")]
+    lines = shown(table_rows(results), *results).splitlines()
+    assert [line.split()[-1] for line in lines if line.strip().startswith("torch/module ")] == ["A", "B"]
 
 
 def test_one_name_with_two_sizes_is_two_tables(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ class TableRow(Struct, frozen=True, kw_only=True):
     compile_s: float | None
     first_call_s: float | None
     result: str
-    """The result it comes from."""
+    """The folder of the result it comes from, as it was named."""
 
 
 Group = tuple[str, str, str, str, int]
@@ -108,5 +108,5 @@ def _row(record: Record, base: Record | None, result: Result) -> TableRow:
         max_relative_error=record.max_relative_error,
         compile_s=record.compile_s,
         first_call_s=record.first_call_s,
-        result=result.path.name,
+        result=str(result.path),
     )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
     """A table for each workload and task, the reasons of what has no time, and how to read it all."""
-    letters = dict(zip((result.path.name for result in results), ascii_uppercase, strict=False))
+    letters = dict(zip((str(result.path) for result in results), ascii_uppercase, strict=False))
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         yield Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
         for task, of_task in groupby(of_workload, key=lambda row: row.task):
@@ -93,7 +93,7 @@ def _about(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
     if any(result.run.preset == "smoke" for result in results):
         yield Text("smoke runs several rows at once: it shows that all works, and its times are rough.", style="dim")
     for result in results:
-        name = f"run {letters.get(result.path.name, '?')}: {result.path.name}"
+        name = f"run {letters.get(str(result.path), '?')}: {result.path}"
         missing = result.run.cells - len(result.records)
         if missing > 0:
             half = "; its last record is half-written and left out" if result.half_written else ""
