@@ -29,17 +29,23 @@ def run(
     task: Annotated[tuple[str, ...], Several] = (),
     device: str = "cpu",
     threads: Annotated[tuple[str, ...], Several] = ("1",),
+    precision: Annotated[tuple[str, ...], Several] = ("float32",),
     preset: str = "default",
     shape: str | None = None,
+    against: str | None = None,
     baseline: str | None = None,
+    budget: str | None = None,
     out: Path | None = None,
+    resume: Path | None = None,
 ) -> int:
     """Measure, write a result folder, and show the table.
 
     Some examples:
       python -m bench run --preset smoke
+      python -m bench run --impl mine.py --against torch/module
       python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
+      python -m bench run --resume results/local/2026-01-31T12-00-00
 
     Parameters
     ----------
@@ -48,34 +54,53 @@ def run(
     workload
         Workloads by name; those of the preset if not given.
     task
-        encode, forward, gradients, train_step; all if not given.
+        encode, forward, gradients, train_step; forward and train_step if not given, and all in the preset full.
     device
         cpu or gpu.
     threads
         Numbers of threads, each measured apart.
+    precision
+        float32, or on a GPU tf32 as well, each measured apart.
     preset
-        smoke (90 seconds), default (10 minutes) or full.
+        smoke (90 seconds, no verdicts), default (15 minutes) or full (4 hours).
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
         num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
         What is not named is as in the notebook.
+    against
+        The one row that those of --impl are held against: it is measured with them, and is the baseline.
     baseline
         The row that ratios are to; torch/module if not given.
+    budget
+        The time that it may take, such as 90s, 15m or 2h; the preset's if not given. Blocks go to what is
+        undecided until all is decided or the time is spent.
     out
         Folder for the result, which must not exist yet; results/local/<time> if not given.
+    resume
+        Go on with the run in this folder: what it lacks is measured. Only --budget may be given with it.
     """
-    from bench.request import check_request
+    from bench.request import check_request, check_resume
+    from bench.run import go_on
     from bench.run import run as run_request
 
+    if resume is not None:
+        given = {"--impl": impl, "--workload": workload, "--task": task, "--shape": shape, "--out": out}
+        given |= {"--against": against, "--baseline": baseline}
+        if named := [name for name, value in given.items() if value]:
+            raise InvalidInput(f"--resume goes on with what the run set out to do; leave {named[0]} out")
+        return go_on(check_resume(resume, budget))
     request = check_request(
         impl=impl,
         workload=workload,
         task=task,
         device=device,
         threads=threads,
+        precision=precision,
         preset=preset,
         shape=shape,
+        against=against,
         baseline=baseline,
+        budget=budget,
         out=out,
     )
     return run_request(request)
@@ -91,6 +116,22 @@ def list_() -> None:
     from bench.listing import listing
 
     Console(highlight=False, soft_wrap=True).print(*listing(), sep="\n")
+
+
+@app.command
+def machine() -> None:
+    """Show what about this machine makes times uncertain, and how to cure it. Changes no setting.
+
+    An example:
+      python -m bench machine
+    """
+    from bench.faults import faults
+    from bench.machine import examine
+    from bench.report.machine_text import render
+
+    print("bench: keeping a processor busy for a second to see who takes it away", file=sys.stderr)
+    facts = examine()
+    Console(highlight=False).print(*render(facts, faults(facts), None), sep="\n")
 
 
 @app.command

@@ -1,24 +1,42 @@
-"""The timed bodies. A worker runs this file under pytest, and pytest-benchmark samples.
+"""The timed bodies. A worker runs this file under pytest, and pytest-benchmark samples: each of its rounds is a turn.
 
-Every result is awaited inside the timed body, by the harness. A cell is compared with the oracle before it is timed and
-again after, on an input that the row has not seen.
+Every result is awaited inside the timed body, by the harness. A cell is compared with the oracle before it is timed, on
+the last result that was timed, and on an input that the row has not seen.
 """
 
 from __future__ import annotations
 
+import gc
+import os
+import resource
 import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import pytest
 
-from bench import answers
-from bench.job import Finished, Started, report
-from bench.plan import samples_and_iterations, settle
+from bench import answers, memory
+from bench.job import (
+    AnyCommand,
+    Check,
+    Finished,
+    Prepare,
+    Prepared,
+    Seated,
+    Sit,
+    Turn,
+    TurnTaken,
+    Weigh,
+    Weighed,
+    hear,
+    say,
+)
+from bench.plan import fields_of, settle
+from bench.records import Memory, Status
 from bench.where import where
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable
@@ -31,15 +49,17 @@ if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from bench.job import Job
-    from bench.records import Cell, Record
+    from bench.records import Cell, Flag, Record
     from impls.equality import Answer
 
 MIN_WARMUP_CALLS = 1
-"""Beside the two calls of the first-call measurement, and those of the validation."""
-
+"""Beside the call of the first-call measurement, and those of the validation."""
 
 SLIGHT = 0.1
 """How far processor seconds a second may exceed the threads, by the clocks' own coarseness."""
+
+RESTLESS = 0.01
+"""A row that takes more than this share of a processor between its turns disturbs the others."""
 
 
 class TooManyThreads(RuntimeError):
@@ -60,25 +80,87 @@ class Loaded:
     build_s: float
 
 
-class Seated:
-    """The pytest plugin that carries a job to ``test_cell``: the row in its seat, and what it has loaded."""
+@dataclass(frozen=True)
+class Ready:
+    """A cell that is compiled and warm, and what was learnt on the way."""
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
+    cell: Cell
+    attempt: int
+    loaded: Loaded
+    call: Callable[[], Any]
+    error: float
+    first_call_s: float
+    compile_s: float | None
+    warmup_calls: int
+
+
+class Turns:
+    """Waits for turns, and keeps what they cost: pytest-benchmark calls ``before`` and ``after`` each round."""
+
+    def __init__(self, worker: Worker, call: Callable[[], Any], calls: int) -> None:
+        self._worker, self._call, self._calls = worker, call, calls
+        self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0
+        self.switches = 0
+
+    def before(self) -> None:
+        """Sleep until the turn comes. Its first call finds cold caches: it is not timed, where there are others."""
+        cpu, wall = time.process_time(), time.perf_counter()
+        self._worker.expect(Turn)
+        self.waiting_cpu_s += time.process_time() - cpu
+        self.waiting_s += time.perf_counter() - wall
+        if self._calls > 1:
+            self._call()
+        self._switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+
+    def timed(self) -> Any:
+        """As many calls as a turn has; the last result."""
+        for _ in range(self._calls):
+            result = self._call()
+        return result
+
+    def after(self) -> None:
+        """Count what the turn took, and say that it is over."""
+        self.cpu_s += time.process_time() - self._cpu
+        self.wall_s += time.perf_counter() - self._wall
+        self.switches += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
+        self._worker.answer(TurnTaken())
+
+
+class Worker:
+    """The pytest plugin that carries a job to ``test_sitting``: the row, what it has loaded, and the runner's ear."""
+
+    def __init__(self, job: Job, commands: BinaryIO, answer_fd: int) -> None:
+        self.job, self._commands, self._answer_fd = job, commands, answer_fd
         self.row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
         self._loaded: Loaded | None = None
         self._import_s: float | None = None
         self._build: Callable[..., Any] | None = None
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """One test a cell."""
-        ids = [f"{cell.workload}-{cell.task}" for cell in self.job.cells]
-        metafunc.parametrize("cell", self.job.cells, ids=ids)
+        """One test for each time that the runner may ask."""
+        metafunc.parametrize("_number", range(self.job.sittings))
 
     @pytest.fixture(scope="session")
-    def seated(self) -> Seated:
+    def worker(self) -> Worker:
         """The plugin itself."""
         return self
+
+    def hear(self) -> AnyCommand | None:
+        """The runner's next command, waited for asleep; None where it has nothing more to say."""
+        command: AnyCommand | None = hear(self._commands, AnyCommand)
+        return command
+
+    def expect(self, kind: type) -> Any:
+        """The runner's next command, which has to be of this kind; the process ends with the runner."""
+        command = self.hear()
+        if not isinstance(command, kind):
+            os._exit(0 if command is None else 3)
+        return command
+
+    def answer(self, message: Prepared | Seated | TurnTaken | Finished | Weighed) -> None:
+        """Say something to the runner."""
+        say(self._answer_fd, message)
 
     def load(self, cell: Cell) -> Loaded:
         """The row at the cell's workload: made once for all its tasks."""
@@ -95,50 +177,94 @@ class Seated:
             self._loaded = Loaded(cell.workload, model, problem, time.perf_counter() - start)
         return self._loaded
 
-    def measure(self, cell: Cell, benchmark: BenchmarkFixture) -> Record:
-        """The cell's record, with its samples.
+    def prepare(self, cell: Cell, attempt: int) -> tuple[Ready, float]:
+        """The cell, compiled, validated in the first block, and warm; and about how long a call takes.
 
         Raises:
             Invalid: the row's values are wrong.
         """
-        started_at = datetime.now(UTC).isoformat(timespec="seconds")
         loaded = self.load(cell)
-        model, problem = loaded.model, loaded.problem
-        model.load(problem.parameters)
-        call = body(model, cell, problem)
-
+        loaded.model.load(loaded.problem.parameters)
+        call = body(loaded.model, cell, loaded.problem)
         first_call_s, second_call_s = wall_s(call), wall_s(call)
-        error = validate(model, cell, problem, input_set=0)
-
+        error = validate(loaded.model, cell, loaded.problem, input_set=0) if self.job.block <= 1 else 0.0
         warmup: list[float] = []
-        warm_until = time.perf_counter() + self.job.budget.warmup_s
+        warm_until = time.perf_counter() + self.job.warmup_s
         while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
             warmup.append(wall_s(call))
-        samples, iterations = samples_and_iterations(min(warmup), self.job.budget)
+        compile_s = max(0.0, first_call_s - second_call_s) if self.row.compiles else None
+        ready = Ready(cell, attempt, loaded, call, error, first_call_s, compile_s, len(warmup))
+        return ready, min(second_call_s, *warmup)
 
-        model.load(problem.parameters)
-        cpu_start, wall_start = time.process_time(), time.perf_counter()
-        result = benchmark.pedantic(call, rounds=samples, iterations=iterations)  # type: ignore[no-untyped-call]
-        cpu_per_wall = (time.process_time() - cpu_start) / (time.perf_counter() - wall_start)
-        if cpu_per_wall > cell.threads + SLIGHT:
+    def take_turns(self, ready: Ready, benchmark: BenchmarkFixture) -> Record:
+        """The cell's record, with a sample for each turn.
+
+        Raises:
+            Invalid: the row's values are wrong.
+            TooManyThreads: it used more processors than it was allowed.
+        """
+        cell, loaded = ready.cell, ready.loaded
+        sit = self.expect(Sit)
+        move(sit.processors)
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        loaded.model.load(loaded.problem.parameters)
+        turns = Turns(self, ready.call, sit.calls)
+        gc.collect()
+        self.answer(Seated())
+        result = benchmark.pedantic(  # type: ignore[no-untyped-call]
+            turns.timed, setup=turns.before, teardown=turns.after, rounds=sit.rounds, iterations=1
+        )
+        move(self.expect(Check).processors)
+        cpu_per_wall = turns.cpu_s / turns.wall_s
+        if cpu_per_wall > cell.threads + SLIGHT and cell.device == "cpu":
             raise TooManyThreads(f"{cpu_per_wall:.1f} processors were busy, with {cell.threads} allowed")
         assert benchmark.stats is not None
-        error = max(error, validate_timed(model, cell, problem, result))
-        error = max(error, validate(model, cell, problem, input_set=1))
+        error = max(ready.error, validate_timed(loaded.model, cell, loaded.problem, result))
+        error = max(error, validate(loaded.model, cell, loaded.problem, input_set=1))
+        restless: list[Flag] = ["restless"] if turns.waiting_cpu_s > RESTLESS * turns.waiting_s else []
         return msgspec.structs.replace(
-            settle(cell, "ok", ""),
+            self.settled(cell, ready.attempt, "ok", ""),
             reason=None,
-            samples_s=list(benchmark.stats.stats.data),
-            iterations=iterations,
+            samples_s=[seconds / sit.calls for seconds in benchmark.stats.stats.data],
+            calls=sit.calls,
             import_s=self._import_s,
             build_s=loaded.build_s,
-            first_call_s=first_call_s,
-            compile_s=max(0.0, first_call_s - second_call_s) if self.row.compiles else None,
-            warmup_calls=len(warmup),
+            first_call_s=ready.first_call_s,
+            compile_s=ready.compile_s,
+            warmup_calls=ready.warmup_calls,
             max_relative_error=error,
             cpu_per_wall=cpu_per_wall,
+            waiting_cpu_s=turns.waiting_cpu_s,
+            involuntary_switches=turns.switches,
+            flags=restless,
+            processors=sit.processors,
+            hash_seed=self.job.hash_seed,
+            padding_bytes=self.job.padding_bytes,
             started_at=started_at,
         )
+
+    def weigh(self, cell: Cell) -> Memory:
+        """The peak of the second call above what the process holds once the model is loaded."""
+        loaded = self.load(cell)
+        call = body(loaded.model, cell, loaded.problem)
+        scale = memory.scale_of(loaded.model.row, cell.device)
+        call()  # what a first call leaves behind, such as a compiled program, is held from then on
+        peak_bytes = scale.peak_of(call)
+        return Memory(**fields_of(cell), status="ok", peak_bytes=peak_bytes, source=scale.source)
+
+    def settled(self, cell: Cell, attempt: int, status: Status, reason: str) -> Record:
+        """A record of this block and table."""
+        return settle(cell, status, reason, block=self.job.block, table=self.job.table, attempt=attempt)
+
+
+def move(processors: list[int]) -> None:
+    """Bind all threads of this process to these processors; those that start later follow the one that starts them."""
+    if hasattr(os, "sched_setaffinity"):
+        for task in Path("/proc/self/task").iterdir():
+            try:
+                os.sched_setaffinity(int(task.name), processors)
+            except ProcessLookupError:
+                continue  # it has ended meanwhile
 
 
 def body(model: NumpyModel, cell: Cell, problem: answers.Problem) -> Callable[[], Any]:
@@ -213,21 +339,44 @@ def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: 
     return worst.error
 
 
-def test_cell(cell: Cell, seated: Seated, benchmark: BenchmarkFixture) -> None:
-    """Measure one cell, and report whatever becomes of it."""
-    report(seated.job, Started(cell))
+def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> None:
+    """Do what the runner asks for next, and report whatever becomes of it."""
+    command = worker.hear()
+    if command is None:
+        pytest.exit("the runner has nothing more to ask", returncode=0)
+    elif isinstance(command, Weigh):
+        cell = worker.job.cells[command.cell]
+        try:
+            weighed = worker.weigh(cell)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            status, reason = verdict_on(error, worker)
+            weighed = Memory(**fields_of(cell), status=status, reason=reason)
+        worker.answer(Weighed(weighed))
+        return
+    assert isinstance(command, Prepare)
+    cell = worker.job.cells[command.cell]
     try:
-        record = seated.measure(cell, benchmark)
+        move(command.processors)
+        ready, call_s = worker.prepare(cell, command.attempt)
+        worker.answer(Prepared(call_s))
+        record = worker.take_turns(ready, benchmark)
     except KeyboardInterrupt:
         raise
-    except Invalid as error:
-        record = settle(cell, "invalid", str(error))
-    except DeviceUnavailable as error:
-        record = settle(cell, "unavailable", str(error))
     except BaseException as error:  # a row that calls sys.exit() or pytest.skip() has no result either
-        traceback.print_exc()
-        record = settle(cell, "out_of_memory" if is_out_of_memory(error) else "error", where(error, seated.row.path))
-    report(seated.job, Finished(record))
+        record = worker.settled(cell, command.attempt, *verdict_on(error, worker))
+    worker.answer(Finished(record))
+
+
+def verdict_on(error: BaseException, worker: Worker) -> tuple[Status, str]:
+    """The status and the reason that an exception stands for."""
+    if isinstance(error, Invalid):
+        return "invalid", str(error)
+    if isinstance(error, DeviceUnavailable):
+        return "unavailable", str(error)
+    traceback.print_exception(error)
+    return "out_of_memory" if is_out_of_memory(error) else "error", where(error, worker.row.path)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -10,6 +10,7 @@ Affinity holds them all to N processors as well, and is set in the worker before
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -21,11 +22,15 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from bench.records import Environment
-from impls.contract import InvalidInput
+from bench.lock import MARK_VARIABLE
+from bench.records import Environment, RowFacts
+from impls import HERE
+from impls.contract import PRECISION_VARIABLE, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from impls import Row
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,22 +65,48 @@ DISTRIBUTIONS = (
 
 
 def worker_environment(
-    base: Mapping[str, str], *, threads: int, device: str, extra: Mapping[str, str] | None = None
+    base: Mapping[str, str],
+    *,
+    threads: int,
+    device: str,
+    precision: str = "float32",
+    hash_seed: int = 0,
+    padding_bytes: int = 0,
+    cache: Path | None = None,
+    mark: str = "",
+    extra: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The environment that a worker starts in: ``base``, made the same for everybody."""
+    """The environment that a worker starts in: ``base``, made the same for everybody but for what is drawn.
+
+    ``cache``: a folder for compiled programs, empty in the first block; without one, every process compiles.
+    """
     environment = {name: value for name, value in base.items() if not name.startswith(UNWANTED)}
     environment |= {name: str(threads) for name in THREAD_VARIABLES}
     environment |= {
-        "PYTHONHASHSEED": "0",
+        "OMP_WAIT_POLICY": "PASSIVE",  # who waits for a turn sleeps: no thread spins
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+        "PYTHONHASHSEED": str(hash_seed),
+        "SEQ2SEQ_LSTM_BENCH_PADDING": "x" * padding_bytes,
+        MARK_VARIABLE: mark,
+        PRECISION_VARIABLE: precision,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # half a second less for each worker
-        "NVIDIA_TF32_OVERRIDE": "0",  # float32 means float32
-        "JAX_ENABLE_COMPILATION_CACHE": "false",  # compile times are cold ones
         "PYTHONPATH": str(ROOT),
     }
+    if cache is None:
+        environment["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+    else:
+        environment |= {
+            "JAX_COMPILATION_CACHE_DIR": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
     if device == "cpu":
         environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     else:
         environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:2"}
+        if precision == "float32":
+            environment["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 means float32
     return environment | dict(extra or {})
 
 
@@ -124,6 +155,41 @@ def available_bytes() -> int:
     except (OSError, ValueError):  # no such limit: "max", or another system
         return free
     return min(free, limit - used)
+
+
+def load_average() -> float | None:
+    """How many processes wanted to run, over the last minute."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def processor_ticks(numbers: Sequence[int]) -> tuple[int, int] | None:
+    """What ``/proc/stat`` has counted for these processors: ticks given to other virtual machines, and all ticks."""
+    try:
+        text = Path("/proc/stat").read_text(encoding="ascii")
+    except OSError:
+        return None
+    counts = [
+        [int(count) for count in counted.split()]
+        for number, counted in re.findall(r"^cpu(\d+) (.*)$", text, flags=re.MULTILINE)
+        if int(number) in numbers
+    ]
+    # user, nice, system, idle, iowait, irq, softirq, steal; what guests used is in user already
+    return sum(line[7] for line in counts), sum(sum(line[:8]) for line in counts)
+
+
+def stolen(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+    """The share of processor time between two counts that went to other virtual machines."""
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    return (after[0] - before[0]) / (after[1] - before[1])
+
+
+def row_facts(row: Row) -> RowFacts:
+    """What the row is now: its code and its packages."""
+    shared = [*sorted(row.path.parent.glob("_*.py")), HERE / "contract.py"] if row.path.is_relative_to(HERE) else []
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in (row.path, *shared)))
+    packages = {name: found for name in (*row.frameworks, "numpy") if (found := _version(name))}
+    return RowFacts(code=code.hexdigest(), versions=packages)
 
 
 def describe() -> Environment:

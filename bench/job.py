@@ -1,13 +1,13 @@
-"""What the runner and a worker say to each other: a job one way, a line of JSON for each event the other."""
+"""What the runner and a worker say to each other, a line of JSON each: the job, then commands and answers."""
 
 from __future__ import annotations
 
 import os
+from typing import Any, BinaryIO
 
 import msgspec
 
-from bench.plan import Budget
-from bench.records import Cell, Record
+from bench.records import Cell, Memory, Record
 from impls.contract import Seq2seqConfig
 
 
@@ -19,7 +19,7 @@ class ProblemFile(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do."""
+    """What a worker has to know before the first command."""
 
     row_path: str
     row_root: str | None
@@ -27,24 +27,92 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cells: list[Cell]
     problems: dict[str, ProblemFile]
     """Workload to where its numbers are."""
-    budget: Budget
+    block: int
+    table: int
+    warmup_s: float
+    sittings: int
+    """How many times it can be asked to prepare."""
     processors: list[int]
+    hash_seed: int
+    padding_bytes: int
+    memory_limit_bytes: int | None
     blocked: list[str]
-    report_fd: int
 
 
-class Started(msgspec.Struct, frozen=True, tag=True):
-    """The worker has begun with a cell."""
+class Command(msgspec.Struct, frozen=True, tag=True):
+    """What the runner says."""
 
-    cell: Cell
+
+class Prepare(Command, frozen=True, tag=True):
+    """Load, compile, validate and warm up a cell, on these processors."""
+
+    cell: int
+    attempt: int
+    processors: list[int]
+
+
+class Sit(Command, frozen=True, tag=True):
+    """Move to these processors, and wait for turns."""
+
+    rounds: int
+    calls: int
+    processors: list[int]
+
+
+class Turn(Command, frozen=True, tag=True):
+    """Take a turn."""
+
+
+class Check(Command, frozen=True, tag=True):
+    """Validate what was timed, on these processors, and report."""
+
+    processors: list[int]
+
+
+class Weigh(Command, frozen=True, tag=True):
+    """Measure a cell's peak memory."""
+
+    cell: int
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True):
+    """Ready to sit; a call takes about this long."""
+
+    call_s: float
+
+
+class Seated(msgspec.Struct, frozen=True, tag=True):
+    """Asleep at the table."""
+
+
+class TurnTaken(msgspec.Struct, frozen=True, tag=True):
+    """A turn is over."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
-    """The worker is done with a cell."""
+    """Done with a cell, for good or ill."""
 
     record: Record
 
 
-def report(job: Job, event: Started | Finished) -> None:
-    """Send the runner a line."""
-    os.write(job.report_fd, msgspec.json.encode(event) + b"\n")
+class Weighed(msgspec.Struct, frozen=True, tag=True):
+    """A cell's peak memory is known, or why it is not."""
+
+    memory: Memory
+
+
+AnyCommand = Prepare | Sit | Turn | Check | Weigh
+Answer = Prepared | Seated | TurnTaken | Finished | Weighed
+
+
+def say(fd: int, message: Job | AnyCommand | Answer) -> None:
+    """Send a line."""
+    data = msgspec.json.encode(message) + b"\n"
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def hear(pipe: BinaryIO, kind: Any) -> Any:
+    """The next message, waited for asleep; None where the other side is gone."""
+    line = pipe.readline()
+    return msgspec.json.decode(line, type=kind) if line else None

@@ -1,65 +1,104 @@
-"""Which cells, in which workers, for how long: pure."""
+"""Who sits at which table, for how many turns, and what the next block is for: pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.records import Cell, Record
+import msgspec
+import numpy as np
+
+from bench.judge import Group, cell_of, group_of, judge, undecided
+from bench.records import CONTROL, Cell, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
+    from bench.records import Precision
     from bench.workloads import Workload
     from impls import Row
     from impls.contract import Device, Task
 
+TURN_S = 0.020
+"""About how long a turn lasts. Neighbours' noise lives on the scale of a second: rows that alternate faster are hit
+alike (``docs/method.md`` has the measurement)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """How long a cell is sampled and warmed up, and when it is given up."""
+    """How much effort a run may take, and when a cell is given up."""
 
-    sampling_s: float
+    timed_s: float
+    """How long a row is timed on a cell in a block."""
     warmup_s: float
-    min_samples: int
+    min_turns: int
+    """A row whose calls are long takes at least this many turns."""
+    min_blocks: int
+    max_blocks: int | None
+    total_s: float
+    """No block is begun that would end later than this."""
     limit_s: float
-    at_once: bool = False
-    """Whether several workers may work at once, each on processors of its own: a check, no measurement."""
+    """How long a worker may take over one step of a cell before it is given up."""
+    weighs: bool = True
+    """Whether peak memory is measured."""
 
 
 BUDGETS = {
-    "smoke": Budget(sampling_s=0.15, warmup_s=0.05, min_samples=5, limit_s=120, at_once=True),
-    "default": Budget(sampling_s=0.4, warmup_s=0.2, min_samples=5, limit_s=300),
-    "full": Budget(sampling_s=3.0, warmup_s=1.0, min_samples=10, limit_s=1800),
+    "smoke": Budget(
+        timed_s=0.1, warmup_s=0.02, min_turns=2, min_blocks=1, max_blocks=1, total_s=90, limit_s=120, weighs=False
+    ),
+    "default": Budget(timed_s=0.3, warmup_s=0.05, min_turns=3, min_blocks=6, max_blocks=None, total_s=900, limit_s=300),
+    "full": Budget(
+        timed_s=1.0, warmup_s=0.5, min_turns=5, min_blocks=10, max_blocks=None, total_s=4 * 3600, limit_s=1800
+    ),
 }
-
-SAMPLE_S = 0.010
-"""A sample lasts at least this long, so that the clock's own time is nothing beside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """One worker: a row with a number of threads, and all the cells it measures."""
+    """A row with a number of threads and a precision, and all the cells it can be timed on."""
 
-    number: int
+    name: str
+    """The row's name, or ``control``: the baseline, entered a second time."""
     row: Row
     threads: int
+    precision: Precision
     cells: tuple[Cell, ...]
+
+    @property
+    def label(self) -> str:
+        """What the seat's files are called."""
+        return f"{self.name.replace('/', '-')}-{self.threads}-{self.precision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Seats whose workers are alive at once and take turns."""
+
+    number: int
+    threads: int
+    seats: tuple[Seat, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does: the workers' cells, and the cells that are settled without one."""
+    """What a run does: its tables, and the cells that are settled without a worker."""
 
-    seats: tuple[Seat, ...]
+    tables: tuple[Table, ...]
     settled: tuple[Record, ...]
     budget: Budget
+    baseline: str
+    seed: int
 
-    @property
-    def cells(self) -> int:
-        """How many records a whole run has."""
-        return sum(len(seat.cells) for seat in self.seats) + len(self.settled)
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """A group of cells at a table: its members take turns with each other."""
+
+    table: Table
+    group: Group
+    members: tuple[tuple[Seat, Cell], ...]
 
 
 def make_plan(
@@ -69,46 +108,95 @@ def make_plan(
     tasks: Sequence[Task],
     device: Device,
     threads: Sequence[int],
+    precisions: Sequence[Precision] = ("float32",),
     budget: Budget,
+    baseline: str,
+    seed: int,
+    seats_a_table: int | None = None,
 ) -> Plan:
-    """Every row x workload x task x number of threads on the device, row by row."""
-    seats: list[Seat] = []
+    """Every row x workload x task at a table for each number of threads and precision, and the control at each.
+
+    Where a table seats fewer than all, there are several, each with the baseline and the control.
+    """
+    tables: list[Table] = []
     settled: list[Record] = []
-    for row in rows:
-        missing = row.missing()
-        for number in threads:
-            cells = []
-            for workload in workloads:
-                for task in tasks:
-                    cell = Cell(
-                        implementation=row.name,
-                        framework=row.framework,
-                        tier=row.tier,
-                        workload=workload.name,
-                        task=task,
-                        device=device,
-                        threads=number,
-                    )
-                    if reason := row.unsupported.get(task) or _without(row, device):
-                        settled.append(settle(cell, "unsupported", reason))
-                    elif missing:
-                        settled.append(settle(cell, "unavailable", missing))
-                    else:
-                        cells.append(cell)
-            if cells:
-                seats.append(Seat(len(seats), row, number, tuple(cells)))
-    return Plan(tuple(seats), tuple(settled), budget)
+    for number in threads:
+        for precision in precisions:
+            seats = []
+            for row in rows:
+                cells, without = _cells_of(row, workloads, tasks, device, number, precision)
+                settled += without
+                if cells:
+                    seats.append(Seat(row.name, row, number, precision, cells))
+            for members in _tables_of(seats, baseline, seats_a_table):
+                tables.append(Table(len(tables), number, members))
+    return Plan(tuple(tables), tuple(settled), budget, baseline, seed)
 
 
-def cell_of(record: Record) -> Cell:
-    """The cell that a record is about."""
-    return Cell(**{name: getattr(record, name) for name in Cell.__struct_fields__})
+def _cells_of(
+    row: Row,
+    workloads: Sequence[Workload],
+    tasks: Sequence[Task],
+    device: Device,
+    threads: int,
+    precision: Precision,
+) -> tuple[tuple[Cell, ...], list[Record]]:
+    cells, settled = [], []
+    missing = row.missing()
+    for workload in workloads:
+        for task in tasks:
+            cell = Cell(
+                implementation=row.name,
+                framework=row.framework,
+                tier=row.tier,
+                workload=workload.name,
+                task=task,
+                device=device,
+                threads=threads,
+                precision=precision,
+            )
+            if reason := row.unsupported.get(task) or _without(row, device):
+                settled.append(settle(cell, "unsupported", reason))
+            elif missing:
+                settled.append(settle(cell, "unavailable", missing))
+            else:
+                cells.append(cell)
+    return tuple(cells), settled
 
 
-def settle(cell: Cell, status: str, reason: str) -> Record:
+def _tables_of(seats: Sequence[Seat], baseline: str, most: int | None) -> Iterable[tuple[Seat, ...]]:
+    if not seats:
+        return
+    base = next((seat for seat in seats if seat.name == baseline), seats[0])
+    twin = Seat(
+        CONTROL,
+        base.row,
+        base.threads,
+        base.precision,
+        tuple(_renamed(cell, CONTROL) for cell in base.cells),
+    )
+    others = [seat for seat in seats if seat is not base]
+    room = max(1, (most or len(seats) + 1) - 2)
+    for start in range(0, max(1, len(others)), room):
+        yield (base, *others[start : start + room], twin)
+
+
+def _renamed(cell: Cell, name: str) -> Cell:
+    return msgspec.structs.replace(cell, implementation=name)
+
+
+def fields_of(cell: Cell) -> dict[str, Any]:
+    """What makes a cell, by name."""
+    return {name: getattr(cell, name) for name in Cell.__struct_fields__}
+
+
+def settle(cell: Cell, status: str, reason: str, *, block: int = 0, table: int = 0, attempt: int = 0) -> Record:
     """The record of a cell that has no time."""
     return Record(
-        **{name: getattr(cell, name) for name in Cell.__struct_fields__},
+        **fields_of(cell),
+        block=block,
+        table=table,
+        attempt=attempt,
         status=status,  # type: ignore[arg-type]
         reason=reason,
     )
@@ -120,14 +208,115 @@ def _without(row: Row, device: Device) -> str | None:
     return row.unsupported.get(device, f"the row does not run on a {device}")
 
 
-def samples_and_iterations(call_s: float, budget: Budget) -> tuple[int, int]:
-    """How many samples of how many calls fill the budget, for a call that takes ``call_s``."""
-    iterations = max(1, ceil(SAMPLE_S / call_s))
-    samples = round(budget.sampling_s / (call_s * iterations))
-    return max(budget.min_samples, samples), iterations
+def calls_a_turn(call_s: float) -> int:
+    """How many calls fill a turn."""
+    return max(1, ceil(TURN_S / call_s))
 
 
-def expected_s(cell: Cell, row: Row, budget: Budget, batches: int) -> float:
-    """About how long a cell takes, for the progress bar: compiling weighs most."""
-    compiling = 2.5 * batches * (2 if cell.task in ("gradients", "train_step") else 1) if row.compiles else 0.0
-    return compiling + budget.sampling_s + budget.warmup_s + 0.2
+def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
+    """How many turns each member of a sitting takes, for calls that take this long."""
+    turns = [max(TURN_S, seconds) for seconds in call_s]
+    affordable = int(budget.timed_s * len(turns) / sum(turns)) if turns else 0
+    return max(budget.min_turns, min(ceil(budget.timed_s / TURN_S), affordable))
+
+
+def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
+    """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
+
+    The smallest number of blocks has every cell that has not failed; later blocks have what is undecided on the
+    blocks before. It depends on the plan and the records alone, so that a run can go on where another has stopped.
+    """
+    failed = {cell_of(record) for record in records if not record.ok}
+    have = {(record.block, record.table, cell_of(record)) for record in records}
+    block = 0
+    while True:
+        block += 1
+        if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
+            return None
+        wanted: Mapping[Group, set[str]] | None = None
+        if block > plan.budget.min_blocks:
+            wanted = _wanted([record for record in records if record.block < block], plan.baseline)
+            if not wanted:
+                return None
+        missing = []
+        for table in plan.tables:
+            for group, members in _groups(table).items():
+                due = [
+                    (seat, cell)
+                    for seat, cell in members
+                    if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
+                ]
+                if wanted is not None and len(due) < 2:
+                    continue
+                if any((block, table.number, cell) not in have for _, cell in due):
+                    missing.append(Sitting(table, group, tuple(due)))
+        if missing:
+            return block, _shuffled(missing, plan.seed, block)
+        if wanted is not None:
+            return None  # what is undecided can no longer be measured
+
+
+def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
+    judged = judge(records, baseline)
+    bases = {group_of(one.cell): one.baseline for one in judged.values() if one.baseline}
+    return {group: names | {bases[group]} for group, names in undecided(judged.values()).items()}
+
+
+def _groups(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
+    groups: dict[Group, list[tuple[Seat, Cell]]] = {}
+    for seat in table.seats:
+        for cell in seat.cells:
+            groups.setdefault(group_of(cell), []).append((seat, cell))
+    return groups
+
+
+def _shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:
+    """Table by table, both the tables and the groups of each in a random order, workload by workload.
+
+    A worker holds one workload's model at a time, so the tasks of a workload stay together.
+    """
+    rng = np.random.default_rng([seed, block])
+    tables = {sitting.table.number for sitting in sittings}
+    workloads = {sitting.group.workload for sitting in sittings}
+    rank = {name: rng.random() for name in sorted(workloads)}
+    turn = {number: rng.random() for number in sorted(tables)}
+    return tuple(
+        sorted(
+            sittings,
+            key=lambda one: (turn[one.table.number], rank[one.group.workload], rng.random()),
+        )
+    )
+
+
+def expected_call_s(workload: Workload, task: Task) -> float:
+    """About how long a call takes, before anything is measured: 20 GFLOP/s, and 30 microseconds a layer and step."""
+    config = workload.config
+    passes = 3.0 if task in ("gradients", "train_step") else 1.0
+    lengths = workload.lengths or ((10, 10),) * workload.num_batches
+    seconds = 0.0
+    for t_x, t_y in lengths:
+        for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
+            for layer in layers:
+                weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
+                seconds += steps * (2 * workload.batch_size * weights / 2e10 + 3e-5)
+    return passes * seconds
+
+
+def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tuple[float, float]:
+    """About how long the first block takes, and the smallest number of blocks: compiling weighs most in the first."""
+    first = later = 0.0
+    for table in plan.tables:
+        workers = len(table.seats) * 2.5
+        first += workers / slots
+        later += workers / slots
+        for group, members in _groups(table).items():
+            workload = workloads[group.workload]
+            call_s = expected_call_s(workload, group.task)
+            rounds = rounds_of([call_s] * len(members), plan.budget)
+            turns = len(members) * rounds * max(TURN_S * 1.5, call_s)
+            apart = len(members) * (plan.budget.warmup_s + 5 * call_s) / slots
+            trains = 2 if group.task in ("gradients", "train_step") else 1
+            compiling = sum(2.0 * workload.num_batches * trains for seat, _ in members if seat.row.compiles) / slots
+            first += turns + 1.5 * apart + compiling
+            later += turns + apart + compiling / 6
+    return first, first + (plan.budget.min_blocks - 1) * later

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.environment import ROOT, worker_environment
-from bench.runner import blocked
 from bench.where import where
 from bench.worker import Blocker
-from impls import build_row, find_rows, load_line, read_row
+from bench.worker_process import blocked
+from impls import build_row, load_line, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ def preflight(row: Row, device: Device) -> None:
     Raises:
         InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
     """
-    known = {name for other in find_rows().values() for name in other.frameworks}
     with tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row, known)],
+            [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row)],
             cwd=ROOT,
             env=worker_environment(os.environ, threads=1, device=device, extra=row.environment),
             stdin=subprocess.DEVNULL,

@@ -1,73 +1,100 @@
-"""How far a run has come, on standard error: the table on standard output can be piped."""
+"""How far a run has come, on standard error: the table on standard output can be piped.
+
+On a terminal, a bar and the standing of every group, which sharpens from block to block; elsewhere a line a block.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.console import Group as Stack
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from bench.plan import cell_of, expected_s
+from bench.judge import control, judge
+from bench.records import Block, Record
+from bench.report.standing import standing, tally
+from bench.report.units import duration
+from bench.runner import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
 
-    from bench.plan import Plan
-    from bench.records import Cell, Record
+    from rich.console import Console
+
+    from bench.plan import Plan, Sitting
+    from bench.records import Line, Result
 
 
 class Progress:
-    """A bar with the time left on a terminal, a line a row elsewhere."""
+    """What a run shows while it lasts."""
 
-    def __init__(self, plan: Plan, batches: Mapping[str, int]) -> None:
-        """For a plan, and how many batches each of its workloads has."""
-        self._cost = {
-            cell: expected_s(cell, seat.row, plan.budget, batches[cell.workload])
-            for seat in plan.seats
-            for cell in seat.cells
-        }
-        self._left = {seat.row.name: 0 for seat in plan.seats}
-        for cell in self._cost:
-            self._left[cell.implementation] += 1
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+    def __init__(self, plan: Plan, result: Result, console: Console) -> None:
+        """For a plan, and what the run has already."""
+        self._plan, self._run, self._console = plan, result.run, console
+        self._records = list(result.records)
+        self._block = 0
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.fields[block]}"),
             BarColumn(bar_width=20),
             TextColumn("{task.percentage:3.0f} %"),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            speed_estimate_period=120,
-            refresh_per_second=1,  # it shares the processors with what is measured
-            disable=not self._console.is_terminal,
+            TextColumn("{task.description}"),
+            console=console,
         )
-        self._task = self._bar.add_task("", total=sum(self._cost.values()))
+        self._task = self._bar.add_task("", total=1, block="")
+        self._live = Live(
+            self._bar,
+            console=console,
+            transient=True,
+            refresh_per_second=1,  # it shares the processors with what is measured
+        )
+        self.listener = Listener(block=self._begin, doing=self._doing, kept=self._kept)
 
     def __enter__(self) -> Progress:
-        self._bar.start()
+        plan = self._run.plan
+        most = f"{plan.min_blocks}" if plan.max_blocks == plan.min_blocks else f"at least {plan.min_blocks}"
+        rows = len({name for table in plan.tables for name in table})
+        self._console.print(
+            f"plan: {rows} rows with the control at {len(plan.tables)} table{'s' * (len(plan.tables) != 1)},"
+            f" {most} blocks, seed {plan.seed}; first table after about {duration(plan.first_block_s)},"
+            f" {plan.min_blocks} blocks after about {duration(plan.min_blocks_s)},"
+            f" budget {duration(self._plan.budget.total_s)}"
+        )
+        if self._records:
+            blocks = max(record.block for record in self._records)
+            self._console.print(f"goes on: {len(self._records)} records of {blocks} blocks are there already")
+        if self._console.is_terminal:
+            self._live.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._bar.stop()
+        self._live.stop()
 
     def say(self, what: str) -> None:
         """Show what goes on."""
         self._bar.update(self._task, description=what)
-        if not self._console.is_terminal:
-            self._console.print(what)
 
-    def started(self, cell: Cell) -> None:
-        """Show the cell that is being measured."""
-        self._bar.update(self._task, description=f"{cell.implementation}  {cell.workload} {cell.task}")
+    def _begin(self, block: int, sittings: Sequence[Sitting]) -> None:
+        self._block = block
+        cells = sum(len(one.members) for one in sittings)
+        self._bar.reset(self._task, total=cells, block=f"block {block}", description="")
 
-    def finished(self, record: Record) -> None:
-        """Move on by one cell."""
-        cell = cell_of(record)
-        if cell not in self._cost:
+    def _doing(self, sitting: Sitting | None, what: str) -> None:
+        self.say(f"{sitting.group.workload} {sitting.group.task}: {what}" if sitting else what)
+
+    def _kept(self, lines: Sequence[Line]) -> None:
+        new = [line for line in lines if isinstance(line, Record) and line.block]
+        self._records += new
+        self._bar.advance(self._task, len(new))
+        if not any(isinstance(line, Block) for line in lines):
             return
-        self._bar.advance(self._task, self._cost[cell])
-        self._left[cell.implementation] -= 1
-        if not self._console.is_terminal and self._left[cell.implementation] == 0:
-            self._console.print(f"{cell.implementation} is done")
+        judged = judge(self._records, self._run.baseline)
+        if self._console.is_terminal:
+            self._live.update(Stack(standing(judged.values()), self._bar))
+            return
+        if self._block == 1:
+            self._console.print(standing(judged.values()))
+        check = control(judged.values())
+        doubt = "; the control fails" if check is not None and check.trusted is False else ""
+        self._console.print(f"block {self._block} is done: {tally(judged.values())}{doubt}")

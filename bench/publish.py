@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.environment import ROOT
+from bench.judge import control, judge
 from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
 from bench.report import markdown
 from bench.report.rows import table_rows
@@ -39,8 +40,10 @@ def publish(folder: Path) -> Path:
 
     if run.preset == "smoke":
         raise refuse("smoke is a check that all works, no measurement; publish another preset")
-    if len(records) < run.cells:
-        raise refuse(f"has {len(records)} of {run.cells} cells; publish a run that went to its end")
+    if not result.whole:
+        raise refuse("was cut short; `python -m bench run --resume` goes on, publish what went to its end")
+    if control(judge(records, run.baseline).values()) is None:
+        raise refuse("has no control")
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
     for record in records:
@@ -128,9 +131,8 @@ def with_table(readme: str, result: Result) -> str:
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
-        f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower)."
-        f" **Bold**: the fastest, and what is less than {100 * markdown.INDISTINCT:.0f} % behind it, which this run"
-        " cannot tell from it.\n"
+        f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
+        " **Bold**: the first of its column, and what no verdict tells from it.\n"
         f"[All tasks, spreads, compile times and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE}).\n"
     )
     return f"{before}{START}\n\n{tables}\n{words}\n{END}{after}"

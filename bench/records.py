@@ -1,13 +1,15 @@
 """The only place that knows the file format of a result.
 
-A result is a folder: ``run.json`` (what was asked, of what machine) and ``records.jsonl`` (one line a cell, raw samples
-included). Derived numbers are never stored with the raw ones. Everything read passes through the schema below.
+A result is a folder: ``run.json`` (what was asked, of what machine, and the plan) and ``records.jsonl``, one line for
+each thing that happened: what a worker measured of a cell in a block (``Record``, raw samples included), what a cell's
+peak memory was (``Memory``), what the machine was like in a block (``Block``), and how the run ended (``End``). Derived
+numbers are never stored with the raw ones. Everything read passes through the schema below.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -16,16 +18,26 @@ from impls.contract import Device, InvalidInput, Task
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RUN_FILE = "run.json"
 RECORDS_FILE = "records.jsonl"
+
+CONTROL = "control"
+"""The name under which the baseline is entered a second time."""
 
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
 """What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
 
+Precision = Literal["float32", "tf32"]
 
-class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+Flag = Literal["contended", "restless", "throttled", "foreign"]
+"""What was noticed while a group was measured: the processors were taken away (``contended``), the row worked while
+others had their turn (``restless``), a GPU lowered its clock (``throttled``) or had another process on it
+(``foreign``)."""
+
+
+class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """A value that is read and written as JSON."""
 
 
@@ -39,17 +51,24 @@ class Cell(Struct, frozen=True, kw_only=True):
     task: Task
     device: Device
     threads: int
-    precision: Literal["float32"] = "float32"
+    precision: Precision = "float32"
 
 
-class Record(Cell, frozen=True, kw_only=True):
-    """What a worker reports of one cell."""
+class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
+    """What a worker reports of one cell in one block."""
 
+    block: int
+    """From 1; 0 for a cell that is settled without a worker."""
+    table: int = 0
+    """Which of a block's tables it sat at: rows are compared with the baseline of their own table."""
+    attempt: int = 0
+    """Above 0: measured again, for the attempt before was contended."""
     status: Status
     reason: str | None = None
     samples_s: list[float] = []
-    """Seconds a call, one number a sample; a sample is the mean of ``iterations`` calls."""
-    iterations: int | None = None
+    """Seconds a call, one number a turn, in the order of the turns: turn ``i`` of all rows at a table is one round."""
+    calls: int | None = None
+    """How many calls a turn times; the sample is their mean."""
     import_s: float | None = None
     """Loading the row's file, its framework included."""
     build_s: float | None = None
@@ -57,18 +76,67 @@ class Record(Cell, frozen=True, kw_only=True):
     first_call_s: float | None = None
     """The first call, everything included."""
     compile_s: float | None = None
-    """First call less second call, for a row that compiles."""
+    """First call less second call, for a row that compiles; in block 1 without a compilation cache."""
     warmup_calls: int | None = None
     max_relative_error: float | None = None
-    """The worst quantity, before and after timing, against the float64 oracle."""
+    """The worst quantity against the float64 oracle."""
     cpu_per_wall: float | None = None
-    """Processor seconds a second while sampling: how many threads really worked."""
+    """Processor seconds a second in its own turns: how many threads really worked."""
+    waiting_cpu_s: float | None = None
+    """Processor seconds that it took between its turns, when it should have slept."""
+    involuntary_switches: int | None = None
+    """How often the system took the processor away in its own turns."""
+    steal: float | None = None
+    """Share of the table's processor time that the hypervisor gave to others while the group was measured."""
+    load: float | None = None
+    """Load average of the machine over a minute."""
+    flags: list[Flag] = []
+    processors: list[int] = []
+    hash_seed: int | None = None
+    padding_bytes: int | None = None
+    """Length of a meaningless environment variable, drawn anew for each process: it moves the stack's addresses."""
+    clock_mhz: float | None = None
+    """The GPU's clock after the turns."""
     started_at: str | None = None
 
     @property
     def ok(self) -> bool:
         """Whether there is a time."""
         return self.status == "ok"
+
+
+class Memory(Cell, frozen=True, kw_only=True, tag_field="type", tag="memory"):
+    """A cell's peak memory, from a process that does nothing else."""
+
+    status: Status
+    reason: str | None = None
+    peak_bytes: int | None = None
+    """The peak while the task ran, less what the process held when the model was loaded."""
+    source: str | None = None
+    """What was read: ``VmHWM``, or the framework's own counter on a GPU."""
+
+
+class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
+    """The machine while a block was measured."""
+
+    block: int
+    started_at: str
+    elapsed_s: float
+    product_s: list[float]
+    """Seconds of a fixed NumPy product, before each table and after the last: how the machine drifts."""
+    load: float | None
+    steal: float | None
+
+
+class End(Struct, frozen=True, kw_only=True, tag_field="type", tag="end"):
+    """How a run, or its continuation, ended."""
+
+    why: Literal["decided", "budget", "blocks", "interrupted", "disk"]
+    elapsed_s: float
+    """Wall time since the run, or its continuation, was started."""
+
+
+Line = Record | Memory | Block | End
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -86,6 +154,8 @@ class Environment(Struct, frozen=True, kw_only=True):
     gpus: list[str]
     git_commit: str | None
     git_dirty: bool
+    facts: dict[str, str] = {}
+    """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
 
 
 class WorkloadFacts(Struct, frozen=True, kw_only=True):
@@ -97,6 +167,38 @@ class WorkloadFacts(Struct, frozen=True, kw_only=True):
     source: str
 
 
+class RowFacts(Struct, frozen=True, kw_only=True):
+    """What a row was, so that two runs can tell whether it is still the same."""
+
+    code: str
+    """SHA-256 of the row's file, of what its framework's rows share, and of the contract."""
+    versions: dict[str, str]
+    """The packages that it may import, and NumPy."""
+
+
+class PlanFacts(Struct, frozen=True, kw_only=True):
+    """What a run set out to do, written down before its first sample."""
+
+    seed: int
+    """Draws the order of groups and turns, and each process's hash seed and padding."""
+    tables: list[list[str]]
+    """The rows that sit together, control included."""
+    tasks: list[Task]
+    threads: list[int]
+    precisions: list[Precision]
+    device: Device
+    min_blocks: int
+    max_blocks: int | None
+    budget_s: float
+    first_block_s: float
+    """How long the first block was expected to take."""
+    min_blocks_s: float
+    """How long the smallest number of blocks was expected to take."""
+    turn_s: float
+    memory_limit_bytes: int | None
+    """How much address space a worker may have."""
+
+
 class Run(Struct, frozen=True, kw_only=True):
     """What was asked, when, of what machine."""
 
@@ -106,10 +208,11 @@ class Run(Struct, frozen=True, kw_only=True):
     preset: str
     baseline: str
     seed: int
-    cells: int
-    """How many records it has when it is whole."""
+    """Draws weights and inputs."""
+    plan: PlanFacts
     environment: Environment
     workloads: dict[str, WorkloadFacts]
+    rows: dict[str, RowFacts] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +222,16 @@ class Result:
     path: Path
     run: Run
     records: list[Record]
+    memory: list[Memory] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    ends: list[End] = field(default_factory=list)
     half_written: bool = False
-    """Whether the run was cut short in the middle of a record, which is left out."""
+    """Whether the run was cut short in the middle of a line, which is left out."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run, or its last continuation, went to its own end."""
+        return bool(self.ends) and self.ends[-1].why in ("decided", "budget", "blocks")
 
 
 def start_result(run: Run, folder: Path) -> None:
@@ -129,43 +240,80 @@ def start_result(run: Run, folder: Path) -> None:
     (folder / RUN_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
 
 
-def record_line(record: Record) -> bytes:
-    """The record as one line."""
-    return msgspec.json.encode(record) + b"\n"
+def record_line(line: Line) -> bytes:
+    """What happened, as one line."""
+    return msgspec.json.encode(line) + b"\n"
 
 
 def read_result(folder: Path) -> Result:
     """The result in a folder.
 
     Raises:
-        InvalidInput: there is no such folder, it holds no result, or the result is damaged, foreign or newer.
+        InvalidInput: there is no such folder, it holds no result, or the result is damaged, foreign, older or newer.
     """
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
-    head = folder / RUN_FILE
-    if not head.is_file() or not (folder / RECORDS_FILE).is_file():
-        raise InvalidInput(f"{folder}: holds no result (a result has {RUN_FILE} and {RECORDS_FILE})")
-    version = _decode(head.read_bytes(), _Versioned, f"{head}").schema_version
+    head, lines = _files(folder)
+    version = _decode(head, _Versioned, f"{folder / RUN_FILE}").schema_version
     if version > SCHEMA_VERSION:
-        raise InvalidInput(f"{head}: schema version {version}, this program reads up to {SCHEMA_VERSION}; update it")
-    run = _decode(head.read_bytes(), Run, f"{head}")
-    records: list[Record] = []
-    for number, line in enumerate((folder / RECORDS_FILE).read_bytes().splitlines(keepends=True), 1):
-        if not line.endswith(b"\n"):
-            return Result(folder, run, records, half_written=True)
-        records.append(_decode(line, Record, f"{folder / RECORDS_FILE}:{number}"))
-    return Result(folder, run, records)
+        words = f"schema version {version}, this program reads up to {SCHEMA_VERSION}; update it"
+        raise InvalidInput(f"{folder / RUN_FILE}: {words}")
+    if version < SCHEMA_VERSION:
+        words = f"schema version {version}, this program reads {SCHEMA_VERSION}; measure again"
+        raise InvalidInput(f"{folder / RUN_FILE}: {words}")
+    result = Result(folder, _decode(head, Run, f"{folder / RUN_FILE}"), [])
+    *whole, last = lines.split(b"\n")
+    for number, line in enumerate(whole, 1):
+        where = f"{folder / RECORDS_FILE}:{number}"
+        match _decode(line, Line, where):
+            case Record() as record:
+                _check(record, result.run, where)
+                result.records.append(record)
+            case Memory() as memory:
+                _check(memory, result.run, where)
+                result.memory.append(memory)
+            case Block() as block:
+                result.blocks.append(block)
+            case End() as end:
+                result.ends.append(end)
+    return replace(result, half_written=bool(last))
+
+
+def drop_half_written(folder: Path) -> None:
+    """Cut a half-written last line off, so that what is appended stands on a line of its own."""
+    with (folder / RECORDS_FILE).open("rb+") as file:
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
 
 
 class _Versioned(msgspec.Struct):
     schema_version: int
 
 
-T = TypeVar("T")
+def _files(folder: Path) -> tuple[bytes, bytes]:
+    """What the two files of a result hold."""
+    try:
+        if not folder.is_dir():
+            raise InvalidInput(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
+        if not (folder / RUN_FILE).is_file() or not (folder / RECORDS_FILE).is_file():
+            raise InvalidInput(f"{folder}: holds no result (a result has {RUN_FILE} and {RECORDS_FILE})")
+        return (folder / RUN_FILE).read_bytes(), (folder / RECORDS_FILE).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{folder}: cannot be read ({error.strerror})") from None
 
 
-def _decode(data: bytes, kind: type[T], where: str) -> T:
+def _decode(data: bytes, kind: Any, where: str) -> Any:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{where}: is no result of this program, or damaged ({error})") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        words = "".join(letter if letter.isprintable() else "?" for letter in str(error))[:200]
+        raise InvalidInput(f"{where}: is no result of this program, or damaged ({words})") from None
+
+
+def _check(line: Record | Memory, run: Run, where: str) -> None:
+    """Refuse what has the right form and still makes no sense."""
+    fault = None
+    if line.workload not in run.workloads:
+        fault = f"{line.workload!r} is not among the run's workloads"
+    elif isinstance(line, Record) and line.ok and not (line.samples_s and min(line.samples_s) > 0):
+        fault = "samples of a cell that is ok must be there, and above zero"
+    if fault:
+        raise InvalidInput(f"{where}: is no result of this program, or damaged ({fault})")

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
-from bench.environment import ROOT, available_bytes, gpus, parse_threads
+import msgspec
+
+from bench.environment import ROOT, available_bytes, describe, gpus, parse_threads, row_facts
+from bench.plan import BUDGETS, Budget
 from bench.pronunciations import read_words
-from bench.workloads import PRESETS, Workload, choose, estimate_bytes, parse_shape
+from bench.records import CONTROL, Precision, read_result
+from bench.workloads import PRESETS, Workload, choose, estimate_bytes, named, parse_shape
 from impls import HERE, find_rows, read_row
 from impls.contract import DEVICES, TASKS, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from bench.records import Result
     from impls import Row
     from impls.contract import Device, Task
 
@@ -34,7 +40,9 @@ class Request:
     tasks: tuple[Task, ...]
     device: Device
     threads: tuple[int, ...]
+    precisions: tuple[Precision, ...]
     preset: str
+    budget: Budget
     baseline: str
     out: Path
     command: str
@@ -47,9 +55,12 @@ def check_request(
     task: Sequence[str],
     device: str,
     threads: Sequence[str],
+    precision: Sequence[str],
     preset: str,
     shape: str | None,
+    against: str | None,
     baseline: str | None,
+    budget: str | None,
     out: Path | None,
 ) -> Request:
     """The request behind the words of a command line.
@@ -57,7 +68,11 @@ def check_request(
     Raises:
         InvalidInput: a word means nothing here, or what it asks for cannot be done on this machine.
     """
-    rows = choose_rows(impl)
+    if against is not None and baseline is not None:
+        raise InvalidInput("--against names the baseline already; leave --baseline out")
+    if against is not None and not impl:
+        raise InvalidInput(f"--against {against}: say what is held against it, with --impl")
+    rows = choose_rows([*impl, against] if against else impl)
     if unknown := [name for name in task if name not in TASKS]:
         raise InvalidInput(f"unknown task {unknown[0]!r}; choose from {', '.join(TASKS)}")
     if preset not in PRESETS:
@@ -76,6 +91,10 @@ def check_request(
                 " choose smaller sizes"
             )
     names = [row.name for row in rows]
+    if against is not None:
+        baseline = choose_rows([against])[0].name
+        if len(rows) < 2:
+            raise InvalidInput(f"--against {against}: is what --impl names already")
     if baseline is not None and baseline not in names:
         raise InvalidInput(f"--baseline {baseline}: is not in this run, which has {', '.join(names)}")
     return Request(
@@ -84,20 +103,88 @@ def check_request(
         tasks=tuple(name for name in TASKS if name in (task or PRESETS[preset])),
         device=chosen_device,
         threads=tuple(parse_threads(threads)),
+        precisions=choose_precisions(precision, chosen_device),
         preset=preset,
+        budget=choose_budget(preset, budget),
         baseline=baseline or BASELINE,
         out=free_folder(out),
         command=_command(
-            impl=[Path(name).name if name.endswith(".py") else name for name in impl],  # no folders of this machine
+            impl=[_plain(name) for name in impl],
             workload=workload,
             task=task,
             device=[device],
             threads=threads,
+            precision=[] if list(precision) == ["float32"] else precision,
             preset=[preset],
             shape=[shape] if shape else [],
-            baseline=[baseline] if baseline else [],
+            baseline=[baseline] if baseline and not against else [],
+            against=[_plain(against)] if against else [],
+            budget=[budget] if budget else [],
         ),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A run that is to go on: what it has, and what it set out to do."""
+
+    result: Result
+    rows: tuple[Row, ...]
+    workloads: tuple[Workload, ...]
+    budget: Budget
+
+
+def check_resume(folder: Path, budget: str | None) -> Resumed:
+    """The run in the folder, if it can go on here and now.
+
+    Raises:
+        InvalidInput: it is no run, it was made on another machine or with other versions, or a row has changed since.
+    """
+    result = read_result(folder)
+    run, here = result.run, describe()
+    for what in ("machine", "python", "versions"):
+        then, now = getattr(run.environment, what), getattr(here, what)
+        if then != now:
+            raise InvalidInput(
+                f"--resume {folder}: was begun with another {what} ({_difference(then, now)}); begin anew"
+            )
+    paths = read_row_paths(folder)
+    rows = choose_rows([paths.get(name, name) for name in run.rows])
+    for row in rows:
+        if run.rows[row.name] != row_facts(row):
+            raise InvalidInput(f"--resume {folder}: {row.name} has changed since; begin anew")
+    return Resumed(
+        result=result,
+        rows=tuple(rows),
+        workloads=tuple(named(name, run.preset) for name in run.workloads),
+        budget=choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s"),
+    )
+
+
+ROW_PATHS = Path("logs") / "rows.json"
+"""Where a run keeps the places of rows that are a person's own files: not published."""
+
+
+def write_row_paths(folder: Path, rows: Iterable[Row]) -> None:
+    """Note where the rows are that are not in the tree."""
+    own = {row.name: str(row.path) for row in rows if not row.path.is_relative_to(HERE)}
+    (folder / ROW_PATHS).parent.mkdir(exist_ok=True)
+    (folder / ROW_PATHS).write_bytes(msgspec.json.encode(own))
+
+
+def read_row_paths(folder: Path) -> dict[str, str]:
+    """Name to file of a run's rows that are not in the tree."""
+    try:
+        return msgspec.json.decode((folder / ROW_PATHS).read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _difference(then: object, now: object) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        name = next(name for name in [*then, *now] if then.get(name) != now.get(name))
+        return f"{name} {then.get(name, 'absent')}, now {now.get(name, 'absent')}"
+    return f"{then}, now {now}"
 
 
 def choose_rows(names: Sequence[str]) -> list[Row]:
@@ -118,6 +205,8 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
             raise InvalidInput(f"unknown row {name!r}; choose from {', '.join(known)}, or give a file that ends in .py")
     by_name: dict[str, Row] = {}
     for row in rows or known.values():
+        if row.name == CONTROL:
+            raise InvalidInput(f"{row.path.name}: {CONTROL!r} is the name of the baseline's second entry; rename it")
         if by_name.setdefault(row.name, row).path != row.path:
             raise InvalidInput(f"two files are called {row.name}; rename one")
     return list(by_name.values())
@@ -140,6 +229,37 @@ def choose_device(name: str) -> Device:
     raise InvalidInput(f"unknown device {name!r}; choose from {', '.join(DEVICES)}")
 
 
+def choose_precisions(names: Sequence[str], device: Device) -> tuple[Precision, ...]:
+    """The precisions of these names.
+
+    Raises:
+        InvalidInput: there is no such precision, or the device does not have it.
+    """
+    chosen = []
+    for name in dict.fromkeys(names):
+        found = next((precision for precision in get_args(Precision) if precision == name), None)
+        if found is None:
+            raise InvalidInput(f"unknown precision {name!r}; choose from {', '.join(get_args(Precision))}")
+        if found == "tf32" and device == "cpu":
+            raise InvalidInput("--precision tf32: is a GPU's; on the CPU there is float32")
+        chosen.append(found)
+    return tuple(chosen)
+
+
+def choose_budget(preset: str, budget: str | None) -> Budget:
+    """The preset's effort, within the time given: ``90s``, ``15m`` or ``2h``.
+
+    Raises:
+        InvalidInput: it is no such time.
+    """
+    if budget is None:
+        return BUDGETS[preset]
+    match = re.fullmatch(r"([0-9]{1,6})(s|m|h)", budget)
+    if match is None or int(match[1]) == 0:
+        raise InvalidInput(f"--budget {budget}: must be a time such as 90s, 15m or 2h")
+    return replace(BUDGETS[preset], total_s=int(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]])
+
+
 def free_folder(out: Path | None) -> Path:
     """A folder for the result that does not exist yet.
 
@@ -155,6 +275,11 @@ def free_folder(out: Path | None) -> Path:
     except OSError as error:
         raise InvalidInput(f"--out {str(out)[:80]}: cannot be written ({error.strerror})") from None
     raise InvalidInput(f"--out {out}: exists already; choose another folder, or remove it")
+
+
+def _plain(name: str) -> str:
+    """The name of a row, or of a file without the folders of this machine."""
+    return Path(name).name if name.endswith(".py") else name
 
 
 def _numbered(path: Path) -> Iterator[Path]:

@@ -4,92 +4,214 @@ from __future__ import annotations
 
 import signal
 import tempfile
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+import numpy as np
 from rich.console import Console
 
 from bench import answers
-from bench.environment import describe
+from bench.environment import available_bytes, describe, processors, row_facts
 from bench.job import ProblemFile
-from bench.plan import BUDGETS, make_plan
+from bench.lock import only_run
+from bench.machine import facts_for_record, read_facts
+from bench.plan import TURN_S, expected_s, make_plan
 from bench.preflight import preflight
 from bench.progress import Progress
-from bench.records import FAILURES, SCHEMA_VERSION, Run, WorkloadFacts, read_result, start_result
+from bench.records import (
+    FAILURES,
+    RECORDS_FILE,
+    SCHEMA_VERSION,
+    End,
+    PlanFacts,
+    Run,
+    WorkloadFacts,
+    drop_half_written,
+    read_result,
+    record_line,
+    start_result,
+)
 from bench.report import markdown, text
+from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
-from bench.runner import Listener, run_plan
+from bench.request import write_row_paths
+from bench.runner import DiskFull, run_plan
+from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import FrameType
 
     from bench.plan import Plan
-    from bench.request import Request
+    from bench.records import Result
+    from bench.request import Request, Resumed
+    from bench.workloads import Workload
+    from impls.contract import Task
+
+WORKER_BYTES = 2**29
+"""About what a worker holds before it has a model: Python, its framework, and a compiler."""
+
+LEAST_LIMIT_BYTES = 2**32
+"""A worker may have this much address space in any case: frameworks reserve more than they use."""
 
 
 def run(request: Request) -> int:
     """Measure, write and show; exit code 0; 1 where a row failed or none has a time; 130 where interrupted.
 
     Raises:
-        InvalidInput: a person's own file does not meet the contract, or the folder cannot be written.
+        InvalidInput: a person's own file does not meet the contract, the folder cannot be written, or another run has
+            this machine.
     """
+    began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
     for row in request.rows:
         if not row.path.is_relative_to(HERE) and row.missing() is None:
             preflight(row, request.device)
+    seed = int(np.random.SeedSequence().generate_state(1)[0])
     plan = make_plan(
         rows=sorted(request.rows, key=lambda row: row.name != request.baseline),  # the baseline first
         workloads=request.workloads,
         tasks=request.tasks,
         device=request.device,
         threads=request.threads,
-        budget=BUDGETS[request.preset],
+        precisions=request.precisions,
+        budget=request.budget,
+        baseline=request.baseline,
+        seed=seed,
+        seats_a_table=_seats(request.workloads),
     )
-    try:
-        request.out.mkdir(parents=True)
-    except OSError as error:
-        raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
-    start_result(_head(request, plan), request.out)
+    with only_run(f"bench run into {request.out.name}") as mark:
+        try:
+            request.out.mkdir(parents=True)
+            write_row_paths(request.out, request.rows)
+            head = _head(request, plan)
+            start_result(head, request.out)
+        except OSError as error:
+            raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
+        return _carry_out(plan, request.workloads, read_result(request.out), mark, began)
 
-    try:
-        _measure(plan, request)
-        interrupted = False
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one must not cost the table
-        interrupted = True
 
+def go_on(resumed: Resumed) -> int:
+    """Measure what a run lacks, write and show; exit code as that of ``run``.
+
+    Raises:
+        InvalidInput: the folder cannot be written, or another run has this machine.
+    """
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, _interrupt)
+    result, run = resumed.result, resumed.result.run
+    plan = make_plan(
+        rows=resumed.rows,
+        workloads=resumed.workloads,
+        tasks=run.plan.tasks,
+        device=run.plan.device,
+        threads=run.plan.threads,
+        precisions=run.plan.precisions,
+        budget=resumed.budget,
+        baseline=run.baseline,
+        seed=run.plan.seed,
+        seats_a_table=max(map(len, run.plan.tables), default=None),
+    )
+    with only_run(f"bench run --resume {result.path.name}") as mark:
+        try:
+            drop_half_written(result.path)
+        except OSError as error:
+            raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
+        return _carry_out(plan, resumed.workloads, result, mark, began)
+
+
+def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: str, began: float) -> int:
+    folder = result.path
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-    result = read_result(request.out)
+    stopped = ""
+    with (
+        Progress(plan, result, stderr) as progress,
+        tempfile.TemporaryDirectory(prefix="numbers-", dir=folder) as numbers,
+    ):
+        try:
+            problems = _pose(workloads, result.run.plan.tasks, Path(numbers), progress)
+            run_plan(
+                plan,
+                problems,
+                folder,
+                progress.listener,
+                mark=mark,
+                memory_limit_bytes=result.run.plan.memory_limit_bytes,
+                began=began,
+                known=[*result.records, *result.memory, *result.blocks],
+            )
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one must not cost the table
+            stopped = "interrupted: what was measured is kept"
+            _note(folder, End(why="interrupted", elapsed_s=time.monotonic() - began))
+        except DiskFull as error:
+            stopped = f"{error}: what was measured before is kept; make room"
+    return _show(folder, stopped, stderr)
+
+
+def _pose(
+    workloads: Sequence[Workload], tasks: Sequence[Task], numbers: Path, progress: Progress
+) -> dict[str, ProblemFile]:
+    """Work out the oracle's answers; where they are."""
+    problems = {}
+    for workload in workloads:
+        progress.say(f"the oracle works out {workload.name}")
+        path = numbers / f"{workload.name}.safetensors"
+        try:
+            answers.save(answers.pose(workload, tuple(tasks)), path)
+        except MemoryError:
+            raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
+        problems[workload.name] = ProblemFile(workload.config, str(path))
+    return problems
+
+
+def _note(folder: Path, end: End) -> None:
+    """Add how the run ended, if that can be written."""
+    try:
+        drop_half_written(folder)
+        with (folder / RECORDS_FILE).open("ab") as file:
+            file.write(record_line(end))
+    except OSError:
+        return
+
+
+def _show(folder: Path, stopped: str, stderr: Console) -> int:
+    result = read_result(folder)
     rows = table_rows([result])
-    (request.out / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
+    try:
+        (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
+        (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
+    except OSError as error:
+        stopped = stopped or f"the tables cannot be written ({error.strerror})"
     Console(highlight=False).print(*text.render(rows, [result]), sep="\n")
-    if interrupted:
-        stderr.print(f"interrupted: the table has what was measured, {len(result.records)} cells")
-    stderr.print(f"result: {_shown(request.out)}")
+    shown = _shown(folder)
+    if stopped:
+        stderr.print(f"{stopped}; go on with: python -m bench run --resume {shown}")
+    elif not result.whole or result.ends[-1].why == "budget":
+        stderr.print(f"the budget is spent; for more blocks: python -m bench run --resume {shown}")
+    stderr.print(f"result: {shown}")
+    if stopped:
+        return 130 if "interrupted" in stopped else 1
     failed = any(record.status in FAILURES for record in result.records)
-    return 130 if interrupted else 1 if failed or not any(record.ok for record in result.records) else 0
+    return 1 if failed or not any(record.ok for record in result.records) else 0
 
 
-def _measure(plan: Plan, request: Request) -> None:
-    """Work out the oracle's answers, and run the plan; the records stand in the request's folder."""
-    batches = {workload.name: workload.num_batches for workload in request.workloads}
-    with tempfile.TemporaryDirectory(prefix="numbers-", dir=request.out) as numbers, Progress(plan, batches) as bar:
-        problems = {}
-        for workload in request.workloads:
-            bar.say(f"the oracle works out {workload.name}")
-            path = Path(numbers) / f"{workload.name}.safetensors"
-            try:
-                answers.save(answers.pose(workload, request.tasks), path)
-            except MemoryError:
-                raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
-            problems[workload.name] = ProblemFile(workload.config, str(path))
-        run_plan(plan, problems, request.out, Listener(bar.started, bar.finished))
+def _seats(workloads: Sequence[Workload]) -> int:
+    """How many workers fit into memory together: at least the baseline, its control and one row."""
+    # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
+    each = WORKER_BYTES + max(estimate_bytes(workload) for workload in workloads) // 4
+    return max(3, int(0.8 * available_bytes()) // each)
 
 
 def _head(request: Request, plan: Plan) -> Run:
+    by_name = {workload.name: workload for workload in request.workloads}
+    slots = max(1, len(processors()) // min(request.threads))
+    first_block_s, min_blocks_s = expected_s(plan, by_name, slots)
     return Run(
         schema_version=SCHEMA_VERSION,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -97,12 +219,27 @@ def _head(request: Request, plan: Plan) -> Run:
         preset=request.preset,
         baseline=request.baseline,
         seed=answers.SEED,
-        cells=plan.cells,
-        environment=describe(),
+        plan=PlanFacts(
+            seed=plan.seed,
+            tables=[[seat.name for seat in table.seats] for table in plan.tables],
+            tasks=list(request.tasks),
+            threads=list(request.threads),
+            precisions=list(request.precisions),
+            device=request.device,
+            min_blocks=plan.budget.min_blocks,
+            max_blocks=plan.budget.max_blocks,
+            budget_s=plan.budget.total_s,
+            first_block_s=round(first_block_s),
+            min_blocks_s=round(min_blocks_s),
+            turn_s=TURN_S,
+            memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2) if request.device == "cpu" else None,
+        ),
+        environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),
         workloads={
             workload.name: WorkloadFacts(shape=workload.shape, sequences=workload.sequences, source=workload.source)
             for workload in request.workloads
         },
+        rows={row.name: row_facts(row) for row in request.rows},
     )
 
 

@@ -1,228 +1,309 @@
-"""Runs a plan: seats workers, reads what they report, appends and flushes each record as it comes.
+"""Runs a plan, block by block: seats the workers, gives turns, appends and flushes what comes of it.
 
-A worker that crashes, hangs or reports rubbish costs its own cell: its seat goes on with the rest in a new worker.
+Which block is next, and what it is for, follows from the records alone (``plan.next_block``): a run that was ended in
+any way goes on where it stood.
 """
 
 from __future__ import annotations
 
 import os
-import selectors
-import signal
-import subprocess
-import sys
 import time
-from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
 
-import msgspec
+import numpy as np
+from threadpoolctl import threadpool_limits
 
-from bench.environment import ROOT, processors, worker_environment
-from bench.job import Finished, Job, ProblemFile, Started
-from bench.plan import Seat, cell_of, settle
-from bench.records import RECORDS_FILE, record_line
-from impls import HERE, find_rows
+from bench.environment import load_average, processor_ticks, processors, stolen
+from bench.job import Weigh, Weighed
+from bench.judge import cell_of
+from bench.plan import Seat, fields_of, next_block
+from bench.records import CONTROL, RECORDS_FILE, Block, End, Memory, Record, record_line
+from bench.table import RoundTable, is_contended
+from bench.worker_process import Failure, Setting, WorkerProcess, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import BinaryIO, Literal
 
-    from bench.plan import Plan
-    from bench.records import Cell, Record
-    from impls import Row
+    from bench.job import ProblemFile
+    from bench.plan import Plan, Sitting
+    from bench.records import Cell, Line
 
-START_LIMIT_S = 120.0
-"""How long a worker may take, beyond the limit of a cell, before it has its first result."""
+T = TypeVar("T")
+
+PRODUCT_SIZE = 512
+"""Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
+
+RETAKES = 0.25
+"""At most this share of a block's groups is measured again because they were contended."""
 
 
-ENDING_LIMIT_S = 10.0
-"""How long a worker may take to end when it has nothing more to report."""
-
-SHARED = frozenset({"numpy", "scipy"})
-"""Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
+class DiskFull(OSError):
+    """What was measured cannot be written; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
     """Who is told of progress."""
 
-    started: Callable[[Cell], None]
-    finished: Callable[[Record], None]
+    block: Callable[[int, Sequence[Sitting]], None] = lambda _block, _sittings: None
+    """A block begins, with these groups."""
+    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None
+    """What goes on now."""
+    kept: Callable[[Sequence[Line]], None] = lambda _lines: None
+    """These lines are on disk."""
 
 
-def run_plan(plan: Plan, problems: Mapping[str, ProblemFile], folder: Path, listener: Listener) -> None:
-    """Measure everything in the plan; the records stand in the folder, in the order they came.
+@dataclass(slots=True)
+class Journal:
+    """The records of a run, on disk before anybody is told of them."""
 
-    One worker at a time, or, where the budget says so, as many as there are processors for. However this ends, no
-    worker outlives it.
+    file: BinaryIO
+    listener: Listener
+    records: list[Record] = field(default_factory=list)
+    weighed: set[Cell] = field(default_factory=set)
+    last_block: Block | None = None
+
+    def keep(self, *lines: Line) -> None:
+        """Append the lines, and force them to the disk.
+
+        Raises:
+            DiskFull: they cannot be written.
+        """
+        try:
+            self.file.write(b"".join(map(record_line, lines)))
+            self.file.flush()
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
+        for line in lines:
+            match line:
+                case Record():
+                    self.records.append(line)
+                case Memory():
+                    self.weighed.add(cell_of(line))
+                case Block():
+                    self.last_block = line
+        self.listener.kept(lines)
+
+
+def run_plan(
+    plan: Plan,
+    problems: Mapping[str, ProblemFile],
+    folder: Path,
+    listener: Listener,
+    *,
+    mark: str = "",
+    memory_limit_bytes: int | None = None,
+    began: float | None = None,
+    known: Sequence[Record | Memory | Block] = (),
+) -> Literal["decided", "blocks", "budget"]:
+    """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
+
+    ``known``: what the folder has already. ``began``: when the budget's time began (``time.monotonic``). However this
+    ends, no worker outlives it.
+
+    Raises:
+        DiskFull: a record cannot be written.
     """
     (folder / "logs").mkdir(exist_ok=True)
-    waiting = deque((seat, seat.cells) for seat in plan.seats)
-    known = {name for row in find_rows().values() for name in row.frameworks}
-    live: list[WorkerProcess] = []
-    with (folder / RECORDS_FILE).open("ab") as file, selectors.DefaultSelector() as selector:
-
-        def keep(record: Record) -> None:
-            file.write(record_line(record))
-            file.flush()
-            os.fsync(file.fileno())
-            listener.finished(record)
-
-        for record in plan.settled:
-            keep(record)
-        try:
-            while waiting or live:
-                while waiting and (free := _processors_for(waiting[0][0], live, plan)):
-                    seat, cells = waiting.popleft()
-                    worker = WorkerProcess(seat, cells, free, blocked(seat.row, known), plan, problems, folder)
-                    live.append(worker)
-                    selector.register(worker.pipe, selectors.EVENT_READ, worker)
-                nearest = min(worker.deadline for worker in live)
-                ready = selector.select(timeout=max(0.0, nearest - time.monotonic()))
-                for key, _ in ready:
-                    key.data.read(keep, listener.started)
-                for worker in [one for one in live if one.over]:
-                    selector.unregister(worker.pipe)
-                    live.remove(worker)
-                    worker.end()
-                    if left := worker.settle_lost(keep):
-                        waiting.appendleft((worker.seat, left))
-        finally:
-            for worker in live:
-                worker.end()
+    began = time.monotonic() if began is None else began
+    with (folder / RECORDS_FILE).open("ab", buffering=0) as file:
+        journal = Journal(file, listener)
+        for line in known:
+            match line:
+                case Record():
+                    journal.records.append(line)
+                case Memory():
+                    journal.weighed.add(cell_of(line))
+                case Block():
+                    journal.last_block = line
+        run = _Run(plan, problems, folder, listener, journal, mark, memory_limit_bytes, processors())
+        if plan.settled and not any(record.block == 0 for record in journal.records):
+            journal.keep(*plan.settled)
+        ended = run.blocks(began)
+        journal.keep(End(why=ended, elapsed_s=time.monotonic() - began))
+    return ended
 
 
-def _processors_for(seat: Seat, live: list[WorkerProcess], plan: Plan) -> list[int]:
-    """The processors that a seat's worker gets now, or none if it has to wait."""
-    if live and not plan.budget.at_once:
-        return []
-    taken = {number for worker in live for number in worker.processors}
-    free = [number for number in processors() if number not in taken]
-    return free[-seat.threads :] if len(free) >= seat.threads else []
+@dataclass(frozen=True, slots=True)
+class _Run:
+    plan: Plan
+    problems: Mapping[str, ProblemFile]
+    folder: Path
+    listener: Listener
+    journal: Journal
+    mark: str
+    memory_limit_bytes: int | None
+    allowed: list[int]
 
+    def blocks(self, began: float) -> Literal["decided", "blocks", "budget"]:
+        """Block after block, until all is decided, or the next would end after the budget."""
+        first = True
+        while True:
+            due = next_block(self.plan, self.journal.records)
+            if due is None:
+                break
+            block, sittings = due
+            left_s = self.plan.budget.total_s - (time.monotonic() - began)
+            if not first and self._expected_s(sittings) > left_s:
+                return "budget"
+            first = False
+            self._block(block, sittings)
+            if self.plan.budget.weighs:
+                self._weigh_all()
+        most = self.plan.budget.max_blocks
+        return "blocks" if most and any(record.block == most for record in self.journal.records) else "decided"
 
-class WorkerProcess:
-    """A worker process and what is known of it."""
+    def _expected_s(self, sittings: Sequence[Sitting]) -> float:
+        """About how long a block takes: as long as the last one, in proportion to its cells."""
+        last = self.journal.last_block
+        if last is None:
+            return 0.0
+        before = sum(record.block == last.block for record in self.journal.records)
+        return last.elapsed_s * sum(len(one.members) for one in sittings) / max(1, before)
 
-    def __init__(
-        self,
-        seat: Seat,
-        cells: tuple[Cell, ...],
-        processors: list[int],
-        blocked: list[str],
-        plan: Plan,
-        problems: Mapping[str, ProblemFile],
-        folder: Path,
-    ) -> None:
-        self.seat, self.processors = seat, processors
-        self._left = deque(cells)
-        self._began: Cell | None = None
-        self._reported = False
-        self._limit_s = plan.budget.limit_s
-        self._failure: tuple[str, str] | None = None
-        self._buffer = b""
-        self.deadline = time.monotonic() + START_LIMIT_S + self._limit_s
-
-        read_fd, write_fd = os.pipe()
-        self.pipe = os.fdopen(read_fd, "rb", buffering=0)
-        job = Job(
-            row_path=str(seat.row.path),
-            row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
-            cells=list(cells),
-            problems=dict(problems),
-            budget=plan.budget,
-            processors=processors,
-            blocked=blocked,
-            report_fd=write_fd,
-        )
-        job_file = folder / "logs" / f"{seat_name(seat)}.job.json"
-        job_file.write_bytes(msgspec.json.encode(job))
-        with (folder / "logs" / f"{seat_name(seat)}.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", str(job_file)],
-                cwd=ROOT,
-                env=worker_environment(
-                    os.environ, threads=seat.threads, device=cells[0].device, extra=seat.row.environment
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[write_fd],
-                start_new_session=True,
+    def _block(self, block: int, sittings: Sequence[Sitting]) -> None:
+        self.listener.block(block, sittings)
+        started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        ticks = processor_ticks(self.allowed)
+        product_s = []
+        for number in dict.fromkeys(one.table.number for one in sittings):
+            at_table = [one for one in sittings if one.table.number == number]
+            place = self.allowed[-at_table[0].table.threads :]
+            product_s.append(product(place))
+            with kept_off(place, self.allowed):
+                self._table(block, at_table, place)
+        product_s.append(product(place))
+        self.journal.keep(
+            Block(
+                block=block,
+                started_at=started_at,
+                elapsed_s=time.monotonic() - start,
+                product_s=product_s,
+                load=load_average(),
+                steal=stolen(ticks, processor_ticks(self.allowed)),
             )
-        os.close(write_fd)
+        )
 
-    def read(self, keep: Callable[[Record], None], started: Callable[[Cell], None]) -> None:
-        """Take in what the worker has reported."""
-        chunk = self.pipe.read(1 << 16)
-        if not chunk:
-            self._failure = self._ending()
-            return
-        *lines, self._buffer = (self._buffer + chunk).split(b"\n")
-        for line in lines:
-            try:
-                event = msgspec.json.decode(line, type=Started | Finished)
-            except msgspec.MsgspecError as error:
-                self._failure = "error", f"the worker reported something that is no record ({error})"
-                return
-            cell = event.cell if isinstance(event, Started) else cell_of(event.record)
-            if not self._left or cell != self._left[0] or (isinstance(event, Finished) and cell != self._began):
-                self._failure = "error", "the worker reported a cell out of turn"
-                return
-            self.deadline = time.monotonic() + self._limit_s
-            if isinstance(event, Started):
-                self._began = cell
-                started(cell)
-            else:
-                keep(event.record)
-                self._left.popleft()
-                self._began, self._reported = None, True
+    def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> None:
+        setting = self._setting(block, sittings[0].table.number)
+        calls = {cell_of(record): record.calls for record in self.journal.records if record.calls}
+        retakes = max(1, int(RETAKES * len(sittings)))
+        with RoundTable(self.plan, setting, len(sittings) + retakes, self._slots(len(place)), place) as table:
+            contended = []
+            for sitting in sittings:
+                records = self._sit(table, sitting, calls)
+                if is_contended(records):
+                    contended.append(sitting)
+            for sitting in contended[:retakes]:
+                self._sit(table, sitting, calls)
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is to be expected of it."""
-        if not self._left:
-            return True
-        if self._failure is None and time.monotonic() >= self.deadline:
-            self._failure = "timeout", f"no result within {self._limit_s:.0f} s"
-        return self._failure is not None
+    def _sit(self, table: RoundTable, sitting: Sitting, calls: Mapping[Cell, int]) -> list[Record]:
+        cells = {cell for _, cell in sitting.members}
+        block = table.block
+        before = [
+            record.attempt
+            for record in self.journal.records
+            if record.block == block and record.table == sitting.table.number and cell_of(record) in cells
+        ]
+        attempt = max(before, default=-1) + 1
+        records = table.sit(sitting, attempt, calls, lambda what: self.listener.doing(sitting, what))
+        self.journal.keep(*records)
+        return records
 
-    def end(self) -> None:
-        """End the process and all its children."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self.pipe.close()
+    def _setting(self, block: int, table: int) -> Setting:
+        return Setting(
+            folder=self.folder,
+            problems=self.problems,
+            block=block,
+            table=table,
+            warmup_s=self.plan.budget.warmup_s,
+            limit_s=self.plan.budget.limit_s,
+            memory_limit_bytes=self.memory_limit_bytes,
+            mark=self.mark,
+        )
 
-    def settle_lost(self, keep: Callable[[Record], None]) -> tuple[Cell, ...]:
-        """Record what the worker left undone by its own fault; the cells that another worker is to try."""
-        if self._left and self._failure:
-            status, reason = self._failure
-            began = self._began is not None or self._reported
-            lost = 1 if began else len(self._left)  # one that never began would not begin again either
-            for _ in range(lost):
-                keep(settle(self._left.popleft(), status, f"{reason}; see logs/{seat_name(self.seat)}.log"))
-        return tuple(self._left)
+    def _slots(self, threads: int) -> list[list[int]]:
+        """The allowed processors, as many together as a worker has threads."""
+        slots = [self.allowed[start : start + threads] for start in range(0, len(self.allowed), threads)]
+        return [slot for slot in slots if len(slot) == threads]
 
-    def _ending(self) -> tuple[str, str]:
+    def _weigh_all(self) -> None:
+        """Peak memory of each cell that has a time and none yet: a process for each row and workload."""
+        timed = {cell_of(record) for record in self.journal.records if record.ok}
+        failed = {cell_of(record) for record in self.journal.records if not record.ok}
+        for table in self.plan.tables:
+            due: dict[tuple[str, str], tuple[Seat, list[Cell]]] = {}
+            for seat in table.seats:
+                for cell in seat.cells:
+                    if seat.name != CONTROL and cell in timed - failed - self.journal.weighed:
+                        due.setdefault((seat.name, cell.workload), (seat, []))[1].append(cell)
+            slots = self._slots(table.threads)
+            for pairs in batched(due.values(), len(slots)):
+                self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in pairs)}")
+                self.journal.keep(*self._weigh(pairs, slots))
+
+    def _weigh(self, pairs: Sequence[tuple[Seat, list[Cell]]], slots: Sequence[list[int]]) -> list[Memory]:
+        memory: list[Memory] = []
+        workers = []
         try:
-            code = self._process.wait(timeout=ENDING_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            return "error", "the worker closed its report and lived on"
-        if code < 0:
-            name = signal.Signals(-code).name
-            if name == "SIGKILL":
-                return "out_of_memory", "the worker was ended by SIGKILL, as the system does where memory runs out"
-            return "crashed", f"the worker was ended by {name}"
-        return "crashed", f"the worker ended with exit code {code} and without a result"
+            for (seat, cells), slot in zip(pairs, slots, strict=False):
+                setting, sittings = self._setting(0, 0), len(cells)
+                workers.append(WorkerProcess(seat, tuple(cells), setting, sittings=sittings, processors=slot))
+            for index in range(max(len(worker.cells) for worker in workers)):
+                asked = [worker for worker in workers if index < len(worker.cells)]
+                for worker, answer in together({worker: lambda _: Weigh(index) for worker in asked}, slots):  # noqa: B023
+                    if isinstance(answer, Weighed):
+                        memory.append(answer.memory)
+                        continue
+                    failure = answer if isinstance(answer, Failure) else Failure("error", "it answered out of turn")
+                    workers.remove(worker)
+                    worker.end()
+                    memory += [
+                        Memory(**fields_of(lost), status=failure.status, reason=failure.reason)
+                        for lost in worker.cells[index:]
+                    ]
+        finally:
+            for worker in workers:
+                worker.end()
+        return memory
 
 
-def seat_name(seat: Seat) -> str:
-    """What a seat's files in the run's ``logs`` are called."""
-    return f"{seat.number:02d}-{seat.row.name.replace('/', '-')}-{seat.threads}"
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, so many at a time. (``itertools.batched`` is Python 3.12's.)"""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
-def blocked(row: Row, known: set[str]) -> list[str]:
-    """The frameworks of other rows, which this row's worker must not import."""
-    return sorted(known - set(row.frameworks) - SHARED)
+@contextmanager
+def kept_off(place: Sequence[int], allowed: Sequence[int]) -> Iterator[None]:
+    """Keep this process off these processors, where there are others."""
+    others = set(allowed) - set(place)
+    if not others or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    os.sched_setaffinity(0, others)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+def product(place: Sequence[int]) -> float:
+    """Seconds of a fixed product on the processors where turns are taken, one thread: the fastest of five."""
+    matrix = np.full((PRODUCT_SIZE, PRODUCT_SIZE), 0.5, np.float32)
+    others = [number for number in processors() if number not in place[-1:]]
+    seconds = []
+    with threadpool_limits(1), kept_off(others, processors()):
+        for _ in range(5):
+            start = time.perf_counter()
+            matrix @ matrix
+            seconds.append(time.perf_counter() - start)
+    return min(seconds)

@@ -1,21 +1,20 @@
-"""A worker process: one row, one number of threads, all its cells. ``python -m bench.worker JOB`` with a job file.
+"""A worker process: one row, one number of threads, one block. ``python -m bench.worker COMMANDS ANSWERS``.
 
-Before it imports the row, and with it the framework, it holds itself to its processors, asks to die with its parent,
-and makes the other frameworks unimportable. What it finds goes to the runner, a JSON line each, through a pipe of its
-own: standard output and error belong to the row and its framework.
+Before it imports the row, and with it the framework, it holds itself to its processors and its memory, asks to die with
+its parent, and makes the other frameworks unimportable. It hears the runner and answers through two pipes, whose
+numbers it is given: standard output and error belong to the row and its framework.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from bench.job import Job
+from bench.job import Job, hear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,10 +38,11 @@ class Blocker(MetaPathFinder):
 
 
 def settle_down(job: Job) -> None:
-    """Bind this process to its processors and to its parent's life, and block the other frameworks."""
-    os.set_inheritable(job.report_fd, False)  # what the row starts must not keep the pipe open
+    """Bind this process to its processors, its memory and its parent's life, and block the other frameworks."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.processors)
+    if job.memory_limit_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (job.memory_limit_bytes, job.memory_limit_bytes))
     if sys.platform == "linux":
         import ctypes
         import signal
@@ -53,8 +53,14 @@ def settle_down(job: Job) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure every cell of the job: pytest-benchmark's exit code."""
-    job = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=Job)
+    """Do what the runner says until it has nothing more to say: pytest's exit code."""
+    command_fd, answer_fd = map(int, arguments)
+    for fd in (command_fd, answer_fd):
+        os.set_inheritable(fd, False)  # what the row starts must not keep the pipes open
+    commands = os.fdopen(command_fd, "rb")
+    job = hear(commands, Job)
+    if job is None:
+        return 0
     settle_down(job)
 
     import pytest
@@ -74,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
                 "--capture=no",
                 "-q",
             ],
-            plugins=[cells.Seated(job)],
+            plugins=[cells.Worker(job, commands, answer_fd)],
         )
     )
 

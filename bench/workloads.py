@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PRESETS: dict[str, tuple[Task, ...]] = {
     "smoke": ("forward", "train_step"),  # what compiles longest is left out: it ends within 90 seconds on two cores
-    "default": TASKS,
+    "default": ("forward", "train_step"),  # inference and training: what decides, six blocks in fifteen minutes
     "full": TASKS,
 }
 """Name to the tasks that it measures where none is named."""
@@ -211,6 +211,21 @@ def parse_shape(text: str) -> Workload:
     return shape_workload(**(SHAPE_DEFAULTS | given))
 
 
+def named(name: str, preset: str) -> Workload:
+    """The workload that a run calls so: one of the list as the preset has it, or one that ``--shape`` described.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if name in WORKLOADS:
+        return trimmed(WORKLOADS[name], preset)
+    match = SHAPE_NAME.fullmatch(name)
+    if match is None:
+        raise InvalidInput(f"unknown workload {name!r}; choose from {', '.join(WORKLOADS)}")
+    sizes = {key: int(size) for key, size in match.groupdict().items()}
+    return shape_workload(**sizes | {"bidirectional": sizes["bidirectional"] == 2})
+
+
 def shape_workload(*, sequence_length: int, output_seq_length: int, batch_size: int, **sizes: int | bool) -> Workload:
     """A workload of these sizes, named after them."""
     config = Seq2seqConfig(**sizes)  # type: ignore[arg-type]  # checked by Seq2seqConfig itself
@@ -225,6 +240,13 @@ def shape_workload(*, sequence_length: int, output_seq_length: int, batch_size: 
         batch_size=batch_size,
         source="--shape",
     )
+
+
+SHAPE_NAME = re.compile(
+    r"e(?P<embedding_dim>\d+)-h(?P<hidden_dim>\d+)-l(?P<num_encoder_layers>\d+)\+(?P<num_decoder_layers>\d+)"
+    r"-d(?P<bidirectional>[12])-t(?P<sequence_length>\d+)\+(?P<output_seq_length>\d+)-b(?P<batch_size>\d+)"
+)
+"""What ``shape_workload`` calls its workloads."""
 
 
 def _size(key: str, value: str) -> int:

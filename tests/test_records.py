@@ -1,9 +1,13 @@
-"""The file format: what is written comes back, and what is not ours is refused in one line."""
+"""The file format: what is written comes back, and what is not ours is refused in one line and runs nothing."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+import pickle
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 import pytest
@@ -12,18 +16,27 @@ from hypothesis import strategies as st
 
 from bench.records import (
     SCHEMA_VERSION,
+    Block,
+    End,
     Environment,
+    Flag,
+    Line,
+    Memory,
+    PlanFacts,
     Record,
+    RowFacts,
     Run,
+    Status,
     WorkloadFacts,
+    drop_half_written,
     read_result,
     record_line,
     start_result,
 )
-from impls.contract import InvalidInput
+from impls.contract import TASKS, InvalidInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 RUN = Run(
     schema_version=SCHEMA_VERSION,
@@ -32,7 +45,21 @@ RUN = Run(
     preset="default",
     baseline="torch/module",
     seed=1,
-    cells=2,
+    plan=PlanFacts(
+        seed=2,
+        tables=[["torch/module", "jax/scan", "control"]],
+        tasks=["forward"],
+        threads=[1],
+        precisions=["float32"],
+        device="cpu",
+        min_blocks=6,
+        max_blocks=None,
+        budget_s=600.0,
+        first_block_s=60.0,
+        min_blocks_s=300.0,
+        turn_s=0.02,
+        memory_limit_bytes=None,
+    ),
     environment=Environment(
         machine="a-processor-2-cores",
         cpu="A Processor",
@@ -49,11 +76,15 @@ RUN = Run(
         "seed": WorkloadFacts(shape="E 10", sequences=2, source="the notebook"),
         "g2p": WorkloadFacts(shape="E 64", sequences=256, source="words"),
     },
+    rows={name: RowFacts(code=name, versions={"numpy": "2.4.6"}) for name in ("torch/module", "jax/scan")},
 )
 
+BLOCK = Block(block=1, started_at="2026-01-31T12:00:00+00:00", elapsed_s=9.0, product_s=[0.1, 0.1], load=0.5, steal=0.0)
+END = End(why="decided", elapsed_s=61.5)
 
-def record(implementation: str = "torch/module", **fields: object) -> Record:
-    """A record that is ok unless told otherwise."""
+
+def cell(implementation: str = "torch/module", **fields: object) -> dict[str, Any]:
+    """The fields of a cell."""
     values = {
         "implementation": implementation,
         "framework": implementation.partition("/")[0],
@@ -62,77 +93,319 @@ def record(implementation: str = "torch/module", **fields: object) -> Record:
         "task": "forward",
         "device": "cpu",
         "threads": 1,
+    }
+    return values | fields
+
+
+def record(implementation: str = "torch/module", **fields: object) -> Record:
+    """A record that is ok unless told otherwise."""
+    values = {
+        "block": 1,
         "status": "ok",
         "samples_s": [0.001, 0.002, 0.003],
-        "iterations": 5,
+        "calls": 5,
         "max_relative_error": 2e-7,
     }
-    return Record(**(values | fields))  # type: ignore[arg-type]
+    return Record(**cell(implementation, **(values | fields)))
 
 
-def write(folder: Path, *records: Record, run: Run = RUN) -> Path:
+def memory(implementation: str = "torch/module", **fields: object) -> Memory:
+    """A peak that was measured unless told otherwise."""
+    return Memory(**cell(implementation, **({"status": "ok", "peak_bytes": 2**20, "source": "VmHWM"} | fields)))
+
+
+def write(folder: Path, *lines: Line, run: Run = RUN) -> Path:
     """A result in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     start_result(run, folder)
-    (folder / "records.jsonl").write_bytes(b"".join(map(record_line, records)))
+    (folder / "records.jsonl").write_bytes(b"".join(map(record_line, lines)))
     return folder
 
 
-@given(samples=st.lists(st.floats(1e-9, 1e3), min_size=1), reason=st.none() | st.text())
-def test_a_record_comes_back_as_it_was_written(samples: list[float], reason: str | None) -> None:
-    written = record(samples_s=samples, reason=reason)
-    line = record_line(written)
-    assert line.count(b"\n") == 1
-    assert msgspec.json.decode(line, type=Record) == written
+TEXTS = st.text()
+COUNTS = st.integers(0, 2**40)
+SECONDS = st.floats(1e-9, 1e6)
+CELLS = {
+    "implementation": TEXTS,
+    "framework": TEXTS,
+    "tier": TEXTS,
+    "workload": st.sampled_from(list(RUN.workloads)),
+    "task": st.sampled_from(TASKS),
+    "device": st.sampled_from(["cpu", "gpu"]),
+    "precision": st.sampled_from(["float32", "tf32"]),
+    "threads": st.integers(1, 512),
+}
+RECORDS = st.builds(
+    Record,
+    **CELLS,
+    block=COUNTS,
+    table=COUNTS,
+    attempt=COUNTS,
+    status=st.sampled_from(get_args(Status)),
+    reason=st.none() | TEXTS,
+    samples_s=st.lists(SECONDS, min_size=1),
+    calls=st.none() | COUNTS,
+    compile_s=st.none() | SECONDS,
+    max_relative_error=st.none() | st.floats(0, 1e300),
+    flags=st.lists(st.sampled_from(get_args(Flag))),
+    processors=st.lists(COUNTS),
+    hash_seed=st.none() | COUNTS,
+)
+MEMORIES = st.builds(
+    Memory,
+    **CELLS,
+    status=st.sampled_from(get_args(Status)),
+    reason=st.none() | TEXTS,
+    peak_bytes=st.none() | COUNTS,
+)
+BLOCKS = st.builds(
+    Block,
+    block=COUNTS,
+    started_at=TEXTS,
+    elapsed_s=SECONDS,
+    product_s=st.lists(SECONDS),
+    load=st.none() | SECONDS,
+    steal=st.none() | st.floats(0, 1),
+)
+ENDS = st.builds(
+    End, why=st.sampled_from(["decided", "budget", "blocks", "interrupted", "disk"]), elapsed_s=st.floats(0, 1e9)
+)
 
 
-def test_a_result_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    records = [record(), record("jax/scan", status="invalid", reason="h_n is off", samples_s=[])]
-    result = read_result(write(tmp_path, *records))
-    assert (result.run, result.records) == (RUN, records)
+@given(lines=st.lists(RECORDS | MEMORIES | BLOCKS | ENDS, max_size=8))
+def test_a_result_comes_back_as_it_was_written(lines: list[Line]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        result = read_result(write(Path(folder), *lines))
+    for kind, found in ((Record, result.records), (Memory, result.memory), (Block, result.blocks), (End, result.ends)):
+        assert found == [line for line in lines if isinstance(line, kind)]
+    assert result.run == RUN
+    assert not result.half_written
 
 
-def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
+@given(line=RECORDS | MEMORIES | BLOCKS | ENDS)
+def test_what_happened_is_one_line(line: Line) -> None:
+    assert record_line(line).count(b"\n") == 1
+    assert record_line(line).endswith(b"\n")
+
+
+def test_each_line_says_what_it_is() -> None:
+    kinds = [json.loads(record_line(line))["type"] for line in (record(), memory(), BLOCK, END)]
+    assert kinds == ["cell", "memory", "block", "end"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "whole"),
+    [
+        ([], False),
+        ([END], True),
+        ([End(why="interrupted", elapsed_s=1.0)], False),
+        ([End(why="disk", elapsed_s=1.0)], False),
+        ([End(why="interrupted", elapsed_s=1.0), End(why="budget", elapsed_s=2.0)], True),
+    ],
+)
+def test_a_result_is_whole_when_its_last_part_went_to_its_own_end(ends: list[End], whole: bool, tmp_path: Path) -> None:
+    assert read_result(write(tmp_path, record(), *ends)).whole is whole
+
+
+@pytest.mark.parametrize("cut", [1, 20, 150])
+def test_a_half_written_last_line_is_left_out(cut: int, tmp_path: Path) -> None:
     write(tmp_path, record(), record("jax/scan"))
     path = tmp_path / "records.jsonl"
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[:-cut])
     result = read_result(tmp_path)
     assert [own.implementation for own in result.records] == ["torch/module"]
     assert result.half_written
 
 
-def damage_version(folder: Path) -> None:
-    head = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(head | {"schema_version": 99}))
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_a_half_written_line_is_cut_off_before_more_is_appended(cut: int, tmp_path: Path) -> None:
+    write(tmp_path, record(), BLOCK, record("jax/scan"))
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(path.read_bytes()[: -cut or None])
+    drop_half_written(tmp_path)
+    with path.open("ab") as file:
+        file.write(record_line(record("thinc/layers")))
+    result = read_result(tmp_path)
+    names = ["torch/module", *(["jax/scan"] if not cut else []), "thinc/layers"]
+    assert [own.implementation for own in result.records] == names
+    assert not result.half_written
 
 
-BAD_FOLDERS = {
+def test_a_file_of_nothing_but_half_a_line_is_empty(tmp_path: Path) -> None:
+    write(tmp_path)
+    (tmp_path / "records.jsonl").write_bytes(record_line(record())[:30])
+    drop_half_written(tmp_path)
+    assert (tmp_path / "records.jsonl").read_bytes() == b""
+    assert read_result(tmp_path).records == []
+
+
+def head(**fields: object) -> Callable[[Path], object]:
+    """A change of the run's head."""
+
+    def change(folder: Path) -> None:
+        (folder / "run.json").write_text(json.dumps(json.loads((folder / "run.json").read_text()) | fields))
+
+    return change
+
+
+def head_is(data: bytes) -> Callable[[Path], object]:
+    """A head that is something else."""
+    return lambda folder: (folder / "run.json").write_bytes(data)
+
+
+def line(**fields: object) -> Callable[[Path], object]:
+    """A first line that has other values or fields."""
+    return line_is(json.dumps(json.loads(record_line(record())) | fields).encode())
+
+
+def line_is(data: bytes) -> Callable[[Path], object]:
+    """A first line that is something else, before a good one."""
+    return lambda folder: (folder / "records.jsonl").write_bytes(data + b"\n" + record_line(record()))
+
+
+class Clever:
+    """What would leave a mark if it were unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return os.mkdir, ("ran",)
+
+
+NO_RESULT = r"run\.json: is no result of this program, or damaged"
+NO_LINE = r"records\.jsonl:1: is no result of this program, or damaged"
+BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda folder: (folder / "run.json").unlink(), "holds no result"),
     "no records": (lambda folder: (folder / "records.jsonl").unlink(), "holds no result"),
-    "newer": (damage_version, "schema version 99, this program reads up to 1; update it"),
-    "foreign": (lambda folder: (folder / "run.json").write_text('{"benchmarks": []}'), "run.json: is no result"),
-    "not JSON": (lambda folder: (folder / "run.json").write_text("hello"), "run.json: is no result"),
-    "binary": (lambda folder: (folder / "run.json").write_bytes(b"\xff\xfe\x00"), "run.json: is no result"),
-    "a line is damaged": (
-        lambda folder: (folder / "records.jsonl").write_text('{"status": "ok"}\n'),
-        "records.jsonl:1: is no result",
-    ),
-    "an unknown status": (
-        lambda folder: (folder / "records.jsonl").write_bytes(record_line(record()).replace(b'"ok"', b'"great"')),
-        "records.jsonl:1: is no result",
-    ),
+    "newer": (head(schema_version=99), "schema version 99, this program reads up to 2; update it"),
+    "older": (head(schema_version=1), "schema version 1, this program reads 2; measure again"),
+    "foreign": (head_is(b'{"benchmarks": []}'), NO_RESULT),
+    "a field too many": (head(extra=1), NO_RESULT),
+    "not JSON": (head_is(b"hello"), NO_RESULT),
+    "nothing": (head_is(b""), NO_RESULT),
+    "binary": (head_is(b"\xff\xfe\x00"), NO_RESULT),
+    "a pickle": (head_is(pickle.dumps(Clever())), NO_RESULT),
+    "nested deeply": (head_is(b'{"schema_version":2,"x":' + b"[" * 200_000), NO_RESULT),
+    "a huge version": (head_is(b'{"schema_version":' + b"9" * 10_000 + b"}"), NO_RESULT),
+    "a line of another form": (line_is(b'{"status": "ok"}'), NO_LINE),
+    "a line of an unknown kind": (line(type="verdict"), NO_LINE),
+    "an unknown status": (line(status="great"), NO_LINE),
+    "an unknown field": (line(median_s=1.0), NO_LINE),
+    "a name that reaches for Python": (line(__reduce__=["os.mkdir", "ran"]), NO_LINE),
+    "a name that moves the cursor": (line(**{"a\n\x1b[2J": 1}), NO_LINE),
+    "a line that is a pickle": (line_is(pickle.dumps(Clever(), protocol=0)), NO_LINE),
+    "a line that is nested deeply": (line_is(b'{"type":"cell","reason":' + b"[" * 200_000), NO_LINE),
+    "not a number": (line(samples_s=[float("nan")]), NO_LINE),
+    "an infinite number": (line_is(b'{"type":"end","why":"disk","elapsed_s":1e999}'), NO_LINE),
+    "a huge number": (line_is(b'{"type":"end","why":"disk","elapsed_s":' + b"9" * 10_000 + b"}"), NO_LINE),
+    "half a character": (line_is(b'{"type":"end","why":"\\ud800","elapsed_s":1}'), NO_LINE),
+    "a time of zero": (line(samples_s=[0.0]), f"{NO_LINE}.*above zero"),
+    "a time below zero": (line(samples_s=[-1.0]), f"{NO_LINE}.*above zero"),
+    "ok without a time": (line(samples_s=[]), f"{NO_LINE}.*must be there"),
+    "an unknown workload": (line(workload="none"), f"{NO_LINE}.*'none' is not among the run's workloads"),
+    "an empty line": (line_is(b""), NO_LINE),
+    "an old Macintosh's line": (line_is(record_line(record())[:-1] + b"\r{"), NO_LINE),
 }
 
 
 @pytest.mark.parametrize("what", BAD_FOLDERS)
-def test_what_is_no_result_is_refused_in_one_line(what: str, tmp_path: Path) -> None:
+def test_what_is_no_result_is_refused_in_one_line(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     damage, words = BAD_FOLDERS[what]
-    damage(write(tmp_path, record()))
+    damage(write(tmp_path / "result", record()))
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidInput, match=words) as caught:
+        read_result(tmp_path / "result")
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_line_that_is_damaged_in_the_middle_is_named(tmp_path: Path) -> None:
+    write(tmp_path, record(), BLOCK, record("jax/scan"))
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"elapsed_s"', b'"elapsed_\x00"'))
+    with pytest.raises(InvalidInput, match=r"records\.jsonl:2: is no result of this program, or damaged"):
         read_result(tmp_path)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="no such folder"):
         read_result(tmp_path / "nowhere")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_result(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("name", ["run.json", "records.jsonl"])
+def test_a_file_that_cannot_be_read_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, record())
+    real = Path.read_bytes
+
+    def locked(path: Path) -> bytes:
+        if path.name == name:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", locked)  # who tests as root may read everything
+    with pytest.raises(InvalidInput, match=r"cannot be read.*Permission denied"):
+        read_result(tmp_path)
+
+
+def read_or_refuse(run_json: bytes, records_jsonl: bytes) -> None:
+    """Read what the two files hold: a result, or one line that says why not."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "run.json").write_bytes(run_json)
+        (Path(folder) / "records.jsonl").write_bytes(records_jsonl)
+        try:
+            read_result(Path(folder))
+        except InvalidInput as caught:
+            assert str(caught).isprintable()
+
+
+HEAD = msgspec.json.encode(RUN)
+LINES = b"".join(map(record_line, (record(), memory(), BLOCK, record(status="invalid", samples_s=[]), END)))
+
+
+@given(data=st.binary())
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    read_or_refuse(data, LINES)
+    read_or_refuse(HEAD, data)
+    read_or_refuse(HEAD, LINES + data + b"\n")
+
+
+PIECES = st.binary(max_size=8) | st.sampled_from(
+    [
+        b"[" * 5000,
+        b'{"a":' * 5000,
+        b"NaN",
+        b"-1",
+        b"1e999",
+        b"9" * 5000,
+        b"\\ud800",
+        b"null",
+        b"\r",
+        b"\n",
+        b'"',
+        b"\xff",
+    ]
+)
+
+
+@given(where=st.integers(0, len(HEAD)), length=st.integers(0, 20), piece=PIECES)
+def test_any_change_of_a_head_is_read_or_refused(where: int, length: int, piece: bytes) -> None:
+    read_or_refuse(HEAD[:where] + piece + HEAD[where + length :], LINES)
+
+
+@given(where=st.integers(0, len(LINES)), length=st.integers(0, 20), piece=PIECES)
+def test_any_change_of_a_line_is_read_or_refused(where: int, length: int, piece: bytes) -> None:
+    read_or_refuse(HEAD, LINES[:where] + piece + LINES[where + length :])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(name=st.sampled_from(Record.__struct_fields__) | st.text(), value=JSON)
+def test_any_value_of_a_field_is_read_or_refused(name: str, value: object) -> None:
+    changed = json.loads(record_line(record())) | {name: value}
+    read_or_refuse(HEAD, json.dumps(changed).encode("utf-8", "replace") + b"\n")

@@ -6,7 +6,11 @@ from itertools import groupby
 from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
+from bench import stats
+from bench.judge import control, judge
+from bench.records import CONTROL
 from bench.report import units
+from bench.report.words import about_control, about_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -15,11 +19,10 @@ if TYPE_CHECKING:
     from bench.report.rows import TableRow
 
 
-INDISTINCT = 0.20
-"""Rows measured one after the other cannot be told apart by less than this: on a virtual machine with neighbours, the
-ratio of two identical processes so measured had a standard deviation of 17 %."""
-
-HEADER = ["tier", "device", "median", "spread", "ratio", "per sequence", "compile", "first call", "error"]
+HEADER = [
+    *("rank", "tier", "where", "median", "95 %", "ratio", "95 %", "verdict", "detects", "per sequence"),
+    *("import", "compile", "first call", "peak memory", "pays after", "blocks", "samples", "error", "noticed"),
+]
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
@@ -29,31 +32,69 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 
 
 
 def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
-    """Every row, a table for each workload and task, with the environment."""
-    parts = [
-        f"{environment_line(result.run.environment)}  \n`{result.run.command}`, {result.run.started_at}\n"
-        for result in results
-    ]
+    """Every row, a table for each workload and task, with the environment, the means and the costs."""
+    parts = []
+    for result in results:
+        run = result.run
+        check = control(judge(result.records, run.baseline).values())
+        if doubt := about_control(check, doubts_only=True):
+            parts.append(f"**{doubt}**\n")
+        facts = "; ".join(f"{name} {value}" for name, value in run.environment.facts.items())
+        lines = [
+            environment_line(run.environment),
+            *([facts] if facts else []),
+            f"`{run.command}`, {run.started_at}, order drawn by seed {run.plan.seed}",
+            f"{about_end(result)}; {about_control(check)}",
+        ]
+        parts.append("  \n".join(lines) + "\n")
+        parts += _means(result)
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         source = next(result.run.workloads[workload].source for result in results if workload in result.run.workloads)
         parts.append(f"## {workload}\n\n{shape}. Source: {source}.\n")
         for task, of_task in groupby(of_workload, key=lambda row: row.task):
             columns = HEADER + ["result"] * (len(results) > 1)
-            lines = [_line(row) + [row.result] * (len(results) > 1) for row in of_task]
-            parts.append(table([task, *columns], lines, left=3))
+            lines_of_task = [_line(row) + [row.result] * (len(results) > 1) for row in of_task]
+            parts.append(table([task, *columns], lines_of_task, left=4))
     return "\n".join(parts)
 
 
+def _means(result: Result) -> list[str]:
+    """Each row's geometric mean over the workloads, for each task."""
+    judged = judge(result.records, result.run.baseline)
+    ratios: dict[tuple[str, str], dict[str, list[list[float]]]] = {}
+    workloads: dict[tuple[str, str], set[str]] = {}
+    for one in judged.values():
+        place = one.cell.task, units.place(one.cell.device, one.cell.threads, one.cell.precision)
+        if one.cell.implementation != CONTROL and one.log_ratios:
+            of_row = ratios.setdefault(place, {}).setdefault(one.cell.implementation, [])
+            of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])
+            workloads.setdefault(place, set()).add(one.cell.workload)
+    lines = [
+        [f"`{name}`", task, where, units.ratio(mean.estimate), units.between(mean.low, mean.high)]
+        for (task, where), of_place in ratios.items()
+        if len(workloads[task, where]) > 1
+        for name, lists in of_place.items()
+        if len(lists) == len(workloads[task, where])
+        for mean in [stats.geometric_mean(lists)]
+    ]
+    if not lines:
+        return []
+    header = ["over all workloads", "task", "where", "geometric mean of the ratios", "95 %"]
+    return [table(header, lines, left=3)]
+
+
 def short(rows: Sequence[TableRow], task: str) -> str:
-    """One task: a line for each implementation, a column for each workload, median and ratio; the fastest are bold."""
+    """One task: a line for each implementation, a column for each workload: median, ratio and verdict.
+
+    Bold: the first of its group, and all that no verdict tells from it.
+    """
     rows = [row for row in rows if row.task == task]
     workloads = list(dict.fromkeys(row.workload for row in rows))
     order = sorted(dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0]))
-    fastest = {row.workload: row.median_s for row in reversed(rows) if row.median_s}
     lines = []
     for implementation, tier in order:
         found = {row.workload: row for row in rows if row.implementation == implementation}
-        cells = [_short_cell(found.get(workload), fastest.get(workload, 0.0)) for workload in workloads]
+        cells = [_short_cell(found.get(workload)) for workload in workloads]
         lines.append([f"`{implementation}`", tier, *cells])
     return table([f"**{task}**", "tier", *workloads], lines, left=2)
 
@@ -70,30 +111,41 @@ def environment_line(environment: Environment) -> str:
 
 
 def _line(row: TableRow) -> list[str]:
-    device = units.place(row.device, row.threads)
+    where = units.place(row.device, row.threads, row.precision)
     if row.median_s is None:
-        return [f"`{row.implementation}`", row.tier, device, f"{row.status}: {row.reason}", *[""] * 6]
+        return [f"`{row.implementation}`", "", row.tier, where, f"{row.status}: {row.reason}", *[""] * 15]
     return [
         f"`{row.implementation}`",
+        row.rank or "",
         row.tier,
-        device,
+        where,
         units.seconds(row.median_s),
-        units.percent(row.spread),
+        f"{units.seconds(row.ci_low_s)} to {units.seconds(row.ci_high_s)}",
         units.ratio(row.ratio),
+        units.between(row.ratio_low, row.ratio_high),
+        row.verdict or ("baseline" if row.implementation == row.baseline else "–"),
+        units.percent(row.detectable),
         units.seconds(row.per_sequence_s),
+        units.seconds(row.import_s),
         units.seconds(row.compile_s),
         units.seconds(row.first_call_s),
+        units.size(row.peak_bytes),
+        units.calls(row.pays_after),
+        f"{row.blocks}",
+        f"{row.samples}, {row.outliers} far out" if row.outliers else f"{row.samples}",
         units.error(row.max_relative_error),
+        row.flags,
     ]
 
 
-def _short_cell(row: TableRow | None, fastest_s: float) -> str:
+def _short_cell(row: TableRow | None) -> str:
     if row is None:
         return ""
     if row.median_s is None:
         return row.status
-    words = f"{units.seconds(row.median_s)} ({units.ratio(row.ratio)})"
-    return f"**{words}**" if row.median_s <= (1 + INDISTINCT) * fastest_s else words
+    verdict = f" {row.verdict}" if row.verdict else ""
+    words = f"{units.seconds(row.median_s)} ({units.ratio(row.ratio)}{verdict})"
+    return f"**{words}**" if row.rank in ("1", "1=") else words
 
 
 def _rank(rows: Iterable[TableRow], implementation: str) -> tuple[bool, float]:

@@ -1,20 +1,23 @@
-"""Results to table rows: flat, sorted, with ratios. Pure; every format is made from these."""
+"""Results to table rows: flat, sorted, with ratios and verdicts. Pure; every format is made from these."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.records import Struct
-from bench.stats import median, spread
+from bench import stats
+from bench.cost import compile_s, costs
+from bench.judge import Judged, cell_of, group_of, judge, neighbours
+from bench.records import CONTROL, Struct
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.records import Record, Result
+    from bench.cost import Cost
+    from bench.records import Cell, Memory, Record, Result
 
 
-class TableRow(Struct, frozen=True, kw_only=True):
+class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """One line of the table: what ``--format json`` gives."""
 
     implementation: str
@@ -29,39 +32,61 @@ class TableRow(Struct, frozen=True, kw_only=True):
     threads: int
     status: str
     reason: str | None
+    rank: str | None
+    """Place in its group; ``2=`` where no verdict tells it from the row before."""
     median_s: float | None
-    spread: float | None
-    """Interquartile range over median."""
-    samples: int
+    """Median of the process medians."""
+    ci_low_s: float | None
+    """95 % interval of the median."""
+    ci_high_s: float | None
     per_sequence_s: float | None
     ratio: float | None
-    """Median over the baseline's: above 1 is slower."""
+    """To the baseline, paired by block: above 1 is slower."""
+    ratio_low: float | None
+    """95 % interval of the ratio."""
+    ratio_high: float | None
+    verdict: str | None
+    """FASTER, SLOWER, SAME or UNCLEAR than the baseline; None below six blocks."""
+    detectable: float | None
+    """The smallest difference that so many blocks of this noise find four times in five."""
     baseline: str | None
+    blocks: int
+    samples: int
+    outliers: int
+    """Samples outside the outer fences of their process; they count like the others."""
     max_relative_error: float | None
+    import_s: float | None
+    build_s: float | None
     compile_s: float | None
+    """In block 1, without a compilation cache."""
     first_call_s: float | None
+    """In block 1."""
+    peak_bytes: int | None
+    pays_after: float | None
+    """Calls after which it is done sooner than the baseline, fixed costs included; None if never."""
+    flags: str
+    """What was noticed, joined by spaces: contended, restless, drifting, throttled, foreign."""
     result: str
     """The folder of the result it comes from, as it was named."""
 
 
-Group = tuple[str, str, str, str, int]
-
-
-def group_of(record: Record) -> Group:
-    """What has to be alike, besides the run, for times to be compared."""
-    return record.workload, record.task, record.device, record.precision, record.threads
-
-
 def table_rows(results: Sequence[Result]) -> list[TableRow]:
-    """Every record as a row: by workload and task in the order of the run, then device, threads, then by time."""
+    """Every cell as a row: by workload and task in the order of the run, then device, threads, then by time."""
     rows: list[TableRow] = []
     for result in results:
-        groups: dict[Group, list[Record]] = {}
-        for record in result.records:
-            groups.setdefault(group_of(record), []).append(record)
-        for records in groups.values():
-            base = baseline_of(records, result.run.baseline)
-            rows += [_row(record, base, result) for record in records]
+        judged = judge(result.records, result.run.baseline)
+        ranks = ranks_of(judged.values())
+        fixed = {
+            (group, cost.implementation): cost
+            for group, of_group in costs(judged.values()).items()
+            for cost in of_group
+        }
+        weights = {cell_of(memory): memory for memory in result.memory}
+        for cell, one in judged.items():
+            if cell.implementation != CONTROL:
+                group = group_of(cell)
+                ours, theirs = fixed.get((group, cell.implementation)), fixed.get((group, one.baseline or ""))
+                rows.append(_row(one, ranks.get(cell), ours, theirs, weights.get(cell), result))
     workloads = list(dict.fromkeys(name for result in results for name in result.run.workloads))
     return sorted(
         rows,
@@ -71,42 +96,97 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
             TASKS.index(row.task),
             row.device,
             row.threads,
+            row.precision,
             row.result,
             row.median_s is None,
+            row.ratio or 0.0,
             row.median_s or 0.0,
             row.implementation,
         ),
     )
 
 
-def baseline_of(records: Iterable[Record], name: str) -> Record | None:
-    """The record that the others are compared with: the one of that name, else the first valid one."""
-    valid = [record for record in records if record.ok]
-    return next((record for record in valid if record.implementation == name), valid[0] if valid else None)
+def ranks_of(judged: Iterable[Judged]) -> dict[Cell, str]:
+    """Each cell's place among the rows of its group: those that no verdict tells apart share it."""
+    judged = list(judged)
+    ranks: dict[Cell, str] = {}
+    place: dict[object, int] = {}
+    position: dict[object, int] = {}
+    for faster, slower, ratio in neighbours(judged):
+        group = group_of(faster.cell)
+        if group not in place:
+            place[group] = position[group] = 1
+            ranks[faster.cell] = "1"
+        position[group] += 1
+        if ratio is not None and ratio.verdict == "SLOWER":
+            place[group] = position[group]
+            ranks[slower.cell] = f"{place[group]}"
+        else:
+            ranks[faster.cell] = ranks[slower.cell] = f"{place[group]}="
+    return ranks
 
 
-def _row(record: Record, base: Record | None, result: Result) -> TableRow:
-    middle = median(record.samples_s) if record.ok else None
+def flags_of(one: Judged) -> list[str]:
+    """What was noticed in any of the blocks that count, and whether the cell drifts within its processes."""
+    noticed = {flag for record in one.blocks for flag in record.flags}
+    drifting = [stats.steadiness(samples).drifting for samples in one.samples_s]
+    return sorted(noticed) + ["drifting"] * (2 * sum(drifting) > len(drifting))
+
+
+def _row(
+    one: Judged,
+    rank: str | None,
+    ours: Cost | None,
+    theirs: Cost | None,
+    memory: Memory | None,
+    result: Result,
+) -> TableRow:
+    cell, ratio, middle = one.cell, one.ratio, one.median_s
+    workload = result.run.workloads[cell.workload]
+    interval = stats.time_interval(one.samples_s) if one.blocks else None
+    first = _first(one)
     return TableRow(
-        implementation=record.implementation,
-        framework=record.framework,
-        tier=record.tier,
-        workload=record.workload,
-        shape=result.run.workloads[record.workload].shape,
-        task=record.task,
-        device=record.device,
-        precision=record.precision,
-        threads=record.threads,
-        status=record.status,
-        reason=record.reason,
+        implementation=cell.implementation,
+        framework=cell.framework,
+        tier=cell.tier,
+        workload=cell.workload,
+        shape=workload.shape,
+        task=cell.task,
+        device=cell.device,
+        precision=cell.precision,
+        threads=cell.threads,
+        status=one.failure.status if one.failure else "ok",
+        reason=one.failure.reason if one.failure else None,
+        rank=rank,
         median_s=middle,
-        spread=spread(record.samples_s) if record.ok else None,
-        samples=len(record.samples_s),
-        per_sequence_s=middle / result.run.workloads[record.workload].sequences if middle else None,
-        ratio=middle / median(base.samples_s) if middle and base else None,
-        baseline=base.implementation if base else None,
-        max_relative_error=record.max_relative_error,
-        compile_s=record.compile_s,
-        first_call_s=record.first_call_s,
+        ci_low_s=interval.low if interval else None,
+        ci_high_s=interval.high if interval else None,
+        per_sequence_s=middle / workload.sequences if middle else None,
+        ratio=ratio.estimate if ratio else None,
+        ratio_low=ratio.low if ratio else None,
+        ratio_high=ratio.high if ratio else None,
+        verdict=ratio.verdict if ratio and cell.implementation != one.baseline else None,
+        detectable=ratio.mde if ratio and cell.implementation != one.baseline else None,
+        baseline=one.baseline,
+        blocks=len(one.blocks),
+        samples=sum(map(len, one.samples_s)),
+        outliers=sum(stats.outliers(samples).severe for samples in one.samples_s),
+        max_relative_error=max((record.max_relative_error or 0.0 for record in one.blocks), default=None),
+        import_s=_median(record.import_s for record in one.blocks),
+        build_s=_median(record.build_s for record in one.blocks),
+        compile_s=compile_s(one),
+        first_call_s=first.first_call_s if first else None,
+        peak_bytes=memory.peak_bytes if memory else None,
+        pays_after=ours.pays_after(theirs) if ours and theirs and ours is not theirs else None,
+        flags=" ".join(flags_of(one)),
         result=str(result.path),
     )
+
+
+def _first(one: Judged) -> Record | None:
+    return next((record for record in (*one.set_aside, *one.blocks) if record.block == 1), None)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return stats.median(known) if known else None

@@ -1,4 +1,4 @@
-"""The table in the terminal. Fits 80 columns, and is plain text when piped."""
+"""The table on a terminal, in 80 columns, and readable when piped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bench.cost import COUNTS, costs, winner
+from bench.judge import control, judge
 from bench.report import units
+from bench.report.words import about_control, about_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,49 +23,64 @@ if TYPE_CHECKING:
     from bench.records import Result
     from bench.report.rows import TableRow
 
+COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
+
 
 def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
-    """A table for each workload and task, the reasons of what has no time, and how to read it all."""
+    """What is to be doubted, a table for each group, what has no time and why, and how to read it all."""
     letters = dict(zip((str(result.path) for result in results), ascii_uppercase, strict=False))
+    for result in results:
+        if doubt := about_control(control(judge(result.records, result.run.baseline).values()), doubts_only=True):
+            yield Text(f"{_name(result, letters)}{doubt}", style="bold red")
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         yield Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
-        for task, of_task in groupby(of_workload, key=lambda row: row.task):
-            yield Padding(_table(task, list(of_task), letters), (0, 0, 0, 1))
+        groups = groupby(of_workload, key=lambda row: (row.task, units.place(row.device, row.threads, row.precision)))
+        for (task, place), of_group in groups:
+            yield Padding(_table(f"{task} {place}", list(of_group), letters), (0, 0, 0, 1))
     yield from _reasons(rows)
+    yield from _costs(results, letters)
     yield from _captions(rows)
     yield from _about(results, letters)
 
 
-def _table(task: str, rows: list[TableRow], letters: Mapping[str, str]) -> Table:
+def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Table:
     several = len(letters) > 1
-    table = Table(box=None, pad_edge=False, padding=(0, 1 if several else 2, 0, 0), header_style="dim")
-    table.add_column(Text(task, style="bold not dim"), no_wrap=True, min_width=15)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column("", justify="right", min_width=2)
+    table.add_column(Text(title, style="bold not dim"), no_wrap=True, min_width=17)
     table.add_column("tier", no_wrap=True, min_width=9)
-    table.add_column("device", no_wrap=True)
-    for name in ("median", "spread", "ratio", "compile", "error"):
-        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    for name, width in (("median", 7), ("±", 4), ("ratio", 6), ("95 %", 12)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("verdict", no_wrap=True, min_width=7)
     if several:
         table.add_column("run", no_wrap=True)
     for row in rows:
-        device = units.place(row.device, row.threads)
         run = [letters.get(row.result, "?")] if several else []
         if row.median_s is None:
             status = Text(row.status.replace("_", " "), style="yellow")
-            table.add_row(row.implementation, row.tier, device, status, *[""] * 4, *run)
+            table.add_row("", row.implementation, row.tier, status, *[""] * 4, *run)
             continue
+        is_base = row.implementation == row.baseline
+        verdict = "baseline" if is_base else row.verdict or "–"
         table.add_row(
-            row.implementation,
+            row.rank or "",
+            row.implementation + "*" * bool(row.flags),
             row.tier,
-            device,
             units.seconds(row.median_s),
-            units.percent(row.spread),
+            units.percent(_half_width(row)),
             units.ratio(row.ratio),
-            units.seconds(row.compile_s),
-            units.error(row.max_relative_error),
+            "" if is_base else units.between(row.ratio_low, row.ratio_high),
+            Text(verdict, style=COLOURS.get(verdict, "")),
             *run,
-            style="bold" if row.implementation == row.baseline else None,
+            style="bold" if is_base else None,
         )
     return table
+
+
+def _half_width(row: TableRow) -> float | None:
+    if row.median_s is None or row.ci_low_s is None or row.ci_high_s is None:
+        return None
+    return max(row.ci_high_s - row.median_s, row.median_s - row.ci_low_s) / row.median_s
 
 
 def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
@@ -74,15 +92,46 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text("\nWithout a time", style="bold")
     for (implementation, status, reason), tasks in reasons.items():
         yield Text(f" {implementation} {', '.join(dict.fromkeys(tasks))}: {status}: {reason}")
+    noticed: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.flags:
+            noticed.setdefault((row.implementation, row.flags), []).append(f"{row.workload} {row.task}")
+    if noticed:
+        yield Text("\n* Noticed while measuring", style="bold")
+    for (implementation, flags), where in noticed.items():
+        yield Text(f" {implementation} {flags}: {', '.join(dict.fromkeys(where))}")
+
+
+def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
+    """Who is done first with how many calls, import and compiling included."""
+    for result in results:
+        groups = costs(judge(result.records, result.run.baseline).values())
+        if not any(len(group) > 1 for group in groups.values()):
+            continue
+        yield Text(f"\n{_name(result, letters)}Done first, import and compiling included", style="bold")
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        table.add_column("calls", no_wrap=True)
+        for count in COUNTS:
+            table.add_column(f"{count:,}", no_wrap=True)
+        for group, members in groups.items():
+            best = [winner(members, count) for count in COUNTS]
+            table.add_row(
+                f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
+                *(
+                    f"{cost.implementation} {units.duration(cost.of(count))}"
+                    for cost, count in zip(best, COUNTS, strict=True)
+                ),
+            )
+        yield Padding(table, (0, 0, 0, 1))
 
 
 def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
     baselines = dict.fromkeys(row.baseline for row in rows if row.baseline)
     if baselines:
         yield Text(
-            f"\nmedian: of all samples. spread: interquartile range over median. ratio: to {' or '.join(baselines)},"
-            " above 1 is slower. compile: first call less second. error: worst relative error against the float64"
-            " oracle.",
+            f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired by"
+            " block, above 1 is slower. verdict: at a stricter level, fit for looking after every block; a difference"
+            " below 2 % is SAME; – is fewer than six blocks. 2=: no verdict tells it from the row before.",
             style="dim",
         )
     if len(baselines) > 1:
@@ -90,13 +139,14 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
 
 
 def _about(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
-    if any(result.run.preset == "smoke" for result in results):
-        yield Text("smoke runs several rows at once: it shows that all works, and its times are rough.", style="dim")
     for result in results:
-        name = f"run {letters.get(str(result.path), '?')}: {result.path}"
-        missing = result.run.cells - len(result.records)
-        if missing > 0:
-            half = "; its last record is half-written and left out" if result.half_written else ""
-            yield Text(f"{name} is not whole: {missing} of {result.run.cells} cells are missing{half}", style="yellow")
-        elif len(results) > 1:
-            yield Text(name, style="dim")
+        check = about_control(control(judge(result.records, result.run.baseline).values()))
+        for words in (check, about_end(result)):
+            if words:
+                yield Text(f"{_name(result, letters)}{words}", style="dim" if result.whole else "yellow")
+        if len(results) > 1:
+            yield Text(f"run {letters.get(str(result.path), '?')}: {result.path}", style="dim")
+
+
+def _name(result: Result, letters: Mapping[str, str]) -> str:
+    return f"run {letters.get(str(result.path), '?')}: " if len(letters) > 1 else ""

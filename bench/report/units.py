@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.stats import Ratio
+
 
 def seconds(value: float | None) -> str:
     """Three digits and the unit that fits: ``312 µs``, ``1.24 ms``, ``35.1 s``; a dash for nothing."""
@@ -29,6 +34,39 @@ def error(value: float | None) -> str:
     return "–" if value is None else f"{value:.0e}"
 
 
-def place(device: str, threads: int) -> str:
-    """Where it ran: ``cpu×1``, with the number of threads; ``gpu``."""
-    return f"cpu×{threads}" if device == "cpu" else device
+def place(device: str, threads: int, precision: str = "float32") -> str:
+    """Where it ran: ``cpu×1``, with the number of threads; ``gpu``; ``gpu tf32``."""
+    where = f"cpu×{threads}" if device == "cpu" else device
+    return where if precision == "float32" else f"{where} {precision}"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """``[1.22, 1.26]``."""
+    if low is None or high is None:
+        return "–"
+    return "[{}, {}]".format(*(f"{side:.2f}" if side < 100 else f"{side:.0f}" for side in (low, high)))
+
+
+def interval(value: Ratio | None) -> str:
+    """``1.24× [1.22, 1.26]``."""
+    return "–" if value is None else f"{ratio(value.estimate)} {between(value.low, value.high)}"
+
+
+def duration(value: float) -> str:
+    """Whole seconds below two minutes, else minutes: ``45 s``, ``12 min``, ``1.5 h``."""
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def size(value: int | None) -> str:
+    """``12.3 MiB``; a dash for nothing."""
+    if value is None:
+        return "–"
+    mebibytes = value / 2**20
+    return f"{mebibytes:.1f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.2f} GiB"
+
+
+def calls(value: float | None) -> str:
+    """``1,240 calls``; a dash for never."""
+    return "–" if value is None else f"{value:,.0f} calls"

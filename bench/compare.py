@@ -1,0 +1,330 @@
+"""Two results of the same cells: what changed from the older to the newer one. Pure.
+
+Times of two runs differ by what the machine did in between, ratios to a row of the same run hardly do. So a cell is
+compared through a row that is the same code and versions in both runs, where there is one: the change is
+(cell / row in NEW) / (cell / row in OLD). Without such a row absolute times are compared, and that is said.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from math import exp, hypot, inf, log, log1p
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy.stats import t as student  # type: ignore[import-untyped]
+
+from bench import stats
+from bench.judge import control, group_of, judge, log_ratios
+from bench.records import CONTROL
+from impls.contract import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from bench.judge import Group, Judged
+    from bench.records import Cell, Result
+
+    Place: TypeAlias = tuple[Group, str]
+    """A group, and the sizes of its workload."""
+
+Status: TypeAlias = Literal[
+    "compared", "reference", "identical", "not comparable", "now failing", "now works", "no time", "new", "gone"
+]
+"""``reference``: others are compared through it, and its own change is the machine's. ``identical``: the same records.
+``not comparable``: other machines, and no row to compare through. ``now failing``: it had a time. ``no time``: in
+neither run. ``new``, ``gone``: recorded in one run only."""
+
+
+class Change(NamedTuple):
+    """NEW over OLD, with a 95 % interval for reading; the verdict has a stricter one of its own."""
+
+    ratio: float
+    low: float
+    high: float
+    verdict: stats.Verdict | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A cell in two runs, or in one of them."""
+
+    old: Judged | None
+    new: Judged | None
+    shape: str
+    status: Status
+    reason: str | None = None
+    through: str | None = None
+    """The row that the change is relative to; None: absolute times, or no change is given."""
+    change: Change | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """As NEW has it, or else OLD."""
+        one = self.new or self.old
+        assert one is not None
+        return one.cell
+
+    @property
+    def verdict(self) -> stats.Verdict | None:
+        """What may be said of the change."""
+        return self.change.verdict if self.change else None
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is slower, or lost its time."""
+        return self.verdict == "SLOWER" or self.status == "now failing"
+
+
+class Unlike(NamedTuple):
+    """What the two runs do not have in common."""
+
+    name: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Everything that is to be said of two results."""
+
+    old: Result
+    new: Result
+    cells: tuple[Compared, ...]
+    unlike: tuple[Unlike, ...]
+    warnings: tuple[str, ...]
+    """What puts the comparison in doubt."""
+    drift: float | None
+    """How much longer a fixed NumPy product took in NEW: what absolute times contain of the machine."""
+
+    @property
+    def worse(self) -> list[Compared]:
+        """The cells that are slower, or lost their time."""
+        return [one for one in self.cells if one.is_worse]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many cells have which verdict, or which status where there is none."""
+        return Counter(one.verdict or ("no verdict" if one.status == "compared" else one.status) for one in self.cells)
+
+
+def compare(old: Result, new: Result) -> Comparison:
+    """What changed from ``old`` to ``new``, cell by cell."""
+    elsewhere = _is_another_machine(old, new)
+    workloads = list(dict.fromkeys([*new.run.workloads, *old.run.workloads]))
+
+    def place(one: Compared) -> tuple[object, ...]:
+        cell = one.cell
+        sizes = workloads.index(cell.workload), one.shape, TASKS.index(cell.task)
+        return *sizes, cell.device, cell.precision, cell.threads, one.status != "reference"
+
+    return Comparison(
+        old=old,
+        new=new,
+        cells=tuple(sorted(_cells(old, new, elsewhere), key=place)),
+        unlike=tuple(_unlike(old, new)),
+        warnings=tuple(_warnings(old, new, elsewhere)),
+        drift=None if elsewhere else _drift(old, new),
+    )
+
+
+def two_samples(old: Sequence[float], new: Sequence[float], one_block: float) -> Change:
+    """How far two independent samples of logarithms lie apart, one a block.
+
+    Each has the robust centre of `stats.centre`; their errors add up, and share out their degrees of freedom, as in
+    Welch's test. The verdict follows the rule of `stats.compare`, at the level of a look after as many blocks as the
+    shorter sample has, and is withheld where that has fewer than `stats.MIN_BLOCKS`. The noise of a single block is
+    supposed to be ``one_block``.
+    """
+    (middle_old, error_old, freedom_old), (middle_new, error_new, freedom_new) = (
+        _centre(values, one_block) for values in (old, new)
+    )
+    estimate, error = middle_new - middle_old, hypot(error_old, error_new)
+    share = (error_old / error) ** 4 / freedom_old + (error_new / error) ** 4 / freedom_new if error else 0.0
+
+    def half(level: float) -> float:
+        return float(student.isf(level / 2, 1 / share if share else inf)) * error
+
+    verdict: stats.Verdict | None = None
+    blocks = min(len(old), len(new))
+    if blocks >= stats.MIN_BLOCKS:
+        strict, threshold = half(stats.level_of_look(blocks)), log1p(stats.PRACTICAL)
+        if abs(estimate) > max(strict, threshold):
+            verdict = "FASTER" if estimate < 0 else "SLOWER"
+        else:
+            verdict = "SAME" if abs(estimate) + strict < threshold else "UNCLEAR"
+    return Change(_ratio(estimate), _ratio(estimate - half(0.05)), _ratio(estimate + half(0.05)), verdict)
+
+
+def _centre(values: Sequence[float], one_block: float) -> tuple[float, float, float]:
+    """Robust centre, standard error and degrees of freedom."""
+    if len(values) == 1:
+        return values[0], one_block, inf
+    at = stats.centre(np.asarray(values, dtype=np.float64))
+    return float(at.estimate), float(at.error), float(at.freedom)
+
+
+def _ratio(logarithm: float) -> float:
+    return exp(min(max(logarithm, -700.0), 700.0))  # what is shown stays finite
+
+
+def _cells(old: Result, new: Result, elsewhere: bool) -> Iterator[Compared]:
+    before, after = _places(old), _places(new)
+    for place in dict.fromkeys([*after, *before]):
+        rows_before, rows_after = before.get(place, {}), after.get(place, {})
+        both = [name for name in rows_after if name in rows_before]
+        reference = _reference(old, new, {name: (rows_before[name], rows_after[name]) for name in both})
+        through = (rows_before[reference], rows_after[reference]) if reference else None
+        for name in both:
+            yield _in_both(rows_before[name], rows_after[name], place[1], through, elsewhere)
+        for name in dict.fromkeys([*rows_after, *rows_before]):
+            if name not in both:
+                yield _in_one(rows_before.get(name), rows_after.get(name), place, old, new)
+
+
+def _places(result: Result) -> dict[Place, dict[str, Judged]]:
+    """The rows of each group, without the control."""
+    places: dict[Place, dict[str, Judged]] = defaultdict(dict)
+    for cell, one in judge(result.records, result.run.baseline).items():
+        if cell.implementation != CONTROL:
+            places[group_of(cell), result.run.workloads[cell.workload].shape][cell.implementation] = one
+    return places
+
+
+def _reference(old: Result, new: Result, rows: Mapping[str, tuple[Judged, Judged]]) -> str | None:
+    """The row to compare through: unchanged, and timed in both runs. NEW's baseline, else the one with most blocks."""
+    blocks = {
+        name: min(len(before.blocks), len(after.blocks))
+        for name, (before, after) in rows.items()
+        if before.blocks and after.blocks and name in new.run.rows and new.run.rows[name] == old.run.rows.get(name)
+    }
+    if new.run.baseline in blocks:
+        return new.run.baseline
+    return max(blocks, key=lambda name: blocks[name], default=None)
+
+
+def _in_one(before: Judged | None, after: Judged | None, place: Place, old: Result, new: Result) -> Compared:
+    """A cell that only one of the runs recorded."""
+    group, shape = place
+    facts = (old if after else new).run.workloads.get(group.workload)
+    return Compared(
+        old=before,
+        new=after,
+        shape=shape,
+        status="new" if after else "gone",
+        reason=f"other sizes: {facts.shape}" if facts and facts.shape != shape else None,
+    )
+
+
+def _in_both(
+    before: Judged, after: Judged, shape: str, reference: tuple[Judged, Judged] | None, elsewhere: bool
+) -> Compared:
+    """A cell that both runs recorded."""
+    plain = Compared(old=before, new=after, shape=shape, status="no time")
+    if not after.blocks:
+        return replace(plain, status="now failing" if before.blocks else "no time", reason=_why(after))
+    if not before.blocks:
+        return replace(plain, status="now works", reason=_why(before))
+    if before.blocks == after.blocks:
+        # not two samples but one, taken twice: nothing is estimated, so nothing is uncertain
+        return replace(plain, status="identical", change=Change(1.0, 1.0, 1.0, "SAME"))
+    is_reference = reference is not None and reference[1] is after
+    if reference is not None and not is_reference:
+        ratios = _against(before, reference[0]), _against(after, reference[1])
+        if all(ratios):
+            change = two_samples(*ratios, stats.ONE_BLOCK_RATIO)
+            if elsewhere:
+                change = change._replace(verdict=None)
+            return replace(plain, status="compared", through=reference[1].cell.implementation, change=change)
+    if elsewhere:
+        return replace(plain, status="reference" if is_reference else "not comparable")
+    change = two_samples(_log_times(before), _log_times(after), stats.ONE_BLOCK_TIME)
+    if is_reference:
+        return replace(plain, status="reference", change=change._replace(verdict=None))
+    return replace(plain, status="compared", change=change)
+
+
+def _against(one: Judged, reference: Judged) -> list[float]:
+    """The log ratio to the reference, block by block; through the baseline of each where they sat at two tables."""
+    ratios = log_ratios(one.blocks, reference.blocks)
+    if not ratios:
+        both = one.log_ratios.keys() & reference.log_ratios.keys()
+        ratios = {block: one.log_ratios[block] - reference.log_ratios[block] for block in both}
+    return [ratios[block] for block in sorted(ratios)]
+
+
+def _log_times(one: Judged) -> list[float]:
+    return [log(stats.median(samples)) for samples in one.samples_s]
+
+
+def _why(one: Judged) -> str:
+    """Why there is no time."""
+    failure = one.failure
+    assert failure is not None
+    return f"{failure.status}: {failure.reason}" if failure.reason else failure.status
+
+
+def _is_another_machine(old: Result, new: Result) -> bool:
+    before, after = old.run.environment, new.run.environment
+    on_gpu = "gpu" in (old.run.plan.device, new.run.plan.device)
+    return (before.cpu, before.machine) != (after.cpu, after.machine) or (on_gpu and before.gpus != after.gpus)
+
+
+def _drift(old: Result, new: Result) -> float | None:
+    before, after = ([seconds for block in result.blocks for seconds in block.product_s] for result in (old, new))
+    return stats.median(after) / stats.median(before) if before and after and min(*before, *after) > 0 else None
+
+
+def _unlike(old: Result, new: Result) -> Iterator[Unlike]:
+    """What differs of the machine, its software, the plan and the rows' code."""
+    before, after = _facts(old), _facts(new)
+    for name in dict.fromkeys([*before, *after]):
+        values = before.get(name, "–"), after.get(name, "–")
+        if values[0] != values[1]:
+            yield Unlike(name, *values)
+    for name, facts in new.run.rows.items():
+        if name in old.run.rows and facts.code != old.run.rows[name].code:
+            yield Unlike(f"code of {name}", old.run.rows[name].code[:12], facts.code[:12])
+
+
+def _facts(result: Result) -> dict[str, str]:
+    here, plan = result.run.environment, result.run.plan
+    commit = (here.git_commit or "none")[:12] + (", and changes" if here.git_dirty else "")
+    return {
+        "cpu": here.cpu,
+        "machine": here.machine,
+        "cores": str(here.cores),
+        "memory": f"{here.memory_bytes / 2**30:.0f} GiB",
+        "gpus": ", ".join(here.gpus) or "none",
+        "os": here.os,
+        "python": here.python,
+        **here.versions,
+        **here.facts,
+        "commit": commit,
+        "preset": result.run.preset,
+        "baseline": result.run.baseline,
+        "threads": ", ".join(map(str, plan.threads)),
+        "turn": f"{1000 * plan.turn_s:g} ms",
+        "seed of the inputs": str(result.run.seed),
+    }
+
+
+def _warnings(old: Result, new: Result, elsewhere: bool) -> Iterator[str]:
+    if elsewhere:
+        yield (
+            "Two machines. It may not be concluded that anything became faster or slower: absolute times are not"
+            " compared, and there are no verdicts. What is given is how the ratio to a row that is the same in both"
+            " differs from one machine to the other."
+        )
+    for name, result in (("OLD", old), ("NEW", new)):
+        if result.run.preset == "smoke":
+            yield f"{name} is a smoke run: it shows that all works, and its times are rough."
+        one = control(judge(result.records, result.run.baseline).values())
+        if one is not None and one.trusted is False:
+            yield (
+                f"{name} failed its control: {result.run.baseline} against itself gave {one.estimate:.3f}×"
+                f" [{one.low:.3f}, {one.high:.3f}], which excludes 1. Do not trust what is said here; measure again."
+            )
+        if not result.whole:
+            yield f"{name} did not go to its end: cells may be missing, or have few blocks."

@@ -1,0 +1,180 @@
+"""From records to verdicts: which samples count, how they pair, what may be said. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench import stats
+from bench.records import CONTROL, FAILURES, Cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.records import Record, Result
+    from impls.contract import Device, Task
+
+
+class Group(NamedTuple):
+    """What has to be alike for times to be compared: the rows of a group take turns with each other."""
+
+    workload: str
+    task: Task
+    device: Device
+    precision: str
+    threads: int
+
+
+def cell_of(record: Cell) -> Cell:
+    """The cell that a record is about."""
+    return Cell(**{name: getattr(record, name) for name in Cell.__struct_fields__})
+
+
+def group_of(cell: Cell) -> Group:
+    """The group that a cell belongs to."""
+    return Group(cell.workload, cell.task, cell.device, cell.precision, cell.threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A cell with all its blocks, and what may be said of it."""
+
+    cell: Cell
+    failure: Record | None
+    """The record that says why there is no time."""
+    blocks: tuple[Record, ...]
+    """What counts of it: one record a block, in order."""
+    set_aside: tuple[Record, ...]
+    """Contended attempts that were measured again."""
+    baseline: str | None
+    log_ratios: dict[int, float]
+    """Block to the log of the ratio to the baseline in it."""
+    ratio: stats.Ratio | None
+
+    @property
+    def samples_s(self) -> list[list[float]]:
+        """Seconds a call, block by block."""
+        return [record.samples_s for record in self.blocks]
+
+    @property
+    def median_s(self) -> float | None:
+        """The median of the process medians."""
+        return stats.median([stats.median(samples) for samples in self.samples_s]) if self.blocks else None
+
+
+def judge(records: Iterable[Record], baseline: str) -> dict[Cell, Judged]:
+    """Every cell that was recorded, judged against the baseline of its group.
+
+    If the baseline has no time in a group, the first row that has one stands in for it. A cell of which any record is a
+    failure has no time: what goes wrong once is not proven equal.
+    """
+    groups: dict[Group, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in records:
+        cell = cell_of(record)
+        groups[group_of(cell)][cell].append(record)
+    judged: dict[Cell, Judged] = {}
+    for cells in groups.values():
+        judged |= _judge_group(cells, baseline)
+    return judged
+
+
+def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Judged]:
+    failures = {cell: next((record for record in records if not record.ok), None) for cell, records in cells.items()}
+    counted = {cell: _counted(records) if failures[cell] is None else () for cell, records in cells.items()}
+    timed = [cell for cell in cells if counted[cell] and cell.implementation != CONTROL]
+    base = next((cell for cell in timed if cell.implementation == baseline), timed[0] if timed else None)
+    judged = {}
+    for cell, records in cells.items():
+        ratios = log_ratios(counted[cell], counted[base]) if base else {}
+        judged[cell] = Judged(
+            cell=cell,
+            failure=failures[cell],
+            blocks=counted[cell],
+            set_aside=tuple(
+                record for record in records if record.ok and record not in counted[cell] and failures[cell] is None
+            ),
+            baseline=base.implementation if base else None,
+            log_ratios=ratios,
+            ratio=_compare(ratios),
+        )
+    return judged
+
+
+def _counted(records: Sequence[Record]) -> tuple[Record, ...]:
+    """One record a block and table: of several attempts the last, which is the one after the contention."""
+    last: dict[tuple[int, int], Record] = {}
+    for record in records:
+        key = record.block, record.table
+        if key not in last or record.attempt >= last[key].attempt:
+            last[key] = record
+    return tuple(last[key] for key in sorted(last))
+
+
+def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, float]:
+    """The log ratio of each block that both sat in, at one table and in one attempt."""
+    others = {(record.block, record.table, record.attempt): record for record in theirs}
+    ratios = {}
+    for record in ours:
+        other = others.get((record.block, record.table, record.attempt))
+        if other is not None:
+            ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s)
+            if ratio is not None:
+                ratios[record.block] = ratio
+    return ratios
+
+
+def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, stats.Ratio | None]]:
+    """Each row of a group with the next slower one, and the ratio of the two, slower over faster.
+
+    Rows that never sat at one table are compared through the baseline of each. None where no block has both.
+    """
+    by_group: dict[Group, list[Judged]] = defaultdict(list)
+    for one in judged:
+        if one.ratio is not None and one.cell.implementation != CONTROL:
+            by_group[group_of(one.cell)].append(one)
+    pairs = []
+    for members in by_group.values():
+        members.sort(key=lambda one: one.ratio.estimate if one.ratio else 0.0)
+        for faster, slower in pairwise(members):
+            ratios = log_ratios(slower.blocks, faster.blocks)
+            if not ratios:
+                both = slower.log_ratios.keys() & faster.log_ratios.keys()
+                ratios = {block: slower.log_ratios[block] - faster.log_ratios[block] for block in both}
+            pairs.append((faster, slower, _compare(ratios)))
+    return pairs
+
+
+def _compare(ratios: dict[int, float]) -> stats.Ratio | None:
+    return stats.compare([ratios[block] for block in sorted(ratios)]) if ratios else None
+
+
+def undecided(judged: Iterable[Judged]) -> dict[Group, set[str]]:
+    """The rows, by group, that another block may bring a verdict for: against the baseline, or against the next row."""
+    judged = list(judged)
+    open_rows: dict[Group, set[str]] = defaultdict(set)
+    for one in judged:
+        if one.cell.implementation in (CONTROL, one.baseline) or one.ratio is None:
+            continue
+        if one.ratio.verdict in (None, "UNCLEAR"):
+            open_rows[group_of(one.cell)].add(one.cell.implementation)
+    for faster, slower, ratio in neighbours(judged):
+        if ratio is None or ratio.verdict in (None, "UNCLEAR"):
+            open_rows[group_of(faster.cell)] |= {faster.cell.implementation, slower.cell.implementation}
+    return dict(open_rows)
+
+
+def control(judged: Iterable[Judged]) -> stats.Control | None:
+    """The baseline against itself, pooled over all cells; None where it was not entered twice."""
+    ratios = [
+        [one.log_ratios[block] for block in sorted(one.log_ratios)]
+        for one in judged
+        if one.cell.implementation == CONTROL and one.log_ratios
+    ]
+    return stats.control(ratios) if ratios else None
+
+
+def failed(result: Result) -> list[Record]:
+    """The records of rows that are to blame."""
+    return [record for record in result.records if record.status in FAILURES]

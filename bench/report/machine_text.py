@@ -1,0 +1,165 @@
+"""What ``bench machine`` prints. Fits 80 columns, and is plain text when piped."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from bench import machine
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.faults import Fault
+    from bench.machine import Accuracy, Facts, Gpu
+
+STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
+ENOUGH_BLOCKS = 6
+WIDTH = 79
+UNKNOWN = "unknown"
+
+
+def render(facts: Facts, faults: Sequence[Fault], accuracy: Accuracy | None) -> Iterator[Text]:
+    """The facts, the faults with their cures, and how fine a difference can be found here."""
+    yield Text("This machine", style="bold")
+    for name, value in lines(facts):
+        yield from _wrapped(value, first=f"  {name:<11}  ", style="")
+    yield Text(f"\nFaults ({len(faults)})" if faults else "\nNo faults", style="bold")
+    for fault in faults:
+        yield from _fault(fault)
+    if any("sudo" in (fault.command or "") for fault in faults):
+        yield Text("\nNothing has been changed. What these commands change mostly ends with a restart.", style="dim")
+    yield Text("\nHow fine a difference can be found here", style="bold")
+    for sentence in _accuracy(accuracy):
+        yield from _wrapped(sentence, first="  ", style="")
+
+
+def _fault(fault: Fault) -> Iterator[Text]:
+    yield from _wrapped(f"{fault.severity}: {fault.what}", first="  ", style=STYLES[fault.severity])
+    yield from _wrapped(fault.why, first="    ", style="")
+    yield from _wrapped(f"cure: {fault.cure}{':' if fault.command else ''}", first="    ", style="")
+    for line in (fault.command or "").splitlines():
+        yield Text(f"    {line}", style="green")
+
+
+def _wrapped(text: str, *, first: str, style: str) -> Iterator[Text]:
+    """Lines without blanks at their ends, so that they are plain when piped."""
+    for line in textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first)):
+        yield Text(line, style=style)
+
+
+def lines(facts: Facts) -> Iterator[tuple[str, str]]:
+    """The facts in words."""
+    yield (
+        "processors",
+        (
+            f"{_or_unknown(facts.allowed)} may be used of {_or_unknown(facts.machine_processors)},"
+            f" quota {machine.quota(facts.quota)}, SMT {machine.on_off(facts.smt)}"
+        ),
+    )
+    yield (
+        "clock",
+        (
+            f"governor {facts.governor or UNKNOWN}, driver {facts.driver or UNKNOWN},"
+            f" boost {machine.on_off(facts.boost)}"
+        ),
+    )
+    yield "temperature", _celsius(facts.celsius)
+    virtual = {None: UNKNOWN, False: "no", True: facts.hypervisor or "yes, unknown kind"}[facts.virtual]
+    yield "virtual", f"{virtual}; container: {facts.container or UNKNOWN}"
+    others = UNKNOWN if facts.runnable is None else str(max(0, facts.runnable - 1))
+    yield "load", f"{_or_unknown(facts.load)} over a minute; other threads that run now: {others}"
+    yield (
+        "steal",
+        (f"{_percent(facts.steal)} in a busy second, {_percent(facts.steal_since_boot)} of busy time since boot"),
+    )
+    if facts.lost is not None:
+        yield "busy loop", f"lost {_percent(facts.lost)} of a second, {_seconds(facts.longest_gap_s)} at once"
+    yield (
+        "timer",
+        (
+            f"steps of {_nanoseconds(facts.timer_step_s)}, {_nanoseconds(facts.timer_call_s)} to read,"
+            f" clocksource {facts.clocksource or UNKNOWN}"
+        ),
+    )
+    yield (
+        "memory",
+        (
+            f"{_gibibytes(facts.free_bytes)} free of {_gibibytes(facts.memory_bytes)},"
+            f" {_gibibytes(facts.swap_bytes)} of swap in use"
+        ),
+    )
+    yield "addresses", f"randomised: {facts.aslr or UNKNOWN}; huge pages: {facts.huge_pages or UNKNOWN}"
+    if facts.gpus is None:
+        yield "gpu", "nvidia-smi is not there, or does not answer"
+    elif not facts.gpus:
+        yield "gpu", "nvidia-smi lists none"
+    for gpu in facts.gpus or ():
+        yield "gpu", _gpu(gpu)
+    if facts.gpu_processes is not None and facts.gpus:
+        yield "", f"processes on it that can be seen from here: {len(facts.gpu_processes)}"
+
+
+def _gpu(gpu: Gpu) -> str:
+    clock = "clock unknown"
+    if gpu.clock_mhz is not None:
+        clock = f"{gpu.clock_mhz:.0f} MHz" + (f" of {gpu.max_clock_mhz:.0f}" if gpu.max_clock_mhz else "")
+    held = UNKNOWN if gpu.throttles is None else ", ".join(gpu.throttles) or "nothing"
+    return f"{gpu.name}: {clock}, held back by {held}, busy {_percent(gpu.busy)}, {_celsius(gpu.celsius)}"
+
+
+def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
+    if accuracy is None:
+        yield "Not measured."
+        return
+    if accuracy.blocks < 2 or not math.isfinite(accuracy.turns_sd):
+        yield f"Could not be told: {accuracy.blocks} blocks of two identical workers are too few."
+        return
+    yield (
+        f"Two identical workers taking turns differ by {_fine(math.expm1(accuracy.turns_sd))} from block to block here:"
+        f" {_found(accuracy.turns_sd)}, four times out of five."
+    )
+    rough = " So few blocks tell this only roughly: it may be twice that." if accuracy.blocks < ENOUGH_BLOCKS else ""
+    yield f"Measured in {accuracy.seconds:.0f} s over {accuracy.blocks} blocks, {accuracy.contended} contended.{rough}"
+    yield (
+        f"The same NumPy product took times that spread by {_fine(accuracy.product_spread)} meanwhile: absolute times"
+        " are no better than that, ratios are."
+    )
+
+
+def _found(sd: float) -> str:
+    few, many = (_fine(machine.smallest_difference(sd, blocks)) for blocks in (6, 12))
+    return f"6 blocks find a difference of {few}, 12 blocks one of {many}"
+
+
+def _fine(share: float) -> str:
+    """Two digits where it is small: ``0.64 %``."""
+    return f"{100 * share:.2f} %" if share < 0.00995 else units.percent(share)
+
+
+def _or_unknown(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:g}"
+
+
+def _percent(share: float | None) -> str:
+    return UNKNOWN if share is None else units.percent(share)
+
+
+def _seconds(value: float | None) -> str:
+    return UNKNOWN if value is None else "nothing" if value == 0 else units.seconds(value)
+
+
+def _nanoseconds(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value * 1e9:,.0f} ns"
+
+
+def _gibibytes(value: int | None) -> str:
+    return UNKNOWN if value is None else "none" if value == 0 else f"{value / 2**30:.1f} GiB"
+
+
+def _celsius(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.0f} °C"

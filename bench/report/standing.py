@@ -1,0 +1,58 @@
+"""How each group stands while a run goes on: a line a group, so that it fits on a screen."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from bench.judge import group_of
+from bench.records import CONTROL
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.judge import Group, Judged
+
+
+def standing(judged: Iterable[Judged]) -> Table:
+    """The fastest row of each group, its time and ratio, and how many verdicts there are."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("group", "fastest so far", "median", "ratio", "decided"):
+        table.add_column(name, no_wrap=True, justify="left" if name in ("group", "fastest so far") else "right")
+    groups: dict[Group, list[Judged]] = defaultdict(list)
+    for one in judged:
+        if one.cell.implementation != CONTROL:
+            groups[group_of(one.cell)].append(one)
+    for group, members in groups.items():
+        timed = [one for one in members if one.ratio is not None]
+        if not timed:
+            continue
+        best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
+        others = [one for one in timed if one.cell.implementation != one.baseline]
+        done = sum(_is_decided(one) for one in others)
+        table.add_row(
+            f"{group.workload} {group.task} {units.place(group.device, group.threads)}",
+            best.cell.implementation,
+            units.seconds(best.median_s),
+            units.interval(best.ratio),
+            f"{done} of {len(others)}",
+        )
+    return table
+
+
+def tally(judged: Iterable[Judged]) -> str:
+    """How many cells have which verdict, in words."""
+    counts: Counter[str] = Counter(
+        one.ratio.verdict or "no verdict yet"
+        for one in judged
+        if one.ratio is not None and one.cell.implementation not in (CONTROL, one.baseline)
+    )
+    order = ("FASTER", "SLOWER", "SAME", "UNCLEAR", "no verdict yet")
+    return ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no cell to compare"
+
+
+def _is_decided(one: Judged) -> bool:
+    return one.ratio is not None and one.ratio.verdict not in (None, "UNCLEAR")

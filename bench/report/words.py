@@ -1,0 +1,49 @@
+"""What is said of a run as a whole, the same in every format."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.report import units
+
+if TYPE_CHECKING:
+    from bench.records import Result
+    from bench.stats import Control
+
+SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
+
+
+def about_control(control: Control | None, *, doubts_only: bool = False) -> str:
+    """How the baseline did against itself, or, if asked, only where that makes the run doubtful."""
+    if control is None:
+        return ""
+    band = f"{control.estimate:.4f} [{control.low:.4f}, {control.high:.4f}]"
+    if control.trusted is False:
+        return (
+            f"NOT TO BE TRUSTED: the baseline, entered twice, differs from itself: {band} at 99.5 %, which excludes 1."
+            " Something hits one seat and not the other: see `python -m bench machine`, and measure again."
+        )
+    if doubts_only:
+        return ""
+    if control.trusted is None:
+        return "control: too few blocks to judge the baseline against itself"
+    return f"control: the baseline against itself is {band} at 99.5 %, as it should be"
+
+
+def about_end(result: Result) -> str:
+    """How many blocks it has, and why there are no more."""
+    blocks = max((record.block for record in result.records), default=0)
+    many = f"{blocks} block{'s' * (blocks != 1)}"
+    half = "; its last line is half-written and left out" if result.half_written else ""
+    if result.run.preset == "smoke" and result.whole:
+        return SMOKE
+    if not result.ends:
+        return f"{many}; not whole: it was cut short, `python -m bench run --resume` goes on{half}"
+    end = result.ends[-1]
+    return {
+        "decided": f"{many}; all that can be decided is",
+        "blocks": f"{many}, as planned",
+        "budget": f"{many}; the budget of {units.duration(result.run.plan.budget_s)} is spent",
+        "interrupted": f"{many}; not whole: it was interrupted, `python -m bench run --resume` goes on{half}",
+        "disk": f"{many}; not whole: the disk was full, `python -m bench run --resume` goes on{half}",
+    }[end.why]

@@ -1,0 +1,196 @@
+"""A round table: the workers of a block, alive at once, who take turns on one cell after the other.
+
+Each prepares a cell on processors of its own, as many at a time as there are processors for. Then all move to the same
+processors, and sleep except in their turns, which come in a fresh random order each round.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import numpy as np
+
+from bench import gpu
+from bench.environment import load_average, processor_ticks, stolen
+from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
+from bench.plan import calls_a_turn, rounds_of, settle
+from bench.worker_process import Failure, WorkerProcess, together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from bench.job import Answer, AnyCommand
+    from bench.plan import Plan, Seat, Sitting
+    from bench.records import Cell, Flag, Record
+    from bench.worker_process import Setting
+
+CONTENDED = 0.95
+"""Fewer processor seconds a second than this in single-threaded turns: somebody else had the processor."""
+
+STOLEN = 0.05
+"""More than this share of the processors' time given to other virtual machines is contention too."""
+
+MOST_PADDING_BYTES = 4096
+
+
+@dataclass(slots=True)
+class Member:
+    """A worker in a sitting, until it has a record."""
+
+    seat: Seat
+    cell: Cell
+    attempt: int
+    worker: WorkerProcess | None
+    call_s: float = 0.0
+    record: Record | None = None
+
+
+class RoundTable:
+    """The workers of a table, for one block. As a context manager it leaves no process behind."""
+
+    def __init__(
+        self, plan: Plan, setting: Setting, sittings: int, slots: Sequence[list[int]], place: list[int]
+    ) -> None:
+        """``slots``: processors for those who prepare. ``place``: the processors on which turns are taken."""
+        self._plan, self._setting, self._sittings = plan, setting, sittings
+        self._slots, self._place = slots, place
+        self._rng = np.random.default_rng([plan.seed, setting.block, setting.table])
+        self._workers: dict[str, WorkerProcess] = {}
+        self._never_began: dict[str, Failure] = {}
+
+    @property
+    def block(self) -> int:
+        """The block that it sits for."""
+        return self._setting.block
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for worker in self._workers.values():
+            worker.end()
+
+    def sit(
+        self, sitting: Sitting, attempt: int, calls: Mapping[Cell, int], tell: Callable[[str], None]
+    ) -> list[Record]:
+        """Every member's record of the group.
+
+        ``calls``: how many calls a turn of a cell had in earlier blocks. ``tell`` hears what goes on.
+        """
+        members = [self._member(seat, cell, attempt) for seat, cell in sitting.members]
+        tell("prepare")
+        slow_first = sorted(_active(members), key=lambda one: not one.seat.row.compiles)
+        for member, answer in self._together(
+            slow_first, lambda one, slot: Prepare(one.seat.cells.index(one.cell), attempt, slot), Prepared
+        ):
+            member.call_s = answer.call_s
+
+        tell("take turns")
+        rounds = rounds_of([one.call_s for one in _active(members)], self._plan.budget)
+        for member in _active(members):
+            many = calls.get(member.cell) or calls_a_turn(member.call_s)
+            self._ask(member, Sit(rounds, many, self._place), Seated)
+        ticks, clocks = processor_ticks(self._place), self._gpu(sitting)
+        for _ in range(rounds):
+            for index in self._rng.permutation(len(members)):
+                if members[index].record is None:
+                    self._ask(members[index], Turn(), TurnTaken)
+        steal = stolen(ticks, processor_ticks(self._place))
+        flags = self._gpu_flags(clocks, self._gpu(sitting))
+
+        tell("check")
+        for member, answer in self._together(_active(members), lambda _, slot: Check(slot), Finished):
+            member.record = answer.record
+        records = [member.record for member in members if member.record is not None]
+        return _noted(records, steal, flags, clocks)
+
+    def _member(self, seat: Seat, cell: Cell, attempt: int) -> Member:
+        if failure := self._never_began.get(seat.name):
+            return Member(seat, cell, attempt, None, record=self._failed(cell, attempt, failure))
+        if seat.name not in self._workers:
+            self._workers[seat.name] = WorkerProcess(
+                seat,
+                seat.cells,
+                self._setting,
+                sittings=self._sittings,
+                processors=self._place,
+                hash_seed=int(self._rng.integers(2**32)),
+                padding_bytes=int(self._rng.integers(MOST_PADDING_BYTES)),
+            )
+        return Member(seat, cell, attempt, self._workers[seat.name])
+
+    def _failed(self, cell: Cell, attempt: int, failure: Failure) -> Record:
+        where = {"block": self._setting.block, "table": self._setting.table, "attempt": attempt}
+        return settle(cell, failure.status, failure.reason, **where)
+
+    def _ask(self, member: Member, command: AnyCommand, kind: type) -> None:
+        """Ask one member alone, and wait until it has answered."""
+        self._together([member], lambda *_: command, kind)
+
+    def _together(
+        self, members: Iterable[Member], command: Callable[[Member, list[int]], AnyCommand], kind: type
+    ) -> list[tuple[Member, Any]]:
+        """The members' answers of this kind, as many asked at a time as there are slots. Others are settled."""
+        asked = {member.worker: member for member in members if member.worker is not None}
+        requests = {worker: partial(command, member) for worker, member in asked.items()}
+        answers = []
+        for worker, outcome in together(requests, self._slots):
+            if isinstance(outcome, kind):
+                answers.append((asked[worker], outcome))
+            else:
+                self._settle(asked[worker], outcome)
+        return answers
+
+    def _settle(self, member: Member, outcome: Answer | Failure) -> None:
+        """Give a record to a member that has no more to give; the worker lives on if it has said so itself."""
+        if isinstance(outcome, Finished):
+            member.record = outcome.record
+            return
+        failure = outcome if isinstance(outcome, Failure) else Failure("error", "the worker answered out of turn")
+        member.record = self._failed(member.cell, member.attempt, failure)
+        worker = self._workers.pop(member.seat.name)
+        worker.end()
+        if not worker.answered:  # one that never began would not begin again either
+            self._never_began[member.seat.name] = failure
+
+    def _gpu(self, sitting: Sitting) -> gpu.GpuState | None:
+        return gpu.state() if sitting.group.device == "gpu" else None
+
+    def _gpu_flags(self, before: gpu.GpuState | None, after: gpu.GpuState | None) -> list[Flag]:
+        own = {os.getpid(), *(worker.pid for worker in self._workers.values())}
+        return gpu.flags(before, after, own) if before and after else []
+
+
+def _active(members: Sequence[Member]) -> list[Member]:
+    return [member for member in members if member.record is None]
+
+
+def is_contended(records: Sequence[Record]) -> bool:
+    """Whether somebody else had the processors while a group took its turns."""
+    return any("contended" in record.flags for record in records)
+
+
+def _noted(
+    records: Sequence[Record], steal: float | None, flags: Sequence[Flag], state: gpu.GpuState | None
+) -> list[Record]:
+    """The records with what was noticed of the whole group."""
+    shares = [record.cpu_per_wall for record in records if record.cpu_per_wall is not None]
+    alone = bool(records) and records[0].threads == 1 and records[0].device == "cpu"
+    contended = (steal or 0.0) > STOLEN or (alone and bool(shares) and float(np.mean(shares)) < CONTENDED)
+    common: list[Flag] = ["contended", *flags] if contended else [*flags]
+    return [
+        msgspec.structs.replace(
+            record,
+            flags=[*record.flags, *common],
+            steal=steal,
+            load=load_average(),
+            clock_mhz=state.clock_mhz if state else None,
+        )
+        if record.ok
+        else record
+        for record in records
+    ]

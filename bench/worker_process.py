@@ -1,0 +1,230 @@
+"""A worker process as the runner sees it: started, spoken to, listened to, ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.environment import ROOT, worker_environment
+from bench.job import Answer, Job, say
+from bench.records import Status
+from impls import HERE, find_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.job import AnyCommand, ProblemFile
+    from bench.plan import Seat
+    from bench.records import Cell
+    from impls import Row
+
+ENDING_LIMIT_S = 10.0
+"""How long a worker may take to end once it has closed its answers."""
+
+START_LIMIT_S = 120.0
+"""How long a worker may take to start, beyond the limit of a step."""
+
+SHARED = frozenset({"numpy", "scipy"})
+"""Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
+
+OUT_OF_MEMORY = re.compile(rb"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|RESOURCE_EXHAUSTED")
+"""What is in the log of a process that was aborted because memory ran out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker gave no answer."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the workers of a block have in common."""
+
+    folder: Path
+    """The run's: logs, job files and the compilation cache are in it."""
+    problems: Mapping[str, ProblemFile]
+    block: int
+    table: int
+    warmup_s: float
+    limit_s: float
+    memory_limit_bytes: int | None
+    mark: str
+    """Stands in the environment of every process of the run, so that strays are known."""
+
+
+class WorkerProcess:
+    """A worker process and what is known of it."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        cells: tuple[Cell, ...],
+        setting: Setting,
+        *,
+        sittings: int,
+        processors: list[int],
+        hash_seed: int = 0,
+        padding_bytes: int = 0,
+    ) -> None:
+        self.seat, self.cells = seat, cells
+        self.answered = False
+        """Whether it has ever said anything."""
+        self._limit_s = setting.limit_s
+        self._log = setting.folder / "logs" / f"{seat.label}.log"
+        self._buffer = b""
+        command_read, self._command_fd = os.pipe()
+        answer_read, answer_write = os.pipe()
+        self.pipe = os.fdopen(answer_read, "rb", buffering=0)
+        job = Job(
+            row_path=str(seat.row.path),
+            row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
+            cells=list(cells),
+            problems=dict(setting.problems),
+            block=setting.block,
+            table=setting.table,
+            warmup_s=setting.warmup_s,
+            sittings=sittings,
+            processors=processors,
+            hash_seed=hash_seed,
+            padding_bytes=padding_bytes,
+            memory_limit_bytes=setting.memory_limit_bytes,
+            blocked=blocked(seat.row),
+        )
+        environment = worker_environment(
+            os.environ,
+            threads=seat.threads,
+            device=cells[0].device,
+            precision=seat.precision,
+            hash_seed=hash_seed,
+            padding_bytes=padding_bytes,
+            cache=setting.folder / "cache" / seat.label,
+            mark=setting.mark,
+            extra=seat.row.environment,
+        )
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bench.worker", str(command_read), str(answer_write)],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[command_read, answer_write],
+                start_new_session=True,
+            )
+        os.close(command_read)
+        os.close(answer_write)
+        with suppress(BrokenPipeError):
+            say(self._command_fd, job)
+        self.deadline = time.monotonic() + START_LIMIT_S + self._limit_s
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    def say(self, command: AnyCommand) -> None:
+        """Ask for something; the time for the answer runs from now."""
+        slow_start = 0.0 if self.answered else START_LIMIT_S
+        self.deadline = time.monotonic() + self._limit_s + slow_start
+        with suppress(BrokenPipeError):  # it is gone: reading says how
+            say(self._command_fd, command)
+
+    def read(self) -> Answer | Failure | None:
+        """What it says, once the pipe is readable or the deadline is past; None where the answer is not whole yet."""
+        chunk = self.pipe.read(1 << 16)
+        if not chunk:
+            return self._ending()
+        self._buffer += chunk
+        line, newline, rest = self._buffer.partition(b"\n")
+        if not newline:
+            return None
+        if rest:
+            return Failure("error", "the worker said something that it was not asked")
+        self._buffer = b""
+        try:
+            answer: Answer = msgspec.json.decode(line, type=Answer)
+        except msgspec.MsgspecError as error:
+            return Failure("error", f"the worker said something that is no answer ({error})")
+        self.answered = True
+        return answer
+
+    def late(self) -> Failure:
+        """What is said of a worker whose deadline is past."""
+        return Failure("timeout", f"no answer within {self._limit_s:.0f} s; see logs/{self._log.name}")
+
+    def end(self) -> None:
+        """End the process and all its children."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self.pipe.close()
+        with suppress(OSError):
+            os.close(self._command_fd)
+
+    def _ending(self) -> Failure:
+        where = f"; see logs/{self._log.name}"
+        try:
+            code = self._process.wait(timeout=ENDING_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return Failure("error", f"the worker closed its answers and lived on{where}")
+        if code == -signal.SIGKILL:
+            reason = "the worker was ended by SIGKILL, as the system does where memory runs out"
+            return Failure("out_of_memory", reason + where)
+        if code and OUT_OF_MEMORY.search(_tail(self._log)):
+            return Failure("out_of_memory", f"the worker ended for want of memory{where}")
+        if code < 0:
+            return Failure("crashed", f"the worker was ended by {signal.Signals(-code).name}{where}")
+        return Failure("crashed", f"the worker ended with exit code {code} and without a result{where}")
+
+
+def together(
+    requests: Mapping[WorkerProcess, Callable[[list[int]], AnyCommand]], slots: Sequence[list[int]]
+) -> list[tuple[WorkerProcess, Answer | Failure]]:
+    """What each worker answers to its request, as many asked at a time as there are slots of processors."""
+    waiting, free = deque(requests.items()), deque(slots)
+    busy: dict[WorkerProcess, list[int]] = {}
+    outcomes = []
+    with selectors.DefaultSelector() as selector:
+        while waiting or busy:
+            while waiting and free:
+                worker, command = waiting.popleft()
+                busy[worker] = free.popleft()
+                selector.register(worker.pipe, selectors.EVENT_READ, worker)
+                worker.say(command(busy[worker]))
+            nearest = min(worker.deadline for worker in busy)
+            ready = {key.data for key, _ in selector.select(timeout=max(0.0, nearest - time.monotonic()))}
+            for worker in list(busy):
+                outcome = worker.read() if worker in ready else None
+                if outcome is None and time.monotonic() >= worker.deadline:
+                    outcome = worker.late()
+                if outcome is not None:
+                    selector.unregister(worker.pipe)
+                    free.append(busy.pop(worker))
+                    outcomes.append((worker, outcome))
+    return outcomes
+
+
+def _tail(path: Path) -> bytes:
+    return path.read_bytes()[-4000:]
+
+
+def blocked(row: Row) -> list[str]:
+    """The frameworks of other rows, which this row's worker must not import."""
+    known = {name for other in find_rows().values() for name in other.frameworks}
+    return sorted(known - set(row.frameworks) - SHARED)
