@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -84,8 +85,16 @@ def run(
     from bench.run import run as run_request
 
     if resume is not None:
-        given = {"--impl": impl, "--workload": workload, "--task": task, "--shape": shape, "--out": out}
-        given |= {"--against": against, "--baseline": baseline}
+        given: dict[str, object] = {
+            "--impl": impl,
+            "--workload": workload,
+            "--task": task,
+            "--shape": shape,
+            "--out": out,
+        }
+        given |= {"--against": against, "--baseline": baseline, "--device": device != "cpu"}
+        given |= {"--threads": threads != ("1",), "--precision": precision != ("float32",)}
+        given |= {"--preset": preset != "default"}
         if named := [name for name, value in given.items() if value]:
             raise InvalidInput(f"--resume goes on with what the run set out to do; leave {named[0]} out")
         return go_on(check_resume(resume, budget))
@@ -125,13 +134,41 @@ def machine() -> None:
     An example:
       python -m bench machine
     """
+    from bench.accuracy import measure_accuracy
     from bench.faults import faults
     from bench.machine import examine
     from bench.report.machine_text import render
 
-    print("bench: keeping a processor busy for a second to see who takes it away", file=sys.stderr)
+    print("bench: looks at the machine, then lets identical workers take turns for half a minute", file=sys.stderr)
     facts = examine()
-    Console(highlight=False).print(*render(facts, faults(facts), None), sep="\n")
+    Console(highlight=False).print(*render(facts, faults(facts), measure_accuracy()), sep="\n")
+
+
+@app.command
+def calibrate(*, pairs: int = 320, budget: str = "90m", out: Path | None = None) -> int:
+    """Measure how often the verdicts err: identical workers, planted slow-downs, quiet and with a noisy neighbour.
+
+    Some examples:
+      python -m bench calibrate
+      python -m bench calibrate --pairs 32 --budget 10m --out results/local/calibration
+
+    Parameters
+    ----------
+    pairs
+        How many comparisons of identical workers, half of them with a neighbour.
+    budget
+        The time that it may take, such as 90s, 15m or 2h; what is complete by then is reported.
+    out
+        Folder for the result; results/local/calibration-<time> if not given. If it holds an unfinished calibration
+        of this program on this machine, that goes on.
+    """
+    from bench.calibrate import calibrate as measure
+    from bench.request import LOCAL, parse_budget
+
+    if pairs < 1:
+        raise InvalidInput(f"--pairs {pairs}: must be at least 1")
+    folder = out or LOCAL / f"calibration-{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    return measure(pairs=pairs, budget_s=parse_budget(budget), out=folder)
 
 
 @app.command
@@ -170,6 +207,92 @@ def table(
                 "json": lambda: export.to_json(rows),
             }[style]()
         )
+
+
+@app.command
+def compare(
+    old: Path,
+    new: Path,
+    /,
+    *,
+    style: Annotated[Literal["text", "markdown", "json"], Parameter(name="--format")] = "text",
+    fail_on: Literal["slower"] | None = None,
+) -> int:
+    """Show what changed from one result to another, cell by cell.
+
+    Some examples:
+      python -m bench compare results/local/2026-01-31T12-00-00 results/local/2026-02-01T12-00-00
+      python -m bench compare before after --format markdown
+      python -m bench compare before after --fail-on slower
+
+    Parameters
+    ----------
+    old
+        The result folder that is compared with.
+    new
+        The result folder that is judged.
+    style
+        text, markdown or json.
+    fail_on
+        slower: exit with 1 if any cell is SLOWER or lost its time. UNCLEAR never fails, nor does a cell that the
+        newer run did not measure.
+    """
+    from bench.compare import compare as compare_results
+    from bench.records import read_result
+    from bench.report import comparison as report
+
+    comparison = compare_results(read_result(old), read_result(new))
+    if style == "text":
+        Console(highlight=False).print(*report.render(comparison), sep="\n")
+    else:
+        sys.stdout.write(report.to_markdown(comparison) if style == "markdown" else report.to_json(comparison))
+    if style == "json":
+        for doubt in report.doubts(comparison):
+            print(f"bench: {doubt}", file=sys.stderr)
+    return 1 if fail_on and comparison.worse else 0
+
+
+@app.command
+def compare(
+    old: Path,
+    new: Path,
+    /,
+    *,
+    style: Annotated[Literal["text", "markdown", "json"], Parameter(name="--format")] = "text",
+    fail_on: Literal["slower"] | None = None,
+) -> int:
+    """Show what changed from one result to another, cell by cell.
+
+    Some examples:
+      python -m bench compare results/local/2026-01-31T12-00-00 results/local/2026-02-01T12-00-00
+      python -m bench compare before after --format markdown
+      python -m bench compare before after --fail-on slower
+
+    Parameters
+    ----------
+    old
+        The result folder that is compared with.
+    new
+        The result folder that is judged.
+    style
+        text, markdown or json.
+    fail_on
+        slower: exit with 1 if any cell is SLOWER or lost its time. UNCLEAR never fails, nor does a cell that the
+        newer run did not measure.
+    """
+    from bench.compare import compare as compare_results
+    from bench.records import read_result
+    from bench.report import comparison as report
+
+    comparison = compare_results(read_result(old), read_result(new))
+    if style == "text":
+        Console(highlight=False).print(*report.render(comparison), sep="\n")
+    else:
+        sys.stdout.write(report.to_markdown(comparison) if style == "markdown" else report.to_json(comparison))
+    if style == "json":
+        for doubt in report.doubts(comparison):
+            print(f"bench: {doubt}", file=sys.stderr)
+    return 1 if fail_on and comparison.worse else 0
 
 
 @app.command

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.workloads import Workload
-    from impls.contract import Parameters, Task
+    from impls.contract import Parameters, Precision, Task
     from impls.equality import Answer
 
 SEED = 20180601
@@ -128,17 +128,23 @@ def of_batch(part: Answer, number: int, count: int) -> Answer:
 class Problem:
     """A workload with numbers in it: weights, both input sets, and the oracle's answer to each task on each set.
 
-    ``slack`` is what the weights of ``train_step`` may be off by without counting, for each input set.
+    ``slack`` is what the weights of ``train_step`` may be off by without counting, for each input set, in float32;
+    ``tf32_slack`` is the same in TF32, empty where that was not asked for.
     """
 
     parameters: Parameters
     batches: list[list[Batch]]
     answers: dict[tuple[int, Task], Answer]
     slack: dict[int, Answer]
+    tf32_slack: dict[int, Answer] = field(default_factory=dict)
+
+    def slack_of(self, precision: Precision) -> dict[int, Answer]:
+        """The slack that a cell of this precision has."""
+        return self.tf32_slack if precision == "tf32" else self.slack
 
 
-def pose(workload: Workload, tasks: tuple[Task, ...]) -> Problem:
-    """The workload's numbers, with the oracle's answers worked out.
+def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precision, ...] = ("float32",)) -> Problem:
+    """The workload's numbers, with the oracle's answers worked out, and slack for these precisions.
 
     Raises:
         InvalidInput: the workload is real words and the dictionary cannot be read.
@@ -150,14 +156,16 @@ def pose(workload: Workload, tasks: tuple[Task, ...]) -> Problem:
         for task in tasks:
             oracle.load(problem.parameters)
             if task == "train_step":
-                slack = TrainingSlack(problem.parameters)
+                slacks = {own: TrainingSlack(problem.parameters, own) for own in precisions}
                 losses: Answer = {}
                 for number, batch in enumerate(training_batches(problem.batches, index), 1):
                     step = oracle.train_step(*batch.arguments(task))
-                    slack.step(reference.last_gradients)
+                    for slack in slacks.values():
+                        slack.step(reference.last_gradients)
                     losses[f"loss of step {number}"] = step.loss
                 problem.answers[index, task] = losses | dict(step.parameters)
-                problem.slack[index] = slack.sizes()
+                for precision, slack in slacks.items():
+                    problem.slack_of(precision)[index] = slack.sizes()
             else:
                 problem.answers[index, task] = solve(oracle, task, problem.batches, index)
     return problem
@@ -168,18 +176,20 @@ def save(problem: Problem, path: Path) -> None:
     flat = {f"parameters/{name}": array for name, array in problem.parameters.items()}
     for index, batches in enumerate(problem.batches):
         for number, batch in enumerate(batches):
-            for field in ("x", "y", "d_output", "target"):
-                flat[f"inputs/{index}/{number}/{field}"] = getattr(batch, field)
+            for name in ("x", "y", "d_output", "target"):
+                flat[f"inputs/{index}/{number}/{name}"] = getattr(batch, name)
     for (index, task), solved in problem.answers.items():
         flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in solved.items()}
-    for index, slack in problem.slack.items():
-        flat |= {f"slack/{index}/{name}": array for name, array in slack.items()}
+    for kind, slacks in (("slack", problem.slack), ("tf32_slack", problem.tf32_slack)):
+        for index, slack in slacks.items():
+            flat |= {f"{kind}/{index}/{name}": array for name, array in slack.items()}
     save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)
 
 
 def load(path: Path) -> Problem:
     """Read what ``save`` wrote."""
-    problem = Problem({}, [[] for _ in INPUT_SETS], {}, {index: {} for index in INPUT_SETS})
+    empty_slack: list[dict[int, Answer]] = [{index: {} for index in INPUT_SETS} for _ in range(2)]
+    problem = Problem({}, [[] for _ in INPUT_SETS], {}, *empty_slack)
     inputs: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     for key, array in load_file(path).items():
         kind, rest = key.split("/", 1)
@@ -194,7 +204,7 @@ def load(path: Path) -> Problem:
             problem.answers.setdefault((int(index), task), {})[quantity] = array
         else:
             index, quantity = rest.split("/", 1)
-            problem.slack[int(index)][quantity] = array
+            (problem.tf32_slack if kind == "tf32_slack" else problem.slack)[int(index)][quantity] = array
     for (set_index, _), fields in sorted(inputs.items()):
         problem.batches[set_index].append(Batch(**fields))
     return problem

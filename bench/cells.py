@@ -35,9 +35,8 @@ from bench.job import (
     hear,
     say,
 )
-from bench.plan import fields_of, settle
-from bench.records import Memory, Status
-from bench.where import where
+from bench.records import Memory, Status, fields_of, settle
+from bench.where import where, words_of
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable
 from impls.equality import answer, deviations, wrong_dtype
@@ -372,14 +371,14 @@ def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> N
 def verdict_on(error: BaseException, worker: Worker) -> tuple[Status, str]:
     """The status and the reason that an exception stands for."""
     if isinstance(error, Invalid):
-        return "invalid", str(error)
+        return "invalid", words_of(error)
     if isinstance(error, DeviceUnavailable):
-        return "unavailable", str(error)
+        return "unavailable", words_of(error)
     traceback.print_exception(error)
     return "out_of_memory" if is_out_of_memory(error) else "error", where(error, worker.row.path)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
-    words = str(error).lower()
+    words = words_of(error, 100_000).lower()
     return isinstance(error, MemoryError) or "out of memory" in words or "resource_exhausted" in words

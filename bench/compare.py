@@ -16,7 +16,7 @@ import numpy as np
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from bench import stats
-from bench.judge import control, group_of, judge, log_ratios
+from bench.judge import group_of, judge, log_ratios
 from bench.records import CONTROL
 from impls.contract import TASKS
 
@@ -93,8 +93,8 @@ class Comparison:
     new: Result
     cells: tuple[Compared, ...]
     unlike: tuple[Unlike, ...]
-    warnings: tuple[str, ...]
-    """What puts the comparison in doubt."""
+    other_machine: bool
+    """Whether NEW is from another machine: absolute times are not compared, and there are no verdicts."""
     drift: float | None
     """How much longer a fixed NumPy product took in NEW: what absolute times contain of the machine."""
 
@@ -124,7 +124,7 @@ def compare(old: Result, new: Result) -> Comparison:
         new=new,
         cells=tuple(sorted(_cells(old, new, elsewhere), key=place)),
         unlike=tuple(_unlike(old, new)),
-        warnings=tuple(_warnings(old, new, elsewhere)),
+        other_machine=elsewhere,
         drift=None if elsewhere else _drift(old, new),
     )
 
@@ -308,23 +308,3 @@ def _facts(result: Result) -> dict[str, str]:
         "turn": f"{1000 * plan.turn_s:g} ms",
         "seed of the inputs": str(result.run.seed),
     }
-
-
-def _warnings(old: Result, new: Result, elsewhere: bool) -> Iterator[str]:
-    if elsewhere:
-        yield (
-            "Two machines. It may not be concluded that anything became faster or slower: absolute times are not"
-            " compared, and there are no verdicts. What is given is how the ratio to a row that is the same in both"
-            " differs from one machine to the other."
-        )
-    for name, result in (("OLD", old), ("NEW", new)):
-        if result.run.preset == "smoke":
-            yield f"{name} is a smoke run: it shows that all works, and its times are rough."
-        one = control(judge(result.records, result.run.baseline).values())
-        if one is not None and one.trusted is False:
-            yield (
-                f"{name} failed its control: {result.run.baseline} against itself gave {one.estimate:.3f}×"
-                f" [{one.low:.3f}, {one.high:.3f}], which excludes 1. Do not trust what is said here; measure again."
-            )
-        if not result.whole:
-            yield f"{name} did not go to its end: cells may be missing, or have few blocks."

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import stats
-from bench.records import CONTROL, FAILURES, Cell
+from bench.records import CONTROL, FAILURES, cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.records import Record, Result
+    from bench.records import Cell, Record, Result
     from impls.contract import Device, Task
 
 
@@ -25,11 +26,6 @@ class Group(NamedTuple):
     device: Device
     precision: str
     threads: int
-
-
-def cell_of(record: Cell) -> Cell:
-    """The cell that a record is about."""
-    return Cell(**{name: getattr(record, name) for name in Cell.__struct_fields__})
 
 
 def group_of(cell: Cell) -> Group:
@@ -45,7 +41,7 @@ class Judged:
     failure: Record | None
     """The record that says why there is no time."""
     blocks: tuple[Record, ...]
-    """What counts of it: one record a block, in order."""
+    """What counts of it: one record a block and table, in order (the baseline sits at every table)."""
     set_aside: tuple[Record, ...]
     """Contended attempts that were measured again."""
     baseline: str | None
@@ -55,7 +51,7 @@ class Judged:
 
     @property
     def samples_s(self) -> list[list[float]]:
-        """Seconds a call, block by block."""
+        """Seconds a call, process by process."""
         return [record.samples_s for record in self.blocks]
 
     @property
@@ -113,16 +109,16 @@ def _counted(records: Sequence[Record]) -> tuple[Record, ...]:
 
 
 def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, float]:
-    """The log ratio of each block that both sat in, at one table and in one attempt."""
+    """The log ratio of each block that both sat in, at one table and in one attempt; of several tables, the mean."""
     others = {(record.block, record.table, record.attempt): record for record in theirs}
-    ratios = {}
+    ratios: dict[int, list[float]] = defaultdict(list)
     for record in ours:
         other = others.get((record.block, record.table, record.attempt))
         if other is not None:
             ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s)
             if ratio is not None:
-                ratios[record.block] = ratio
-    return ratios
+                ratios[record.block].append(ratio)
+    return {block: fmean(of_block) for block, of_block in ratios.items()}
 
 
 def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, stats.Ratio | None]]:

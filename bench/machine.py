@@ -17,7 +17,6 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.environment import processors
 from bench.report import units
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ CONTAINERS = {
     "docker": r"docker",
     "podman": r"podman|libpod",
     "lxc": r"\blxc\b",
-    "nspawn": r"systemd-nspawn|machine\.slice",
+    "nspawn": r"systemd-nspawn",
     "containerd": r"containerd|cri-",
 }
 
@@ -295,6 +294,13 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # it may not be looked at, or cannot be a path
+        return False
+
+
 def _match(pattern: str, text: str | None) -> str | None:
     found = re.search(pattern, text or "", flags=re.MULTILINE)
     return found[1] if found else None
@@ -326,6 +332,8 @@ def _members(text: str | None) -> set[int] | None:
 def _allowed(root: Path) -> int | None:
     allowed = _members(_match(r"^Cpus_allowed_list:\s*(\S+)", _read(root / "proc/self/status")))
     if allowed is None:
+        from bench.environment import processors  # here, for that module may want these facts
+
         return len(processors()) if root == Path("/") else None
     online = _members(_read(root / "sys/devices/system/cpu/online"))  # the list may name what could be plugged in
     return len(allowed & online if online else allowed)
@@ -356,7 +364,7 @@ def _control_groups(root: Path, controller: str) -> list[Path]:
         names = [name for name in path.split("/") if name]
         depths = range(0 if ".." in names else len(names), -1, -1)
         folders |= {base.joinpath(*names[:depth]): None for base in bases for depth in depths}
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in folders if _there(folder)]
 
 
 def _quota(root: Path) -> float | None:
@@ -415,7 +423,7 @@ def _hypervisor(root: Path) -> tuple[bool | None, str | None]:
     if flags is not None:  # only x86 has them, and there they are right where the vendor's name is not: EC2 metal
         return (True, which) if "hypervisor" in flags.split() else (False, None)
     metal = ".metal" in dmi[1]
-    hypervised = (which is not None and not metal) or (root / "proc/device-tree/hypervisor").exists()
+    hypervised = (which is not None and not metal) or _there(root / "proc/device-tree/hypervisor")
     return (True, which) if hypervised else (None, None)
 
 
@@ -425,7 +433,7 @@ def _name_in(names: Mapping[str, str], text: str | None) -> str | None:
 
 def _container(root: Path) -> str | None:
     """Which kind of container this is; a virtual machine made from a container's image is none."""
-    if not (root / "proc").is_dir():
+    if not _there(root / "proc"):
         return None
     mounts = _read(root / "proc/self/mountinfo")
     ours = re.findall(r"^\d+ \d+ \S+ (\S+) /etc/(?:hosts|hostname|resolv\.conf) ", mounts or "", flags=re.MULTILINE)
@@ -441,7 +449,7 @@ def _container(root: Path) -> str | None:
         return which
     if mounts is None or ours or overlay:
         for trace, which in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
-            if (root / trace).exists():
+            if _there(root / trace):
                 return which
     return "unknown kind" if overlay else "none"
 
@@ -471,7 +479,7 @@ def _celsius(root: Path) -> float | None:
 
 def _hot_slowdowns(cpu: Path) -> int | None:
     counts = [_read(path) for path in cpu.glob("cpu[0-9]*/thermal_throttle/core_throttle_count")]
-    return sum(int(count) for count in counts if count and count.isdigit()) if counts else None
+    return sum(int(count) for count in counts if count and count.isdecimal()) if counts else None
 
 
 # What the NVIDIA driver says
@@ -516,4 +524,4 @@ def _gpu(parts: list[str]) -> Gpu:
 
 def _gpu_processes(smi: Smi) -> tuple[int, ...] | None:
     answer = smi("--query-compute-apps=pid")
-    return None if answer is None else tuple(int(line) for line in answer.splitlines() if line.strip().isdigit())
+    return None if answer is None else tuple(int(line) for line in answer.splitlines() if line.strip().isdecimal())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from bench.judge import Group, cell_of, group_of, judge, undecided
-from bench.records import CONTROL, Cell, Record
+from bench.judge import Group, group_of, judge, undecided
+from bench.records import CONTROL, Cell, Record, cell_of, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +40,7 @@ class Budget:
     """No block is begun that would end later than this."""
     limit_s: float
     """How long a worker may take over one step of a cell before it is given up."""
+    turn_s: float = TURN_S
     weighs: bool = True
     """Whether peak memory is measured."""
 
@@ -185,39 +186,22 @@ def _renamed(cell: Cell, name: str) -> Cell:
     return msgspec.structs.replace(cell, implementation=name)
 
 
-def fields_of(cell: Cell) -> dict[str, Any]:
-    """What makes a cell, by name."""
-    return {name: getattr(cell, name) for name in Cell.__struct_fields__}
-
-
-def settle(cell: Cell, status: str, reason: str, *, block: int = 0, table: int = 0, attempt: int = 0) -> Record:
-    """The record of a cell that has no time."""
-    return Record(
-        **fields_of(cell),
-        block=block,
-        table=table,
-        attempt=attempt,
-        status=status,  # type: ignore[arg-type]
-        reason=reason,
-    )
-
-
 def _without(row: Row, device: Device) -> str | None:
     if device in row.devices:
         return None
     return row.unsupported.get(device, f"the row does not run on a {device}")
 
 
-def calls_a_turn(call_s: float) -> int:
+def calls_a_turn(call_s: float, budget: Budget) -> int:
     """How many calls fill a turn."""
-    return max(1, ceil(TURN_S / call_s))
+    return max(1, ceil(budget.turn_s / call_s))
 
 
 def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
     """How many turns each member of a sitting takes, for calls that take this long."""
-    turns = [max(TURN_S, seconds) for seconds in call_s]
+    turns = [max(budget.turn_s, seconds) for seconds in call_s]
     affordable = int(budget.timed_s * len(turns) / sum(turns)) if turns else 0
-    return max(budget.min_turns, min(ceil(budget.timed_s / TURN_S), affordable))
+    return max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), affordable))
 
 
 def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
@@ -238,7 +222,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
             wanted = _wanted([record for record in records if record.block < block], plan.baseline)
             if not wanted:
                 return None
-        missing = []
+        missing, anything = [], False
         for table in plan.tables:
             for group, members in _groups(table).items():
                 due = [
@@ -248,11 +232,12 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
                 ]
                 if wanted is not None and len(due) < 2:
                     continue
+                anything = True
                 if any((block, table.number, cell) not in have for _, cell in due):
                     missing.append(Sitting(table, group, tuple(due)))
         if missing:
             return block, _shuffled(missing, plan.seed, block)
-        if wanted is not None:
+        if wanted is not None and not anything:
             return None  # what is undecided can no longer be measured
 
 
@@ -313,7 +298,7 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tup
             workload = workloads[group.workload]
             call_s = expected_call_s(workload, group.task)
             rounds = rounds_of([call_s] * len(members), plan.budget)
-            turns = len(members) * rounds * max(TURN_S * 1.5, call_s)
+            turns = len(members) * rounds * max(1.5 * plan.budget.turn_s, call_s)
             apart = len(members) * (plan.budget.warmup_s + 5 * call_s) / slots
             trains = 2 if group.task in ("gradients", "train_step") else 1
             compiling = sum(2.0 * workload.num_batches * trains for seat, _ in members if seat.row.compiles) / slots

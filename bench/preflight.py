@@ -36,8 +36,8 @@ METHODS = [name for name in vars(Implementation) if not name.startswith("_")]
 """What ``load`` has to give an object with."""
 
 
-def preflight(row: Row, device: Device) -> None:
-    """Try a person's own file in a process of its own.
+def preflight(row: Row, device: Device, mark: str) -> None:
+    """Try a person's own file in a process of its own, which bears the run's mark.
 
     Raises:
         InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
@@ -46,7 +46,7 @@ def preflight(row: Row, device: Device) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row)],
             cwd=ROOT,
-            env=worker_environment(os.environ, threads=1, device=device, extra=row.environment),
+            env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=row.environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,

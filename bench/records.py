@@ -105,6 +105,28 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
         return self.status == "ok"
 
 
+def cell_of(record: Cell) -> Cell:
+    """The cell that a record is about."""
+    return Cell(**fields_of(record))
+
+
+def fields_of(cell: Cell) -> dict[str, Any]:
+    """What makes a cell, by name."""
+    return {name: getattr(cell, name) for name in Cell.__struct_fields__}
+
+
+def settle(cell: Cell, status: Status, reason: str, *, block: int = 0, table: int = 0, attempt: int = 0) -> Record:
+    """The record of a cell that has no time."""
+    return Record(
+        **fields_of(cell),
+        block=block,
+        table=table,
+        attempt=attempt,
+        status=status,
+        reason=reason,
+    )
+
+
 class Memory(Cell, frozen=True, kw_only=True, tag_field="type", tag="memory"):
     """A cell's peak memory, from a process that does nothing else."""
 
@@ -252,18 +274,18 @@ def read_result(folder: Path) -> Result:
         InvalidInput: there is no such folder, it holds no result, or the result is damaged, foreign, older or newer.
     """
     head, lines = _files(folder)
-    version = _decode(head, _Versioned, f"{folder / RUN_FILE}").schema_version
+    version = decode(head, _Versioned, f"{folder / RUN_FILE}").schema_version
     if version > SCHEMA_VERSION:
         words = f"schema version {version}, this program reads up to {SCHEMA_VERSION}; update it"
         raise InvalidInput(f"{folder / RUN_FILE}: {words}")
     if version < SCHEMA_VERSION:
         words = f"schema version {version}, this program reads {SCHEMA_VERSION}; measure again"
         raise InvalidInput(f"{folder / RUN_FILE}: {words}")
-    result = Result(folder, _decode(head, Run, f"{folder / RUN_FILE}"), [])
+    result = Result(folder, decode(head, Run, f"{folder / RUN_FILE}"), [])
     *whole, last = lines.split(b"\n")
     for number, line in enumerate(whole, 1):
         where = f"{folder / RECORDS_FILE}:{number}"
-        match _decode(line, Line, where):
+        match decode(line, Line, where):
             case Record() as record:
                 _check(record, result.run, where)
                 result.records.append(record)
@@ -277,9 +299,9 @@ def read_result(folder: Path) -> Result:
     return replace(result, half_written=bool(last))
 
 
-def drop_half_written(folder: Path) -> None:
+def drop_half_written(folder: Path, name: str = RECORDS_FILE) -> None:
     """Cut a half-written last line off, so that what is appended stands on a line of its own."""
-    with (folder / RECORDS_FILE).open("rb+") as file:
+    with (folder / name).open("rb+") as file:
         data = file.read()
         file.truncate(data.rfind(b"\n") + 1)
 
@@ -300,7 +322,12 @@ def _files(folder: Path) -> tuple[bytes, bytes]:
         raise InvalidInput(f"{folder}: cannot be read ({error.strerror})") from None
 
 
-def _decode(data: bytes, kind: Any, where: str) -> Any:
+def decode(data: bytes, kind: Any, where: str) -> Any:
+    """What stands in the bytes, checked against a schema.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

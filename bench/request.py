@@ -247,17 +247,26 @@ def choose_precisions(names: Sequence[str], device: Device) -> tuple[Precision, 
 
 
 def choose_budget(preset: str, budget: str | None) -> Budget:
-    """The preset's effort, within the time given: ``90s``, ``15m`` or ``2h``.
+    """The preset's effort, within the time given.
+
+    Raises:
+        InvalidInput: it is no time.
+    """
+    if budget is None:
+        return BUDGETS[preset]
+    return replace(BUDGETS[preset], total_s=parse_budget(budget))
+
+
+def parse_budget(budget: str) -> float:
+    """The seconds that ``90s``, ``15m`` or ``2h`` stands for.
 
     Raises:
         InvalidInput: it is no such time.
     """
-    if budget is None:
-        return BUDGETS[preset]
     match = re.fullmatch(r"([0-9]{1,6})(s|m|h)", budget)
     if match is None or int(match[1]) == 0:
         raise InvalidInput(f"--budget {budget}: must be a time such as 90s, 15m or 2h")
-    return replace(BUDGETS[preset], total_s=int(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]])
+    return int(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
 
 
 def free_folder(out: Path | None) -> Path:

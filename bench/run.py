@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
-import tempfile
 import time
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,14 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 from rich.console import Console
+from safetensors import SafetensorError
 
 from bench import answers
 from bench.environment import available_bytes, describe, processors, row_facts
 from bench.job import ProblemFile
 from bench.lock import only_run
 from bench.machine import facts_for_record, read_facts
-from bench.plan import TURN_S, expected_s, make_plan
+from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
 from bench.progress import Progress
 from bench.records import (
@@ -44,7 +46,7 @@ from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import FrameType
 
     from bench.plan import Plan
@@ -69,9 +71,6 @@ def run(request: Request) -> int:
     """
     began = time.monotonic()
     signal.signal(signal.SIGTERM, _interrupt)
-    for row in request.rows:
-        if not row.path.is_relative_to(HERE) and row.missing() is None:
-            preflight(row, request.device)
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     plan = make_plan(
         rows=sorted(request.rows, key=lambda row: row.name != request.baseline),  # the baseline first
@@ -86,6 +85,9 @@ def run(request: Request) -> int:
         seats_a_table=_seats(request.workloads),
     )
     with only_run(f"bench run into {request.out.name}") as mark:
+        for row in request.rows:
+            if not row.path.is_relative_to(HERE) and row.missing() is None:
+                preflight(row, request.device, mark)
         try:
             request.out.mkdir(parents=True)
             write_row_paths(request.out, request.rows)
@@ -122,6 +124,7 @@ def go_on(resumed: Resumed) -> int:
             drop_half_written(result.path)
         except OSError as error:
             raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
+        result = read_result(result.path)  # as it is now that nobody else writes it
         return _carry_out(plan, resumed.workloads, result, mark, began)
 
 
@@ -129,29 +132,45 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
     folder = result.path
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     stopped = ""
-    with (
-        Progress(plan, result, stderr) as progress,
-        tempfile.TemporaryDirectory(prefix="numbers-", dir=folder) as numbers,
-    ):
+    with Progress(plan, result, stderr) as progress:
         try:
-            problems = _pose(workloads, result.run.plan.tasks, Path(numbers), progress)
-            run_plan(
-                plan,
-                problems,
-                folder,
-                progress.listener,
-                mark=mark,
-                memory_limit_bytes=result.run.plan.memory_limit_bytes,
-                began=began,
-                known=[*result.records, *result.memory, *result.blocks],
-            )
+            with _numbers(folder) as numbers:
+                problems = _pose(workloads, result.run.plan.tasks, numbers, progress)
+                why = run_plan(
+                    plan,
+                    problems,
+                    folder,
+                    progress.listener,
+                    mark=mark,
+                    memory_limit_bytes=result.run.plan.memory_limit_bytes,
+                    began=began,
+                    known=[*result.records, *result.memory, *result.blocks],
+                )
+            _note(folder, End(why=why, elapsed_s=time.monotonic() - began))
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second one must not cost the table
+            for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cost the table
+                signal.signal(number, signal.SIG_IGN)
             stopped = "interrupted: what was measured is kept"
             _note(folder, End(why="interrupted", elapsed_s=time.monotonic() - began))
         except DiskFull as error:
             stopped = f"{error}: what was measured before is kept; make room"
+            _note(folder, End(why="disk", elapsed_s=time.monotonic() - began))
     return _show(folder, stopped, stderr)
+
+
+@contextmanager
+def _numbers(folder: Path) -> Iterator[Path]:
+    """A place for the oracle's answers while the run lasts; what a killed run has left there goes first."""
+    path = folder / "numbers"
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _pose(
@@ -166,6 +185,8 @@ def _pose(
             answers.save(answers.pose(workload, tuple(tasks)), path)
         except MemoryError:
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
+        except (OSError, SafetensorError) as error:
+            raise DiskFull(f"{path}: cannot be written ({error})") from None
         problems[workload.name] = ProblemFile(workload.config, str(path))
     return problems
 
@@ -231,7 +252,7 @@ def _head(request: Request, plan: Plan) -> Run:
             budget_s=plan.budget.total_s,
             first_block_s=round(first_block_s),
             min_blocks_s=round(min_blocks_s),
-            turn_s=TURN_S,
+            turn_s=plan.budget.turn_s,
             memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2) if request.device == "cpu" else None,
         ),
         environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),

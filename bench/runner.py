@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,14 +20,13 @@ from threadpoolctl import threadpool_limits
 
 from bench.environment import load_average, processor_ticks, processors, stolen
 from bench.job import Weigh, Weighed
-from bench.judge import cell_of
-from bench.plan import Seat, fields_of, next_block
-from bench.records import CONTROL, RECORDS_FILE, Block, End, Memory, Record, record_line
+from bench.plan import Seat, next_block
+from bench.records import CONTROL, RECORDS_FILE, Block, Memory, Record, cell_of, fields_of, record_line
 from bench.table import RoundTable, is_contended
 from bench.worker_process import Failure, Setting, WorkerProcess, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import BinaryIO, Literal
 
@@ -39,8 +39,15 @@ T = TypeVar("T")
 PRODUCT_SIZE = 512
 """Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
 
+LEAST_FREE_BYTES = 2**20
+"""With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
+
 RETAKES = 0.25
 """At most this share of a block's groups is measured again because they were contended."""
+
+
+NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[Sitting, ...]] | None"]
+"""Which block is due, and its sittings, given the records so far; None: there is no more to do."""
 
 
 class DiskFull(OSError):
@@ -75,9 +82,10 @@ class Journal:
         Raises:
             DiskFull: they cannot be written.
         """
+        data = b"".join(map(record_line, lines))
         try:
-            self.file.write(b"".join(map(record_line, lines)))
-            self.file.flush()
+            while data:  # a disk that is almost full takes a part
+                data = data[self.file.write(data) :]
             os.fsync(self.file.fileno())
         except OSError as error:
             raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
@@ -90,6 +98,9 @@ class Journal:
                 case Block():
                     self.last_block = line
         self.listener.kept(lines)
+        disk = os.fstatvfs(self.file.fileno())
+        if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
+            raise DiskFull(f"{self.file.name}: the disk is almost full")
 
 
 def run_plan(
@@ -102,11 +113,12 @@ def run_plan(
     memory_limit_bytes: int | None = None,
     began: float | None = None,
     known: Sequence[Record | Memory | Block] = (),
+    next_block: NextBlock = next_block,
 ) -> Literal["decided", "blocks", "budget"]:
     """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
 
-    ``known``: what the folder has already. ``began``: when the budget's time began (``time.monotonic``). However this
-    ends, no worker outlives it.
+    ``known``: what the folder has already. ``next_block``: what is due, given the records. ``began``: when the
+    budget's time began (``time.monotonic``). However this ends, no worker outlives it.
 
     Raises:
         DiskFull: a record cannot be written.
@@ -123,12 +135,11 @@ def run_plan(
                     journal.weighed.add(cell_of(line))
                 case Block():
                     journal.last_block = line
-        run = _Run(plan, problems, folder, listener, journal, mark, memory_limit_bytes, processors())
-        if plan.settled and not any(record.block == 0 for record in journal.records):
-            journal.keep(*plan.settled)
-        ended = run.blocks(began)
-        journal.keep(End(why=ended, elapsed_s=time.monotonic() - began))
-    return ended
+        run = _Run(plan, problems, folder, listener, journal, mark, memory_limit_bytes, processors(), next_block)
+        have = {cell_of(record) for record in journal.records if record.block == 0}
+        if settled := [record for record in plan.settled if cell_of(record) not in have]:
+            journal.keep(*settled)
+        return run.blocks(began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +152,13 @@ class _Run:
     mark: str
     memory_limit_bytes: int | None
     allowed: list[int]
+    next_block: NextBlock
 
     def blocks(self, began: float) -> Literal["decided", "blocks", "budget"]:
         """Block after block, until all is decided, or the next would end after the budget."""
         first = True
         while True:
-            due = next_block(self.plan, self.journal.records)
+            due = self.next_block(self.plan, self.journal.records)
             if due is None:
                 break
             block, sittings = due

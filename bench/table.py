@@ -17,7 +17,8 @@ import numpy as np
 from bench import gpu
 from bench.environment import load_average, processor_ticks, stolen
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
-from bench.plan import calls_a_turn, rounds_of, settle
+from bench.plan import calls_a_turn, rounds_of
+from bench.records import settle
 from bench.worker_process import Failure, WorkerProcess, together
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class RoundTable:
         tell("take turns")
         rounds = rounds_of([one.call_s for one in _active(members)], self._plan.budget)
         for member in _active(members):
-            many = calls.get(member.cell) or calls_a_turn(member.call_s)
+            many = calls.get(member.cell) or calls_a_turn(member.call_s, self._plan.budget)
             self._ask(member, Sit(rounds, many, self._place), Seated)
         ticks, clocks = processor_ticks(self._place), self._gpu(sitting)
         for _ in range(rounds):

@@ -36,6 +36,9 @@ ENDING_LIMIT_S = 10.0
 START_LIMIT_S = 120.0
 """How long a worker may take to start, beyond the limit of a step."""
 
+LONGEST_ANSWER_BYTES = 2**24
+"""A record of a million samples is about as long."""
+
 SHARED = frozenset({"numpy", "scipy"})
 """Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
 
@@ -86,6 +89,7 @@ class WorkerProcess:
         """Whether it has ever said anything."""
         self._limit_s = setting.limit_s
         self._log = setting.folder / "logs" / f"{seat.label}.log"
+        self._asked_at = 0
         self._buffer = b""
         command_read, self._command_fd = os.pipe()
         answer_read, answer_write = os.pipe()
@@ -142,6 +146,7 @@ class WorkerProcess:
         """Ask for something; the time for the answer runs from now."""
         slow_start = 0.0 if self.answered else START_LIMIT_S
         self.deadline = time.monotonic() + self._limit_s + slow_start
+        self._asked_at = self._log.stat().st_size
         with suppress(BrokenPipeError):  # it is gone: reading says how
             say(self._command_fd, command)
 
@@ -153,13 +158,13 @@ class WorkerProcess:
         self._buffer += chunk
         line, newline, rest = self._buffer.partition(b"\n")
         if not newline:
-            return None
+            return Failure("error", "the worker said too much") if len(line) > LONGEST_ANSWER_BYTES else None
         if rest:
             return Failure("error", "the worker said something that it was not asked")
         self._buffer = b""
         try:
             answer: Answer = msgspec.json.decode(line, type=Answer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return Failure("error", f"the worker said something that is no answer ({error})")
         self.answered = True
         return answer
@@ -186,11 +191,17 @@ class WorkerProcess:
         if code == -signal.SIGKILL:
             reason = "the worker was ended by SIGKILL, as the system does where memory runs out"
             return Failure("out_of_memory", reason + where)
-        if code and OUT_OF_MEMORY.search(_tail(self._log)):
+        if code and OUT_OF_MEMORY.search(self._last_words()):
             return Failure("out_of_memory", f"the worker ended for want of memory{where}")
         if code < 0:
             return Failure("crashed", f"the worker was ended by {signal.Signals(-code).name}{where}")
         return Failure("crashed", f"the worker ended with exit code {code} and without a result{where}")
+
+    def _last_words(self) -> bytes:
+        """The end of what it has written since it was last asked for something."""
+        with self._log.open("rb") as log:
+            log.seek(max(self._asked_at, self._log.stat().st_size - 4000))
+            return log.read(4000)
 
 
 def together(
@@ -218,10 +229,6 @@ def together(
                     free.append(busy.pop(worker))
                     outcomes.append((worker, outcome))
     return outcomes
-
-
-def _tail(path: Path) -> bytes:
-    return path.read_bytes()[-4000:]
 
 
 def blocked(row: Row) -> list[str]:

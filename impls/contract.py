@@ -22,8 +22,9 @@ given target sequence ``y`` (teacher forcing). No attention.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -35,6 +36,15 @@ TASKS: tuple[Task, ...] = ("encode", "forward", "gradients", "train_step")
 
 Device = Literal["cpu", "gpu"]
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
+
+Precision = Literal["float32", "tf32"]
+"""How a GPU may multiply float32 matrices: as they are, or rounded to TF32's 10 bits of mantissa on its tensor cores.
+
+Everything else is float32 in both. On a CPU there is no TF32."""
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32")
+
+PRECISION_VARIABLE = "SEQ2SEQ_LSTM_PRECISION"
+"""The environment variable that says which, for the whole process: some frameworks decide once."""
 
 Parameters = dict[str, np.ndarray]
 
@@ -52,6 +62,25 @@ class InvalidInput(ValueError):
 
 class DeviceUnavailable(RuntimeError):
     """The device asked for cannot be had from this framework; the message says what is missing."""
+
+
+def precision() -> Precision:
+    """What PRECISION_VARIABLE asks for; ``float32`` where it is not set.
+
+    Raises:
+        InvalidInput: it names no precision, or NVIDIA's own variable, which has the last word, says the opposite.
+    """
+    asked = os.environ.get(PRECISION_VARIABLE, "float32")
+    chosen = next((own for own in PRECISIONS if own == asked), None)
+    if chosen is None:
+        raise InvalidInput(f"{PRECISION_VARIABLE} is {asked!r}, expected one of {', '.join(PRECISIONS)}")
+    override, opposite = os.environ.get(_OVERRIDE_VARIABLE), {"float32": "1", "tf32": "0"}[chosen]
+    if override == opposite:
+        raise InvalidInput(f"{PRECISION_VARIABLE}={chosen} and {_OVERRIDE_VARIABLE}={override} contradict: unset one")
+    return chosen
+
+
+_OVERRIDE_VARIABLE = "NVIDIA_TF32_OVERRIDE"  # cuBLAS and cuDNN obey it, whatever a framework asks of them
 
 
 class LSTMOutput(NamedTuple):
@@ -236,6 +265,26 @@ class Implementation(Protocol):
 
     def train_step(self, x: Any, y: Any, target: Any) -> TrainStep:
         """Mean squared error against ``target``, backward, one Adam step on the weights in place."""
+
+
+@runtime_checkable
+class DeviceMemory(Protocol):
+    """What a row may offer besides, so that its peak memory on a GPU is known.
+
+    Optional: a row without it gets no such number, and the reason is given. Only the framework's own allocator can tell
+    (the driver sees what it keeps in reserve), so each counts in its own way, which the row's docstring says. On a CPU
+    nobody asks: the harness reads the process's own high-water mark there.
+    """
+
+    def peak_bytes(self) -> int:
+        """The most bytes of the device that the framework has held since ``reset_peak``.
+
+        Raises:
+            NotImplementedError: nothing is counted on this device.
+        """
+
+    def reset_peak(self) -> None:
+        """Count anew from what is held now; where the framework cannot, nothing happens."""
 
 
 def check_parameters(config: Seq2seqConfig, parameters: Mapping[str, np.ndarray]) -> None:

@@ -9,7 +9,7 @@ differences and against PyTorch in float64 (``tests/test_reference.py``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
     from numpy.typing import DTypeLike
 
-    from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
+    from impls.contract import LSTMLayer, Parameters, Precision, Seq2seqConfig
 
     Array = np.ndarray
 
@@ -249,19 +249,24 @@ class TrainingSlack:
 
     Adam divides a gradient by its own size: where one all but vanishes, rounding decides the step, however right the
     row is. Two optimisers are fed the oracle's gradients moved by ``GRADIENT_NOISE`` of the largest of each array, one
-    up, one down; where they part, no float32 row can be held to less. Everywhere else they agree, and nothing is given.
+    up, one down; where they part, no row of that precision can be held to less. Everywhere else they agree, and nothing
+    is given.
     """
 
-    GRADIENT_NOISE = 1e-5  # a tenth of the limit for gradients, five times the worst measured
+    GRADIENT_NOISE: ClassVar[dict[Precision, float]] = {
+        "float32": 1e-5,  # a tenth of the limit for gradients, five times the worst measured
+        "tf32": 3e-3,  # the worst simulated
+    }
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, precision: Precision = "float32") -> None:
+        self._noise = self.GRADIENT_NOISE[precision]
         self._twins = [({name: np.zeros(array.shape) for name, array in parameters.items()}, sign) for sign in (1, -1)]
         self._optimizers = [Adam(weights) for weights, _ in self._twins]
 
     def step(self, gradients: Parameters) -> None:
         """Take note of one training step."""
         for (weights, sign), optimizer in zip(self._twins, self._optimizers, strict=True):
-            noise = {name: sign * self.GRADIENT_NOISE * np.max(np.abs(array)) for name, array in gradients.items()}
+            noise = {name: sign * self._noise * np.max(np.abs(array)) for name, array in gradients.items()}
             optimizer.step(weights, {name: array + noise[name] for name, array in gradients.items()})
 
     def sizes(self) -> Parameters:

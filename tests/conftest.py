@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import settings
 from impls import find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from impls import Row
 
@@ -39,6 +40,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if unknown := [name for name in names if name not in rows]:
             raise pytest.UsageError(f"--impl {unknown[0]}: no such row; there are {', '.join(rows)}")
         metafunc.parametrize("row", [pytest.param(rows[name], id=name) for name in names])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A ``TMPDIR`` of the tests' own: the runs that they start lock it, and neither wait for nor end a person's run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("machine")))
+        patch.setattr(tempfile, "tempdir", None)  # read anew
+        yield
+    tempfile.tempdir = None
 
 
 @pytest.fixture(scope="session")

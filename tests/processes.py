@@ -1,11 +1,15 @@
-"""Starting the real thing: ``python -m bench`` and small scripts, from the repository's root."""
+"""Starting the real thing: ``python -m bench`` and small scripts, from the repository's root; rows to start it with."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -30,7 +34,41 @@ def bench(*arguments: str, cwd: Path = ROOT, timeout: float = 120) -> subprocess
     return python("-m", "bench", *arguments, cwd=cwd, timeout=timeout)
 
 
+def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """``python -m bench`` while it runs."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"} | (env or {}),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_until(happens: Callable[[], object], what: str, limit_s: float = 60) -> None:
+    """Wait for something to happen, and fail where it does not."""
+    until = time.monotonic() + limit_s
+    while not happens():
+        assert time.monotonic() < until, f"{what}: not within {limit_s:.0f} s"
+        time.sleep(0.02)
+
+
+def alive(words: str) -> list[psutil.Process]:
+    """The processes whose command line has these words, those that have ended and are not yet waited for aside."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if words in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
 NUMPY_ROW = '''"""Plain NumPy in float32, as a person's own row."""
+
+import sys
 
 import numpy as np
 
@@ -54,6 +92,14 @@ class Row(Reference):
 
     def after(self, result):
         return result
+
+
+def in_a_turn():
+    """Whether the harness is timing this call, by the stack."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "timed":
+        frame = frame.f_back
+    return frame is not None
 
 
 def load(config, parameters, device):

@@ -48,7 +48,9 @@ def _fault(fault: Fault) -> Iterator[Text]:
 
 def _wrapped(text: str, *, first: str, style: str) -> Iterator[Text]:
     """Lines without blanks at their ends, so that they are plain when piped."""
-    for line in textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first)):
+    for line in textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first), break_on_hyphens=False
+    ):
         yield Text(line, style=style)
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from bench import stats
 from bench.cost import compile_s, costs
-from bench.judge import Judged, cell_of, group_of, judge, neighbours
-from bench.records import CONTROL, Struct
+from bench.judge import Judged, group_of, judge, neighbours
+from bench.records import CONTROL, Struct, cell_of
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _row(
         verdict=ratio.verdict if ratio and cell.implementation != one.baseline else None,
         detectable=ratio.mde if ratio and cell.implementation != one.baseline else None,
         baseline=one.baseline,
-        blocks=len(one.blocks),
+        blocks=len({record.block for record in one.blocks}),
         samples=sum(map(len, one.samples_s)),
         outliers=sum(stats.outliers(samples).severe for samples in one.samples_s),
         max_relative_error=max((record.max_relative_error or 0.0 for record in one.blocks), default=None),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ from impls.contract import (
     LSTMOutput,
     Parameters,
     TrainStep,
+    precision,
 )
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from thinc.api import Model, Optimizer
 
-    from impls.contract import LSTMLayer
+    from impls.contract import LSTMLayer, Precision
 
 
 class Weights(Protocol):
@@ -81,12 +83,19 @@ class NodeWeights:
         return sum(node.get_param(name).size for node in nodes.values() for name in node.param_names)
 
 
+def use_precision(chosen: Precision) -> None:
+    """Let a GPU multiply in TF32, or not: CuPy reads this at its first product, and keeps to it from then on."""
+    os.environ["CUPY_TF32"] = "1" if chosen == "tf32" else "0"
+
+
 def find_ops(device: str) -> Ops:
-    """Thinc's operations for the device.
+    """Thinc's operations for the device, in the precision that the environment asks for.
 
     Raises:
+        InvalidInput: the environment asks for no precision that there is.
         DeviceUnavailable: CuPy, or the device, is missing.
     """
+    use_precision(precision())
     if device == "cpu":
         require_cpu()
         # NumPy's BLAS instead of Thinc's default, BLIS: as fast where BLIS knows the processor, and 3 to 4 times as
@@ -158,6 +167,33 @@ class ThincRow:
         """Return when the device is idle: NumPy has computed what it returned, CuPy may not have."""
         if not isinstance(self.ops, NumpyOps):
             self.ops.xp.cuda.Device().synchronize()
+
+    def peak_bytes(self) -> int:
+        """What CuPy's memory pool has taken from the device: the most since ``reset_peak``, for it gives nothing back.
+
+        That is whole blocks, free ones among them that are too small for what was asked next. What cuBLAS takes for
+        itself, and the CUDA context, are not in it.
+
+        Raises:
+            NotImplementedError: the device is no GPU.
+        """
+        self._need_cupy()
+        self.wait(None)
+        return int(self.ops.xp.get_default_memory_pool().total_bytes())
+
+    def reset_peak(self) -> None:
+        """Count anew from what is held now: the pool gives its free blocks back.
+
+        Raises:
+            NotImplementedError: the device is no GPU.
+        """
+        self._need_cupy()
+        self.wait(None)
+        self.ops.xp.get_default_memory_pool().free_all_blocks()
+
+    def _need_cupy(self) -> None:
+        if isinstance(self.ops, NumpyOps):
+            raise NotImplementedError("thinc counts no memory on cpu")
 
     def canonical(self, parameters: Mapping[str, Any]) -> Parameters:
         """The arrays as NumPy's: Thinc rows keep the canonical names and layout."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from impls.thinc._adapter import ThincRow, find_ops
 from impls.thinc.layers import hand_off
+from impls.torch import _adapter as torch_adapter
 from impls.torch import module
 from impls.torch._adapter import as_numpy, find_device, trained_parameters
 
@@ -95,6 +96,15 @@ class WrapperRow(ThincRow):
     def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The tensors as NumPy arrays."""
         return {name: as_numpy(tensor) for name, tensor in parameters.items()}
+
+    def peak_bytes(self) -> int:
+        """CuPy's and PyTorch's together: at most this, for their peaks may fall at different times."""
+        return super().peak_bytes() + torch_adapter.peak_bytes(torch.device("cuda"))
+
+    def reset_peak(self) -> None:
+        """Count anew from what is held now, in both."""
+        super().reset_peak()
+        torch_adapter.reset_peak(torch.device("cuda"))
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> WrapperRow:

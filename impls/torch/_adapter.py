@@ -20,10 +20,13 @@ from impls.contract import (
     Parameters,
     Seq2seqConfig,
     TrainStep,
+    precision,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from impls.contract import Precision
 
 
 class TorchSeq2seq(Protocol):
@@ -42,20 +45,59 @@ class TorchSeq2seq(Protocol):
         """The decoder's outputs."""
 
 
+def use_precision(chosen: Precision) -> None:
+    """Let a GPU multiply in TF32, or not: left alone, cuDNN's LSTM would and other products would not.
+
+    These are the older of PyTorch's two ways. They set the newer one (``fp32_precision``) too, while the newer one
+    leaves these unset, and ``torch.compile`` may then raise (pytorch#166387).
+    """
+    torch.backends.cudnn.allow_tf32 = chosen == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = chosen == "tf32"
+
+
 def find_device(device: str) -> torch.device:
-    """PyTorch's device of that name.
+    """PyTorch's device of that name, in the precision that the environment asks for.
 
     Raises:
+        InvalidInput: the environment asks for no precision that there is.
         DeviceUnavailable: there is no such device, or this build of PyTorch cannot reach it.
     """
+    use_precision(precision())
     if device == "cpu":
         return torch.device("cpu")
     if not torch.cuda.is_available():
         why = "finds no CUDA device" if torch.version.cuda else f"{torch.__version__} is built without CUDA"
         raise DeviceUnavailable(f"torch {why}")
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32: cuDNN's LSTM would use TF32 by default
-    torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device("cuda")
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most that PyTorch's tensors and workspaces have held of the GPU since ``reset_peak``.
+
+    What its allocator keeps in reserve beside them, and the CUDA context, are not in it.
+
+    Raises:
+        NotImplementedError: the device is no GPU.
+    """
+    _need_cuda(device)
+    torch.cuda.synchronize(device)
+    return torch.cuda.max_memory_allocated(device)
+
+
+def reset_peak(device: torch.device) -> None:
+    """Count anew from what is held now.
+
+    Raises:
+        NotImplementedError: the device is no GPU.
+    """
+    _need_cuda(device)
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+
+
+def _need_cuda(device: torch.device) -> None:
+    if device.type != "cuda":
+        raise NotImplementedError(f"torch counts no memory on {device.type}")
 
 
 def lstm_name(name: str) -> str:
@@ -119,6 +161,14 @@ class TorchRow:
         """Return when the device is idle: PyTorch's CPU operations have ended when they return."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    def peak_bytes(self) -> int:
+        """The most that PyTorch's tensors and workspaces have held of the GPU since ``reset_peak``."""
+        return peak_bytes(self.device)
+
+    def reset_peak(self) -> None:
+        """Count anew from what is held now."""
+        reset_peak(self.device)
 
     def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The tensors as NumPy arrays: PyTorch's layout is the canonical one."""

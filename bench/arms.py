@@ -1,0 +1,152 @@
+"""Workers whose true ratio is known: identical ones, and ones with extra work planted in them.
+
+An arm is the oracle in float32 at a tiny shape, a hundred times a call. One with five units more does five per cent
+more of the same work: the slow-down is real, and exact by construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench import answers
+from bench.job import ProblemFile
+from bench.judge import group_of
+from bench.plan import Budget, Plan, Seat, Sitting, Table
+from bench.records import Cell
+from bench.stats import MIN_BLOCKS, compare, log_ratio_of_block
+from bench.workloads import shape_workload
+from impls import read_row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.records import Record
+    from bench.runner import NextBlock
+    from impls import Row
+
+WORKLOAD = shape_workload(
+    embedding_dim=8,
+    hidden_dim=16,
+    num_encoder_layers=1,
+    num_decoder_layers=1,
+    bidirectional=False,
+    sequence_length=2,
+    output_seq_length=1,
+    batch_size=4,
+)
+
+UNITS = 100
+"""Forward passes in a call: about a turn together, and one is one per cent."""
+
+BUDGET = Budget(
+    timed_s=0.1,
+    warmup_s=0.02,
+    min_turns=5,
+    min_blocks=MIN_BLOCKS,
+    max_blocks=12,
+    total_s=float("inf"),
+    limit_s=60,
+    weighs=False,
+)
+
+TEMPLATE = '''"""The oracle in float32, {units} times a call: an arm of a calibration."""
+
+import numpy as np
+
+from impls.reference import Reference
+
+ROW = {{"tier": "loop", "summary": "the oracle, {units} times a call", "frameworks": ["numpy"]}}
+
+
+class Arm(Reference):
+    """Does its work over and over."""
+
+    def forward(self, x, y):
+        for _ in range({units}):
+            result = super().forward(x, y)
+        return result
+
+
+def load(config, parameters, device):
+    return Arm(config, parameters, np.float32)
+'''
+
+
+def write_arm(folder: Path, name: str, percent: int = 0) -> Row:
+    """The row of an arm with so many per cent of extra work, written into the folder."""
+    path = folder / f"{name}.py"
+    path.write_text(TEMPLATE.format(units=UNITS * (100 + percent) // 100), encoding="utf-8")
+    return read_row(path)
+
+
+def plan_of(arms: Sequence[Row], seed: int, budget: Budget = BUDGET) -> Plan:
+    """All arms at one table."""
+    seats = tuple(Seat(arm.name, arm, 1, "float32", (cell(arm),)) for arm in arms)
+    return Plan((Table(0, 1, seats),), (), budget, arms[0].name, seed)
+
+
+def cell(arm: Row) -> Cell:
+    """The one cell of an arm."""
+    return Cell(
+        implementation=arm.name,
+        framework=arm.framework,
+        tier=arm.tier,
+        workload=WORKLOAD.name,
+        task="forward",
+        device="cpu",
+        threads=1,
+    )
+
+
+def pose(folder: Path) -> dict[str, ProblemFile]:
+    """The arms' numbers and the right answers, written into the folder."""
+    path = folder / "numbers.safetensors"
+    answers.save(answers.pose(WORKLOAD, ("forward",)), path)
+    return {WORKLOAD.name: ProblemFile(WORKLOAD.config, str(path))}
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two arms that are held against each other: ours has so many per cent more work."""
+
+    ours: str
+    theirs: str
+    percent: int = 0
+
+
+def samples_of(pair: Pair, records: Sequence[Record]) -> tuple[list[list[float]], list[list[float]]]:
+    """Ours and theirs: the samples of each block that both arms sat in, of the attempt that counts."""
+    ours, theirs = ({one.block: one.samples_s for one in _counted(name, records)} for name in (pair.ours, pair.theirs))
+    both = sorted(ours.keys() & theirs.keys())
+    return [ours[block] for block in both], [theirs[block] for block in both]
+
+
+def _counted(name: str, records: Sequence[Record]) -> list[Record]:
+    return sorted((one for one in records if one.implementation == name and one.ok), key=lambda one: one.attempt)
+
+
+def log_ratios_of(ours_s: Sequence[Sequence[float]], theirs_s: Sequence[Sequence[float]]) -> list[float]:
+    """Log of ours over theirs, block by block."""
+    ratios = (log_ratio_of_block(ours, theirs) for ours, theirs in zip(ours_s, theirs_s, strict=True))
+    return [ratio for ratio in ratios if ratio is not None]
+
+
+def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
+    """What is due next where each pair goes on until it has a verdict, as a row of a run does."""
+
+    def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
+        block = max((record.block for record in records), default=0) + 1
+        if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
+            return None
+        wanted = set()
+        for pair in pairs:
+            ratios = log_ratios_of(*samples_of(pair, records))
+            if len(ratios) < plan.budget.min_blocks or compare(ratios).verdict == "UNCLEAR":
+                wanted |= {pair.ours, pair.theirs}
+        table = plan.tables[0]
+        members = tuple((seat, seat.cells[0]) for seat in table.seats if seat.name in wanted)
+        return (block, (Sitting(table, group_of(members[0][1]), members),)) if members else None
+
+    return next_block

@@ -1,0 +1,1 @@
+"""Experiments on the method itself, published beside the results."""

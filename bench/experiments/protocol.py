@@ -1,0 +1,185 @@
+"""What the harness costs: ``python -m bench.experiments.protocol RESULT FOLDER``.
+
+The wall time of a run to its table, beside that of pyperf's default protocol on the same cells: 20 processes of one
+warm-up value and three values of at least 100 ms each, one process after the other. Two processes of each cell are
+really run, and their time is multiplied: the protocol does the same thing 20 times.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench import answers
+from bench.environment import describe
+from bench.job import ProblemFile
+from bench.judge import group_of
+from bench.lock import only_run
+from bench.machine import facts_for_record, read_facts
+from bench.plan import BUDGETS, Plan, Seat, Sitting, Table
+from bench.records import CONTROL, Environment, Record, Struct, cell_of, decode, read_result
+from bench.report.markdown import environment_line, table
+from bench.report.units import duration, percent
+from bench.runner import Listener, run_plan
+from bench.workloads import named
+from impls import find_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records import Cell, Line, Result
+
+PROCESSES = 20
+"""pyperf's default: ``--processes=20 --values=3 --warmups=1``, a value of at least 100 ms."""
+
+VALUES = 4
+"""The warm-up value and the three that count."""
+
+VALUE_S = 0.1
+RUN_PROCESSES = 2
+RAW_FILE = "protocol.json"
+TABLE_FILE = "protocol.md"
+
+
+class Timed(Struct, frozen=True, kw_only=True):
+    """One process of the protocol on one cell."""
+
+    cell: str
+    elapsed_s: float
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """All processes that were run."""
+
+    result: str
+    """The result whose cells they are."""
+    started_at: str
+    environment: Environment
+    processes: list[Timed]
+
+
+def cells_of(result: Result) -> list[Cell]:
+    """The cells of a result that have a time, the control aside."""
+    failed = {cell_of(record) for record in result.records if not record.ok}
+    cells = dict.fromkeys(cell_of(record) for record in result.records if record.ok)
+    return [cell for cell in cells if cell not in failed and cell.implementation != CONTROL]
+
+
+def measure(result: Result) -> Experiment:
+    """A few processes of each cell, one after the other, each compiling for itself."""
+    budget = replace(
+        BUDGETS["default"],
+        timed_s=VALUES * VALUE_S,
+        warmup_s=0.0,
+        min_turns=VALUES,
+        min_blocks=1,
+        max_blocks=1,
+        total_s=float("inf"),
+        turn_s=VALUE_S,
+        weighs=False,
+    )
+    rows, processes = find_rows(), []
+    with only_run("experiment on the cost of the harness") as mark, TemporaryDirectory(prefix="protocol-") as name:
+        problems = {}
+        for workload_name in result.run.workloads:
+            workload = named(workload_name, result.run.preset)
+            path = Path(name) / f"{workload_name}.safetensors"
+            answers.save(answers.pose(workload, tuple(result.run.plan.tasks)), path)
+            problems[workload_name] = ProblemFile(workload.config, str(path))
+        cells = cells_of(result)
+        for number, cell in enumerate(cells, 1):
+            words = f"{cell.implementation} {cell.workload} {cell.task} {cell.threads}"
+            print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)
+            row = rows[cell.implementation]
+            seat = Seat(cell.implementation, row, cell.threads, cell.precision, (cell,))
+            for _ in range(RUN_PROCESSES):
+                with TemporaryDirectory(prefix="process-", dir=name) as folder:  # its own cache: it is empty
+                    began = time.monotonic()
+                    _run_one(Plan((Table(0, cell.threads, (seat,)),), (), budget, seat.name, 0), problems, folder, mark)
+                    processes.append(Timed(cell=words, elapsed_s=time.monotonic() - began))
+    return Experiment(
+        result=result.path.name,
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),
+        processes=processes,
+    )
+
+
+def _run_one(plan: Plan, problems: dict[str, ProblemFile], folder: str, mark: str) -> None:
+    seat = plan.tables[0].seats[0]
+    sitting = Sitting(plan.tables[0], group_of(seat.cells[0]), ((seat, seat.cells[0]),))
+    lines: list[Line] = []
+    run_plan(
+        plan,
+        problems,
+        Path(folder),
+        Listener(kept=lines.extend),
+        mark=mark,
+        next_block=lambda _plan, _records: None if lines else (2, (sitting,)),  # block 2 validates once, not twice
+    )
+    if wrong := [line for line in lines if isinstance(line, Record) and not line.ok]:
+        raise RuntimeError(f"{wrong[0].implementation}: {wrong[0].reason}")
+
+
+def shares(result: Result) -> tuple[float, float]:
+    """The wall time of the result's run, and the part of it in which something was timed, in seconds."""
+    timed = sum(sum(record.samples_s) * (record.calls or 1) for record in result.records)
+    return sum(end.elapsed_s for end in result.ends), timed
+
+
+def report(experiment: Experiment, result: Result) -> str:
+    """What the run took, what the protocol would take, and the ratio, in Markdown."""
+    elapsed_s, timed_s = shares(result)
+    protocol_s = sum(one.elapsed_s for one in experiment.processes) * PROCESSES / RUN_PROCESSES
+    blocks = max(record.block for record in result.records)
+    lines = [
+        [f"`bench run`, {blocks} blocks, `{result.path.name}`", duration(elapsed_s), "1.00"],
+        [
+            f"pyperf's default protocol, {PROCESSES} processes a cell",
+            duration(protocol_s),
+            f"{protocol_s / elapsed_s:.2f}",
+        ],
+    ]
+    return (
+        "# What the harness costs\n\n"
+        f"{environment_line(experiment.environment)}  \n{experiment.started_at}\n\n"
+        f"{len(cells_of(result))} cells. Of the protocol, {RUN_PROCESSES} processes of each cell were run, and their"
+        f" time multiplied by {PROCESSES // RUN_PROCESSES}; every process compiles for itself, as under pyperf.\n\n"
+        + table(["to a table with verdicts", "wall time", "ratio"], lines)
+        + f"\nOf the run, {duration(timed_s)} were inside timed regions, {percent(timed_s / elapsed_s)}; the rest is"
+        " starting processes, compiling, validating and warming up.\n"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, or, with a folder that has the measurements, make the table anew."""
+    result, folder = read_result(Path(arguments[0])), Path(arguments[1])
+    if not (folder / RAW_FILE).exists():
+        experiment = measure(result)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RAW_FILE).write_bytes(msgspec.json.encode(experiment) + b"\n")
+    text = report(read(folder), result)
+    (folder / TABLE_FILE).write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def read(folder: Path) -> Experiment:
+    """The experiment in a folder.
+
+    Raises:
+        InvalidInput: it is damaged.
+    """
+    experiment: Experiment = decode((folder / RAW_FILE).read_bytes(), Experiment, f"{folder / RAW_FILE}")
+    return experiment
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

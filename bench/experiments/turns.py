@@ -1,0 +1,241 @@
+"""How much taking turns is worth: ``python -m bench.experiments.turns FOLDER``.
+
+Identical workers, and PyTorch beside JAX, share the same timed seconds in several ways: one process after the other, or
+both alive and taking turns of 400, 100 and 20 milliseconds. The ways take turns themselves, block by block, so that all
+meet the same neighbours. What is compared is the standard deviation, from block to block, of the log ratio of the arms.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from bench import answers
+from bench.environment import describe
+from bench.job import ProblemFile
+from bench.judge import group_of
+from bench.lock import only_run
+from bench.machine import facts_for_record, read_facts
+from bench.plan import Budget, Plan, Seat, Sitting, Table
+from bench.records import Cell, Environment, Record, Struct, decode
+from bench.report.markdown import environment_line, table
+from bench.report.units import percent
+from bench.runner import Listener, run_plan
+from bench.stats import log_ratio_of_block, median
+from bench.workloads import shape_workload
+from impls import find_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records import Line
+
+WORKLOAD = shape_workload(
+    embedding_dim=64,
+    hidden_dim=128,
+    num_encoder_layers=2,
+    num_decoder_layers=1,
+    bidirectional=True,
+    sequence_length=8,
+    output_seq_length=1,
+    batch_size=64,
+)
+BLOCKS = 14
+TIMED_S = 1.2
+RAW_FILE = "turns.json"
+TABLE_FILE = "turns.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How two arms share the time."""
+
+    words: str
+    ours: str
+    theirs: str
+    turn_s: float
+    together: bool
+
+
+WAYS = (
+    Way("identical, one process after the other", "torch/module", "torch/module", 0.020, together=False),
+    Way("identical, turns of 400 ms", "torch/module", "torch/module", 0.400, together=True),
+    Way("identical, turns of 100 ms", "torch/module", "torch/module", 0.100, together=True),
+    Way("identical, turns of 20 ms", "torch/module", "torch/module", 0.020, together=True),
+    Way("PyTorch and JAX, one process after the other", "jax/scan", "torch/module", 0.020, together=False),
+    Way("PyTorch and JAX, turns of 20 ms", "jax/scan", "torch/module", 0.020, together=True),
+)
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What one way gave."""
+
+    words: str
+    together: bool
+    ours_s: list[list[float]]
+    """Seconds a call of each turn, block by block."""
+    theirs_s: list[list[float]]
+
+    @property
+    def log_ratios(self) -> list[float]:
+        """Log of ours over theirs: of turns that are paired, or of the medians of processes that were not."""
+        if self.together:
+            ratios = (log_ratio_of_block(*pair) for pair in zip(self.ours_s, self.theirs_s, strict=True))
+            return [ratio for ratio in ratios if ratio is not None]
+        medians = zip(map(median, self.ours_s), map(median, self.theirs_s), strict=True)
+        return [float(np.log(ours / theirs)) for ours, theirs in medians]
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """All ways, in one run."""
+
+    command: str
+    started_at: str
+    environment: Environment
+    outcomes: list[Outcome]
+
+
+def plan_of(way: Way, seed: int) -> Plan:
+    """Both arms at one table, or each at a table of its own."""
+    budget = Budget(
+        timed_s=TIMED_S,
+        warmup_s=0.05,
+        min_turns=1,
+        min_blocks=BLOCKS,
+        max_blocks=BLOCKS,
+        total_s=float("inf"),
+        limit_s=300,
+        turn_s=way.turn_s,
+        weighs=False,
+    )
+    seats = tuple(_seat(row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
+    shared = (seats,) if way.together else ((seats[0],), (seats[1],))
+    tables = tuple(Table(number, 1, members) for number, members in enumerate(shared))
+    return Plan(tables, (), budget, "theirs", seed)
+
+
+def _seat(name: str, arm: str) -> Seat:
+    row = find_rows()[name]
+    cell = Cell(
+        implementation=arm,
+        framework=row.framework,
+        tier=row.tier,
+        workload=WORKLOAD.name,
+        task="encode",
+        device="cpu",
+        threads=1,
+    )
+    return Seat(arm, row, 1, "float32", (cell,))
+
+
+def run_block(
+    way: Way, block: int, seed: int, folder: Path, problems: dict[str, ProblemFile], mark: str
+) -> tuple[list[float], list[float]]:
+    """One block of one way, with fresh processes: seconds a call of each turn, ours and theirs."""
+    plan = plan_of(way, seed)
+    order = np.random.default_rng([seed, block]).permutation(len(plan.tables))
+    sittings = tuple(
+        Sitting(plan.tables[index], group_of(seats[0].cells[0]), tuple((seat, seat.cells[0]) for seat in seats))
+        for index in order
+        for seats in [plan.tables[index].seats]
+    )
+    lines: list[Line] = []
+    run_plan(
+        plan,
+        problems,
+        folder,
+        Listener(kept=lines.extend),
+        mark=mark,
+        next_block=lambda _plan, _records: None if lines else (block, sittings),
+    )
+    records = [line for line in lines if isinstance(line, Record)]
+    if wrong := [record for record in records if not record.ok]:
+        raise RuntimeError(f"{wrong[0].implementation} of {way.words}: {wrong[0].reason}")
+    last = {record.implementation: record.samples_s for record in sorted(records, key=lambda one: one.attempt)}
+    return last["ours"], last["theirs"]
+
+
+def measure(command: str) -> Experiment:
+    """All blocks of all ways, a block of each in turn."""
+    seed = int(time.time())
+    outcomes = [Outcome(words=way.words, together=way.together, ours_s=[], theirs_s=[]) for way in WAYS]
+    with only_run("experiment on taking turns") as mark, TemporaryDirectory(prefix="turns-") as name:
+        folder = Path(name)
+        path = folder / "numbers.safetensors"
+        answers.save(answers.pose(WORKLOAD, ("encode",)), path)
+        problems = {WORKLOAD.name: ProblemFile(WORKLOAD.config, str(path))}
+        rng = np.random.default_rng(seed)
+        for block in range(1, BLOCKS + 1):
+            print(f"block {block} of {BLOCKS}", file=sys.stderr)
+            for index in rng.permutation(len(WAYS)):
+                ours, theirs = run_block(WAYS[index], block, seed, folder, problems, mark)
+                outcomes[index].ours_s.append(ours)
+                outcomes[index].theirs_s.append(theirs)
+    return Experiment(
+        command=command,
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),
+        outcomes=outcomes,
+    )
+
+
+def report(experiment: Experiment) -> str:
+    """The table of the experiment, in Markdown."""
+    lines = []
+    for outcome in experiment.outcomes:
+        ratios = np.array(outcome.log_ratios)
+        away = ratios - np.median(ratios)
+        lines.append(
+            [
+                outcome.words,
+                f"{len(ratios)}",
+                f"{np.mean([len(samples) for samples in outcome.ours_s]):.0f}",
+                percent(float(ratios.std(ddof=1))),
+                percent(float(1.4826 * np.median(np.abs(away)))),
+                percent(float(np.abs(away).max())),
+            ]
+        )
+    header = ["how the arms share the time", "blocks", "turns", "standard deviation", "robust", "furthest"]
+    return (
+        "# What taking turns is worth\n\n"
+        f"{environment_line(experiment.environment)}  \n`{experiment.command}`, {experiment.started_at}\n\n"
+        f"The log ratio of two arms, block by block, with fresh processes in each, {TIMED_S} s timed of each arm:"
+        f" {WORKLOAD.shape}, task encode, one thread. Robust: 1.4826 median absolute deviations. Furthest: the block"
+        " furthest from the median. All ways ran block by block in one run, in a random order.\n\n"
+        + table(header, lines)
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, or, with a folder that has the measurements, make the table anew."""
+    folder = Path(arguments[0])
+    if not (folder / RAW_FILE).exists():
+        experiment = measure("python -m bench.experiments.turns")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RAW_FILE).write_bytes(msgspec.json.encode(experiment) + b"\n")
+    text = report(read(folder))
+    (folder / TABLE_FILE).write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def read(folder: Path) -> Experiment:
+    """The experiment in a folder.
+
+    Raises:
+        InvalidInput: it is damaged.
+    """
+    experiment: Experiment = decode((folder / RAW_FILE).read_bytes(), Experiment, f"{folder / RAW_FILE}")
+    return experiment
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,163 @@
+"""What a calibration says, in Markdown."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.calibrate import SURROUNDINGS
+from bench.report import units
+from bench.report.markdown import environment_line, table
+from bench.simulate import clopper_pearson, replay
+from bench.stats import MIN_BLOCKS, PRACTICAL, compare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.calibrate import Batch, Comparison, Head
+
+MOST_BLOCKS = 12
+REPLAYS = 20_000
+REPLAYED = (0, 1, 2, 3, 5, 10)
+
+WORDS = {"quiet": "as the machine is", "neighbour": "with a noisy neighbour on each processor"}
+
+
+def markdown(head: Head, batches: Sequence[Batch]) -> str:
+    """How often verdicts are wrong, what they find after how many blocks, and what that took."""
+    comparisons = [one for batch in batches for one in batch.comparisons]
+    parts = [
+        "# How often the verdicts err\n",
+        f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
+        "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
+        " turns, blocks and stopping rule of `bench run`, each comparison in processes of its own: at least"
+        f" {MIN_BLOCKS} blocks, at most {MOST_BLOCKS}, until there was a verdict. `docs/method.md` says how and why.\n",
+        "## Identical workers\n",
+        _errors(comparisons),
+        "## Planted slow-downs\n",
+        "Found: SLOWER. Missed: SAME, though the difference is beyond the practical threshold of"
+        f" {100 * PRACTICAL:.0f} %. Backwards: FASTER. In square brackets, 95 % Clopper-Pearson bounds.\n",
+        _found(comparisons),
+        "Share found after so many blocks, both surroundings together:\n",
+        _curve(comparisons),
+        "## The recorded noise, replayed\n",
+        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect.\n",
+        _replays(comparisons),
+        "## Time\n",
+        _time(batches),
+    ]
+    return "\n".join(parts)
+
+
+def verdict_of(one: Comparison) -> tuple[str, int]:
+    """The first verdict that is not UNCLEAR, and after how many blocks it came: the stopping rule of a run."""
+    ratios = one.log_ratios
+    for blocks in range(MIN_BLOCKS, len(ratios) + 1):
+        verdict = compare(ratios[:blocks]).verdict
+        if verdict != "UNCLEAR":
+            return str(verdict), blocks
+    return "UNCLEAR", len(ratios)
+
+
+def share(hits: int, trials: int) -> str:
+    """``0.0 % [0.0, 1.2]``: a share with its bounds."""
+    low, high = clopper_pearson(hits, trials)
+    return f"{100 * hits / trials:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _errors(comparisons: Sequence[Comparison]) -> str:
+    lines = []
+    for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
+        said = Counter(verdict_of(one)[0] for one in chosen)
+        wrong = said["FASTER"] + said["SLOWER"]
+        at_most = clopper_pearson(wrong, len(chosen)).high if wrong else 1 - 0.05 ** (1 / len(chosen))
+        spreads = np.std([ratio for one in chosen for ratio in one.log_ratios])
+        lines.append(
+            [
+                where,
+                f"{len(chosen)}",
+                f"{wrong}",
+                f"{100 * at_most:.2f} %",
+                units.percent(said["SAME"] / len(chosen)),
+                units.percent(said["UNCLEAR"] / len(chosen)),
+                f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
+                units.percent(float(spreads)),
+            ]
+        )
+    header = ["identical workers", "comparisons", "false FASTER or SLOWER", "rate at most (95 %)", "SAME"]
+    return table([*header, "UNCLEAR", "blocks", "standard deviation of a block"], lines)
+
+
+def _found(comparisons: Sequence[Comparison]) -> str:
+    lines = []
+    for percent in sorted({one.percent for one in comparisons if one.percent}):
+        for where, chosen in _by_surroundings([one for one in comparisons if one.percent == percent]):
+            said = Counter(verdict_of(one)[0] for one in chosen)
+            missed = said["SAME"] if percent > 100 * PRACTICAL else 0
+            lines.append(
+                [
+                    f"{percent} %",
+                    where,
+                    f"{len(chosen)}",
+                    share(said["SLOWER"], len(chosen)),
+                    f"{said['SAME']}",
+                    f"{missed}",
+                    f"{said['FASTER']}",
+                    units.percent(said["UNCLEAR"] / len(chosen)),
+                    f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
+                ]
+            )
+    header = ["planted", "surroundings", "comparisons", "found", "SAME", "missed", "backwards", "UNCLEAR", "blocks"]
+    return table(header, lines, left=2)
+
+
+def _curve(comparisons: Sequence[Comparison]) -> str:
+    looks = range(MIN_BLOCKS, MOST_BLOCKS + 1)
+    lines = []
+    for percent in sorted({one.percent for one in comparisons if one.percent}):
+        said = [verdict_of(one) for one in comparisons if one.percent == percent]
+        found = [sum(verdict == "SLOWER" and blocks <= look for verdict, blocks in said) for look in looks]
+        lines.append([f"{percent} %", *(units.percent(hits / len(said)) for hits in found)])
+    return table(["blocks", *map(str, looks)], lines)
+
+
+def _replays(comparisons: Sequence[Comparison]) -> str:
+    lines = []
+    for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
+        pool = [ratio for one in chosen for ratio in one.log_ratios]
+        for percent in REPLAYED:
+            rates = replay(pool, percent / 100, comparisons=REPLAYS, most_blocks=MOST_BLOCKS)
+            lines.append(
+                [
+                    f"{percent} %",
+                    where,
+                    f"{100 * rates.wrong:.2f} %",
+                    f"{100 * rates.found:.2f} %" if percent else "",
+                    units.percent(rates.same),
+                    units.percent(rates.unclear),
+                    f"{rates.mean_blocks:.1f}",
+                ]
+            )
+    header = ["effect", "surroundings", "wrong way", "found", "SAME", "UNCLEAR", "blocks"]
+    return table(header, lines, left=2)
+
+
+def _time(batches: Sequence[Batch]) -> str:
+    lines = []
+    for name in SURROUNDINGS:
+        chosen = [batch for batch in batches if batch.comparisons[0].surroundings == name]
+        if chosen:
+            total = sum(batch.elapsed_s for batch in chosen)
+            each = total / sum(len(batch.comparisons) for batch in chosen)
+            lines.append([WORDS[name], f"{len(chosen)}", units.duration(total), units.duration(each)])
+    return table(["surroundings", "tables", "wall time", "a comparison"], lines)
+
+
+def _by_surroundings(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, list[Comparison]]]:
+    for name in SURROUNDINGS:
+        if chosen := [one for one in comparisons if one.surroundings == name]:
+            yield WORDS[name], chosen
+    if len({one.surroundings for one in comparisons}) > 1:
+        yield "both", list(comparisons)

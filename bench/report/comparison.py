@@ -1,0 +1,262 @@
+"""What ``bench compare`` shows: text, Markdown and JSON, all from one comparison."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.compare import Status
+from bench.judge import control, judge
+from bench.records import Precision, Struct
+from bench.report import units
+from bench.report.markdown import table as markdown_table
+from bench.report.text import COLOURS
+from bench.report.words import SMOKE, about_control, about_end
+from bench.stats import MIN_BLOCKS, PRACTICAL, Verdict
+from impls.contract import Device, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import RenderableType
+
+    from bench.compare import Comparison
+    from bench.records import Result
+
+ABSOLUTE = "absolute times"
+
+OTHER_MACHINE = (
+    "Two machines. It may not be concluded that anything became faster or slower: absolute times are not compared, and"
+    " there are no verdicts. What is given is how the ratio to a row that is the same in both differs between the"
+    " machines."
+)
+
+APART = {
+    "now failing": "Had a time, and has none now (counts as slower)",
+    "now works": "Had no time, and has one now",
+    "no time": "Without a time in either",
+    "new": "In NEW only",
+    "gone": "In OLD only",
+}
+"""The statuses that are listed beneath the tables."""
+
+
+class ChangeRow(Struct, frozen=True, kw_only=True):
+    """A cell in two runs, flat: what ``--format json`` gives."""
+
+    implementation: str
+    framework: str
+    tier: str
+    workload: str
+    shape: str
+    task: Task
+    device: Device
+    precision: Precision
+    threads: int
+    status: Status
+    reason: str | None
+    ratio: float | None
+    """NEW over OLD: above 1 is slower."""
+    ratio_low: float | None
+    ratio_high: float | None
+    verdict: Verdict | None
+    through: str | None
+    """The row that the ratio is relative to, or ``absolute times``."""
+    blocks_old: int
+    blocks_new: int
+    old_median_s: float | None
+    new_median_s: float | None
+
+
+def change_rows(comparison: Comparison) -> list[ChangeRow]:
+    """Every cell as a flat row."""
+    return [
+        ChangeRow(
+            implementation=one.cell.implementation,
+            framework=one.cell.framework,
+            tier=one.cell.tier,
+            workload=one.cell.workload,
+            shape=one.shape,
+            task=one.cell.task,
+            device=one.cell.device,
+            precision=one.cell.precision,
+            threads=one.cell.threads,
+            status=one.status,
+            reason=one.reason,
+            ratio=one.change.ratio if one.change else None,
+            ratio_low=one.change.low if one.change else None,
+            ratio_high=one.change.high if one.change else None,
+            verdict=one.verdict,
+            through=(one.through or ABSOLUTE) if one.change else None,
+            blocks_old=len(one.old.blocks) if one.old else 0,
+            blocks_new=len(one.new.blocks) if one.new else 0,
+            old_median_s=one.old.median_s if one.old else None,
+            new_median_s=one.new.median_s if one.new else None,
+        )
+        for one in comparison.cells
+    ]
+
+
+def to_json(comparison: Comparison) -> str:
+    """A list of flat objects."""
+    return msgspec.json.format(msgspec.json.encode(change_rows(comparison)), indent=2).decode() + "\n"
+
+
+def doubts(comparison: Comparison) -> list[str]:
+    """What puts the comparison in doubt: to be read first."""
+    words = [OTHER_MACHINE] if comparison.other_machine else []
+    for name, result in (("OLD", comparison.old), ("NEW", comparison.new)):
+        judged = judge(result.records, result.run.baseline)
+        if doubt := about_control(control(judged.values()), doubts_only=True):
+            words.append(f"{name}: {doubt}")
+        if result.run.preset == "smoke":
+            words.append(f"{name}: {SMOKE}")
+        elif not result.whole:
+            words.append(f"{name}: {about_end(result)}")
+    return words
+
+
+def summary(comparison: Comparison) -> str:
+    """How many cells have which verdict."""
+    counts = comparison.counts
+    return ", ".join(f"{number} {word}" for word, number in counts.most_common()) or "no cell in either"
+
+
+def render(comparison: Comparison) -> Iterator[RenderableType]:
+    """The comparison on a terminal, in 80 columns, and readable when piped."""
+    for doubt in doubts(comparison):
+        yield Text(doubt, style="bold red")
+    for name, result in (("OLD", comparison.old), ("NEW", comparison.new)):
+        yield Text(f"{name}: {_about(result)}")
+    yield Text(summary(comparison), style="bold")
+    if comparison.unlike:
+        unlike = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        for heading in ("what differs", "OLD", "NEW"):
+            unlike.add_column(heading, overflow="fold")
+        for difference in comparison.unlike:
+            unlike.add_row(*map(Text, difference))
+        yield Text()
+        yield unlike
+    for (workload, shape), of_workload in groupby(_shown(comparison), key=lambda row: (row.workload, row.shape)):
+        yield Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
+        for title, of_group in groupby(of_workload, key=_title):
+            yield Padding(_table(title, list(of_group)), (0, 0, 0, 1))
+    for status, heading in APART.items():
+        if rows := [row for row in change_rows(comparison) if row.status == status]:
+            yield Text(f"\n{heading}", style="bold red" if status == "now failing" else "bold")
+        for row in rows:
+            yield Text(f" {_apart(row)}")
+    for number, caption in enumerate(captions(comparison)):
+        yield Text("\n" * (number == 0) + caption, style="dim")
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The comparison as Markdown, for a pull request."""
+    parts = [f"**{summary(comparison)}**\n"]
+    parts += [f"> **{_plain(doubt)}**\n" for doubt in doubts(comparison)]
+    results = ("OLD", comparison.old), ("NEW", comparison.new)
+    parts.append("\n".join(f"- {name}: {_plain(_about(result))}" for name, result in results) + "\n")
+    if comparison.unlike:
+        parts.append(markdown_table(["what differs", "OLD", "NEW"], comparison.unlike, left=3))
+    for (workload, shape), of_workload in groupby(_shown(comparison), key=lambda row: (row.workload, row.shape)):
+        parts.append(f"## {workload}\n\n{_plain(shape)}\n")
+        for title, of_group in groupby(of_workload, key=_title):
+            header = [title, "OLD", "NEW", "ratio", "95 %", "verdict", "through"]
+            lines = [[f"`{row.implementation}`", *_numbers(row), row.through or "–"] for row in of_group]
+            parts.append(markdown_table(header, lines))
+    for status, heading in APART.items():
+        if rows := [row for row in change_rows(comparison) if row.status == status]:
+            parts.append(f"**{heading}**\n\n" + "\n".join(f"- {_plain(_apart(row))}" for row in rows) + "\n")
+    parts += [f"{caption}\n" for caption in captions(comparison)]
+    return "\n".join(parts)
+
+
+def captions(comparison: Comparison) -> Iterator[str]:
+    """How to read the numbers, as far as this comparison has them."""
+    rows = _shown(comparison)
+    if not rows:
+        return
+    yield (
+        "ratio: NEW over OLD, above 1 is slower. verdict: at a stricter level than the interval, as in `bench run`; a"
+        f" difference below {100 * PRACTICAL:.0f} % is SAME; – is fewer than {MIN_BLOCKS} blocks in a run"
+        f"{', or two machines' if comparison.other_machine else ''}."
+    )
+    if through := dict.fromkeys(row.through for row in rows if row.through not in (None, ABSOLUTE)):
+        yield (
+            f"through {', '.join(str(name) for name in through)}: the same code and versions in both runs. The ratio to"
+            " it is compared, so that what slows both alike cancels; so does what changed for both."
+        )
+    if any(row.status == "reference" for row in rows):
+        yield "reference: the row that others are compared through. Its own change is the drift of the machine."
+    if any(row.through == ABSOLUTE and row.status == "compared" for row in rows):
+        yield (
+            f"{ABSOLUTE}: no row that could be compared through is the same in both runs. The drift of the machine from"
+            " one run to the other is in the ratio, and not in the interval: measure twice before you believe it."
+        )
+    if comparison.drift is not None:
+        yield f"The machine: a fixed NumPy product took {comparison.drift:.2f}× as long in NEW as in OLD."
+    if any(row.status == "identical" for row in rows):
+        yield (
+            "identical: both have the same records, which is one measurement and not two. Its change is exactly 1, and"
+            " nothing about it is uncertain."
+        )
+    if any(row.status == "not comparable" for row in rows):
+        yield "not comparable: no row of the group is the same on both machines, and absolute times mean nothing."
+
+
+def _shown(comparison: Comparison) -> list[ChangeRow]:
+    """The rows that the tables have."""
+    return [row for row in change_rows(comparison) if row.status not in APART]
+
+
+def _title(row: ChangeRow) -> str:
+    return f"{row.task} {units.place(row.device, row.threads, row.precision)}"
+
+
+def _table(title: str, rows: list[ChangeRow]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=16)
+    for name, width in (("OLD", 7), ("NEW", 7), ("ratio", 6), ("95 %", 14)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("verdict", overflow="fold", min_width=9)
+    table.add_column("through", overflow="fold", min_width=8)
+    for row in rows:
+        *numbers, verdict = _numbers(row)
+        through = "absolute" if row.through == ABSOLUTE else row.through or "–"
+        table.add_row(Text(row.implementation), *numbers, Text(verdict, style=COLOURS.get(verdict, "")), Text(through))
+    return table
+
+
+def _numbers(row: ChangeRow) -> list[str]:
+    """Old time, new time, ratio, its interval, verdict."""
+    words: str = row.verdict or ("–" if row.status == "compared" else row.status)
+    if row.status == "identical":
+        words = f"{words} (identical)"
+    return [
+        units.seconds(row.old_median_s),
+        units.seconds(row.new_median_s),
+        units.ratio(row.ratio),
+        units.between(row.ratio_low, row.ratio_high),
+        words,
+    ]
+
+
+def _apart(row: ChangeRow) -> str:
+    """A cell that no table has, and why."""
+    where = f"{row.implementation} {row.workload} {_title(row)}"
+    return f"{where}: {row.reason}" if row.reason else where
+
+
+def _about(result: Result) -> str:
+    run = result.run
+    return f"{result.path} ({run.started_at[:16].replace('T', ' ')}, {run.preset}, {run.environment.cpu})"
+
+
+def _plain(words: str) -> str:
+    """On one line, and no HTML."""
+    return " ".join(words.replace("<", "&lt;").split())

@@ -1,0 +1,80 @@
+"""A result as pytest-benchmark saves its own: ``pytest-benchmark compare`` opens it, and what else reads such files.
+
+It is made of the result alone: two looks at one result give the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pytest_benchmark.stats import Stats
+
+from bench.judge import judge
+from bench.records import CONTROL
+
+if TYPE_CHECKING:
+    from bench.judge import Judged
+    from bench.records import Result
+
+
+def to_pytest_benchmark(result: Result) -> bytes:
+    """A benchmark for each cell that has a time, the control left out; all its samples, block after block.
+
+    pytest-benchmark knows no blocks and pairs nothing: what it says of two cells is coarser than a verdict of ours.
+    """
+    run = result.run
+    here = run.environment
+    judged = judge(result.records, run.baseline).values()
+    saved = {
+        "machine_info": {
+            "node": here.machine,
+            "machine": here.os.rpartition(" ")[2],
+            "system": here.os.partition(" ")[0],
+            "python_version": here.python,
+            "cpu": {"brand_raw": here.cpu, "count": here.cores},
+        },
+        "commit_info": {"id": here.git_commit or "unversioned", "dirty": here.git_dirty},
+        "benchmarks": [_benchmark(one, result) for one in judged if one.blocks and one.cell.implementation != CONTROL],
+        "datetime": run.started_at,
+        "version": here.versions.get("pytest-benchmark", "unknown"),
+    }
+    return msgspec.json.format(msgspec.json.encode(saved), indent=1) + b"\n"
+
+
+def _benchmark(one: Judged, result: Result) -> dict[str, Any]:
+    cell = one.cell
+    precision = "" if cell.precision == "float32" else f"-{cell.precision}"
+    name = f"{cell.implementation}-{cell.workload}-{cell.task}-{cell.device}{cell.threads}{precision}"
+    samples = [sample for block in one.samples_s for sample in block]
+    stats = Stats()  # type: ignore[no-untyped-call]
+    for sample in samples:
+        stats.update(sample)  # type: ignore[no-untyped-call]
+    numbers: dict[str, Any] = stats.as_dict()  # type: ignore[no-untyped-call]
+    return {
+        "group": f"{cell.workload}-{cell.task}",
+        "name": f"test_cell[{name}]",
+        "fullname": f"bench::test_cell[{name}]",
+        "params": {
+            "implementation": cell.implementation,
+            "workload": cell.workload,
+            "task": cell.task,
+            "device": cell.device,
+            "threads": cell.threads,
+            "precision": cell.precision,
+        },
+        "param": name,
+        "extra_info": {
+            "framework": cell.framework,
+            "tier": cell.tier,
+            "shape": result.run.workloads[cell.workload].shape,
+            "samples_of_block": [len(block) for block in one.samples_s],
+            "median_of_block_medians_s": one.median_s,
+            "baseline": one.baseline,
+            "ratio_to_baseline": one.ratio.estimate if one.ratio else None,
+            "verdict": one.ratio.verdict if one.ratio else None,
+            "max_relative_error": max((block.max_relative_error or 0.0 for block in one.blocks), default=None),
+        },
+        "options": {"timer": "perf_counter"},
+        "stats": numbers | {"data": samples, "iterations": one.blocks[0].calls or 1},
+    }

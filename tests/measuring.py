@@ -1,0 +1,79 @@
+"""Small runs of real workers in this process: a plan of rows at the notebook's shape, carried out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench import answers
+from bench.job import ProblemFile
+from bench.plan import Budget, Plan, make_plan
+from bench.records import CONTROL, RECORDS_FILE, Block, Line, Memory, Record, decode
+from bench.runner import Listener, run_plan
+from bench.workloads import SEED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from impls import Row
+    from impls.contract import Task
+
+TASKS: tuple[Task, ...] = ("encode", "forward")
+
+QUICK = Budget(
+    timed_s=0.04, warmup_s=0.01, min_turns=2, min_blocks=1, max_blocks=1, total_s=120, limit_s=20, weighs=False
+)
+"""One block of two turns."""
+
+LISTENER = Listener()
+
+
+def plan_of(*rows: Row, tasks: Sequence[Task] = TASKS, budget: Budget = QUICK, seed: int = 1, **more: object) -> Plan:
+    """These rows at the notebook's shape; the first is the baseline."""
+    return make_plan(
+        rows=rows,
+        workloads=[SEED],
+        tasks=tasks,
+        device="cpu",
+        threads=[1],
+        budget=budget,
+        baseline=rows[0].name,
+        seed=seed,
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def carry_out(folder: Path, plan: Plan, listener: Listener = LISTENER, **more: object) -> list[Record]:
+    """The records of a plan, the control's included."""
+    numbers = folder / "seed.safetensors"
+    if not numbers.exists():
+        answers.save(answers.pose(SEED, ("encode", "forward", "gradients", "train_step")), numbers)
+    run_plan(plan, {"seed": ProblemFile(SEED.config, str(numbers))}, folder, listener, **more)  # type: ignore[arg-type]
+    return [line for line in lines(folder) if isinstance(line, Record)]
+
+
+def measure(folder: Path, *rows: Row, tasks: Sequence[Task] = TASKS, budget: Budget = QUICK) -> list[Record]:
+    """The records of these rows, the control's included."""
+    return carry_out(folder, plan_of(*rows, tasks=tasks, budget=budget))
+
+
+def lines(folder: Path) -> list[Line]:
+    """What the folder's records file says."""
+    text = (folder / RECORDS_FILE).read_bytes()
+    assert text.endswith(b"\n") or not text
+    return [decode(line, Line, "a line") for line in text.splitlines()]
+
+
+def blocks(folder: Path) -> list[Block]:
+    """The machine's lines."""
+    return [line for line in lines(folder) if isinstance(line, Block)]
+
+
+def weights(folder: Path) -> dict[tuple[str, str], Memory]:
+    """Row and task to peak memory."""
+    return {(line.implementation, line.task): line for line in lines(folder) if isinstance(line, Memory)}
+
+
+def last(records: Sequence[Record]) -> dict[tuple[str, str], Record]:
+    """Row and task to the last record of it, the control's left out."""
+    return {(one.implementation, one.task): one for one in records if one.implementation != CONTROL}

@@ -1,0 +1,486 @@
+"""Facts of invented machines, the faults that follow from them, and what is said of this one."""
+
+from __future__ import annotations
+
+import getpass
+import math
+import platform
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from processes import bench
+from rich.console import Console
+
+from bench.faults import NOT_FROM_INSIDE, faults
+from bench.machine import (
+    Accuracy,
+    Facts,
+    Gpu,
+    Watched,
+    facts_for_record,
+    read_facts,
+    read_gpus,
+    smallest_difference,
+    spin,
+    steal_share,
+    timer,
+)
+from bench.report.machine_text import render
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    Files = Mapping[str, str | None]
+    """Path under the root to content; ``None`` takes a file away."""
+
+CPU = "sys/devices/system/cpu"
+CLOCK = "sys/devices/system/clocksource/clocksource0"
+
+QUIET_METAL: Files = {
+    "proc/self/status": "Name:\tpython\nCpus_allowed:\tff\nCpus_allowed_list:\t0-7\n",
+    "proc/self/cgroup": "0::/user.slice/user-1000.slice/session-2.scope\n",
+    "proc/self/mountinfo": "29 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n",
+    "proc/cpuinfo": "".join(f"processor\t: {i}\nflags\t\t: fpu vme sse2 avx2 fma\n\n" for i in range(8)),
+    "proc/stat": "cpu  1000 0 200 90000 10 0 5 0 0 0\ncpu0 125 0 25 11250 1 0 1 0 0 0\nctxt 1\n",
+    "proc/loadavg": "0.21 0.18 0.16 1/412 9321\n",
+    "proc/meminfo": "MemTotal: 33554432 kB\nMemAvailable: 25165824 kB\nSwapTotal: 8388608 kB\nSwapFree: 8388608 kB\n",
+    "proc/sys/kernel/randomize_va_space": "2\n",
+    "proc/sys/kernel/osrelease": "6.8.0-45-acme-build\n",
+    "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
+    "sys/fs/cgroup/cpu.stat": "usage_usec 1\n",
+    "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n",
+    "sys/class/dmi/id/sys_vendor": "LENOVO\n",
+    "sys/class/dmi/id/product_name": "20XWCTO1WW of Jane Roe\n",
+    "sys/class/hwmon/hwmon3/name": "k10temp\n",
+    "sys/class/hwmon/hwmon3/temp1_input": "51250\n",
+    f"{CPU}/online": "0-7\n",
+    f"{CPU}/smt/active": "0\n",
+    f"{CPU}/cpu0/cpufreq/scaling_governor": "performance\n",
+    f"{CPU}/cpu7/cpufreq/scaling_governor": "performance\n",
+    f"{CPU}/cpu0/cpufreq/scaling_driver": "intel_pstate\n",
+    f"{CPU}/cpu0/thermal_throttle/core_throttle_count": "0\n",
+    f"{CPU}/intel_pstate/no_turbo": "1\n",
+    f"{CLOCK}/current_clocksource": "tsc\n",
+    f"{CLOCK}/available_clocksource": "tsc hpet acpi_pm \n",
+}
+
+LAPTOP: Files = {
+    f"{CPU}/smt/active": "1\n",
+    f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave\n",
+    f"{CPU}/cpu7/cpufreq/scaling_governor": "powersave\n",
+    f"{CPU}/intel_pstate/no_turbo": "0\n",
+}
+
+DOCKER: Files = {
+    ".dockerenv": "",
+    "proc/self/cgroup": "0::/\n",
+    "proc/self/mountinfo": (
+        "612 500 0:60 / / rw,relatime - overlay overlay rw,lowerdir=/a\n"
+        "620 612 259:2 /var/lib/docker/containers/0f3c/hosts /etc/hosts rw,relatime - ext4 /dev/nvme0n1p2 rw\n"
+    ),
+    "sys/fs/cgroup/cpu.max": "150000 100000\n",
+    "sys/fs/cgroup/memory.max": "8589934592\n",
+    "sys/fs/cgroup/memory.current": "6442450944\n",
+    "sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 4294967296\n",
+}
+
+OLD_GROUPS: Files = {
+    "proc/self/cgroup": "5:memory:/batch/job7\n3:cpu,cpuacct:/batch/job7\n1:name=systemd:/\n0::/\n",
+    "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+    "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+    "sys/fs/cgroup/cpu,cpuacct/batch/cpu.cfs_quota_us": "200000\n",
+    "sys/fs/cgroup/cpu,cpuacct/batch/cpu.cfs_period_us": "100000\n",
+    "sys/fs/cgroup/cpu,cpuacct/batch/job7/cpu.cfs_quota_us": "600000\n",
+    "sys/fs/cgroup/cpu,cpuacct/batch/job7/cpu.cfs_period_us": "100000\n",
+    "sys/fs/cgroup/memory/batch/job7/memory.limit_in_bytes": "9223372036854771712\n",
+    "sys/fs/cgroup/memory/batch/job7/memory.usage_in_bytes": "1073741824\n",
+    "sys/fs/cgroup/memory/batch/memory.limit_in_bytes": "4294967296\n",
+    "sys/fs/cgroup/memory/batch/memory.usage_in_bytes": "3221225472\n",
+}
+
+VIRTUAL: Files = {
+    "proc/cpuinfo": "processor\t: 0\nflags\t: fpu sse2 hypervisor avx2\n\nprocessor\t: 1\nflags\t: fpu hypervisor\n",
+    "proc/self/status": "Cpus_allowed_list:\t0-127\n",  # what could be plugged in
+    "proc/stat": "cpu  8000 0 1000 50000 0 0 0 1000 0 0\n",
+    f"{CPU}/online": "0-1\n",
+    f"{CPU}/cpu0/cpufreq/scaling_governor": None,
+    f"{CPU}/cpu7/cpufreq/scaling_governor": None,
+    f"{CPU}/cpu0/cpufreq/scaling_driver": None,
+    f"{CPU}/intel_pstate/no_turbo": None,
+    "sys/class/dmi/id/sys_vendor": "QEMU\n",
+    "sys/class/dmi/id/product_name": "Standard PC (Q35 + ICH9, 2009)\n",
+}
+
+SMI = {
+    "--query-gpu": "NVIDIA H100 80GB HBM3, 1980, 1980, 0x0000000000000001, 31, 0\n",
+    "--query-compute-apps": "",
+}
+
+
+def write(root: Path, *layers: Files) -> Path:
+    for path, text in {path: text for files in layers for path, text in files.items()}.items():
+        if text is not None:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Facts:
+    """A machine without a fault."""
+    facts = read_facts(
+        write(tmp_path, QUIET_METAL), during=lambda: Watched(0.001, 2e-4), smi=lambda query: SMI[query.split("=")[0]]
+    )
+    return replace(facts, timer_step_s=30e-9, timer_call_s=45e-9)
+
+
+def names(facts: Facts) -> set[str]:
+    return {fault.name for fault in faults(facts)}
+
+
+def test_a_quiet_machine(quiet: Facts) -> None:
+    assert quiet == Facts(
+        allowed=8,
+        quota=math.inf,
+        machine_processors=8,
+        governor="performance",
+        driver="intel_pstate",
+        boost=False,
+        boost_switch=quiet.boost_switch,
+        smt=False,
+        virtual=False,
+        container="none",
+        load=0.21,
+        runnable=1,
+        steal_since_boot=0.0,
+        lost=0.001,
+        longest_gap_s=2e-4,
+        timer_step_s=30e-9,
+        timer_call_s=45e-9,
+        clocksource="tsc",
+        clocksources=("tsc", "hpet", "acpi_pm"),
+        memory_bytes=32 << 30,
+        free_bytes=24 << 30,
+        swap_bytes=0,
+        aslr="full",
+        huge_pages="madvise",
+        celsius=51.25,
+        hot_slowdowns=0,
+        kernel="6.8",
+        gpus=(Gpu(name="NVIDIA H100 80GB HBM3", clock_mhz=1980, max_clock_mhz=1980, throttles=(), celsius=31, busy=0),),
+        gpu_processes=(),
+    )
+    assert faults(quiet) == []
+
+
+def test_a_laptop(tmp_path: Path) -> None:
+    facts = read_facts(write(tmp_path, QUIET_METAL, LAPTOP))
+    assert (facts.governor, facts.boost, facts.smt, facts.virtual) == ("powersave", True, True, False)
+    assert {"governor", "boost", "smt"} <= names(facts)
+    commands = {fault.name: fault.command for fault in faults(facts)}
+    assert commands["boost"] == "echo 1 |\nsudo tee /sys/devices/system/cpu/intel_pstate/no_turbo"
+
+
+def test_the_other_switch_of_boost(tmp_path: Path) -> None:
+    facts = read_facts(write(tmp_path, {f"{CPU}/cpufreq/boost": "1\n"}))
+    assert facts.boost
+    assert facts.boost_switch == "echo 0 |\nsudo tee /sys/devices/system/cpu/cpufreq/boost"
+    assert read_facts(write(tmp_path, {f"{CPU}/cpufreq/boost": "0\n"})).boost is False
+
+
+def test_a_container_of_one_processor_and_a_half(tmp_path: Path) -> None:
+    facts = read_facts(write(tmp_path, QUIET_METAL, DOCKER))
+    assert (facts.allowed, facts.quota, facts.container) == (8, 1.5, "docker")
+    assert facts.free_bytes == 6 << 30, "files that could be dropped are free"
+    assert {"quota"} <= names(facts)
+    [fault] = [fault for fault in faults(facts) if fault.name == "quota"]
+    assert "1.5 processors of the 8" in fault.what and "--threads 1," in fault.cure
+
+
+def test_control_groups_of_the_first_version_all_the_way_up(tmp_path: Path) -> None:
+    facts = read_facts(write(tmp_path, QUIET_METAL, OLD_GROUPS))
+    assert facts.quota == 2, "the parent's is the smaller one"
+    assert facts.free_bytes == 1 << 30
+    assert {"quota", "memory"} <= names(facts)
+
+
+def test_a_path_of_the_host_in_a_container(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "3:cpu,cpuacct:/docker/0f3c\n",
+        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000\n",
+        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+    }
+    facts = read_facts(write(tmp_path, QUIET_METAL, files))
+    assert (facts.quota, facts.container) == (0.5, "docker")
+    [fault] = [fault for fault in faults(facts) if fault.name == "quota"]
+    assert fault.severity == "high" and "--threads" not in fault.cure
+
+
+def test_a_virtual_machine_that_is_stolen_from(tmp_path: Path) -> None:
+    facts = read_facts(write(tmp_path, QUIET_METAL, VIRTUAL))
+    assert (facts.virtual, facts.hypervisor, facts.allowed) == (True, "KVM", 2)
+    assert (facts.governor, facts.boost, facts.smt) == (None, None, None), "they are the host's"
+    assert facts.steal is None and facts.steal_since_boot == 0.1
+    assert {"virtual", "steal"} <= names(facts)
+    assert all(NOT_FROM_INSIDE in fault.cure for fault in faults(facts) if fault.name in ("virtual", "steal"))
+
+
+def test_steal_is_read_before_and_after(tmp_path: Path) -> None:
+    write(tmp_path, VIRTUAL)
+
+    def during() -> Watched:
+        write(tmp_path, {"proc/stat": "cpu  8090 0 1000 50100 0 0 0 1010 0 0\n"})
+        return Watched(0.1, 0.02)
+
+    facts = read_facts(tmp_path, during=during)
+    assert facts.steal == pytest.approx(0.1)
+    assert (facts.lost, facts.longest_gap_s) == (0.1, 0.02)
+    assert [fault.severity for fault in faults(facts) if fault.name == "steal"] == ["high"]
+
+
+def test_steal_is_a_share_of_what_was_wanted() -> None:
+    assert steal_share("cpu  0 0 0 0 0 0 0 0", "cpu  50 0 40 9000 900 5 4 1") == 0.01
+    assert steal_share("cpu  5 0 0 0 0 0 0 0", "cpu  5 0 0 100 0 0 0 0") is None, "nothing was wanted"
+    assert steal_share("cpu  1 2 3", "cpu  1 2 3") is None
+    assert steal_share(None, "cpu  1 2 3 4 5 6 7 8") is None
+
+
+@pytest.mark.parametrize(
+    ("files", "which"),
+    [
+        ({"sys/hypervisor/type": "xen\n"}, "Xen"),
+        ({f"{CLOCK}/available_clocksource": "tsc kvm-clock acpi_pm"}, "KVM"),
+        ({f"{CLOCK}/available_clocksource": "hyperv_clocksource_tsc_page acpi_pm"}, "Hyper-V"),
+        ({"sys/class/dmi/id/sys_vendor": "Amazon EC2", "sys/class/dmi/id/product_name": "c7i.large"}, "EC2"),
+        ({"sys/class/dmi/id/sys_vendor": "Roe's own"}, None),
+    ],
+)
+def test_hypervisors(tmp_path: Path, files: Files, which: str | None) -> None:
+    flags = {"proc/cpuinfo": "flags : fpu hypervisor"}
+    facts = read_facts(write(tmp_path, flags, files))
+    assert (facts.virtual, facts.hypervisor) == (True, which)
+    assert "virtual" in names(facts)
+
+
+def test_metal_that_is_rented_is_metal(tmp_path: Path) -> None:
+    rented = {"sys/class/dmi/id/sys_vendor": "Amazon EC2", "sys/class/dmi/id/product_name": "c7g.metal"}
+    assert read_facts(write(tmp_path, rented, {"proc/cpuinfo": "flags : fpu"})).virtual is False
+    assert read_facts(write(tmp_path, rented, {"proc/cpuinfo": "Features : fp asimd"})).virtual is None
+    other = write(tmp_path, {"sys/class/dmi/id/product_name": "c7g.large", "proc/cpuinfo": "Features : fp asimd"})
+    assert read_facts(other).virtual is True
+
+
+@pytest.mark.parametrize(
+    ("files", "which"),
+    [
+        ({"proc/self/cgroup": "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope"}, "kubernetes"),
+        ({"proc/1/environ": "PATH=/docker\0container=lxc\0"}, "lxc"),
+        ({"proc/1/environ": "PATH=/docker\0"}, "none"),
+        ({"run/systemd/container": "systemd-nspawn"}, "nspawn"),
+        ({"run/.containerenv": "", "proc/self/mountinfo": "6 5 0:6 / / rw - overlay overlay rw\n"}, "podman"),
+        ({"proc/self/mountinfo": "6 5 0:6 / / rw - overlay overlay rw\n"}, "unknown kind"),
+        ({"proc/self/mountinfo": "6 5 0:6 / /var/lib/docker/overlay2/1 rw - overlay overlay rw\n"}, "none"),
+        ({".dockerenv": "", "proc/self/mountinfo": "27 1 254:0 / / rw - ext4 /dev/vda rw\n"}, "none"),
+        ({".dockerenv": ""}, "docker"),
+    ],
+)
+def test_containers(tmp_path: Path, files: Files, which: str) -> None:
+    (tmp_path / "proc").mkdir()
+    assert read_facts(write(tmp_path, files)).container == which
+
+
+CHANGES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
+    "governor": ({"governor": "performance, schedutil"}, {"governor": None}),
+    "boost": ({"boost": True}, {"boost": None}),
+    "smt": ({"smt": True}, {"smt": None}),
+    "quota": ({"quota": 7.5}, {"quota": 8.0}),
+    "load": ({"load": 2.1}, {"load": 2.0}),
+    "steal": ({"steal": 0.011}, {"steal": 0.01}),
+    "lost": ({"lost": 0.06}, {"lost": 0.05}),
+    "virtual": ({"virtual": True}, {"virtual": None}),
+    "swap": ({"swap_bytes": 1 << 30}, {"swap_bytes": 1 << 20}),
+    "memory": ({"free_bytes": 3 << 30}, {"free_bytes": 4 << 30}),
+    "timer": ({"timer_step_s": 4e-3, "clocksource": "jiffies"}, {"timer_step_s": 1e-6}),
+    "heat": ({"hot_slowdowns": 3}, {"hot_slowdowns": None}),
+    "gpu_shared": ({"gpu_processes": (4711,)}, {"gpu_processes": None}),
+    "gpu_throttled": (
+        {"gpus": (Gpu(name="H100", clock_mhz=1200, throttles=("power cap",)),)},
+        {"gpus": (Gpu(name="H100", clock_mhz=1200),)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_fault_by_itself(quiet: Facts, name: str) -> None:
+    wrong, right = CHANGES[name]
+    [fault] = faults(replace(quiet, **wrong))
+    assert fault.name == name
+    assert all([fault.what, fault.why, fault.cure])
+    assert faults(replace(quiet, **right)) == []
+
+
+def test_a_busy_gpu_whose_processes_cannot_be_seen(quiet: Facts) -> None:
+    [fault] = faults(replace(quiet, gpus=(Gpu(name="H100", busy=0.4),)))
+    assert fault.name == "gpu_shared" and fault.cure == NOT_FROM_INSIDE
+
+
+def test_slow_reading_of_the_timer_is_coarse_too(quiet: Facts) -> None:
+    [fault] = faults(replace(quiet, timer_call_s=2e-6, clocksource="hpet"))
+    assert fault.command and fault.command.startswith("echo tsc |")
+    [fault] = faults(replace(quiet, timer_call_s=2e-6, clocksource="hpet", clocksources=("hpet", "acpi_pm")))
+    assert fault.command is None and fault.cure == NOT_FROM_INSIDE
+
+
+def test_the_quota_counts_for_the_load_as_well(quiet: Facts) -> None:
+    assert names(replace(quiet, quota=1.5, load=0.5)) == {"quota", "load"}
+    assert names(replace(quiet, quota=1.5, load=0.3)) == {"quota"}
+
+
+def test_the_worst_comes_first(quiet: Facts) -> None:
+    several = replace(quiet, hot_slowdowns=1, boost=True, governor="powersave")
+    assert [fault.severity for fault in faults(several)] == ["high", "medium", "low"]
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    facts = read_facts(tmp_path, during=lambda: Watched(0.0, 0.0), smi=lambda query: None)
+    assert replace(facts, timer_step_s=None, timer_call_s=None) == Facts(lost=0.0, longest_gap_s=0.0)
+    assert names(facts) <= {"timer"}
+    record = facts_for_record(replace(facts, timer_step_s=None))
+    assert set(record.values()) == {"unknown", "none"}
+
+
+@pytest.mark.parametrize(
+    "rubbish", ["", "\n", "x", "max", "nan inf", "-1", "0-", "1:2", "9" * 500, "é\0\x1b[31m:::", "cpu  x"]
+)
+def test_rubbish_everywhere(tmp_path: Path, rubbish: str) -> None:
+    everything = {path: rubbish for files in (QUIET_METAL, DOCKER, OLD_GROUPS) for path in files}
+    if rubbish.startswith("9"):  # a list of that many processors
+        everything |= {f"{CPU}/online": "0", "proc/self/status": ""}
+    if rubbish:
+        everything["proc/self/cgroup"] = f"0::/{rubbish}"
+    facts = read_facts(write(tmp_path, everything), smi=lambda query: rubbish)
+    record = facts_for_record(facts)
+    assert all(value.isprintable() for value in record.values())
+    assert list(render(facts, faults(facts), None))
+
+
+def test_devices_are_asked_for_in_the_words_of_old_drivers_too() -> None:
+    asked = []
+
+    def old(query: str) -> str | None:
+        asked.append(query)
+        return None if "clocks_event_reasons" in query else "Tesla, T4, 585, 1590, 0x0000000000000024, [N/A], 97\n"
+
+    assert read_gpus(old) == (
+        Gpu(name="Tesla, T4", clock_mhz=585, max_clock_mhz=1590, throttles=("power cap", "heat (software)"), busy=0.97),
+    )
+    assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue Mar  5 22:23:56 UTC 2024", "550.54.15"),
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  570.86.10  Release Build  (me@host)", "570.86.10"),
+    ],
+)
+def test_the_driver(tmp_path: Path, text: str, version: str) -> None:
+    assert read_facts(write(tmp_path, {"proc/driver/nvidia/version": text})).nvidia_driver == version
+
+
+def test_the_record_says_nothing_of_the_owner(tmp_path: Path) -> None:
+    named = {
+        f"{CPU}/cpu0/cpufreq/scaling_driver": "driver of Jane Roe\n",
+        f"{CPU}/cpu7/cpufreq/scaling_driver": "/home/jane/driver\n",
+        "sys/class/dmi/id/sys_vendor": "Acme QEMU\n",
+        "proc/cpuinfo": "flags : hypervisor",
+    }
+    record = facts_for_record(read_facts(write(tmp_path, QUIET_METAL, DOCKER, named)))
+    assert record == {
+        "governor": "performance",
+        "driver": "other",
+        "boost": "off",
+        "smt": "unknown",
+        "hypervisor": "KVM",
+        "container": "docker",
+        "quota": "1.5",
+        "clocksource": "tsc",
+        "timer": record["timer"],
+        "aslr": "full",
+        "huge_pages": "madvise",
+        "swap": "unused",
+        "steal_since_boot": "0.0 %",
+        "kernel": "6.8",
+        "nvidia_driver": "none",
+    }
+
+
+def test_this_machine() -> None:
+    record = facts_for_record(read_facts())
+    started = time.perf_counter()
+    assert facts_for_record(read_facts()).keys() == record.keys()
+    assert time.perf_counter() - started < 1  # 0.02 s where nobody else is at work
+    text = " ".join(record.values()).lower()
+    owner = {platform.node(), getpass.getuser()} - {"", "root"}
+    assert not [word for word in owner if word.lower() in text.split()]
+    assert all(len(value) < 60 and "/" not in value for value in record.values())
+
+
+def test_the_real_timer_and_the_real_loop() -> None:
+    step, call = timer()
+    assert 0 < step < 0.1 and 0 < call < 0.1
+    started = time.perf_counter()
+    watched = spin(0.05)
+    assert time.perf_counter() - started >= 0.05
+    assert watched.longest_gap_s >= 0 and 0 <= watched.lost <= 1
+
+
+def test_the_smallest_difference() -> None:
+    assert smallest_difference(0.006, 12) == pytest.approx(math.exp((1.959964 + 0.841621) * 0.006 / math.sqrt(12)) - 1)
+    assert smallest_difference(0.006, 6) > smallest_difference(0.006, 12) > 0
+    assert smallest_difference(0.0, 6) == 0
+
+
+def printed(facts: Facts, accuracy: Accuracy | None = None) -> str:
+    console = Console(width=80, highlight=False)
+    with console.capture() as capture:
+        console.print(*render(facts, faults(facts), accuracy), sep="\n")
+    return capture.get()
+
+
+def test_accuracy_in_words(quiet: Facts) -> None:
+    text = " ".join(printed(quiet, Accuracy(0.006, 8, 1, 0.14, 41.0)).split())
+    assert "two identical workers taking turns differ by 0.60 % from block to block here" in text.lower()
+    assert "6 blocks find a difference of 0.69 %, 12 blocks one of 0.49 %" in text
+    assert "in 41 s over 8 blocks, 1 contended" in text and "roughly" not in text
+    assert "spread by 14 %" in text
+    assert "roughly" in printed(quiet, Accuracy(0.006, 3, 0, 0.14, 12.0))
+    assert "too few" in printed(quiet, Accuracy(math.nan, 1, 0, 0.14, 12.0))
+    assert "Not measured" in printed(quiet)
+
+
+def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
+    everything: dict[str, object] = {}
+    for wrong, _ in CHANGES.values():
+        everything |= wrong
+    facts = replace(quiet, **everything, boost_switch="echo 1 |\nsudo tee /x", clocksources=("tsc",))
+    text = printed(facts, Accuracy(0.006, 8, 1, 0.14, 41.0))
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line != line.rstrip()]
+    for fault in faults(facts):
+        for line in (fault.command or "").splitlines():
+            assert f"    {line}" in lines
+    assert "No faults" in printed(quiet)
+
+
+def test_the_command() -> None:
+    done = bench("machine")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("This machine\n  processors ")
+    assert len(done.stderr.splitlines()) == 1
+    assert "\x1b" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 80
+    assert "python -m bench machine" in bench("machine", "--help").stdout

@@ -1,0 +1,250 @@
+"""The precision that is asked for is the one computed in, and TF32's limits fit what TF32 does. Needs no GPU."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import types
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast, get_args
+
+import numpy as np
+import pytest
+from crosschecks import NOTEBOOK, TRAINING_STEPS, Case, draw
+from frameworks import need
+from test_wrong_rows import HandOffReversed, MissingBias, SwappedGate
+
+from bench import answers, records
+from bench.workloads import WORKLOADS
+from impls import contract, reference
+from impls.contract import PRECISION_VARIABLE, InvalidInput, Precision, precision
+from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations
+from impls.reference import Reference, TrainingSlack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impls.contract import Task
+    from impls.equality import Answer
+
+TF32: Precision = "tf32"
+CASE = draw(NOTEBOOK, t_x=10, t_y=9, batch=4)
+
+
+# --- what is asked for -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def no_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Starts without any of the variables, and leaves none behind."""
+    for name in (PRECISION_VARIABLE, "NVIDIA_TF32_OVERRIDE", "CUPY_TF32"):
+        monkeypatch.setenv(name, "")  # so that whatever a test sets is taken back
+        monkeypatch.delenv(name)
+
+
+def test_float32_is_the_default() -> None:
+    assert precision() == "float32"
+
+
+@pytest.mark.parametrize("name", contract.PRECISIONS)
+def test_the_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(PRECISION_VARIABLE, name)
+    assert precision() == name
+
+
+@pytest.mark.parametrize("value", ["", "TF32", "float16", "1"])
+def test_anything_else_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(PRECISION_VARIABLE, value)
+    with pytest.raises(InvalidInput, match=f"{PRECISION_VARIABLE} is '{value}', expected one of float32, tf32"):
+        precision()
+
+
+@pytest.mark.parametrize(("name", "override"), [("float32", "1"), ("tf32", "0")])
+def test_a_contradiction_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, override: str) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    monkeypatch.setenv(PRECISION_VARIABLE, name)
+    with pytest.raises(InvalidInput, match="contradict"):
+        precision()
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", str(1 - int(override)))
+    assert precision() == name
+
+
+def test_records_use_the_same_words() -> None:
+    assert get_args(records.Precision) == get_args(Precision) == contract.PRECISIONS
+    assert PRECISION_LIMITS.keys() == TrainingSlack.GRADIENT_NOISE.keys() == set(contract.PRECISIONS)
+
+
+# --- the adapters obey -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", contract.PRECISIONS)
+def test_torch_obeys(monkeypatch: pytest.MonkeyPatch, name: Precision) -> None:
+    need("torch")
+    import torch
+
+    from impls.torch import _adapter
+
+    monkeypatch.setenv(PRECISION_VARIABLE, name)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    _adapter.use_precision("float32" if name == "tf32" else "tf32")
+    try:
+        assert _adapter.find_device("gpu") == torch.device("cuda")
+        assert torch.backends.cudnn.allow_tf32 is (name == "tf32")
+        assert torch.backends.cuda.matmul.allow_tf32 is (name == "tf32")
+        # what kernels and torch.compile read: the newer settings, which must not contradict the older ones
+        newer = {"tf32"} if name == "tf32" else {"none", "ieee"}
+        assert torch.backends.cudnn.rnn.fp32_precision in newer
+        assert torch.backends.cuda.matmul.fp32_precision in newer
+        assert torch.get_float32_matmul_precision() == ("high" if name == "tf32" else "highest")
+    finally:
+        _adapter.use_precision("float32")
+
+
+@pytest.mark.parametrize("name", contract.PRECISIONS)
+def test_jax_obeys(monkeypatch: pytest.MonkeyPatch, name: Precision) -> None:
+    need("jax")
+    import jax
+    import jax.numpy as jnp
+
+    from impls.jax import _adapter
+
+    monkeypatch.setenv(PRECISION_VARIABLE, name)
+    _adapter.use_precision("float32" if name == "tf32" else "tf32")
+    try:
+        _adapter.find_device("cpu")
+        assert jax.config.jax_default_matmul_precision == _adapter.MATMUL_PRECISION[name]
+        # and it reaches a compiled product: XLA takes TF32 for anything below the highest
+        program = jax.jit(jnp.dot).lower(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).as_text()
+        assert ("HIGHEST" in program) is (name == "float32")
+    finally:
+        _adapter.use_precision("float32")
+
+
+@pytest.mark.parametrize(("name", "value"), [("float32", "0"), ("tf32", "1")])
+def test_thinc_obeys(monkeypatch: pytest.MonkeyPatch, name: Precision, value: str) -> None:
+    need("thinc")
+    from impls.thinc import _adapter
+
+    monkeypatch.setenv(PRECISION_VARIABLE, name)
+    monkeypatch.setattr(_adapter, "require_gpu", lambda: True)
+    monkeypatch.setattr(_adapter, "get_ops", lambda kind: kind)
+    assert _adapter.find_ops("gpu") == "cupy"
+    assert os.environ["CUPY_TF32"] == value
+
+
+# --- the limits fit --------------------------------------------------------------------------------------------------
+
+
+def rounded(array: np.ndarray) -> np.ndarray:
+    """To the nearest number of 10 bits of mantissa."""
+    return cut((array.astype(np.float32).view(np.uint32) + np.uint32(1 << 12)).view(np.float32))
+
+
+def cut(array: np.ndarray) -> np.ndarray:
+    """What is beyond 10 bits of mantissa, thrown away: the most that a tensor core does to a factor."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return (bits & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+class Products(ast.NodeTransformer):
+    """``a @ b`` becomes ``product(a, b)``."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        if not isinstance(node.op, ast.MatMult):
+            return node
+        return ast.copy_location(ast.Call(ast.Name("product", ast.Load()), [node.left, node.right], []), node)
+
+
+def simulated(factor: Callable[[np.ndarray], np.ndarray], name: str) -> type[Reference]:
+    """The oracle's code with ``factor`` applied to both factors of every product."""
+    module = types.ModuleType(f"reference_with_{name}_factors")
+    sys.modules[module.__name__] = module  # dataclasses look themselves up
+    tree = ast.fix_missing_locations(Products().visit(ast.parse(Path(reference.__file__).read_text("utf-8"))))
+    namespace = vars(module)
+    namespace["product"] = lambda a, b: factor(a) @ factor(b)
+    exec(compile(tree, module.__name__, "exec"), namespace)
+    return cast("type[Reference]", module.Reference)
+
+
+SIMULATED = {"rounded": simulated(rounded, "rounded"), "cut": simulated(cut, "cut")}
+
+
+def solve(row: Any, case: Case, task: Task) -> Answer:
+    """The row's answer to the task; for ``train_step``, after ten steps."""
+    if task == "train_step":
+        for _ in range(TRAINING_STEPS):
+            step = row.train_step(case.x, case.y, case.target)
+        return answer(step)
+    arguments = {"encode": (case.x,), "forward": (case.x, case.y), "gradients": (case.x, case.y, case.d_output)}
+    return answer(getattr(row, task)(*arguments[task]))
+
+
+def slack_of(case: Case, own: Precision) -> Answer:
+    oracle, slack = case.oracle(), TrainingSlack(case.parameters, own)
+    for _ in range(TRAINING_STEPS):
+        oracle.train_step(case.x, case.y, case.target)
+        slack.step(oracle.last_gradients)
+    return slack.sizes()
+
+
+def worst(row: type[Reference], task: Task, own: Precision) -> Any:
+    actual = solve(row(NOTEBOOK, CASE.parameters, np.float32), CASE, task)  # type: ignore[arg-type]
+    slack = slack_of(CASE, own) if task == "train_step" else None
+    return deviations(task, actual, solve(CASE.oracle(), CASE, task), slack, precision=own)[0]
+
+
+def test_the_simulation_rounds_as_tf32_does() -> None:
+    numbers = np.array([1 + 2**-10, 1 + 2**-11, 1 + 3 * 2**-12, -(1 + 2**-11 + 2**-20)], np.float32)
+    assert list(rounded(numbers)) == [1 + 2**-10, 1 + 2**-10, 1 + 2**-10, -(1 + 2**-10)]
+    assert list(cut(numbers)) == [1 + 2**-10, 1, 1, -1]
+
+
+@pytest.mark.parametrize("factors", SIMULATED)
+@pytest.mark.parametrize("task", TF32_LIMITS)
+def test_tf32_is_within_its_limits(task: Task, factors: str) -> None:
+    found = worst(SIMULATED[factors], task, "tf32")
+    assert found.within, found
+    assert found.limit == TF32_LIMITS[task]
+
+
+@pytest.mark.parametrize("factors", SIMULATED)
+@pytest.mark.parametrize("task", LIMITS)
+def test_tf32_is_not_within_the_limits_of_float32(task: Task, factors: str) -> None:
+    """A row that computes in TF32 where float32 was asked for is caught."""
+    assert not worst(SIMULATED[factors], task, "float32").within
+
+
+@pytest.mark.parametrize("task", LIMITS)
+def test_float32_is_within_both(task: Task) -> None:
+    for own in contract.PRECISIONS:
+        assert worst(Reference, task, own).within
+
+
+@pytest.mark.parametrize("wrong", [SwappedGate, MissingBias, HandOffReversed])
+@pytest.mark.parametrize("task", ["forward", "gradients", "train_step"])
+def test_tf32_limits_still_see_a_wrong_row(task: Task, wrong: type[Reference]) -> None:
+    assert not worst(wrong, task, "tf32").within
+
+
+def test_tf32_limits_still_see_a_step_not_taken() -> None:
+    class Still(Reference):
+        def train_step(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> contract.TrainStep:
+            return super().train_step(x, y, target)._replace(parameters=CASE.parameters)
+
+    assert not worst(Still, "train_step", "tf32").within
+
+
+def test_the_slack_of_tf32_is_kept_on_disk(tmp_path: Path) -> None:
+    problem = answers.pose(WORKLOADS["seed"], ("train_step",), ("float32", "tf32"))
+    answers.save(problem, tmp_path / "problem.safetensors")
+    again = answers.load(tmp_path / "problem.safetensors")
+    for own in contract.PRECISIONS:
+        for index, slack in problem.slack_of(own).items():
+            assert slack.keys() == problem.parameters.keys()
+            for name, array in slack.items():
+                assert np.array_equal(again.slack_of(own)[index][name], array)
+    name = "decoder.bias_l0"
+    assert np.max(problem.tf32_slack[0][name]) > np.max(problem.slack[0][name])
+    assert answers.pose(WORKLOADS["seed"], ("train_step",)).tf32_slack == {}
