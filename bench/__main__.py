@@ -253,49 +253,6 @@ def compare(
 
 
 @app.command
-def compare(
-    old: Path,
-    new: Path,
-    /,
-    *,
-    style: Annotated[Literal["text", "markdown", "json"], Parameter(name="--format")] = "text",
-    fail_on: Literal["slower"] | None = None,
-) -> int:
-    """Show what changed from one result to another, cell by cell.
-
-    Some examples:
-      python -m bench compare results/local/2026-01-31T12-00-00 results/local/2026-02-01T12-00-00
-      python -m bench compare before after --format markdown
-      python -m bench compare before after --fail-on slower
-
-    Parameters
-    ----------
-    old
-        The result folder that is compared with.
-    new
-        The result folder that is judged.
-    style
-        text, markdown or json.
-    fail_on
-        slower: exit with 1 if any cell is SLOWER or lost its time. UNCLEAR never fails, nor does a cell that the
-        newer run did not measure.
-    """
-    from bench.compare import compare as compare_results
-    from bench.records import read_result
-    from bench.report import comparison as report
-
-    comparison = compare_results(read_result(old), read_result(new))
-    if style == "text":
-        Console(highlight=False).print(*report.render(comparison), sep="\n")
-    else:
-        sys.stdout.write(report.to_markdown(comparison) if style == "markdown" else report.to_json(comparison))
-    if style == "json":
-        for doubt in report.doubts(comparison):
-            print(f"bench: {doubt}", file=sys.stderr)
-    return 1 if fail_on and comparison.worse else 0
-
-
-@app.command
 def publish(result: Path | None = None) -> None:
     """Copy a valid result to results/<machine>-<date>, and make all published tables and the index anew.
 

@@ -298,7 +298,7 @@ def validate(model: NumpyModel, cell: Cell, problem: answers.Problem, *, input_s
     """
     model.load(problem.parameters)
     solved = answers.solve(model, cell.task, problem.batches, input_set)
-    slack = problem.slack[input_set] if cell.task == "train_step" else None
+    slack = problem.slack_of(cell.precision)[input_set] if cell.task == "train_step" else None
     when = "after timing, on an input not seen before" if input_set else "before timing"
     return worst_error(cell, solved, problem.answers[input_set, cell.task], when, slack)
 
@@ -332,7 +332,7 @@ def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: 
     """
     if wrong := wrong_dtype(solved):
         raise Invalid(f"{wrong} ({when})")
-    worst = deviations(cell.task, solved, expected, slack)[0]
+    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
     if not worst.within:
         raise Invalid(f"{worst} ({when})")
     return worst.error

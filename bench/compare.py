@@ -208,12 +208,14 @@ def _in_one(before: Judged | None, after: Judged | None, place: Place, old: Resu
     """A cell that only one of the runs recorded."""
     group, shape = place
     facts = (old if after else new).run.workloads.get(group.workload)
+    one = after or before
+    why = _why(one) if one and one.failure else None
     return Compared(
         old=before,
         new=after,
         shape=shape,
         status="new" if after else "gone",
-        reason=f"other sizes: {facts.shape}" if facts and facts.shape != shape else None,
+        reason=f"the other run has {facts.shape}" if facts and facts.shape != shape else why,
     )
 
 

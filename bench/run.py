@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from bench.records import Result
     from bench.request import Request, Resumed
     from bench.workloads import Workload
-    from impls.contract import Task
 
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
@@ -135,7 +134,7 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
     with Progress(plan, result, stderr) as progress:
         try:
             with _numbers(folder) as numbers:
-                problems = _pose(workloads, result.run.plan.tasks, numbers, progress)
+                problems = _pose(workloads, result.run.plan, numbers, progress)
                 why = run_plan(
                     plan,
                     problems,
@@ -173,16 +172,14 @@ def _numbers(folder: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _pose(
-    workloads: Sequence[Workload], tasks: Sequence[Task], numbers: Path, progress: Progress
-) -> dict[str, ProblemFile]:
+def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progress: Progress) -> dict[str, ProblemFile]:
     """Work out the oracle's answers; where they are."""
     problems = {}
     for workload in workloads:
         progress.say(f"the oracle works out {workload.name}")
         path = numbers / f"{workload.name}.safetensors"
         try:
-            answers.save(answers.pose(workload, tuple(tasks)), path)
+            answers.save(answers.pose(workload, tuple(plan.tasks), tuple(plan.precisions)), path)
         except MemoryError:
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
         except (OSError, SafetensorError) as error:

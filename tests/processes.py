@@ -110,7 +110,8 @@ def load(config, parameters, device):
 
 def numpy_row(folder: Path, name: str, *, before: str = "pass", after: str = "return result", top: str = "") -> Path:
     """A file with the right row, or, with ``before``, ``after`` or ``top``, a wrong one."""
-    text = NUMPY_ROW.replace("    def before(self):\n        pass", f"    def before(self):\n        {before}")
+    body = before.strip().replace("\n", "\n        ")
+    text = NUMPY_ROW.replace("    def before(self):\n        pass", f"    def before(self):\n        {body}")
     text = text.replace("return result", after)
     path = folder / f"{name}.py"
     path.write_text(text.replace("\n\nROW", f"\n{top}\n\nROW"), encoding="utf-8")

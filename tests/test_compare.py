@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
 from math import log
@@ -143,7 +144,7 @@ def test_without_an_unchanged_row_absolute_times_are_compared_and_it_is_said(old
         assert one.change is not None
         assert one.change.high / one.change.low > 1.05  # the machine's noise is in it, as it is not in a ratio
     shown = words(comparison)
-    assert shown.count(" absolute\n") == len(TIMES)
+    assert [line.split()[-1] for line in shown.splitlines() if "SLOWER" in line][1:] == ["absolute"] * len(TIMES)
     assert "absolute times: no row that could be compared through" in " ".join(shown.split())
     assert "absolute times" in report.to_markdown(comparison)
     assert {row["through"] for row in json.loads(report.to_json(comparison))} == {"absolute times"}
@@ -159,7 +160,7 @@ def test_a_run_is_the_same_as_itself(blocks: int, tmp_path: Path) -> None:
     assert cells(comparison)["jax/nnx"].status == "no time"
     assert not comparison.worse
     assert not comparison.unlike
-    assert "one measurement and not two" in " ".join(words(comparison).split())
+    assert "one measurement that stands in both runs" in " ".join(words(comparison).split())
 
 
 def test_on_another_machine_there_are_ratios_of_ratios_and_no_verdict(old: Result, tmp_path: Path) -> None:
@@ -204,15 +205,15 @@ def test_cells_of_one_run_only_are_listed_and_never_worse(old: Result, tmp_path:
     assert (cells(comparison)["jax/nnx"].status, cells(comparison)["thinc/layers"].status) == ("new", "gone")
     assert not comparison.worse
     shown = " ".join(words(comparison).split())
-    assert "In NEW only jax/nnx seed forward cpu×1" in shown
-    assert "In OLD only thinc/layers seed forward cpu×1" in shown
+    assert re.search(r"In NEW only jax/nnx seed forward cpu×1: \d+(\.\d)? ms", shown)
+    assert re.search(r"In OLD only thinc/layers seed forward cpu×1: \d+\.\d ms", shown)
 
 
 def test_other_sizes_are_another_cell(old: Result, tmp_path: Path) -> None:
     sizes = replace(BASE, workloads=BASE.workloads | {"seed": replace(BASE.workloads["seed"], shape="E 99")})
     comparison = compare(old, result(tmp_path / "new", *records(TIMES, seed=1), run=sizes))
     assert sorted(one.status for one in comparison.cells) == ["gone"] * 3 + ["new"] * 3
-    assert {one.reason for one in comparison.cells} == {"other sizes: E 10", "other sizes: E 99"}
+    assert {one.reason for one in comparison.cells} == {"the other run has E 10", "the other run has E 99"}
 
 
 @pytest.mark.parametrize("other", [{"threads": 2}, {"task": "encode"}, {"precision": "tf32"}, {"workload": "g2p"}])
@@ -276,7 +277,7 @@ def test_text_fits_80_columns_whatever_rows_are_called(old: Result, tmp_path: Pa
         shown = words(comparison)
         assert max(map(len, shown.splitlines())) <= 80
         assert "…" not in shown
-        assert long in "".join(shown.split())
+        assert "torch/a_very_long_name" in shown
 
 
 def test_json_is_flat_and_has_the_promised_fields(old: Result, tmp_path: Path) -> None:
@@ -388,7 +389,7 @@ def test_pytest_benchmark_opens_the_export(tmp_path: Path) -> None:
     assert "control" not in done.stdout and "jax/nnx" not in done.stdout
     assert not done.stderr.strip()
 
-    grouped = pytest_benchmark("compare", "one.json", "--group-by", "group", "--sort", "median", cwd=tmp_path)
+    grouped = pytest_benchmark("compare", "one.json", "--group-by", "group", "--sort", "mean", cwd=tmp_path)
     assert "benchmark 'seed-forward': 3 tests" in grouped.stdout
     twice = pytest_benchmark("compare", "one.json", "other.json", "--between", "median", cwd=tmp_path)
     assert twice.returncode == 0, twice.stderr

@@ -167,7 +167,7 @@ def to_markdown(comparison: Comparison) -> str:
         parts.append(f"## {workload}\n\n{_plain(shape)}\n")
         for title, of_group in groupby(of_workload, key=_title):
             header = [title, "OLD", "NEW", "ratio", "95 %", "verdict", "through"]
-            lines = [[f"`{row.implementation}`", *_numbers(row), row.through or "–"] for row in of_group]
+            lines = [[f"`{row.implementation}`", *_numbers(row), _through(row)] for row in of_group]
             parts.append(markdown_table(header, lines))
     for status, heading in APART.items():
         if rows := [row for row in change_rows(comparison) if row.status == status]:
@@ -182,7 +182,7 @@ def captions(comparison: Comparison) -> Iterator[str]:
     if not rows:
         return
     yield (
-        "ratio: NEW over OLD, above 1 is slower. verdict: at a stricter level than the interval, as in `bench run`; a"
+        "ratio: NEW over OLD, above 1 is slower; 95 %: its interval. verdict: at a stricter level, as in `bench run`; a"
         f" difference below {100 * PRACTICAL:.0f} % is SAME; – is fewer than {MIN_BLOCKS} blocks in a run"
         f"{', or two machines' if comparison.other_machine else ''}."
     )
@@ -202,8 +202,8 @@ def captions(comparison: Comparison) -> Iterator[str]:
         yield f"The machine: a fixed NumPy product took {comparison.drift:.2f}× as long in NEW as in OLD."
     if any(row.status == "identical" for row in rows):
         yield (
-            "identical: both have the same records, which is one measurement and not two. Its change is exactly 1, and"
-            " nothing about it is uncertain."
+            "same records: one measurement that stands in both runs, and not two. Its change is exactly 1, and nothing"
+            " about it is uncertain."
         )
     if any(row.status == "not comparable" for row in rows):
         yield "not comparable: no row of the group is the same on both machines, and absolute times mean nothing."
@@ -227,29 +227,40 @@ def _table(title: str, rows: list[ChangeRow]) -> Table:
     table.add_column("through", overflow="fold", min_width=8)
     for row in rows:
         *numbers, verdict = _numbers(row)
-        through = "absolute" if row.through == ABSOLUTE else row.through or "–"
+        through = "absolute" if _through(row) == ABSOLUTE else _through(row)
         table.add_row(Text(row.implementation), *numbers, Text(verdict, style=COLOURS.get(verdict, "")), Text(through))
     return table
 
 
 def _numbers(row: ChangeRow) -> list[str]:
     """Old time, new time, ratio, its interval, verdict."""
-    words: str = row.verdict or ("–" if row.status == "compared" else row.status)
-    if row.status == "identical":
-        words = f"{words} (identical)"
     return [
         units.seconds(row.old_median_s),
         units.seconds(row.new_median_s),
-        units.ratio(row.ratio),
-        units.between(row.ratio_low, row.ratio_high),
-        words,
+        "–" if row.ratio is None else f"{_digits(row.ratio)}×",
+        "–"
+        if row.ratio_low is None or row.ratio_high is None
+        else f"[{_digits(row.ratio_low)}, {_digits(row.ratio_high)}]",
+        row.verdict or ("–" if row.status == "compared" else row.status),
     ]
 
 
+def _digits(ratio: float) -> str:
+    """Enough of them to show a change of a tenth of a percent, where that is not absurd."""
+    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:.3g}"
+
+
+def _through(row: ChangeRow) -> str:
+    return "same records" if row.status == "identical" else row.through or "–"
+
+
 def _apart(row: ChangeRow) -> str:
-    """A cell that no table has, and why."""
-    where = f"{row.implementation} {row.workload} {_title(row)}"
-    return f"{where}: {row.reason}" if row.reason else where
+    """A cell that no table has, its time where there is one, and what else there is to say."""
+    time = row.new_median_s if row.status in ("new", "now works") else row.old_median_s
+    said = [units.seconds(time) if time else "", row.reason or ""]
+    return ": ".join(
+        [f"{row.implementation} {row.workload} {_title(row)}", *filter(None, [", ".join(filter(None, said))])]
+    )
 
 
 def _about(result: Result) -> str:

@@ -1,0 +1,245 @@
+"""Rows with real faults: each costs its own cell, the others at the table go on, and no process outlives the run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from measuring import QUICK, carry_out, last, measure, plan_of
+from processes import alive, numpy_row, wait_until
+
+from bench import worker_process
+from bench.lock import end_strays, lock_file, only_run
+from bench.records import CONTROL
+from impls import read_row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records import Record
+
+MANY_TURNS = replace(QUICK, timed_s=0.06, turn_s=0.004)
+"""Fifteen turns of about one call, so that there is a middle."""
+
+ANSWERS = "int(sys.argv[2])"
+"""A worker's own end of the pipe to the runner."""
+
+FAULTS = {
+    "raises": ("raise RuntimeError('no luck today')", "error", r"raises\.py:\d+: RuntimeError: no luck today"),
+    "raises_rubbish": ("raise RuntimeError(chr(0xd800) + chr(10))", "error", r"RuntimeError: \\ud800"),
+    "cannot_say": (
+        "raise type('Dumb', (Exception,), {'__str__': lambda self: 1 / 0})",
+        "error",
+        "Dumb: cannot say what is wrong",
+    ),
+    "segfaults": ("import ctypes; ctypes.string_at(0)", "crashed", "SIGSEGV"),
+    "exits": ("import os; os._exit(7)", "crashed", "exit code 7"),
+    "is_killed": ("import os; os.kill(os.getpid(), 9)", "out_of_memory", "SIGKILL"),
+    "exits_politely": ("raise SystemExit(0)", "error", "SystemExit"),
+    "interrupts": ("raise KeyboardInterrupt", "crashed", "exit code 2"),
+    "skips_itself": ("import pytest; pytest.skip('not today')", "error", "not today"),
+    "memory_error": ("raise MemoryError", "out_of_memory", "MemoryError"),
+    "aborts_for_memory": (
+        "import os; os.write(2, b'terminate called after throwing std::bad_alloc'); os.abort()",
+        "out_of_memory",
+        "ended for want of memory",
+    ),
+    "says_rubbish": (f"import os; os.write({ANSWERS}, b'hello\\n')", "error", "said something that is no answer"),
+    "says_bytes": (f"import os; os.write({ANSWERS}, b'\\xff\\xfe\\n')", "error", "said something that is no answer"),
+    "says_deeply": (
+        f"import os; os.write({ANSWERS}, b'[' * 50_000 + b'\\n')",
+        "error",
+        "said something that is no answer",
+    ),
+    "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "said too much"),
+    "says_twice": (
+        f"import os; os.write({ANSWERS}, b'{{}}\\n{{}}\\n')",
+        "error",
+        "said something that it was not asked",
+    ),
+    "speaks_out_of_turn": (
+        f"import os; os.write({ANSWERS}, b'{{\"type\":\"Seated\"}}\\n')",
+        "error",
+        "answered out of turn",
+    ),
+    "falls_silent": (f"import os; os.close({ANSWERS})", "error", "closed its answers and lived on"),
+    "reaches": ("import thinc.api", "error", "thinc is blocked: another row's framework"),
+}
+
+
+@pytest.fixture(scope="module", params=["at once", "in a turn"])
+def faulty(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, list[Record], dict[tuple[str, str], Record]]:
+    """All faults at one table with a row that is right, before the turns or in the middle of them."""
+    folder = tmp_path_factory.mktemp("faulty")
+    at_once = request.param == "at once"
+    middle = "self.turns = getattr(self, 'turns', 0) + in_a_turn()\nif self.turns == 5:\n    "
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "ENDING_LIMIT_S", 1.0)
+        rows = [
+            numpy_row(folder, name, before=code if at_once else middle + code.replace("\n", "\n    "))
+            for name, (code, _, _) in FAULTS.items()
+        ]
+        records = measure(
+            folder, read_row(numpy_row(folder, "good")), *map(read_row, rows), tasks=["encode"], budget=MANY_TURNS
+        )
+    return request.param, records, last(records)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_costs_its_own_cell(
+    fault: str, faulty: tuple[str, list[Record], dict[tuple[str, str], Record]]
+) -> None:
+    _, status, words = FAULTS[fault]
+    record = faulty[2][fault, "encode"]
+    assert (record.status, record.samples_s) == (status, []), record
+    assert re.search(words, record.reason or ""), record.reason
+
+
+def test_the_others_at_the_table_keep_all_their_turns(
+    faulty: tuple[str, list[Record], dict[tuple[str, str], Record]],
+) -> None:
+    when, records, found = faulty
+    right = [record for record in records if record.implementation in ("good", CONTROL) and record.attempt == 0]
+    assert [record.status for record in right] == ["ok", "ok"], [record.reason for record in right]
+    assert {len(record.samples_s) for record in right} == {15}
+    assert len(found) == len(FAULTS) + 1
+
+
+def test_a_new_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    top = f"open({str(starts)!r}, 'a').write('x')"
+    row = read_row(numpy_row(tmp_path, "dies", before="import os; os._exit(3)", top=top))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row))
+    assert (found["dies", "encode"].status, found["dies", "forward"].status) == ("crashed", "ok")
+    assert starts.read_text() in ("x", "xx")  # the second only where a cell came after the one that killed the first
+
+
+def test_a_file_that_dies_on_import_is_not_tried_again_and_again(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    top = f"import os\nopen({str(starts)!r}, 'a').write('x')\nos._exit(3)"
+    row = read_row(numpy_row(tmp_path, "dies", top=top))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=("encode", "forward", "gradients")))
+    assert {record.status for key, record in found.items() if key[0] == "dies"} == {"crashed"}
+    assert {record.status for key, record in found.items() if key[0] == "good"} == {"ok"}
+    assert starts.read_text() == "x"
+
+
+def test_an_earlier_want_of_memory_does_not_explain_a_later_crash(tmp_path: Path) -> None:
+    code = "print('MemoryError: out of memory', flush=True)\nif in_a_turn():\n    import ctypes; ctypes.string_at(0)"
+    row = read_row(numpy_row(tmp_path, "moody", before=code))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))
+    assert found["moody", "encode"].status == "out_of_memory"  # said in the turn it died in: cannot be told apart
+    code = code.replace("print", "in_a_turn() or print")
+    row = read_row(numpy_row(tmp_path, "moody", before=code))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))
+    assert found["moody", "encode"].status == "crashed"
+
+
+def test_a_row_that_exhausts_its_memory_has_no_time_and_the_rest_goes_on(tmp_path: Path) -> None:
+    hoard = "self.kept = []\nwhile True: self.kept.append(np.ones(2**20))"
+    greedy = read_row(numpy_row(tmp_path, "greedy", before=hoard))
+    late = read_row(numpy_row(tmp_path, "late", before=f"if in_a_turn():\n    {hoard}".replace("\nwhile", "\n    while")))
+    plan = plan_of(read_row(numpy_row(tmp_path, "good")), greedy, late)
+    found = last(carry_out(tmp_path, plan, memory_limit_bytes=1536 * 2**20))
+    for name in ("greedy", "late"):
+        assert found[name, "encode"].status == "out_of_memory"
+        assert re.search(rf"{name}\.py:\d+: .*MemoryError", found[name, "encode"].reason or "")
+        assert found[name, "forward"].status == "ok"
+    assert found["good", "encode"].status == found["good", "forward"].status == "ok"
+
+
+def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path) -> None:
+    sleeps = read_row(numpy_row(tmp_path, "sleeps", before="import time; in_a_turn() and time.sleep(600)"))
+    stops = read_row(numpy_row(tmp_path, "stops", before="import os; in_a_turn() and os.kill(os.getpid(), 19)"))
+    loads = read_row(numpy_row(tmp_path, "loads", before="import time; time.sleep(600)"))
+    good = read_row(numpy_row(tmp_path, "good"))
+    start = time.monotonic()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker_process, "START_LIMIT_S", 8.0)
+        records = measure(tmp_path, good, sleeps, stops, loads, budget=replace(MANY_TURNS, limit_s=2))
+    assert time.monotonic() - start < 60
+    found = last(records)
+    for name in ("sleeps", "stops", "loads"):
+        assert (found[name, "encode"].status, found[name, "forward"].status) == ("timeout", "ok")
+        assert "no answer within 2 s" in (found[name, "encode"].reason or "")
+    assert len(found["good", "encode"].samples_s) == len(found["good", "forward"].samples_s) == 15
+
+
+def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> None:
+    victim, mark = tmp_path / "victim", "import os, pathlib; in_a_turn() and pathlib.Path({!r}).write_text(str(os.getpid()))"
+    row = read_row(numpy_row(tmp_path, "victim", before=mark.format(str(victim)) + "\nimport time; time.sleep(0.02)"))
+
+    def kill() -> None:
+        wait_until(lambda: victim.exists() and victim.read_text(), "its first turn")
+        os.kill(int(victim.read_text()), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    budget = replace(MANY_TURNS, min_turns=15)
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"], budget=budget))
+    killer.join()
+    assert found["victim", "encode"].status == "out_of_memory"  # nobody says who sent the signal
+    assert "was ended by SIGKILL" in (found["victim", "encode"].reason or "")
+    assert len(found["good", "encode"].samples_s) == 15
+
+
+def test_what_a_row_prints_harms_nothing(tmp_path: Path) -> None:
+    line = '{"type": "Finished", "status": "ok"}'
+    row = read_row(numpy_row(tmp_path, "loud", before=f"print({line!r} + chr(10), flush=True)"))
+    assert {record.status for record in measure(tmp_path, row)} == {"ok"}
+    assert line in (tmp_path / "logs" / "loud-1-float32.log").read_text()
+
+
+ESCAPES = {
+    "child": "subprocess.Popen(['sleep', '4321.1'])",
+    "session": "subprocess.Popen(['sleep', '4321.2'], start_new_session=True)",
+    "daemon": """
+if os.fork() == 0:
+    os.setsid()
+    os.execvp('sleep', ['sleep', '4321.3']) if os.fork() == 0 else os._exit(0)
+""",
+    "fork": f"""
+if os.fork() == 0:
+    os.setsid()
+    os.fork() and os._exit(0)
+    os.closerange(3, 256)
+    open('{{folder}}/fork', 'w').write(str(os.getpid()))
+    {"time.sleep(600)"}
+""",
+}
+
+
+def test_no_process_outlives_a_run(tmp_path: Path) -> None:
+    rows = []
+    for name, code in ESCAPES.items():
+        code = f"import os, subprocess, time\nif not hasattr(self, 'left'):\n    self.left = True\n    {{}}".format(
+            code.strip().replace("{folder}", str(tmp_path)).replace("\n", "\n    ")
+        )
+        rows.append(read_row(numpy_row(tmp_path, name, before=code)))
+    with only_run("a test") as mark:
+        records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"]), mark=mark)
+        left = {int(process.cmdline()[1][-1]) for process in alive("sleep 4321.")}
+        forked = int((tmp_path / "fork").read_text())
+        assert left >= {2, 3} and psutil.pid_exists(forked)  # they really got away from their worker's group
+    assert {record.status for record in records} == {"ok"}
+    wait_until(lambda: not alive("sleep 4321."), "the end of what was started", 10)
+    wait_until(lambda: not psutil.pid_exists(forked), "the end of what was forked", 10)
+
+
+def test_only_a_runs_own_processes_are_ended(tmp_path: Path) -> None:
+    stranger = psutil.Popen(["sleep", "4321.9"])
+    try:
+        assert end_strays(f"{lock_file()}:") == 0
+        assert stranger.is_running()
+    finally:
+        stranger.kill()
+        stranger.wait()
