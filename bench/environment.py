@@ -45,6 +45,7 @@ THREAD_VARIABLES = (
 
 UNWANTED = (
     *("XLA_", "JAX_", "TORCH", "PYTORCH_", "ONEDNN_", "DNNL_", "KMP_", "GOMP_", "OMP_", "MKL_"),
+    *("NVIDIA_TF32_OVERRIDE", "CUPY_"),
     *("PYTHON", "PYTEST_", "COV_", "LD_PRELOAD"),
 )
 """Variables that would make one person's run another experiment than the next one's do not reach a worker."""
@@ -105,6 +106,7 @@ def worker_environment(
         environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     else:
         environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:2"}
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # CUDA then counts devices as nvidia-smi does
         if precision == "float32":
             environment["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 means float32
     return environment | dict(extra or {})

@@ -58,6 +58,7 @@ class DeviceScale:
             raise NotImplementedError("the row offers no peak_bytes(), which counts the device's memory")
         self.source = f"peak_bytes of {type(row).__name__}"
         self._row = row
+        row.reset_peak()
         self._held: int = row.peak_bytes()
 
     def peak_of(self, call: Callable[[], Any]) -> int:

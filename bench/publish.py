@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import calibrate
 from bench.environment import ROOT
+from bench.experiments import protocol, turns
 from bench.judge import control, judge
-from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
-from bench.report import markdown
+from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
+from bench.report import calibration, markdown
+from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.request import BASELINE
 from impls.contract import InvalidInput
@@ -18,10 +22,14 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.records import Cell
+
 RESULTS = ROOT / "results"
 README = ROOT / "README.md"
 TABLE_FILE = "table.md"
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
+METHOD = RESULTS / "method"
+EXPORT_FILE = "pytest-benchmark.json"
 README_TASKS = ("train_step", "forward")
 
 
@@ -50,37 +58,65 @@ def publish(folder: Path) -> Path:
         if record.status not in ("ok", "unsupported"):
             what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
             raise refuse(f"{what}; publish a run in which every row works")
-        if "/" not in record.implementation:
+        if "/" not in record.implementation and record.implementation != CONTROL:
             raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
     if run.environment.git_commit is None or run.environment.git_dirty:
         raise refuse("was made by code that is in no commit; commit, run again, publish that")
     machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")
-    target = RESULTS / f"{machine}-{run.started_at[:10]}"
+    target = _place_of(RESULTS / f"{machine}-{run.started_at[:10]}", run.started_at)
     if target.resolve() != folder.resolve():
         fresh = target.with_name(f"{target.name}.new")
         fresh.mkdir(parents=True)
         for name in (RUN_FILE, RECORDS_FILE):
             shutil.copyfile(folder / name, fresh / name)
         if target.exists():
-            shutil.rmtree(target)  # one result a machine and day
+            shutil.rmtree(target)
         fresh.rename(target)
     refresh()
     return target
 
 
+def _place_of(path: Path, started_at: str) -> Path:
+    """The folder for a run that began then: the path, or, where other runs of that day are, the next number."""
+    for number in count(1):
+        numbered = path if number == 1 else path.with_name(f"{path.name}-{number}")
+        if not numbered.exists() or read_result(numbered).run.started_at == started_at:
+            return numbered
+    raise AssertionError
+
+
 def refresh() -> None:
     """Make every published table, the index and the README's table anew from the records."""
     for path, text in generated().items():
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(text.encode())
 
 
 def generated() -> dict[Path, str]:
     """Every generated file, and what it has to say."""
     results = published()
     files = {result.path / TABLE_FILE: markdown.full(table_rows([result]), [result]) for result in results}
+    files |= {result.path / EXPORT_FILE: to_pytest_benchmark(result).decode() for result in results}
+    files |= method_files(results)
     files[RESULTS / "README.md"] = index(results)
     if shown := [result for result in results if is_for_readme(result)]:
         files[README] = with_table(README.read_text(encoding="utf-8"), shown[-1])
+    return files
+
+
+def method_files(results: Sequence[Result]) -> dict[Path, str]:
+    """The tables of what was measured of the method itself, as far as it was."""
+    files = {}
+    if (METHOD / turns.RAW_FILE).exists():
+        files[METHOD / turns.TABLE_FILE] = turns.report(turns.read(METHOD))
+    if (METHOD / protocol.RAW_FILE).exists():
+        experiment = protocol.read(METHOD)
+        of_it = next((result for result in results if result.path.name == experiment.result), None)
+        if of_it is None:
+            raise InvalidInput(f"{METHOD / protocol.RAW_FILE}: is about {experiment.result}, which is not published")
+        files[METHOD / protocol.TABLE_FILE] = protocol.report(experiment, of_it)
+    if (METHOD / calibrate.HEAD_FILE).exists():
+        head, batches = calibrate.read_head(METHOD), calibrate.read_batches(METHOD)
+        files[METHOD / calibrate.TABLE_FILE] = calibration.markdown(head, batches)
     return files
 
 
@@ -105,15 +141,55 @@ def index(results: Sequence[Result]) -> str:
             result.run.environment.cpu,
             ", ".join(dict.fromkeys(record.device for record in result.records)),
             result.run.preset,
-            str(sum(record.ok for record in result.records)),
+            str(len({cell_of(record) for record in result.records if record.ok})),
+            str(max(record.block for record in result.records)),
+            agreement_in_words(results[:number], result),
         ]
-        for result in results
+        for number, result in enumerate(results)
     ]
+    method = [path.relative_to(RESULTS) for path in sorted(method_files(results))]
     return (
         "# Published results\n\nMade by `python -m bench publish`. Each folder has the raw records, the machine and the"
         " command, and the table made of them.\n\n"
-        + markdown.table(["result", "processor", "device", "preset", "cells with a time"], lines, left=4)
+        + markdown.table([*INDEX_HEADER, "blocks", "verdicts like those of the run before"], lines, left=4)
+        + (
+            "\nOn the method itself: " + ", ".join(f"[{path.stem}]({path})" for path in method) + ".\n"
+            if method
+            else ""
+        )
     )
+
+
+INDEX_HEADER = ["result", "processor", "device", "preset", "cells with a time"]
+
+
+def agreement_in_words(earlier: Sequence[Result], result: Result) -> str:
+    """How many verdicts, decided in both, are the same in this run and in the last before it that is comparable."""
+    machine, tables = result.run.environment.machine, result.run.plan.tables
+    alike = [one for one in earlier if one.run.environment.machine == machine and one.run.plan.tables == tables]
+    if not alike:
+        return "–"
+    found = agreement(alike[-1], result)
+    differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
+    return f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else "")
+
+
+def agreement(old: Result, new: Result) -> dict[Cell, bool]:
+    """For each cell with a decided verdict in both results: whether it is the same."""
+    decided = []
+    for result in (old, new):
+        judged = judge(result.records, result.run.baseline)
+        decided.append(
+            {
+                cell: one.ratio.verdict
+                for cell, one in judged.items()
+                if cell.implementation not in (CONTROL, one.baseline)
+                and one.ratio is not None
+                and one.ratio.verdict not in (None, "UNCLEAR")
+            }
+        )
+    before, after = decided
+    return {cell: before[cell] == verdict for cell, verdict in after.items() if cell in before}
 
 
 def with_table(readme: str, result: Result) -> str:
@@ -133,6 +209,15 @@ def with_table(readme: str, result: Result) -> str:
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
         " **Bold**: the first of its column, and what no verdict tells from it.\n"
-        f"[All tasks, spreads, compile times and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE}).\n"
+        f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE})."
+        f" {error_rate_in_words()}\n"
     )
     return f"{before}{START}\n\n{tables}\n{words}\n{END}{after}"
+
+
+def error_rate_in_words() -> str:
+    """How often verdicts were wrong when identical workers were compared, if that was measured."""
+    if not (METHOD / calibrate.HEAD_FILE).exists():
+        return "How often verdicts err has not been measured yet."
+    comparisons = [one for batch in calibrate.read_batches(METHOD) for one in batch.comparisons]
+    return f"{calibration.in_words(comparisons)} ([measured]({(METHOD / calibrate.TABLE_FILE).relative_to(ROOT)}))."

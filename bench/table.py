@@ -96,12 +96,13 @@ class RoundTable:
             many = calls.get(member.cell) or calls_a_turn(member.call_s, self._plan.budget)
             self._ask(member, Sit(rounds, many, self._place), Seated)
         ticks, clocks = processor_ticks(self._place), self._gpu(sitting)
+        own = {os.getpid(), *(worker.pid for worker in self._workers.values())}
         for _ in range(rounds):
             for index in self._rng.permutation(len(members)):
                 if members[index].record is None:
                     self._ask(members[index], Turn(), TurnTaken)
         steal = stolen(ticks, processor_ticks(self._place))
-        flags = self._gpu_flags(clocks, self._gpu(sitting))
+        flags = gpu.flags(clocks, after, own) if clocks and (after := self._gpu(sitting)) else []
 
         tell("check")
         for member, answer in self._together(_active(members), lambda _, slot: Check(slot), Finished):
@@ -160,10 +161,6 @@ class RoundTable:
 
     def _gpu(self, sitting: Sitting) -> gpu.GpuState | None:
         return gpu.state() if sitting.group.device == "gpu" else None
-
-    def _gpu_flags(self, before: gpu.GpuState | None, after: gpu.GpuState | None) -> list[Flag]:
-        own = {os.getpid(), *(worker.pid for worker in self._workers.values())}
-        return gpu.flags(before, after, own) if before and after else []
 
 
 def _active(members: Sequence[Member]) -> list[Member]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -29,9 +30,21 @@ def python(
     )
 
 
-def bench(*arguments: str, cwd: Path = ROOT, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def bench(
+    *arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     """What ``python -m bench`` printed and how it ended."""
-    return python("-m", "bench", *arguments, cwd=cwd, timeout=timeout)
+    return python("-m", "bench", *arguments, cwd=cwd, env=env, timeout=timeout)
+
+
+def one_line(done: subprocess.CompletedProcess[str], words: str) -> None:
+    """Check that what makes no sense was answered as it should be."""
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("bench: ")
+    assert re.search(words, lines[0]), lines[0]
 
 
 def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:

@@ -20,16 +20,6 @@ from bench.records import read_result
 SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
 
 
-def one_line(done: subprocess.CompletedProcess[str], words: str) -> None:
-    """Check that bad input was answered as it should be."""
-    assert done.returncode == 2, (done.stdout, done.stderr)
-    assert done.stdout == ""
-    lines = done.stderr.strip().splitlines()
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("bench: ")
-    assert re.search(words, lines[0]), lines[0]
-
-
 BAD = {
     "row": (["run", "--impl", "torch/none"], r"unknown row 'torch/none'; choose from .*torch/module.*ends in \.py"),
     "workload": (["run", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),

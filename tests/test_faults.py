@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from bench.records import Record
 
-MANY_TURNS = replace(QUICK, timed_s=0.06, turn_s=0.004)
-"""Fifteen turns of about one call, so that there is a middle."""
+MANY_TURNS = replace(QUICK, turn_s=0.004, min_turns=15)
+"""Fifteen turns of a call or two, so that there is a middle."""
 
 ANSWERS = "int(sys.argv[2])"
 """A worker's own end of the pipe to the runner."""
@@ -67,51 +67,66 @@ FAULTS = {
     "speaks_out_of_turn": (
         f"import os; os.write({ANSWERS}, b'{{\"type\":\"Seated\"}}\\n')",
         "error",
-        "answered out of turn",
+        "answered out of turn|was not asked",
     ),
     "falls_silent": (f"import os; os.close({ANSWERS})", "error", "closed its answers and lived on"),
     "reaches": ("import thinc.api", "error", "thinc is blocked: another row's framework"),
 }
 
 
-@pytest.fixture(scope="module", params=["at once", "in a turn"])
-def faulty(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[str, list[Record], dict[tuple[str, str], Record]]:
-    """All faults at one table with a row that is right, before the turns or in the middle of them."""
-    folder = tmp_path_factory.mktemp("faulty")
-    at_once = request.param == "at once"
+AT_ONCE = ("raises_rubbish", "cannot_say", "segfaults", "exits_politely", "interrupts", "memory_error", "reaches")
+IN_A_TURN = tuple(fault for fault in FAULTS if fault not in ("raises_rubbish", "cannot_say", "reaches"))
+
+Faulty = tuple[list["Record"], dict[tuple[str, str], "Record"]]
+
+
+@pytest.fixture(scope="module")
+def at_once(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
+    """Rows that fail at their first call, at one table with a row that is right."""
+    folder = tmp_path_factory.mktemp("once")
+    return measured(folder, [numpy_row(folder, name, before=FAULTS[name][0]) for name in AT_ONCE])
+
+
+@pytest.fixture(scope="module")
+def in_a_turn(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
+    """Rows that fail in the middle of their turns, at one table with a row that is right."""
+    folder = tmp_path_factory.mktemp("turn")
     middle = "self.turns = getattr(self, 'turns', 0) + in_a_turn()\nif self.turns == 5:\n    "
+    codes = {name: middle + FAULTS[name][0].replace("\n", "\n    ") for name in IN_A_TURN}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(worker_process, "ENDING_LIMIT_S", 1.0)
-        rows = [
-            numpy_row(folder, name, before=code if at_once else middle + code.replace("\n", "\n    "))
-            for name, (code, _, _) in FAULTS.items()
-        ]
-        records = measure(
-            folder, read_row(numpy_row(folder, "good")), *map(read_row, rows), tasks=["encode"], budget=MANY_TURNS
-        )
-    return request.param, records, last(records)
+        return measured(folder, [numpy_row(folder, name, before=code) for name, code in codes.items()])
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_costs_its_own_cell(
-    fault: str, faulty: tuple[str, list[Record], dict[tuple[str, str], Record]]
-) -> None:
+def measured(folder: Path, rows: list[Path]) -> Faulty:
+    good = read_row(numpy_row(folder, "good"))
+    records = measure(folder, good, *map(read_row, rows), tasks=["encode"], budget=MANY_TURNS)
+    return records, last(records)
+
+
+@pytest.mark.parametrize("fault", AT_ONCE)
+def test_a_fault_costs_its_own_cell(fault: str, at_once: Faulty) -> None:
+    is_settled(fault, at_once)
+
+
+@pytest.mark.parametrize("fault", IN_A_TURN)
+def test_a_fault_in_a_turn_costs_its_own_cell(fault: str, in_a_turn: Faulty) -> None:
+    is_settled(fault, in_a_turn)
+
+
+def is_settled(fault: str, faulty: Faulty) -> None:
     _, status, words = FAULTS[fault]
-    record = faulty[2][fault, "encode"]
+    record = faulty[1][fault, "encode"]
     assert (record.status, record.samples_s) == (status, []), record
     assert re.search(words, record.reason or ""), record.reason
 
 
-def test_the_others_at_the_table_keep_all_their_turns(
-    faulty: tuple[str, list[Record], dict[tuple[str, str], Record]],
-) -> None:
-    when, records, found = faulty
-    right = [record for record in records if record.implementation in ("good", CONTROL) and record.attempt == 0]
-    assert [record.status for record in right] == ["ok", "ok"], [record.reason for record in right]
-    assert {len(record.samples_s) for record in right} == {15}
-    assert len(found) == len(FAULTS) + 1
+def test_the_others_at_the_table_keep_all_their_turns(at_once: Faulty, in_a_turn: Faulty) -> None:
+    for (records, found), faults in ((at_once, AT_ONCE), (in_a_turn, IN_A_TURN)):
+        right = [record for record in records if record.implementation in ("good", CONTROL) and record.attempt == 0]
+        assert [record.status for record in right] == ["ok", "ok"], [record.reason for record in right]
+        assert {len(record.samples_s) for record in right} == {15}
+        assert len(found) == len(faults) + 1
 
 
 def test_a_new_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:
@@ -134,14 +149,12 @@ def test_a_file_that_dies_on_import_is_not_tried_again_and_again(tmp_path: Path)
 
 
 def test_an_earlier_want_of_memory_does_not_explain_a_later_crash(tmp_path: Path) -> None:
-    code = "print('MemoryError: out of memory', flush=True)\nif in_a_turn():\n    import ctypes; ctypes.string_at(0)"
-    row = read_row(numpy_row(tmp_path, "moody", before=code))
-    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))
-    assert found["moody", "encode"].status == "out_of_memory"  # said in the turn it died in: cannot be told apart
-    code = code.replace("print", "in_a_turn() or print")
+    code = "hasattr(self, 'left') or print('MemoryError: out of memory', flush=True)\nself.left = 1\n"
+    code += "if in_a_turn():\n    import ctypes; ctypes.string_at(0)"
     row = read_row(numpy_row(tmp_path, "moody", before=code))
     found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))
     assert found["moody", "encode"].status == "crashed"
+    assert "out of memory" in (tmp_path / "logs" / "moody-1-float32.log").read_text()
 
 
 def test_a_row_that_exhausts_its_memory_has_no_time_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -184,8 +197,7 @@ def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> 
 
     killer = threading.Thread(target=kill)
     killer.start()
-    budget = replace(MANY_TURNS, min_turns=15)
-    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"], budget=budget))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"], budget=MANY_TURNS))
     killer.join()
     assert found["victim", "encode"].status == "out_of_memory"  # nobody says who sent the signal
     assert "was ended by SIGKILL" in (found["victim", "encode"].reason or "")

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
 
 from bench.calibrate import SURROUNDINGS
 from bench.report import units
@@ -67,19 +68,33 @@ def share(hits: int, trials: int) -> str:
     return f"{100 * hits / trials:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def in_words(comparisons: Sequence[Comparison]) -> str:
+    """A sentence on how often verdicts are wrong."""
+    identical = [one for one in comparisons if one.percent == 0]
+    wrong = sum(verdict_of(one)[0] in ("FASTER", "SLOWER") for one in identical)
+    return (
+        f"Of {len(identical)} comparisons of identical workers, {wrong} got a false FASTER or SLOWER: a rate of at most"
+        f" {100 * at_most(wrong, len(identical)):.1f} % (95 %)"
+    )
+
+
+def at_most(hits: int, trials: int) -> float:
+    """The rate that is not exceeded, at 95 %: the one-sided Clopper-Pearson bound."""
+    return float(stats.beta.isf(0.05, hits + 1, trials - hits)) if hits < trials else 1.0
+
+
 def _errors(comparisons: Sequence[Comparison]) -> str:
     lines = []
     for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
         said = Counter(verdict_of(one)[0] for one in chosen)
         wrong = said["FASTER"] + said["SLOWER"]
-        at_most = clopper_pearson(wrong, len(chosen)).high if wrong else 1 - 0.05 ** (1 / len(chosen))
         spreads = np.std([ratio for one in chosen for ratio in one.log_ratios])
         lines.append(
             [
                 where,
                 f"{len(chosen)}",
                 f"{wrong}",
-                f"{100 * at_most:.2f} %",
+                f"{100 * at_most(wrong, len(chosen)):.2f} %",
                 units.percent(said["SAME"] / len(chosen)),
                 units.percent(said["UNCLEAR"] / len(chosen)),
                 f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",

@@ -182,8 +182,8 @@ def captions(comparison: Comparison) -> Iterator[str]:
     if not rows:
         return
     yield (
-        "ratio: NEW over OLD, above 1 is slower; 95 %: its interval. verdict: at a stricter level, as in `bench run`; a"
-        f" difference below {100 * PRACTICAL:.0f} % is SAME; – is fewer than {MIN_BLOCKS} blocks in a run"
+        "ratio: NEW over OLD, above 1 is slower; 95 %: its interval. verdict: at a stricter level, as in `bench run`;"
+        f" SAME is surely less than {100 * PRACTICAL:.0f} % apart; – is fewer than {MIN_BLOCKS} blocks in a run"
         f"{', or two machines' if comparison.other_machine else ''}."
     )
     if through := dict.fromkeys(row.through for row in rows if row.through not in (None, ABSOLUTE)):

@@ -1,0 +1,174 @@
+"""The error rate is measured with the pipeline itself: arms differ by what was planted, and by nothing else."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from processes import bench
+
+from bench import arms, calibrate
+from bench.accuracy import BLOCKS, PAIRS, accuracy_of
+from bench.calibrate import Batch, Comparison, Head
+from bench.neighbour import noisy
+from bench.records import Block, Record, settle
+from bench.report import calibration
+from bench.runner import Listener, run_plan
+from impls import Row, build_row
+from impls.contract import InvalidInput, initial_parameters
+from impls.reference import Reference
+
+if TYPE_CHECKING:
+    from bench.records import Line
+
+
+def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object) -> Comparison:
+    """Ours is slower than theirs by ``ratio`` in every block."""
+    values = {"batch": 0, "surroundings": "quiet"} | fields
+    return Comparison(percent=percent, ours_s=[[ratio] * 3] * blocks, theirs_s=[[1.0] * 3] * blocks, **values)
+
+
+def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    monkeypatch.setattr(Reference, "forward", lambda self, x, y: calls.append(1))
+    parameters = initial_parameters(arms.WORKLOAD.config, 0)
+    counts = {}
+    for percent in (0, 1, 10):
+        calls.clear()
+        load = build_row(arms.write_arm(tmp_path, f"arm{percent}", percent))
+        load(arms.WORKLOAD.config, parameters, "cpu").forward(None, None)
+        counts[percent] = len(calls)
+    assert counts == {0: 100, 1: 101, 10: 110}
+
+
+def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
+    def records(ratio: float, blocks: int) -> list[Record]:
+        base = {"framework": "numpy", "tier": "loop", "workload": arms.WORKLOAD.name, "task": "forward"}
+        base |= {"device": "cpu", "threads": 1, "status": "ok"}
+        rng = np.random.default_rng(0)
+        return [
+            Record(**base, implementation=name, block=block, samples_s=[seconds * (1 + 0.001 * rng.random())] * 3)
+            for block in range(1, blocks + 1)
+            for name, seconds in (("a", ratio), ("b", 1.0))
+        ]
+
+    pair = arms.Pair("a", "b")
+    rows = [_row("a"), _row("b")]
+    plan = arms.plan_of(rows, seed=1)
+    due = arms.undecided_pairs([pair])
+    assert due(plan, []) is not None
+    assert due(plan, records(1.0, 5)) is not None
+    assert due(plan, records(1.0, 6)) is None  # SAME
+    assert due(plan, records(1.5, 6)) is None  # SLOWER
+    block = due(plan, records(1.0, 5))
+    assert block is not None
+    assert block[0] == 6
+    assert [seat.name for seat, _ in block[1][0].members] == ["a", "b"]
+
+
+def _row(name: str) -> Row:
+    return Row(tier="loop", summary="", frameworks=("numpy",), name=name, path=Path(f"{name}.py"))
+
+
+@pytest.mark.slow
+def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_told_apart(tmp_path: Path) -> None:
+    pairs = [arms.Pair("a", "b"), arms.Pair("plus30", "a", 30)]
+    rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus30", 30))]
+    lines: list[Line] = []
+    plan = arms.plan_of(rows, seed=1, budget=replace(arms.BUDGET, timed_s=0.06, min_turns=3))
+    run_plan(plan, arms.pose(tmp_path), tmp_path, Listener(kept=lines.extend), next_block=arms.undecided_pairs(pairs))
+    records = [line for line in lines if isinstance(line, Record)]
+    assert {record.status for record in records} == {"ok"}
+    same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
+    assert calibration.verdict_of(same)[0] in ("SAME", "UNCLEAR")
+    assert calibration.verdict_of(planted)[0] == "SLOWER"
+    assert 1.1 < np.exp(np.median(planted.log_ratios)) < 1.6  # the machine may be busy
+
+
+@pytest.mark.slow
+def test_a_neighbour_takes_the_processor_and_goes_with_its_context() -> None:
+    def busy_s() -> float:
+        rounds, until = 0, time.monotonic() + 3.0
+        start = time.process_time()
+        while time.monotonic() < until:
+            rounds += 1
+        return time.process_time() - start
+
+    alone = busy_s()
+    with noisy(1, ""):
+        time.sleep(1.0)
+        disturbed = busy_s()
+    assert disturbed < 0.97 * alone, (disturbed, alone)
+
+
+HEAD = Head(
+    schema_version=calibrate.SCHEMA_VERSION,
+    started_at="2026-01-31T12:00:00+00:00",
+    command="python -m bench calibrate --pairs 2",
+    seed=1,
+    environment=calibrate.describe(),
+)
+
+
+def test_the_report_counts_what_was_said() -> None:
+    batches = [
+        Batch(comparisons=[comparison(0, 1.0), comparison(0, 1.2), comparison(5, 1.05)], elapsed_s=60.0),
+        Batch(comparisons=[comparison(0, 1.0, surroundings="neighbour"), comparison(5, 1.0)], elapsed_s=60.0),
+    ]
+    words = calibration.markdown(HEAD, batches)
+    both = next(line for line in words.splitlines() if line.startswith("| both |"))
+    assert both.split("|")[2:4] == [" 3 ", " 1 "]  # three comparisons of identical workers, one false verdict
+    assert re.search(r"\| 5 % \| as the machine is \| 2 \| 50.0 % \[1.3, 98.7\] \| 1 \| 1 \| 0 \|", words), words
+
+
+def test_a_comparison_stops_at_its_first_verdict() -> None:
+    assert calibration.verdict_of(comparison(0, 1.0, blocks=9)) == ("SAME", 6)
+    assert calibration.verdict_of(comparison(0, 1.0, blocks=5)) == ("UNCLEAR", 5)
+
+
+def test_a_calibration_of_another_program_does_not_go_on(tmp_path: Path) -> None:
+    head = calibrate._begin(tmp_path / "out", "python -m bench calibrate")
+    assert calibrate._begin(tmp_path / "out", "python -m bench calibrate").seed == head.seed
+    path = tmp_path / "out" / calibrate.HEAD_FILE
+    path.write_text(path.read_text().replace('"python": "', '"python": "0.'))
+    with pytest.raises(InvalidInput, match="another program or machine"):
+        calibrate._begin(tmp_path / "out", "python -m bench calibrate")
+
+
+def test_a_damaged_calibration_is_one_line(tmp_path: Path) -> None:
+    calibrate._begin(tmp_path / "out", "python -m bench calibrate")
+    (tmp_path / "out" / calibrate.COMPARISONS_FILE).write_text("{}\n")
+    with pytest.raises(InvalidInput, match=r"comparisons.jsonl:1: is no result"):
+        calibrate.read_batches(tmp_path / "out")
+    (tmp_path / "out" / calibrate.HEAD_FILE).write_text("{}")
+    with pytest.raises(InvalidInput, match="is no result"):
+        calibrate.read_head(tmp_path / "out")
+
+
+@pytest.mark.parametrize("words", [["--pairs", "0"], ["--pairs", "many"], ["--budget", "soon"], ["--budget", "0m"]])
+def test_bad_words_are_one_line_and_exit_code_2(words: list[str], tmp_path: Path) -> None:
+    done = bench("calibrate", *words, "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_accuracy_is_the_spread_of_identical_workers() -> None:
+    pairs = [arms.Pair(f"{index}-a", f"{index}-b") for index in range(PAIRS)]
+    lines: list[Line] = []
+    for block in range(1, BLOCKS + 1):
+        for pair in pairs:
+            for name, seconds in ((pair.ours, 1.01), (pair.theirs, 1.0)):
+                record = settle(arms.cell(_row(name)), "ok", "", block=block)
+                lines.append(msgspec.structs.replace(record, samples_s=[seconds] * 3))
+        lines.append(Block(block=block, started_at="", elapsed_s=1.0, product_s=[1.0, 1.0], load=None, steal=None))
+    accuracy = accuracy_of(pairs, lines, 1.0)
+    assert accuracy.turns_sd == pytest.approx(np.log(1.01))
+    assert accuracy.product_spread == 0.0
+    assert accuracy.contended == 0

@@ -1,0 +1,322 @@
+"""Nothing measured is lost: runs that are killed, interrupted or out of disk, for real, and what goes on from there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
+import pytest
+from processes import alive, bench, numpy_row, one_line, start, wait_until
+
+from bench.records import CONTROL, Record, read_result, record_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+TASKS = ("encode", "forward")
+STRAY = "5432.1"
+LEAVES_A_STRAY = f"""
+import subprocess
+if in_a_turn() and not hasattr(self, 'left'):
+    self.left = subprocess.Popen(['sleep', '{STRAY}'], start_new_session=True)
+"""
+
+
+class Started(NamedTuple):
+    """A run in a folder, on a machine of its own (a ``TMPDIR``, which has the lock)."""
+
+    process: subprocess.Popen[str]
+    out: Path
+    env: dict[str, str]
+
+
+def begin(folder: Path, *more: str, before: str = "pass", out: Path | None = None) -> Started:
+    """A run of two quick rows: at least six blocks."""
+    (folder / "machine").mkdir(exist_ok=True)
+    env = {"TMPDIR": str(folder / "machine")}
+    out = out or folder / "out"
+    rows = [str(numpy_row(folder, "one")), str(numpy_row(folder, "two", before=before))]
+    arguments = ["run", "--impl", *rows, "--workload", "seed", "--task", *TASKS, "--baseline", "one", "--out", str(out)]
+    return Started(start(*arguments, *more, env=env), out, env)
+
+
+def read(out: Path) -> list[Record]:
+    """The records so far."""
+    return read_result(out).records if (out / "records.jsonl").exists() else []
+
+
+def wait_for_block(run: Started, block: int) -> None:
+    """Wait until a group of this block is on disk."""
+
+    def has_it() -> bool:
+        assert run.process.poll() is None, run.process.communicate()
+        return any(record.block == block for record in read(run.out))
+
+    wait_until(has_it, f"block {block}")
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()
+
+
+class Killed(NamedTuple):
+    """What a run left that was killed."""
+
+    out: Path
+    env: dict[str, str]
+    workers: list[psutil.Process]
+    lines: bytes
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """A run that was ended by SIGKILL in the middle of block 2."""
+    run = begin(tmp_path_factory.mktemp("killed"), before=LEAVES_A_STRAY)
+    try:
+        wait_for_block(run, 2)
+        workers = [child for child in psutil.Process(run.process.pid).children() if "bench.worker" in child.cmdline()]
+        assert workers
+    finally:
+        kill(run.process)
+    yield Killed(run.out, run.env, workers, (run.out / "records.jsonl").read_bytes())
+    for stray in alive(f"sleep {STRAY}"):
+        stray.kill()
+
+
+def test_a_killed_runner_loses_nothing_and_takes_its_workers_along(killed: Killed) -> None:
+    assert killed.lines.endswith(b"\n")
+    result = read_result(killed.out)
+    assert {record.status for record in result.records} == {"ok"}
+    assert {record.block for record in result.records} == {1, 2}
+    assert len(result.memory) == 4  # of two rows on two tasks, after block 1
+    assert not result.ends and not result.whole
+    shown = bench("table", str(killed.out))
+    assert shown.returncode == 0 and "it was cut short" in shown.stdout
+    wait_until(lambda: not any(map(is_alive, killed.workers)), "the workers' end", 10)
+    assert alive(f"sleep {STRAY}")  # what has a session of its own outlives them all, until the next run
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> None:
+    strays = alive(f"sleep {STRAY}")
+    with (killed.out / "records.jsonl").open("ab") as file:
+        file.write(record_line(read(killed.out)[0])[:100])  # what a death in the middle of writing leaves
+    done = bench("run", "--resume", str(killed.out), "--budget", "12s", env=killed.env)
+    assert done.returncode == 0, done.stderr
+    assert re.search(rf"goes on: {len(killed.lines.splitlines()) - 5} records of 2 blocks are there", done.stderr)
+    assert "one" in done.stdout and "two" in done.stdout
+
+    data = (killed.out / "records.jsonl").read_bytes()
+    assert data.startswith(killed.lines)
+    result = read_result(killed.out)
+    assert result.whole
+    assert {record.status for record in result.records} == {"ok"}
+    old = len(read_lines(killed.lines))
+    assert max(record.block for record in result.records) >= 3
+    for records in (result.records[:old], result.records[old:]):
+        assert records
+    measured: dict[tuple[int, str], set[str]] = {}
+    for record in result.records:
+        assert record.attempt == 0 or is_retake(record, result.records)
+        if record.attempt == 0:
+            sat = measured.setdefault((record.block, record.task), set())
+            assert record.implementation not in sat  # once
+            sat.add(record.implementation)
+    for block in (1, 2, 3):
+        for task in TASKS:
+            if (block, task) in measured or block < 3:
+                assert measured[block, task] == {"one", "two", CONTROL}
+    assert len(result.memory) == 4
+    assert not any(map(is_alive, strays)) and not alive(f"sleep {STRAY}")
+    assert not [path for path in killed.out.iterdir() if path.name.startswith("numbers")]
+
+
+def read_lines(data: bytes) -> list[dict[str, object]]:
+    """The cells' lines."""
+    return [line for line in map(json.loads, data.splitlines()) if line["type"] == "cell"]
+
+
+def is_retake(record: Record, records: list[Record]) -> bool:
+    """Whether the attempt before was contended."""
+    before = [
+        one
+        for one in records
+        if (one.block, one.task, one.attempt) == (record.block, record.task, record.attempt - 1)
+    ]
+    return any("contended" in one.flags for one in before)
+
+
+def test_interrupted_runs_show_their_table_and_go_on(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    try:
+        wait_for_block(run, 1)
+        out = str(tmp_path / "other")
+        arguments = ("--impl", str(tmp_path / "one.py"), "--workload", "seed", "--out", out)
+        words = rf"another run has this machine: bench run into out, process {run.process.pid};"
+        one_line(bench("run", *arguments, env=run.env), words)
+        one_line(bench("run", "--resume", str(run.out), env=run.env), words)
+        assert not (tmp_path / "other").exists()
+        run.process.send_signal(signal.SIGINT)
+        interrupted(run)
+        have = (run.out / "records.jsonl").read_bytes()
+
+        again = Started(start("run", "--resume", str(run.out), env=run.env), run.out, run.env)
+        try:
+            wait_until(lambda: len(read_lines((run.out / "records.jsonl").read_bytes())) > len(read_lines(have)), "more")
+            again.process.send_signal(signal.SIGTERM)
+            interrupted(again)
+        finally:
+            kill(again.process)
+    finally:
+        kill(run.process)
+    assert (run.out / "records.jsonl").read_bytes().startswith(have)
+    assert [end.why for end in read_result(run.out).ends] == ["interrupted", "interrupted"]
+
+
+def interrupted(run: Started) -> None:
+    """Check how a run ends that was asked to."""
+    stdout, stderr = run.process.communicate(timeout=60)
+    assert run.process.returncode == 130, stderr
+    assert "two" in stdout and "it was interrupted" in " ".join(stdout.split())
+    assert "interrupted: what was measured is kept" in stderr and "Traceback" not in stderr
+    assert f"--resume {run.out}" in stderr
+    assert not alive("bench.worker")
+    assert not [path for path in run.out.iterdir() if path.name.startswith("numbers")]
+
+
+def test_a_full_file_loses_nothing(tmp_path: Path) -> None:
+    run = begin(tmp_path)
+    try:
+        wait_for_block(run, 1)
+        limit = (run.out / "records.jsonl").stat().st_size + 700  # it breaks in the middle of a line
+        psutil.Process(run.process.pid).rlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        out_of_disk(run, r"records\.jsonl: cannot be written \(File too large\)")
+    finally:
+        kill(run.process)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a file system can be mounted by root only")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
+    run = begin(tmp_path, out=small_disk / "out")
+    filler = small_disk / "filler"
+    try:
+        wait_for_block(run, 1)
+        with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 4096)
+        out_of_disk(run, r"records\.jsonl: (cannot be written \(No space left on device\)|the disk is almost full)")
+    finally:
+        kill(run.process)
+    have = (run.out / "records.jsonl").read_bytes()
+    one_line(bench("run", "--resume", str(tmp_path / "nowhere"), env=run.env), "no such folder")
+    filler.unlink()
+    done = bench("run", "--resume", str(run.out), "--budget", "1s", env=run.env)
+    assert done.returncode == 0, done.stderr
+    result = read_result(run.out)
+    assert (run.out / "records.jsonl").read_bytes().startswith(have)
+    assert result.whole and max(record.block for record in result.records if record.ok) >= 1
+    assert len(result.records) > len(read_lines(have))
+
+
+def out_of_disk(run: Started, words: str) -> None:
+    """Check how a run ends that cannot write."""
+    stdout, stderr = run.process.communicate(timeout=60)
+    assert run.process.returncode == 1, stderr
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if "what was measured before is kept; make room" in line]
+    assert re.search(words, line), line
+    assert "one" in stdout
+    result = read_result(run.out)
+    assert result.records and {record.status for record in result.records} == {"ok"}  # no row is to blame
+    assert [end.why for end in result.ends] in ([], ["disk"])
+    assert not alive("bench.worker")
+
+
+def head(**fields: object) -> Callable[[Path], object]:
+    """A change of the run's head."""
+
+    def change(folder: Path) -> None:
+        (folder / "run.json").write_text(json.dumps(json.loads((folder / "run.json").read_text()) | fields))
+
+    return change
+
+
+def other_machine(folder: Path) -> None:
+    environment = json.loads((folder / "run.json").read_text())["environment"]
+    head(environment=environment | {"versions": environment["versions"] | {"numpy": "0.9"}})(folder)
+
+
+def damaged(folder: Path) -> None:
+    path = folder / "records.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"status"', b'"sta\x00us"', 1))
+
+
+REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
+    "damaged": (damaged, (), r"records\.jsonl:1: is no result of this program, or damaged"),
+    "foreign": (lambda folder: (folder / "run.json").write_text("{}"), (), r"run\.json: is no result of this program"),
+    "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
+    "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
+    "made with other versions": (other_machine, (), r"another versions \(numpy 0.9, now .*\); begin anew"),
+    "with a row": (lambda _: None, ("--impl", "torch/module"), "leave --impl out"),
+    "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
+    "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),
+    "with threads": (lambda _: None, ("--threads", "2"), "leave --threads out"),
+    "with a precision": (lambda _: None, ("--precision", "tf32"), "leave --precision out"),
+    "with a device": (lambda _: None, ("--device", "gpu"), "leave --device out"),
+    "with a folder": (lambda _: None, ("--out", "elsewhere"), "leave --out out"),
+    "with no time": (lambda _: None, ("--budget", "soon"), "--budget soon: must be a time"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_go_on_is_refused(what: str, killed: Killed, tmp_path: Path) -> None:
+    change, options, words = REFUSED[what]
+    folder = tmp_path / "copy"
+    shutil.copytree(killed.out, folder)
+    change(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    one_line(bench("run", "--resume", str(folder), *options, env=killed.env), words)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda row: row.write_text(row.read_text() + "\n# changed\n"), "two has changed since; begin anew"),
+        (lambda row: row.unlink(), r"two\.py: cannot be read \(No such file"),
+    ],
+)
+def test_a_row_that_has_changed_cannot_go_on(change: Callable[[Path], object], words: str, killed: Killed) -> None:
+    row = killed.out.parent / "two.py"
+    text = row.read_text()
+    try:
+        change(row)
+        one_line(bench("run", "--resume", str(killed.out), env=killed.env), words)
+    finally:
+        row.write_text(text)

@@ -1,0 +1,175 @@
+"""Turns are turns: one row works at a time, in an order drawn anew each round, while the others sleep."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from frameworks import need
+from measuring import QUICK, carry_out, last, measure, plan_of, weights
+from processes import numpy_row
+
+from bench.environment import processors
+from bench.judge import judge
+from bench.records import CONTROL, Record
+from bench.runner import RETAKES
+from impls import find_rows, read_row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROWS = ("first", "second", "third")
+SEATS = len(ROWS) + 1
+TURNS = 12
+
+LONG_CALLS = replace(QUICK, turn_s=0.004, min_turns=TURNS, min_blocks=2, max_blocks=2)
+"""Turns shorter than a call of the rows below: each turn is one call."""
+
+WORK = "self.began = time.perf_counter_ns()\nwhile time.perf_counter_ns() < self.began + 6e6: pass"
+WRITE = "in_a_turn() and print(self.began, time.perf_counter_ns(), file=log, flush=True); return result"
+
+
+class Call(NamedTuple):
+    """A timed call, by the clock that all processes share."""
+
+    start: int
+    end: int
+    process: str
+
+
+@pytest.fixture(scope="module")
+def evening(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Call], list[Record]]:
+    """Three rows that write down when they are called, and the control, for two blocks."""
+    folder = tmp_path_factory.mktemp("evening")
+    rows = []
+    for name in ROWS:
+        top = f"import os, time\nlog = open({str(folder)!r} + f'/{name}-{{os.getpid()}}.calls', 'w')"
+        rows.append(read_row(numpy_row(folder, name, before=WORK, after=WRITE, top=top)))
+    records = carry_out(folder, plan_of(*rows, tasks=["encode"], budget=LONG_CALLS))
+    calls = [
+        Call(*map(int, line.split()), path.stem)
+        for path in folder.glob("*.calls")
+        for line in path.read_text().splitlines()
+    ]
+    return sorted(calls), records
+
+
+def test_no_two_rows_work_at_once(evening: tuple[list[Call], list[Record]]) -> None:
+    calls, records = evening
+    assert {(record.status, record.calls) for record in records} == {("ok", 1)}
+    assert len({call.process for call in calls}) == 2 * SEATS  # a process for each seat in each of two blocks
+    assert len(calls) == sum(len(record.samples_s) for record in records) >= 2 * SEATS * TURNS
+    assert all(one.end <= other.start for one, other in pairwise(calls))
+
+
+def test_each_round_has_an_order_of_its_own(evening: tuple[list[Call], list[Record]]) -> None:
+    calls, _ = evening
+    rounds = [tuple(call.process for call in calls[at : at + SEATS]) for at in range(0, len(calls), SEATS)]
+    assert all(len(set(one)) == SEATS for one in rounds)  # everybody once
+    assert len(set(rounds)) > TURNS  # of 24 orders for each of two sets of processes
+    firsts = [one[0] for one in rounds]
+    assert max(map(firsts.count, firsts)) < len(rounds) / 2  # nobody always goes first
+
+
+def test_who_waits_sleeps(evening: tuple[list[Call], list[Record]]) -> None:
+    _, records = evening
+    for record in records:
+        waited_s = 3 * sum(record.samples_s)
+        assert record.waiting_cpu_s is not None and record.waiting_cpu_s < 0.05 * waited_s
+        assert record.flags in ([], ["contended"])
+
+
+def test_each_process_starts_from_addresses_and_hashes_of_its_own(evening: tuple[list[Call], list[Record]]) -> None:
+    _, records = evening
+    by_seat = {(record.implementation, record.block): (record.hash_seed, record.padding_bytes) for record in records}
+    assert len(by_seat) == len(set(by_seat.values())) == 2 * SEATS
+    assert None not in {value for pair in by_seat.values() for value in pair}
+
+
+def test_hash_seed_and_padding_reach_the_process(tmp_path: Path) -> None:
+    top = f"import os\nopen({str(tmp_path)!r} + f'/{{os.getpid()}}.seen', 'w').write(\n"
+    top += "    os.environ['PYTHONHASHSEED'] + ' ' + str(len(os.environ['SEQ2SEQ_LSTM_BENCH_PADDING'])))"
+    records = measure(tmp_path, read_row(numpy_row(tmp_path, "sees", top=top)), tasks=["encode"])
+    seen = {tuple(map(int, path.read_text().split())) for path in tmp_path.glob("*.seen")}
+    assert seen == {(record.hash_seed, record.padding_bytes) for record in records}
+
+
+def test_a_row_that_works_in_others_turns_is_flagged(tmp_path: Path) -> None:
+    spin = "import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start()"
+    restless = read_row(numpy_row(tmp_path, "restless", top=spin))
+    records = measure(tmp_path, read_row(numpy_row(tmp_path, "calm")), restless, tasks=["encode"])
+    found = last(records)
+    assert {record.status for record in records} == {"ok"}
+    assert "restless" in found["restless", "encode"].flags
+    assert "restless" not in found["calm", "encode"].flags
+
+
+@contextmanager
+def neighbour(processor: int) -> Iterator[None]:
+    """A process that keeps a processor busy."""
+    code = f"import os\nos.sched_setaffinity(0, [{processor}])\nwhile True: pass"
+    busy = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        yield
+    finally:
+        busy.kill()
+        busy.wait()
+
+
+def test_a_contended_group_is_measured_again_and_kept(tmp_path: Path) -> None:
+    rows = [read_row(numpy_row(tmp_path, name)) for name in ("one", "two")]
+    budget = replace(QUICK, min_turns=10)
+    with neighbour(processors()[-1]):
+        records = measure(tmp_path, *rows, tasks=("encode", "forward", "gradients"), budget=budget)
+    assert all("contended" in record.flags for record in records if record.attempt == 0)
+    assert all(record.cpu_per_wall is not None and record.cpu_per_wall < 0.95 for record in records)
+    retaken = {record.task for record in records if record.attempt == 1}
+    assert len(retaken) == max(1, int(RETAKES * 3)) == 1  # bounded: all three were contended
+    assert {record.attempt for record in records} == {0, 1}
+    assert len(records) == 3 * 3 + 3  # what was contended is kept
+    for cell, one in judge(records, "one").items():
+        attempt = 1 if cell.task in retaken else 0
+        assert [record.attempt for record in one.blocks] == [attempt]
+        assert [record.attempt for record in one.set_aside] == [0] * attempt
+        assert one.ratio is not None
+
+
+def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    top = f"import os\nopen({str(starts)!r}, 'a').write('x')"
+    dies = f"if len(open({str(starts)!r}).read()) > 1: os._exit(3)"
+    rows = [
+        numpy_row(tmp_path, "little"),
+        numpy_row(tmp_path, "large", before="np.ones(2**23).sum()"),  # 64 MiB
+        numpy_row(tmp_path, "dies", before=dies, top=top),  # in its second process, which is weighed
+    ]
+    budget = replace(QUICK, weighs=True)
+    records = carry_out(tmp_path, plan_of(*map(read_row, rows), tasks=["encode"], budget=budget))
+    found = weights(tmp_path)
+    assert {record.status for record in records} == {"ok"}
+    assert found.keys() == {(name, "encode") for name in ("little", "large", "dies")}
+    little, large = found["little", "encode"], found["large", "encode"]
+    assert little.source == large.source == "VmHWM"
+    assert little.peak_bytes is not None and little.peak_bytes < 8 * 2**20
+    assert large.peak_bytes is not None and 64 * 2**20 <= large.peak_bytes < 80 * 2**20
+    lost = found["dies", "encode"]
+    assert (lost.status, lost.peak_bytes) == ("crashed", None) and "exit code 3" in (lost.reason or "")
+
+
+@pytest.mark.slow
+def test_later_blocks_load_what_the_first_has_compiled(tmp_path: Path) -> None:
+    need("jax")
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, limit_s=120)
+    records = carry_out(tmp_path, plan_of(find_rows()["jax/scan"], tasks=["train_step"], budget=budget))
+    for name in ("jax/scan", CONTROL):
+        first, second = (
+            next(one.compile_s for one in records if one.implementation == name and one.block == block)
+            for block in (1, 2)
+        )
+        assert first is not None and second is not None and second < first / 2
