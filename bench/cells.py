@@ -188,15 +188,15 @@ class Worker:
         loaded = self.load(cell)
         loaded.model.load(loaded.problem.parameters)
         call = body(loaded.model, cell, loaded.problem)
-        first_call_s, second_call_s = wall_s(call), wall_s(call)
+        first_call_s = wall_s(call)
+        warmup = [wall_s(call)] if self.row.compiles else []
+        compile_s = max(0.0, first_call_s - warmup[0]) if self.row.compiles else None
         error = validate(loaded.model, cell, loaded.problem, input_set=0) if self.job.block <= 1 else 0.0
-        warmup: list[float] = []
         warm_until = time.perf_counter() + self.job.warmup_s
         while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
             warmup.append(wall_s(call))
-        compile_s = max(0.0, first_call_s - second_call_s) if self.row.compiles else None
         ready = Ready(cell, attempt, loaded, call, error, first_call_s, compile_s, len(warmup))
-        return ready, min(second_call_s, *warmup)
+        return ready, min(warmup)
 
     def take_turns(self, ready: Ready, benchmark: BenchmarkFixture) -> Record:
         """The cell's record, with a sample for each turn.

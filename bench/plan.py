@@ -212,7 +212,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
     """
     failed = {cell_of(record) for record in records if not record.ok}
     have = {(record.block, record.table, cell_of(record)) for record in records}
-    block = 0
+    block = max(0, max((record.block for record in records), default=0) - 1)  # those before it were completed first
     while True:
         block += 1
         if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:

@@ -53,12 +53,13 @@ class Progress:
 
     def __enter__(self) -> Progress:
         plan = self._run.plan
-        most = f"{plan.min_blocks}" if plan.max_blocks == plan.min_blocks else f"at least {plan.min_blocks}"
+        blocks = f"{plan.min_blocks} block{'s' * (plan.min_blocks != 1)}"
+        most = blocks if plan.max_blocks == plan.min_blocks else f"at least {blocks}"
         rows = len({name for table in plan.tables for name in table})
         self._console.print(
             f"plan: {rows} rows with the control at {len(plan.tables)} table{'s' * (len(plan.tables) != 1)},"
-            f" {most} blocks, seed {plan.seed}; first table after about {duration(plan.first_block_s)},"
-            f" {plan.min_blocks} blocks after about {duration(plan.min_blocks_s)},"
+            f" {most}, seed {plan.seed}; first table after about {duration(plan.first_block_s)},"
+            f" {blocks} after about {duration(plan.min_blocks_s)},"
             f" budget {duration(self._plan.budget.total_s)}"
         )
         if self._records:

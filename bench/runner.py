@@ -247,15 +247,19 @@ class _Run:
         return [slot for slot in slots if len(slot) == threads]
 
     def _weigh_all(self) -> None:
-        """Peak memory of each cell that has a time and none yet: a process for each row and workload."""
+        """Peak memory of each cell that has a time and none yet.
+
+        A process for each row; on a GPU one for each cell, for JAX cannot reset its counter.
+        """
         timed = {cell_of(record) for record in self.journal.records if record.ok}
         failed = {cell_of(record) for record in self.journal.records if not record.ok}
         for table in self.plan.tables:
-            due: dict[tuple[str, str], tuple[Seat, list[Cell]]] = {}
+            due: dict[str | Cell, tuple[Seat, list[Cell]]] = {}
             for seat in table.seats:
                 for cell in seat.cells:
                     if seat.name != CONTROL and cell in timed - failed - self.journal.weighed:
-                        due.setdefault((seat.name, cell.workload), (seat, []))[1].append(cell)
+                        own = seat.name if cell.device == "cpu" else cell
+                        due.setdefault(own, (seat, []))[1].append(cell)
             slots = self._slots(table.threads)
             for pairs in batched(due.values(), len(slots)):
                 self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in pairs)}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import psutil
 
@@ -35,6 +38,21 @@ def bench(
 ) -> subprocess.CompletedProcess[str]:
     """What ``python -m bench`` printed and how it ended."""
     return python("-m", "bench", *arguments, cwd=cwd, env=env, timeout=timeout)
+
+
+def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What the command line answers, asked in this process: for what it refuses before it starts anything."""
+    from bench.__main__ import main
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        redirect_stdout(out),
+        redirect_stderr(err),
+        chdir(ROOT),
+        mock.patch.object(sys, "argv", ["bench", *arguments]),
+    ):
+        code = main()
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def one_line(done: subprocess.CompletedProcess[str], words: str) -> None:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
-from processes import ROOT, bench, numpy_row
+from processes import alive, ask, bench, numpy_row, one_line, wait_until
 
 from bench.environment import gpus
-from bench.records import read_result
+from bench.records import CONTROL, read_result
 
 SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
 
@@ -45,6 +40,18 @@ BAD = {
     "option": (["run", "--speed", "9"], "(?i)unknown option.*--speed"),
     "command": (["fly"], "(?i)unknown command.*fly"),
     "no value": (["run", "--device"], "(?i)--device"),
+    "budget": (["run", "--budget", "soon"], "--budget soon: must be a time such as 90s, 15m or 2h"),
+    "budget, none": (["run", "--budget", "0s"], "--budget 0s: must be a time"),
+    "precision": (["run", "--precision", "half"], "unknown precision 'half'; choose from float32, tf32"),
+    "precision, a GPU's": (["run", "--precision", "tf32"], "--precision tf32: is a GPU's"),
+    "against nothing": (["run", "--against", "torch/cell"], "say what is held against it, with --impl"),
+    "against itself": (["run", "--impl", "torch/cell", "--against", "torch/cell"], "is what --impl names already"),
+    "against, unknown": (["run", "--impl", "torch/cell", "--against", "torch/none"], "unknown row 'torch/none'"),
+    "against and baseline": (
+        ["run", "--impl", "torch/cell", "--against", "jax/scan", "--baseline", "jax/scan"],
+        "--against names the baseline already",
+    ),
+    "resume, absent": (["run", "--resume", "nowhere"], "nowhere: no such folder"),
     "out exists": (["run", "--out", "tests"], "--out tests: exists already"),
     "out cannot be made": (["run", *SOURCE, "--out", "/proc/result"], "--out /proc/result: cannot be written"),
     "row file absent": (["run", "--impl", "nowhere/mine.py"], r"mine\.py: cannot be read \(No such file"),
@@ -61,10 +68,13 @@ BAD = {
 }
 
 
+AS_A_PROCESS = ("row", "option", "out cannot be made", "table, absent")
+
+
 @pytest.mark.parametrize("what", BAD)
 def test_bad_input_is_one_line_and_exit_code_2(what: str) -> None:
     arguments, words = BAD[what]
-    one_line(bench(*arguments), words)
+    one_line(bench(*arguments) if what in AS_A_PROCESS else ask(*arguments), words)
 
 
 @pytest.mark.skipif(bool(gpus()), reason="this machine has a GPU")
@@ -112,21 +122,30 @@ def test_a_bad_row_file_is_named_with_its_line(what: str, tmp_path: Path) -> Non
         Path(log[1]).unlink()
 
 
-def test_a_persons_own_file_is_measured_beside_a_row(tmp_path: Path) -> None:
+def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     path = numpy_row(tmp_path, "mine")
     out = tmp_path / "out"
-    done = bench("run", "--impl", str(path), "thinc/layers", *SOURCE, "--out", str(out), "--baseline", "mine")
+    done = bench("run", "--impl", str(path), "--against", "thinc/layers", *SOURCE, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout and "thinc/layers" in done.stdout
+    assert re.search(r"^plan: 3 rows with the control at 1 table, 1 block, seed \d+; first table after", done.stderr)
     result = read_result(out)
-    assert {record.implementation for record in result.records} == {"mine", "thinc/layers"}
+    assert {record.implementation for record in result.records} == {"mine", "thinc/layers", CONTROL}
+    assert result.run.plan.tables == [["thinc/layers", "mine", CONTROL]]
+    assert result.run.plan.first_block_s > 0
     assert str(tmp_path) not in (out / "run.json").read_text()  # results are published: no folders of this machine
-    assert sorted(path.name for path in out.iterdir()) == ["logs", "records.jsonl", "run.json", "table.md"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("logs", "pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
+    ]
 
     rows = json.loads(bench("table", str(out), "--format", "json").stdout)
-    assert {row["implementation"]: row["baseline"] for row in rows} == {"mine": "mine", "thinc/layers": "mine"}
+    assert {row["implementation"]: row["baseline"] for row in rows} == {
+        "mine": "thinc/layers",
+        "thinc/layers": "thinc/layers",
+    }
+    assert {row["verdict"] for row in rows} == {None}  # one block gives none
     for style in ("text", "markdown", "csv"):
-        shown = bench("table", str(out), "--format", style)
+        shown = ask("table", str(out), "--format", style)
         assert shown.returncode == 0 and "thinc/layers" in shown.stdout
 
 
@@ -135,31 +154,14 @@ def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:
     done = bench("run", "--impl", str(path), *SOURCE, "--out", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "invalid" in done.stdout and "h_n is off" in done.stdout
-    assert read_result(tmp_path / "out").records[0].samples_s == []
+    assert {tuple(record.samples_s) for record in read_result(tmp_path / "out").records} == {()}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_keeps_what_it_has_and_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
-    quick = numpy_row(tmp_path, "quick")
-    hang = numpy_row(tmp_path, "hang", before="import time; time.sleep(600)  # hangs")
-    out = tmp_path / "out"
-    arguments = ["run", "--impl", str(quick), str(hang), *SOURCE, "--out", str(out), "--baseline", "quick"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    until = time.monotonic() + 60
-    while time.monotonic() < until and not (
-        (out / "records.jsonl").exists() and (out / "records.jsonl").read_bytes().endswith(b"\n")
-    ):
-        time.sleep(0.1)
-    time.sleep(1)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == 130, stderr
-    assert "quick" in stdout
-    assert "interrupted" in stderr and "Traceback" not in stderr
-    assert [record.implementation for record in read_result(out).records] == ["quick"]
-    assert not [own for own in psutil.process_iter(["cmdline"]) if str(out) in str(own.info["cmdline"])]
+def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> None:
+    top = "import subprocess; subprocess.Popen(['sleep', '6543.2'], start_new_session=True)\nraise SystemExit"
+    done = bench("run", "--impl", str(numpy_row(tmp_path, "leaves", top=top)), *SOURCE, "--out", str(tmp_path / "out"))
+    one_line(done, r"leaves\.py:\d+: SystemExit")
+    wait_until(lambda: not alive("sleep 6543.2"), "its end", 10)
 
 
 def test_help_has_examples() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import pytest
-from processes import alive, bench, numpy_row, one_line, start, wait_until
+from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
 
 from bench.records import CONTROL, Record, read_result, record_line
 
@@ -127,9 +127,7 @@ def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> Non
     assert result.whole
     assert {record.status for record in result.records} == {"ok"}
     old = len(read_lines(killed.lines))
-    assert max(record.block for record in result.records) >= 3
-    for records in (result.records[:old], result.records[old:]):
-        assert records
+    assert len(result.records) > old
     measured: dict[tuple[int, str], set[str]] = {}
     for record in result.records:
         assert record.attempt == 0 or is_retake(record, result.records)
@@ -137,10 +135,8 @@ def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> Non
             sat = measured.setdefault((record.block, record.task), set())
             assert record.implementation not in sat  # once
             sat.add(record.implementation)
-    for block in (1, 2, 3):
-        for task in TASKS:
-            if (block, task) in measured or block < 3:
-                assert measured[block, task] == {"one", "two", CONTROL}
+    assert {(1, task) for task in TASKS} | {(2, task) for task in TASKS} <= measured.keys()
+    assert all(sat == {"one", "two", CONTROL} for sat in measured.values())
     assert len(result.memory) == 4
     assert not any(map(is_alive, strays)) and not alive(f"sleep {STRAY}")
     assert not [path for path in killed.out.iterdir() if path.name.startswith("numbers")]
@@ -301,7 +297,7 @@ def test_what_cannot_go_on_is_refused(what: str, killed: Killed, tmp_path: Path)
     shutil.copytree(killed.out, folder)
     change(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    one_line(bench("run", "--resume", str(folder), *options, env=killed.env), words)
+    one_line(ask("run", "--resume", str(folder), *options), words)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -317,6 +313,6 @@ def test_a_row_that_has_changed_cannot_go_on(change: Callable[[Path], object], w
     text = row.read_text()
     try:
         change(row)
-        one_line(bench("run", "--resume", str(killed.out), env=killed.env), words)
+        one_line(ask("run", "--resume", str(killed.out)), words)
     finally:
         row.write_text(text)

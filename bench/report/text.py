@@ -117,10 +117,7 @@ def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
             best = [winner(members, count) for count in COUNTS]
             table.add_row(
                 f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
-                *(
-                    f"{cost.implementation} {units.duration(cost.of(count))}"
-                    for cost, count in zip(best, COUNTS, strict=True)
-                ),
+                *(cost.implementation for cost in best),
             )
         yield Padding(table, (0, 0, 0, 1))
 

@@ -1,0 +1,87 @@
+"""Runs that are only pretended: what a plan's blocks would have brought, without a worker."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.plan import BUDGETS, Budget, Plan, Sitting, make_plan, next_block
+from bench.records import CONTROL, Record, fields_of, settle
+from bench.workloads import SEED, WORDS
+from impls import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+BUDGET = replace(BUDGETS["default"], max_blocks=20)
+
+
+def row(name: str, **fields: object) -> Row:
+    """A row that needs nothing but NumPy and is in no file."""
+    values = {"tier": "loop", "summary": "", "frameworks": ("numpy",), "name": name, "path": Path(f"/{name}.py")}
+    return Row(**(values | fields))  # type: ignore[arg-type]
+
+
+def plan(*rows: Row, budget: Budget = BUDGET, seed: int = 1, **more: object) -> Plan:
+    """A plan of rows at two workloads and two tasks; the first row is the baseline."""
+    wanted = {"threads": [1], "workloads": [SEED, WORDS], "tasks": ("forward", "train_step")} | more
+    return make_plan(rows=rows, device="cpu", budget=budget, baseline=rows[0].name, seed=seed, **wanted)  # type: ignore[arg-type]
+
+
+def sit(
+    sitting: Sitting,
+    block: int,
+    speeds: Mapping[str, float],
+    *,
+    noise: float = 0.003,
+    fails: Collection[tuple[str, int]] = (),
+    attempt: int = 0,
+    contended: bool = False,
+) -> list[Record]:
+    """What a group would bring: times as the speeds say, with noise of each turn and of each process."""
+    group = sitting.group
+    rng = np.random.default_rng([block, sitting.table.number, attempt, len(group.workload), len(group.task)])
+    drift = rng.lognormal(0, 0.1)
+    records = []
+    for seat, cell in sitting.members:
+        where = {"block": block, "table": sitting.table.number, "attempt": attempt}
+        if (seat.name, block) in fails:
+            records.append(settle(cell, "crashed", "it was to be", **where))
+            continue
+        own = speeds.get(seat.row.name, 1.0) * drift * rng.lognormal(0, noise)
+        records.append(
+            Record(
+                **fields_of(cell),
+                **where,
+                status="ok",
+                samples_s=list(0.001 * own * rng.lognormal(0, noise, 9)),
+                calls=20,
+                flags=["contended"] if contended else [],
+            )
+        )
+    return records
+
+
+def run(
+    plan: Plan,
+    speeds: Mapping[str, float],
+    *,
+    noise: float = 0.003,
+    fails: Collection[tuple[str, int]] = (),
+    known: Sequence[Record] = (),
+) -> list[Record]:
+    """All that the plan would bring, beyond what is known."""
+    records = [*known] or [*plan.settled]
+    while (due := next_block(plan, records)) is not None:
+        block, sittings = due
+        for sitting in sittings:
+            records += sit(sitting, block, speeds, noise=noise, fails=fails)
+    return records
+
+
+def seats(records: Sequence[Record]) -> set[str]:
+    """Who has a record, the control aside."""
+    return {record.implementation for record in records} - {CONTROL}

@@ -1,0 +1,214 @@
+"""What the next block is for follows from the records alone, wherever a run was cut."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pretend import BUDGET, plan, row, run, sit
+
+from bench.judge import group_of, judge
+from bench.plan import BUDGETS, Budget, calls_a_turn, expected_s, next_block, rounds_of
+from bench.records import CONTROL, cell_of
+from bench.workloads import SEED, WORDS
+
+NAMES = ("base", "fast", "slow", "same", "close")
+SPEEDS = {"base": 1.0, "fast": 0.5, "slow": 2.0, "same": 1.0, "close": 1.03}
+ROWS = tuple(map(row, NAMES))
+PLAN = plan(*ROWS)
+GROUPS = 4
+
+
+WHOLE = run(PLAN, SPEEDS, noise=0.01)
+
+
+SMALL = plan(*ROWS[:4], budget=replace(BUDGET, max_blocks=8), workloads=[SEED], seats_a_table=4)
+SHORT = run(SMALL, SPEEDS, noise=0.02)
+
+
+@settings(max_examples=30)
+@given(cut=st.integers(0, len(SHORT)))
+def test_wherever_a_run_was_cut_each_cell_is_measured_once_a_block(cut: int) -> None:
+    resumed = run(SMALL, SPEEDS, noise=0.02, known=SHORT[:cut])
+    assert max(record.block for record in SHORT) == 8
+    count = Counter((record.block, record.table, cell_of(record)) for record in resumed)
+    assert count.keys() == {(record.block, record.table, cell_of(record)) for record in SHORT}
+    twice = {(block, table, group_of(cell)) for (block, table, cell), times in count.items() if times > 1}
+    ends = {(record.block, record.table, group_of(cell_of(record))) for record in SHORT[max(0, cut - 1) : cut]}
+    assert twice <= ends  # only a group that was cut in the middle is measured anew, whole
+
+
+@settings(max_examples=30)
+@given(cut=st.integers(0, len(WHOLE)), seed=st.integers(0, 3))
+def test_the_next_block_is_a_function_of_the_records(cut: int, seed: int) -> None:
+    own = replace(PLAN, seed=seed)
+    due = next_block(own, WHOLE[:cut])
+    assert due == next_block(own, list(WHOLE[:cut]))
+    other = next_block(replace(PLAN, seed=seed + 1), WHOLE[:cut])
+    if due is None or other is None:
+        assert due is other
+        return
+    assert due[0] == other[0]
+    assert sorted(map(repr, due[1])) == sorted(map(repr, other[1]))  # the seed draws the order alone
+
+
+def test_the_smallest_number_of_blocks_has_everything() -> None:
+    for block in range(1, BUDGET.min_blocks + 1):
+        of_block = [record for record in WHOLE if record.block == block]
+        assert len(of_block) == GROUPS * (len(NAMES) + 1)
+        assert {record.implementation for record in of_block} == {*NAMES, CONTROL}
+
+
+def test_the_order_is_random_and_keeps_a_workloads_tasks_together() -> None:
+    orders = set()
+    for block in range(1, 7):
+        groups = list(
+            dict.fromkeys((record.workload, record.task) for record in WHOLE if record.block == block)
+        )
+        assert len(groups) == GROUPS
+        workloads = [workload for workload, _ in groups]
+        assert workloads in ([SEED.name] * 2 + [WORDS.name] * 2, [WORDS.name] * 2 + [SEED.name] * 2)
+        orders.add(tuple(groups))
+    assert len(orders) > 1
+
+
+def test_later_blocks_have_the_undecided_and_the_baseline() -> None:
+    quiet = run(PLAN, SPEEDS | {"close": 1.02}, noise=0.002)
+    judged = judge(quiet, "base")
+    blocks = max(record.block for record in quiet)
+    assert blocks > BUDGET.min_blocks
+    for block in range(BUDGET.min_blocks + 1, blocks + 1):
+        of_block = [record for record in quiet if record.block == block]
+        assert of_block
+        for group in {group_of(cell_of(record)) for record in of_block}:
+            there = {record.implementation for record in of_block if group_of(cell_of(record)) == group}
+            assert "base" in there and len(there) > 1 and CONTROL not in there
+            assert not {"fast", "slow"} & there  # decided long ago
+    for cell, one in judged.items():
+        if cell.implementation in ("fast", "slow"):
+            assert len(one.blocks) == BUDGET.min_blocks
+            assert one.ratio is not None and one.ratio.verdict == {"fast": "FASTER", "slow": "SLOWER"}[cell.implementation]
+
+
+def test_a_run_goes_on_for_as_many_blocks_as_it_takes() -> None:
+    rough = run(plan(*ROWS[:2], budget=replace(BUDGET, max_blocks=15)), {"base": 1.0, "fast": 0.98}, noise=0.05)
+    assert max(record.block for record in rough) == 15  # the difference is what is practical: it is never decided
+
+
+def test_a_run_stops_when_all_is_decided() -> None:
+    clear = run(plan(*ROWS[:3]), SPEEDS, noise=0.001)
+    assert max(record.block for record in clear) == BUDGET.min_blocks
+    assert next_block(plan(*ROWS[:3]), clear) is None
+
+
+def test_a_cell_that_fails_is_not_asked_again() -> None:
+    fails = {("slow", 2), ("close", 1)}
+    records = run(PLAN, SPEEDS, fails=fails)
+    for name, block in fails:
+        of_row = [record for record in records if record.implementation == name]
+        assert max(record.block for record in of_row) == block
+        assert sum(not record.ok for record in of_row) == GROUPS
+    assert max(record.block for record in records) >= BUDGET.min_blocks
+
+
+def test_a_run_in_which_all_fail_ends() -> None:
+    records = run(PLAN, SPEEDS, fails={(name, 1) for name in (*NAMES, CONTROL)})
+    assert len(records) == GROUPS * (len(NAMES) + 1)
+    assert next_block(PLAN, records) is None
+
+
+def test_a_baseline_that_fails_late_is_stood_in_for() -> None:
+    records = run(PLAN, SPEEDS, noise=0.02, fails={("base", 3), (CONTROL, 3)})
+    judged = judge(records, "base")
+    assert {one.baseline for one in judged.values()} == {"fast"}
+    assert all(one.ratio is not None for cell, one in judged.items() if cell.implementation not in ("base", CONTROL))
+
+
+def test_what_cannot_run_is_settled_before_the_first_block() -> None:
+    rows = (*ROWS[:2], row("absent", frameworks=("no_such_framework",)), row("shy", unsupported={"forward": "shy"}))
+    shy = plan(*rows)
+    assert {(one.implementation, one.task, one.status) for one in shy.settled} == {
+        ("absent", "forward", "unavailable"),
+        ("absent", "train_step", "unavailable"),
+        ("shy", "forward", "unsupported"),
+    }
+    due = next_block(shy, shy.settled)
+    assert due is not None
+    assert {cell.task for sitting in due[1] for seat, cell in sitting.members if seat.name == "shy"} == {"train_step"}
+    assert not {seat.name for sitting in due[1] for seat, _ in sitting.members} & {"absent"}
+    nobody = plan(row("absent", frameworks=("no_such_framework",)))
+    assert nobody.tables == () and next_block(nobody, nobody.settled) is None
+
+
+@given(count=st.integers(1, 9), most=st.none() | st.integers(1, 12), threads=st.sampled_from([[1], [1, 2]]))
+def test_each_table_has_the_baseline_and_its_control(count: int, most: int | None, threads: list[int]) -> None:
+    rows = [row(f"row{number}") for number in range(count)]
+    tables = plan(*rows, threads=threads, seats_a_table=most).tables
+    assert [table.number for table in tables] == list(range(len(tables)))
+    for table in tables:
+        names = [seat.name for seat in table.seats]
+        assert names[0] == "row0" and names[-1] == CONTROL
+        assert table.seats[-1].row is table.seats[0].row
+        assert {cell.implementation for cell in table.seats[-1].cells} == {CONTROL}
+        assert most is None or len(names) <= max(3, most)
+        assert {seat.threads for seat in table.seats} == {table.threads}
+    for number in threads:
+        sat = Counter(seat.name for table in tables if table.threads == number for seat in table.seats)
+        assert sat.keys() == {f"row{number}" for number in range(count)} | {CONTROL}
+        assert {sat[f"row{number}"] for number in range(1, count)} <= {1}
+
+
+def test_smaller_tables_are_decided_like_one() -> None:
+    small = plan(*ROWS, seats_a_table=4)
+    assert len(small.tables) == 2
+    records = run(small, SPEEDS, noise=0.002)
+    judged = judge(records, "base")
+    for cell, one in judged.items():
+        assert one.ratio is not None
+        assert one.ratio.blocks >= BUDGET.min_blocks
+        assert abs(one.ratio.estimate / SPEEDS.get(cell.implementation, 1.0) - 1) < 0.03
+    assert len({record.table for record in records}) == 2
+
+
+BUDGETS_ = st.builds(
+    lambda timed, turn, turns: replace(BUDGETS["default"], timed_s=timed, turn_s=turn, min_turns=turns),
+    st.floats(0.01, 10),
+    st.floats(0.001, 0.4),
+    st.integers(1, 20),
+)
+
+
+@given(call_s=st.lists(st.floats(1e-6, 100), max_size=9), budget=BUDGETS_)
+def test_turns_fill_the_time_and_no_more(call_s: list[float], budget: Budget) -> None:
+    rounds = rounds_of(call_s, budget)
+    assert rounds >= budget.min_turns
+    assert rounds <= max(budget.min_turns, budget.timed_s / budget.turn_s + 1)
+    if rounds > budget.min_turns:
+        assert rounds * sum(max(budget.turn_s, one) for one in call_s) <= budget.timed_s * len(call_s) * 1.001
+    for one in call_s:
+        calls = calls_a_turn(one, budget)
+        assert calls >= 1
+        assert calls * one >= budget.turn_s * 0.999
+        assert calls == 1 or (calls - 1) * one <= budget.turn_s
+
+
+@pytest.mark.parametrize("preset", ["smoke", "default", "full"])
+def test_the_estimate_grows_with_what_is_asked_for(preset: str) -> None:
+    workloads = {one.name: one for one in (SEED, WORDS)}
+    few = expected_s(plan(*ROWS[:2], budget=BUDGETS[preset]), workloads, 2)
+    many = expected_s(plan(*ROWS, budget=BUDGETS[preset]), workloads, 2)
+    assert 0 < few[0] <= few[1] and few[0] < many[0] and few[1] < many[1]
+    assert expected_s(plan(*ROWS, budget=BUDGETS[preset]), workloads, 1)[0] > many[0]
+
+
+def test_a_group_that_was_cut_short_is_measured_anew_under_another_number() -> None:
+    due = next_block(PLAN, [])
+    assert due is not None
+    half = sit(due[1][0], 1, SPEEDS)[:2]
+    again = next_block(PLAN, half)
+    assert again is not None and again[0] == 1
+    assert {sitting.group for sitting in again[1]} == {sitting.group for sitting in due[1]}
+    assert len(next(sitting for sitting in again[1] if sitting.group == due[1][0].group).members) == len(NAMES) + 1
