@@ -299,7 +299,7 @@ def row(name: str) -> None:
 def main() -> int:
     """Run the command line: 0, or 2 with one line where what was asked for makes no sense."""
     try:
-        result = app(print_error=False, exit_on_error=False, result_action="return_value")
+        result = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
     except InvalidInput as error:
         message = str(error)
     except CycloptsError as error:

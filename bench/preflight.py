@@ -42,27 +42,30 @@ def preflight(row: Row, device: Device, mark: str) -> None:
     Raises:
         InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
     """
-    with tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log:
+    with (
+        tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log,
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,  # a pipe is open until a stray ends
+    ):
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row)],
             cwd=ROOT,
             env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=row.environment),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=said,
             stderr=log,
-            text=True,
             start_new_session=True,
         )
+        try:
+            code = process.wait(timeout=PREFLIGHT_LIMIT_S)
+            said.seek(0)
+            why = said.read().strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {code}"
+        except subprocess.TimeoutExpired:
+            why = f"{row.path.name}: load did not return within {PREFLIGHT_LIMIT_S:.0f} s"
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     trace = Path(log.name)
-    try:
-        said, _ = process.communicate(timeout=PREFLIGHT_LIMIT_S)
-        why = said.strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {process.returncode}"
-    except subprocess.TimeoutExpired:
-        why = f"{row.path.name}: load did not return within {PREFLIGHT_LIMIT_S:.0f} s"
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
     if process.returncode == 0 and why == FITS:
         trace.unlink()
         return
