@@ -134,9 +134,9 @@ def machine() -> None:
     An example:
       python -m bench machine
     """
-    from bench.accuracy import measure_accuracy
     from bench.faults import faults
     from bench.machine import examine
+    from bench.method.accuracy import measure_accuracy
     from bench.report.machine_text import render
 
     print("bench: looks at the machine, then lets identical workers take turns for half a minute", file=sys.stderr)
@@ -162,7 +162,7 @@ def calibrate(*, pairs: int = 320, budget: str = "90m", out: Path | None = None)
         Folder for the result; results/local/calibration-<time> if not given. If it holds an unfinished calibration
         of this program on this machine, that goes on.
     """
-    from bench.calibrate import calibrate as measure
+    from bench.method.calibrate import calibrate as measure
     from bench.request import LOCAL, parse_budget
 
     if pairs < 1:

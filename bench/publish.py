@@ -8,10 +8,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import calibrate
 from bench.environment import ROOT
-from bench.experiments import protocol, turns
 from bench.judge import control, judge
+from bench.method import calibrate, protocol, turns
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import calibration, markdown
 from bench.report.pytest_benchmark import to_pytest_benchmark

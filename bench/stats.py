@@ -4,7 +4,7 @@
 median are pulled in, none is dropped. After each block a t interval is drawn round the centre, and its error is a
 share of `LEVEL`, so small and shrinking so fast with the number of blocks that all looks together, however many there
 are, spend no more than `LEVEL`. A difference is called where the interval excludes "equal" and the centre lies beyond
-`PRACTICAL`; "the same" where the whole interval lies within. `simulate.py` measures what the rule does.
+`PRACTICAL`; "the same" where the whole interval lies within. `method.simulate` measures what the rule does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PRACTICAL = 0.02
 """A difference below this fraction is of no interest, whatever its certainty: code layout alone makes as much."""
 
 LEVEL = 0.0025
-"""The nominal error of a comparison over all its looks. Simulated (`simulate.NOISES`, looks after 6 to 40 blocks), it
+"""The nominal error of a comparison over all its looks. Simulated (`method.simulate.NOISES`, looks after 6 to 40 blocks), it
 makes 0.2 % false verdicts on identical rows where blocks are independent, 0.64 % (0.57 to 0.73) where they drift: at
 most 1 %, with a margin."""
 

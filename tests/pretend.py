@@ -57,7 +57,7 @@ def sit(
                 **fields_of(cell),
                 **where,
                 status="ok",
-                samples_s=list(0.001 * own * rng.lognormal(0, noise, 9)),
+                samples_s=(0.001 * own * rng.lognormal(0, noise, 9)).tolist(),
                 calls=20,
                 flags=["contended"] if contended else [],
             )

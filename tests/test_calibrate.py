@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from processes import bench
 
-from bench import arms, calibrate
-from bench.accuracy import BLOCKS, PAIRS, accuracy_of
-from bench.calibrate import Batch, Comparison, Head
-from bench.neighbour import noisy
+from bench.method import arms, calibrate
+from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
+from bench.method.calibrate import Batch, Comparison, Head
+from bench.method.neighbour import noisy
 from bench.records import Block, Record, settle
 from bench.report import calibration
 from bench.runner import Listener, run_plan

@@ -65,7 +65,7 @@ FAULTS = {
         "said something that it was not asked",
     ),
     "speaks_out_of_turn": (
-        f"import os; os.write({ANSWERS}, b'{{\"type\":\"Seated\"}}\\n')",
+        f'import os; os.write({ANSWERS}, b\'{{"type":"Seated"}}\\n\')',
         "error",
         "answered out of turn|was not asked",
     ),
@@ -142,7 +142,9 @@ def test_a_file_that_dies_on_import_is_not_tried_again_and_again(tmp_path: Path)
     starts = tmp_path / "starts"
     top = f"import os\nopen({str(starts)!r}, 'a').write('x')\nos._exit(3)"
     row = read_row(numpy_row(tmp_path, "dies", top=top))
-    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=("encode", "forward", "gradients")))
+    found = last(
+        measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=("encode", "forward", "gradients"))
+    )
     assert {record.status for key, record in found.items() if key[0] == "dies"} == {"crashed"}
     assert {record.status for key, record in found.items() if key[0] == "good"} == {"ok"}
     assert starts.read_text() == "x"
@@ -160,7 +162,9 @@ def test_an_earlier_want_of_memory_does_not_explain_a_later_crash(tmp_path: Path
 def test_a_row_that_exhausts_its_memory_has_no_time_and_the_rest_goes_on(tmp_path: Path) -> None:
     hoard = "self.kept = []\nwhile True: self.kept.append(np.ones(2**20))"
     greedy = read_row(numpy_row(tmp_path, "greedy", before=hoard))
-    late = read_row(numpy_row(tmp_path, "late", before=f"if in_a_turn():\n    {hoard}".replace("\nwhile", "\n    while")))
+    late = read_row(
+        numpy_row(tmp_path, "late", before=f"if in_a_turn():\n    {hoard}".replace("\nwhile", "\n    while"))
+    )
     plan = plan_of(read_row(numpy_row(tmp_path, "good")), greedy, late)
     found = last(carry_out(tmp_path, plan, memory_limit_bytes=1536 * 2**20))
     for name in ("greedy", "late"):
@@ -188,7 +192,10 @@ def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path)
 
 
 def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> None:
-    victim, mark = tmp_path / "victim", "import os, pathlib; in_a_turn() and pathlib.Path({!r}).write_text(str(os.getpid()))"
+    victim, mark = (
+        tmp_path / "victim",
+        "import os, pathlib; in_a_turn() and pathlib.Path({!r}).write_text(str(os.getpid()))",
+    )
     row = read_row(numpy_row(tmp_path, "victim", before=mark.format(str(victim)) + "\nimport time; time.sleep(0.02)"))
 
     def kill() -> None:
@@ -233,7 +240,7 @@ if os.fork() == 0:
 def test_no_process_outlives_a_run(tmp_path: Path) -> None:
     rows = []
     for name, code in ESCAPES.items():
-        code = f"import os, subprocess, time\nif not hasattr(self, 'left'):\n    self.left = True\n    {{}}".format(
+        code = "import os, subprocess, time\nif not hasattr(self, 'left'):\n    self.left = True\n    {}".format(
             code.strip().replace("{folder}", str(tmp_path)).replace("\n", "\n    ")
         )
         rows.append(read_row(numpy_row(tmp_path, name, before=code)))

@@ -65,9 +65,7 @@ def test_the_smallest_number_of_blocks_has_everything() -> None:
 def test_the_order_is_random_and_keeps_a_workloads_tasks_together() -> None:
     orders = set()
     for block in range(1, 7):
-        groups = list(
-            dict.fromkeys((record.workload, record.task) for record in WHOLE if record.block == block)
-        )
+        groups = list(dict.fromkeys((record.workload, record.task) for record in WHOLE if record.block == block))
         assert len(groups) == GROUPS
         workloads = [workload for workload, _ in groups]
         assert workloads in ([SEED.name] * 2 + [WORDS.name] * 2, [WORDS.name] * 2 + [SEED.name] * 2)
@@ -90,7 +88,9 @@ def test_later_blocks_have_the_undecided_and_the_baseline() -> None:
     for cell, one in judged.items():
         if cell.implementation in ("fast", "slow"):
             assert len(one.blocks) == BUDGET.min_blocks
-            assert one.ratio is not None and one.ratio.verdict == {"fast": "FASTER", "slow": "SLOWER"}[cell.implementation]
+            assert (
+                one.ratio is not None and one.ratio.verdict == {"fast": "FASTER", "slow": "SLOWER"}[cell.implementation]
+            )
 
 
 def test_a_run_goes_on_for_as_many_blocks_as_it_takes() -> None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from test_records import RUN, record, write
+from test_records import END, RUN, record, write
 
 from bench import publish
 from bench.environment import ROOT
+from bench.records import CONTROL, End, Record
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def test_something_is_published_and_all_of_it_is_valid() -> None:
         assert not [own for own in result.records if own.status not in ("ok", "unsupported")]
 
 
+def run_of(*records: Record) -> list[Record]:
+    """The records, and the control's."""
+    return [*records, *(msgspec.structs.replace(one, implementation=CONTROL) for one in records)]
+
+
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
@@ -37,28 +43,32 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n\nthe rest\n")
     monkeypatch.setattr(publish, "ROOT", tmp_path)
     monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publish, "METHOD", tmp_path / "results" / "method")
     monkeypatch.setattr(publish, "README", tmp_path / "README.md")
     return tmp_path
 
 
 def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", record(), record(task="train_step", samples_s=[0.25]))
+    records = run_of(record(), record(task="train_step", samples_s=[0.25]))
+    folder = write(tmp_path / "run", *records, END)
     (folder / "logs").mkdir()
     target = publish.publish(folder)
     assert target.name == "a-processor-2-cores-2026-01-31"
-    assert sorted(path.name for path in target.iterdir()) == ["records.jsonl", "run.json", "table.md"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        *("pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
+    ]
     readme = (house / "README.md").read_text()
     assert "250 ms (1.00×)" in readme and "outdated" not in readme and readme.endswith("the rest\n")
     assert "a-processor-2-cores-2026-01-31/table.md" in (house / "results" / "README.md").read_text()
     publish.publish(folder)  # again: the same result, not a second one
     publish.publish(target)  # nor is it harmed when it is published itself
     assert len(publish.published()) == 1
-    assert publish.published()[0].records == [record(), record(task="train_step", samples_s=[0.25])]
+    assert publish.published()[0].records == records
 
 
 def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(house: Path, tmp_path: Path) -> None:
     def both(**fields: object) -> list:
-        return [record(task=task, **fields) for task in ("forward", "train_step")]
+        return [*run_of(*(record(task=task, **fields) for task in ("forward", "train_step"))), END]
 
     publish.publish(write(tmp_path / "cpu", *both(samples_s=[0.5])))
     publish.publish(write(tmp_path / "gpu", *both(samples_s=[0.25], device="gpu")))
@@ -74,21 +84,26 @@ UNKNOWN = msgspec.structs.replace(RUN, environment=msgspec.structs.replace(RUN.e
 SMOKE = msgspec.structs.replace(RUN, preset="smoke")
 
 
+TIMED = run_of(record())
+
+
 @pytest.mark.parametrize(
-    ("records", "run", "words"),
+    ("lines", "run", "words"),
     [
-        ([record(status="invalid", reason="h_n is off", samples_s=[]), record("jax/scan")], RUN, "is invalid"),
-        ([record(status="unsupported", reason="shy", samples_s=[])] * 2, RUN, "has no time in it"),
-        ([record(), record(task="encode")], DIRTY, "code that is in no commit"),
-        ([record(), record(task="encode")], UNKNOWN, "code that is in no commit"),
-        ([record()], RUN, "has 1 of 2 cells"),
-        ([record(), record("mine")], RUN, "mine is a file outside impls/"),
-        ([record()], SMOKE, "smoke is a check"),
+        ([*TIMED, record("jax/scan", status="invalid", reason="h_n is off", samples_s=[]), END], RUN, "is invalid"),
+        ([record(), END], RUN, "has no control"),
+        ([record(status="unsupported", reason="shy", samples_s=[]), END], RUN, "has no"),
+        ([*TIMED, END], DIRTY, "code that is in no commit"),
+        ([*TIMED, END], UNKNOWN, "code that is in no commit"),
+        (TIMED, RUN, "was cut short; `python -m bench run --resume` goes on"),
+        ([*TIMED, End(why="interrupted", elapsed_s=1.0)], RUN, "was cut short"),
+        ([*TIMED, record("mine"), END], RUN, "mine is a file outside impls/"),
+        ([*TIMED, END], SMOKE, "smoke is a check"),
     ],
 )
 @pytest.mark.usefixtures("house")
-def test_what_proves_nothing_is_not_published(records: list, run: object, words: str, tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", *records, run=run)  # type: ignore[arg-type]
+def test_what_proves_nothing_is_not_published(lines: list, run: object, words: str, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", *lines, run=run)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match=words):
         publish.publish(folder)
     assert not list((tmp_path / "results").iterdir())

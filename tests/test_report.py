@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
-from test_records import RUN, record, write
+from test_records import BLOCK, END, RUN, memory, record, write
 
-from bench.records import read_result
+from bench.records import CONTROL, Record, read_result
 from bench.report import export, markdown, text, units
 from bench.report.rows import table_rows
 from bench.stats import median, spread
@@ -20,7 +22,7 @@ from bench.stats import median, spread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Result
+    from bench.records import Line, Result
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def result(tmp_path: Path) -> Result:
 def test_rows_are_sorted_by_time_and_failures_come_last(result: Result) -> None:
     rows = [row for row in table_rows([result]) if row.workload == "seed"]
     assert [row.implementation for row in rows] == ["jax/scan", "torch/module", "thinc/layers", "torch/cell"]
-    assert [row.ratio for row in rows] == [0.5, 1.0, 2.0, None]
+    assert [row.ratio for row in rows] == [pytest.approx(0.5), 1.0, pytest.approx(2.0), None]
 
 
 def test_without_the_baseline_the_first_valid_row_stands_in(tmp_path: Path) -> None:
@@ -71,9 +73,8 @@ def test_results_are_shown_together_with_their_devices(tmp_path: Path) -> None:
     gpu = read_result(write(tmp_path / "gpu", record(device="gpu")))
     words = shown(table_rows([cpu, gpu]), cpu, gpu)
     assert "cpu×1" in words and "gpu" in words
-    for line in words.splitlines():
-        if line.strip().startswith("torch/module") and " ms " in line:
-            assert line.split()[-1] == ("A" if "cpu×1" in line else "B")  # which result it is from
+    lines = [line.split() for line in words.splitlines() if line.strip().startswith("torch/module ") and " ms " in line]
+    assert [line[-1] for line in lines] == ["A", "B"]  # which result it is from
     unwrapped = "".join(words.split())
     assert f"runA:{tmp_path / 'cpu'}" in unwrapped and f"runB:{tmp_path / 'gpu'}" in unwrapped
     assert max(map(len, words.splitlines())) <= 80 and "…" not in words
@@ -99,7 +100,8 @@ def test_a_result_that_is_not_whole_says_so(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_bytes((tmp_path / "records.jsonl").read_bytes()[:-9])
     result = read_result(tmp_path)
     words = " ".join(shown(table_rows([result]), result).split())
-    assert "1 of 2 cells are missing; its last record is half-written and left out" in words
+    assert "1 block; not whole: it was cut short, `python -m bench run --resume` goes on" in words
+    assert "its last line is half-written and left out" in words
 
 
 def shown(rows: list, *results: Result, width: int = 80) -> str:
@@ -115,16 +117,105 @@ def test_the_table_fits_80_columns_and_says_why_there_is_no_time(result: Result)
     assert "…" not in words  # nothing is cut
 
 
-def test_json_is_a_list_of_flat_objects_with_the_promised_fields(result: Result) -> None:
+LONG = ("torch/cell_compiled", "thinc/pytorch_wrapper")
+
+
+def a_whole_run(**fields: object) -> list[Line]:
+    """Ten blocks of rows with long names, with each of the verdicts, and what is noticed."""
+    ratios = {"torch/module": 1.0, CONTROL: 1.0, "jax/scan": 0.5, LONG[0]: 12.4, LONG[1]: 1.001, "torch/unclear": 1.1}
+    rng = np.random.default_rng(1)
+    lines: list[Line] = []
+    for block in range(1, 11):
+        for name, ratio in ratios.items():
+            rough = 0.3 if name == "torch/unclear" else 0.001
+            seconds = (0.12345 * ratio * rng.lognormal(0, rough) * rng.lognormal(0, 1e-4, 7)).tolist()
+            flags = ["restless", "throttled"] if name == LONG[0] else []
+            compiles = 123.4 if name in LONG else None
+            costs = {"import_s": 1.5, "build_s": 0.1, "first_call_s": 130.0, "compile_s": compiles}
+            lines.append(record(name, block=block, samples_s=seconds, flags=flags, **(costs | fields)))
+        lines.append(msgspec.structs.replace(BLOCK, block=block))
+    lines += [memory(name, **{key: fields[key] for key in fields if key != "samples_s"}) for name in ratios]
+    lines.append(record("thinc/greedy_wrapper", status="out_of_memory", reason="it was greedy", samples_s=[], **fields))
+    return [*lines, END]
+
+
+@pytest.mark.parametrize("fields", [{}, {"device": "gpu", "precision": "tf32"}, {"workload": "e1024-h1024-l4+4-d2"}])
+def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_path: Path) -> None:
+    workloads = RUN.workloads | {"e1024-h1024-l4+4-d2": RUN.workloads["g2p"]}
+    run = msgspec.structs.replace(RUN, workloads=workloads)
+    result = read_result(write(tmp_path, *a_whole_run(**fields), run=run))
+    words = shown(table_rows([result]), result)
+    assert max(map(len, words.splitlines())) <= 80
+    assert "…" not in words, words
+    joined = " ".join(words.split())
+    for word in ("FASTER", "SLOWER", "SAME", "UNCLEAR", "baseline", "out of memory", "restless throttled", *LONG):
+        assert word in joined
+    assert "control: the baseline against itself is" in joined and "as it should be" in joined
+    assert "10 blocks; all that can be decided is" in joined
+    assert "Done first, import and compiling included" in joined
+
+
+def test_a_control_that_fails_is_said_first(tmp_path: Path) -> None:
+    lines = a_whole_run()
+    biased = [
+        msgspec.structs.replace(line, samples_s=[1.02 * sample for sample in line.samples_s])
+        if isinstance(line, Record) and line.implementation == CONTROL
+        else line
+        for line in lines
+    ]
+    result = read_result(write(tmp_path, *biased))
+    assert shown(table_rows([result]), result).startswith("NOT TO BE TRUSTED: the baseline, entered twice, differs")
+    assert markdown.full(table_rows([result]), [result]).startswith("**NOT TO BE TRUSTED")
+
+
+def test_json_is_a_list_of_flat_objects_with_the_promised_fields(tmp_path: Path) -> None:
     promised = {
         *("implementation", "framework", "tier", "workload", "task", "device", "precision", "threads"),
         *("status", "reason", "median_s", "max_relative_error", "compile_s", "first_call_s"),
+        *("ci_low_s", "ci_high_s", "ratio", "ratio_low", "ratio_high", "verdict", "blocks", "samples"),
+        *("peak_bytes", "flags"),
     }
+    result = read_result(write(tmp_path, *a_whole_run()))
     rows = json.loads(export.to_json(table_rows([result])))
-    assert len(rows) == 5
     for row in rows:
         assert promised <= row.keys()
         assert not any(isinstance(value, dict | list) for value in row.values())
+    found = {row["implementation"]: row for row in rows}
+    assert found.keys() == {"torch/module", "jax/scan", *LONG, "torch/unclear", "thinc/greedy_wrapper"}
+    verdicts = {name: row["verdict"] for name, row in found.items()}
+    assert verdicts == {
+        "torch/module": None,
+        "jax/scan": "FASTER",
+        LONG[0]: "SLOWER",
+        LONG[1]: "SAME",
+        "torch/unclear": "UNCLEAR",
+        "thinc/greedy_wrapper": None,
+    }
+    for name, row in found.items():
+        if name == "thinc/greedy_wrapper":
+            assert (row["status"], row["reason"], row["median_s"]) == ("out_of_memory", "it was greedy", None)
+            continue
+        assert 0 < row["ci_low_s"] <= row["median_s"] <= row["ci_high_s"]
+        assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+        assert (row["blocks"], row["samples"], row["peak_bytes"]) == (10, 70, 2**20)
+    assert found[LONG[0]]["flags"] == "restless throttled"
+    assert found[LONG[0]]["compile_s"] == 123.4 and found["jax/scan"]["compile_s"] is None
+    assert found["jax/scan"]["pays_after"] == 0.0 and found[LONG[0]]["pays_after"] is None
+
+
+def test_the_baseline_of_several_tables_counts_its_blocks_once(tmp_path: Path) -> None:
+    lines = [
+        record(name, block=block, table=table)
+        for block in (1, 2)
+        for table, other in enumerate(["jax/scan", "torch/cell"])
+        for name in ("torch/module", other, CONTROL)
+    ]
+    rows = table_rows([read_result(write(tmp_path, *lines))])
+    assert {(row.implementation, row.blocks, row.samples) for row in rows} == {
+        ("torch/module", 2, 12),
+        ("jax/scan", 2, 6),
+        ("torch/cell", 2, 6),
+    }
 
 
 def test_csv_has_the_same_rows(result: Result) -> None:
@@ -134,18 +225,24 @@ def test_csv_has_the_same_rows(result: Result) -> None:
 
 def test_markdown_has_every_row_and_time_per_word(result: Result) -> None:
     words = markdown.full(table_rows([result]), [result])
-    assert words.count("| `") == 5
+    assert words.count("\n| `") == 5 + 1  # and the geometric mean of the one that has both workloads
     assert "1.00 ms" in words  # 256 ms over 256 words
     assert RUN.environment.cpu in words
 
 
 def test_the_short_table_marks_the_fastest_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
     times = {"torch/module": 0.0100, "jax/scan": 0.0104, "thinc/layers": 0.0130}
-    result = read_result(write(tmp_path, *(record(name, samples_s=[time]) for name, time in times.items())))
-    lines = markdown.short(table_rows([result]), "forward").splitlines()
-    assert [line for line in lines if "**10.0 ms (1.00×)**" in line and "torch/module" in line]
-    assert [line for line in lines if "**10.4 ms (1.04×)**" in line and "jax/scan" in line]
-    assert [line for line in lines if "| 13.0 ms (1.30×) |" in line and "thinc/layers" in line]
+    noise = np.random.default_rng(1).lognormal(0, 0.03, (6, 3)).tolist()
+    records = [
+        record(name, block=block, samples_s=[time * noise[block - 1][column]])
+        for block in range(1, 7)
+        for column, (name, time) in enumerate(times.items())
+    ]
+    lines = markdown.short(table_rows([read_result(write(tmp_path, *records))]), "forward").splitlines()
+    cells = {line.split("|")[1].strip(" `"): line.split("|")[3].strip() for line in lines}
+    assert re.fullmatch(r"\*\*\d+\.\d+ ms \(1\.00×\)\*\*", cells["torch/module"])
+    assert re.fullmatch(r"\*\*\d+\.\d+ ms \(1\.0\d× UNCLEAR\)\*\*", cells["jax/scan"])
+    assert re.fullmatch(r"1\d\.\d ms \(1\.[23]\d× SLOWER\)", cells["thinc/layers"])
 
 
 def test_markdown_cannot_be_broken_by_what_a_record_says(tmp_path: Path) -> None:

@@ -150,9 +150,7 @@ def read_lines(data: bytes) -> list[dict[str, object]]:
 def is_retake(record: Record, records: list[Record]) -> bool:
     """Whether the attempt before was contended."""
     before = [
-        one
-        for one in records
-        if (one.block, one.task, one.attempt) == (record.block, record.task, record.attempt - 1)
+        one for one in records if (one.block, one.task, one.attempt) == (record.block, record.task, record.attempt - 1)
     ]
     return any("contended" in one.flags for one in before)
 
@@ -173,7 +171,9 @@ def test_interrupted_runs_show_their_table_and_go_on(tmp_path: Path) -> None:
 
         again = Started(start("run", "--resume", str(run.out), env=run.env), run.out, run.env)
         try:
-            wait_until(lambda: len(read_lines((run.out / "records.jsonl").read_bytes())) > len(read_lines(have)), "more")
+            wait_until(
+                lambda: len(read_lines((run.out / "records.jsonl").read_bytes())) > len(read_lines(have)), "more"
+            )
             again.process.send_signal(signal.SIGTERM)
             interrupted(again)
         finally:

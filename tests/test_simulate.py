@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from bench.simulate import NOISES, clopper_pearson, contaminated, error_rate, normal, replay, stopped
+from bench.method.simulate import NOISES, clopper_pearson, contaminated, error_rate, normal, replay, stopped
 from bench.stats import MIN_BLOCKS, PRACTICAL, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.simulate import Floats
+    from bench.method.simulate import Floats
 
 
 @pytest.mark.parametrize("name", NOISES)

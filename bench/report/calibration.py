@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from bench.calibrate import SURROUNDINGS
+from bench.method.calibrate import SURROUNDINGS
+from bench.method.simulate import clopper_pearson, replay
 from bench.report import units
 from bench.report.markdown import environment_line, table
-from bench.simulate import clopper_pearson, replay
 from bench.stats import MIN_BLOCKS, PRACTICAL, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.calibrate import Batch, Comparison, Head
+    from bench.method.calibrate import Batch, Comparison, Head
 
 MOST_BLOCKS = 12
 REPLAYS = 20_000

@@ -47,7 +47,7 @@ def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Tabl
     several = len(letters) > 1
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", justify="right", min_width=2)
-    table.add_column(Text(title, style="bold not dim"), no_wrap=True, min_width=17)
+    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=17)  # a long name takes two lines
     table.add_column("tier", no_wrap=True, min_width=9)
     for name, width in (("median", 7), ("±", 4), ("ratio", 6), ("95 %", 12)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
@@ -58,7 +58,7 @@ def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Tabl
         run = [letters.get(row.result, "?")] if several else []
         if row.median_s is None:
             status = Text(row.status.replace("_", " "), style="yellow")
-            table.add_row("", row.implementation, row.tier, status, *[""] * 4, *run)
+            table.add_row("", row.implementation, row.tier, *[""] * 3, status, "", *run)
             continue
         is_base = row.implementation == row.baseline
         verdict = "baseline" if is_base else row.verdict or "–"
@@ -110,9 +110,8 @@ def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
             continue
         yield Text(f"\n{_name(result, letters)}Done first, import and compiling included", style="bold")
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-        table.add_column("calls", no_wrap=True)
-        for count in COUNTS:
-            table.add_column(f"{count:,}", no_wrap=True)
+        for name in ("calls", *(f"{count:,}" for count in COUNTS)):
+            table.add_column(name, overflow="fold")
         for group, members in groups.items():
             best = [winner(members, count) for count in COUNTS]
             table.add_row(

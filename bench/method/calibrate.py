@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 from rich.console import Console
 
-from bench import arms
 from bench.environment import describe
 from bench.lock import only_run
 from bench.machine import facts_for_record, read_facts
-from bench.neighbour import noisy
+from bench.method import arms
+from bench.method.neighbour import noisy
 from bench.records import Environment, Record, Struct, decode, drop_half_written
 from bench.report.units import duration
 from bench.runner import Listener, run_plan

@@ -1,4 +1,4 @@
-"""A noisy neighbour: ``python -m bench.neighbour SEED PROCESSOR`` works in bursts until it is ended.
+"""A noisy neighbour: ``python -m bench.method.neighbour SEED PROCESSOR`` works in bursts until it is ended.
 
 Bursts and pauses last between 20 ms and 2 s, the processor is busy about 40 % of the time, and half of the work streams
 through memory: what a build or a browser does to a machine.
@@ -29,7 +29,9 @@ def noisy(seed: int, mark: str) -> Iterator[None]:
     """One neighbour on each processor, while the context lasts."""
     environment = worker_environment(os.environ, threads=1, device="cpu", mark=mark)
     neighbours = [
-        subprocess.Popen([sys.executable, "-m", "bench.neighbour", f"{seed}", f"{number}"], cwd=ROOT, env=environment)
+        subprocess.Popen(
+            [sys.executable, "-m", "bench.method.neighbour", f"{seed}", f"{number}"], cwd=ROOT, env=environment
+        )
         for number in processors()
     ]
     try:

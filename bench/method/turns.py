@@ -1,4 +1,4 @@
-"""How much taking turns is worth: ``python -m bench.experiments.turns FOLDER``.
+"""How much taking turns is worth: ``python -m bench.method.turns FOLDER``.
 
 Identical workers, and PyTorch beside JAX, share the same timed seconds in several ways: one process after the other, or
 both alive and taking turns of 400, 100 and 20 milliseconds. The ways take turns themselves, block by block, so that all
@@ -218,7 +218,7 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
     folder = Path(arguments[0])
     if not (folder / RAW_FILE).exists():
-        experiment = measure("python -m bench.experiments.turns")
+        experiment = measure("python -m bench.method.turns")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / RAW_FILE).write_bytes(msgspec.json.encode(experiment) + b"\n")
     text = report(read(folder))

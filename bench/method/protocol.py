@@ -1,4 +1,4 @@
-"""What the harness costs: ``python -m bench.experiments.protocol RESULT FOLDER``.
+"""What the harness costs: ``python -m bench.method.protocol RESULT FOLDER``.
 
 The wall time of a run to its table, beside that of pyperf's default protocol on the same cells: 20 processes of one
 warm-up value and three values of at least 100 ms each, one process after the other. Two processes of each cell are

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench import arms
 from bench.lock import only_run
 from bench.machine import Accuracy
+from bench.method import arms
 from bench.plan import next_block
 from bench.records import Block, Record
 from bench.runner import Listener, run_plan

@@ -1,1 +1,0 @@
-"""Experiments on the method itself, published beside the results."""
