@@ -35,7 +35,7 @@ from bench.job import (
     hear,
     say,
 )
-from bench.records import Memory, Status, fields_of, settle
+from bench.records import UNDISTURBED, Memory, Status, fields_of, settle
 from bench.where import where, words_of
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable
@@ -43,7 +43,8 @@ from impls.equality import answer, deviations, wrong_dtype
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from types import UnionType
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
@@ -96,18 +97,35 @@ class Ready:
     warmup_calls: int
 
 
+class TableCleared(Exception):
+    """The runner gives no more turns; carries its next command."""
+
+    def __init__(self, command: Check) -> None:
+        super().__init__()
+        self.command = command
+
+
 class Turns:
     """Waits for turns, and keeps what they cost: pytest-benchmark calls ``before`` and ``after`` each round."""
 
     def __init__(self, worker: Worker, call: Callable[[], Any], calls: int) -> None:
         self._worker, self._call, self._calls = worker, call, calls
-        self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0
+        self.cpu_s: list[float] = []
+        self.wall_s: list[float] = []
+        self.waiting_cpu_s = self.waiting_s = 0.0
         self.switches = 0
+        self.result: Any = None
 
     def before(self) -> None:
-        """Sleep until the turn comes. Its first call finds cold caches: it is not timed, where there are others."""
+        """Sleep until the turn comes. Its first call finds cold caches: it is not timed, where there are others.
+
+        Raises:
+            TableCleared: there are no more turns.
+        """
         cpu, wall = time.process_time(), time.perf_counter()
-        self._worker.expect(Turn)
+        command = self._worker.expect(Turn | Check)
+        if isinstance(command, Check):
+            raise TableCleared(command)
         self.waiting_cpu_s += time.process_time() - cpu
         self.waiting_s += time.perf_counter() - wall
         if self._calls > 1:
@@ -115,18 +133,17 @@ class Turns:
         self._switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
-    def timed(self) -> Any:
-        """As many calls as a turn has; the last result."""
+    def timed(self) -> None:
+        """As many calls as a turn has."""
         for _ in range(self._calls):
-            result = self._call()
-        return result
+            self.result = self._call()
 
     def after(self) -> None:
         """Count what the turn took, and say that it is over."""
-        self.cpu_s += time.process_time() - self._cpu
-        self.wall_s += time.perf_counter() - self._wall
+        self.cpu_s.append(time.process_time() - self._cpu)
+        self.wall_s.append(time.perf_counter() - self._wall)
         self.switches += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
-        self._worker.answer(TurnTaken())
+        self._worker.answer(TurnTaken(self.cpu_s[-1] / self.wall_s[-1]))
 
 
 class Worker:
@@ -153,7 +170,7 @@ class Worker:
         command: AnyCommand | None = hear(self._commands, AnyCommand)
         return command
 
-    def expect(self, kind: type) -> Any:
+    def expect(self, kind: type | UnionType) -> Any:
         """The runner's next command, which has to be of this kind; the process ends with the runner."""
         command = self.hear()
         if not isinstance(command, kind):
@@ -213,17 +230,21 @@ class Worker:
         turns = Turns(self, ready.call, sit.calls)
         gc.collect()
         self.answer(Seated())
-        result = benchmark.pedantic(  # type: ignore[no-untyped-call]
-            turns.timed, setup=turns.before, teardown=turns.after, rounds=sit.rounds, iterations=1
-        )
-        move(self.expect(Check).processors)
-        cpu_per_wall = turns.cpu_s / turns.wall_s
+        try:
+            benchmark.pedantic(  # type: ignore[no-untyped-call]
+                turns.timed, setup=turns.before, teardown=turns.after, rounds=sit.most_turns, iterations=1
+            )
+            check = self.expect(Check)
+        except TableCleared as cleared:
+            check = cleared.command
+        move(check.processors)
+        cpu_per_wall = sum(turns.cpu_s) / sum(turns.wall_s)
         if cpu_per_wall > cell.threads + SLIGHT and cell.device == "cpu":
             raise TooManyThreads(f"{cpu_per_wall:.1f} processors were busy, with {cell.threads} allowed")
         assert benchmark.stats is not None
-        error = max(ready.error, validate_timed(loaded.model, cell, loaded.problem, result))
+        error = max(ready.error, validate_timed(loaded.model, cell, loaded.problem, turns.result))
         error = max(error, validate(loaded.model, cell, loaded.problem, input_set=1))
-        allowed_s = RESTLESS * turns.waiting_s + WAKING_S * sit.rounds
+        allowed_s = RESTLESS * turns.waiting_s + WAKING_S * len(turns.wall_s)
         restless: list[Flag] = ["restless"] if turns.waiting_cpu_s > allowed_s else []
         return msgspec.structs.replace(
             self.settled(cell, ready.attempt, "ok", ""),
@@ -236,6 +257,7 @@ class Worker:
             compile_s=ready.compile_s,
             warmup_calls=ready.warmup_calls,
             max_relative_error=error,
+            disturbed=disturbed_turns(cell, turns.cpu_s, turns.wall_s),
             cpu_per_wall=cpu_per_wall,
             waiting_cpu_s=turns.waiting_cpu_s,
             involuntary_switches=turns.switches,
@@ -258,6 +280,13 @@ class Worker:
     def settled(self, cell: Cell, attempt: int, status: Status, reason: str) -> Record:
         """A record of this block and table."""
         return settle(cell, status, reason, block=self.job.block, table=self.job.table, attempt=attempt)
+
+
+def disturbed_turns(cell: Cell, cpu_s: Sequence[float], wall_s: Sequence[float]) -> list[int]:
+    """The turns in which somebody else had the processor; of several threads, or a GPU, nobody can say."""
+    if cell.threads > 1 or cell.device == "gpu":
+        return []
+    return [turn for turn, (cpu, wall) in enumerate(zip(cpu_s, wall_s, strict=True)) if cpu < UNDISTURBED * wall]
 
 
 def move(processors: list[int]) -> None:

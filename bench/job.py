@@ -52,9 +52,9 @@ class Prepare(Command, frozen=True, tag=True):
 
 
 class Sit(Command, frozen=True, tag=True):
-    """Move to these processors, and wait for turns."""
+    """Move to these processors, and wait for turns, this many at most."""
 
-    rounds: int
+    most_turns: int
     calls: int
     processors: list[int]
 
@@ -87,6 +87,9 @@ class Seated(msgspec.Struct, frozen=True, tag=True):
 
 class TurnTaken(msgspec.Struct, frozen=True, tag=True):
     """A turn is over."""
+
+    cpu_per_wall: float
+    """Processor seconds a second in it."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

@@ -115,7 +115,8 @@ def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, fl
     for record in ours:
         other = others.get((record.block, record.table, record.attempt))
         if other is not None:
-            ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s)
+            disturbed = {*record.disturbed, *other.disturbed}
+            ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s, disturbed)
             if ratio is not None:
                 ratios[record.block].append(ratio)
     return {block: fmean(of_block) for block, of_block in ratios.items()}

@@ -63,8 +63,10 @@ class Progress:
             f" budget {duration(self._plan.budget.total_s)}"
         )
         if self._records:
-            blocks = max(record.block for record in self._records)
-            self._console.print(f"goes on: {len(self._records)} records of {blocks} blocks are there already")
+            have = max(record.block for record in self._records)
+            self._console.print(
+                f"goes on: {len(self._records)} records of {have} block{'s' * (have != 1)} are there already"
+            )
         if self._console.is_terminal:
             self._live.start()
         return self

@@ -8,6 +8,7 @@ numbers are never stored with the raw ones. Everything read passes through the s
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +29,9 @@ CONTROL = "control"
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
 """What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
+
+UNDISTURBED = 0.95
+"""A single thread that got less than this share of its processor in a turn was disturbed."""
 
 Precision = Literal["float32", "tf32"]
 
@@ -67,6 +71,8 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     reason: str | None = None
     samples_s: list[float] = []
     """Seconds a call, one number a turn, in the order of the turns: turn ``i`` of all rows at a table is one round."""
+    disturbed: list[int] = []
+    """The turns in which somebody else had the processor for some of the time: by processor time over wall time."""
     calls: int | None = None
     """How many calls a turn times; the sample is their mean."""
     import_s: float | None = None
@@ -257,9 +263,19 @@ class Result:
 
 
 def start_result(run: Run, folder: Path) -> None:
-    """Write the head of a result, and a file of no records yet."""
+    """Write the head of a result, and a file of no records yet; both are on the disk then, and the head is whole."""
     (folder / RECORDS_FILE).touch()
-    (folder / RUN_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+    fresh = folder / f"{RUN_FILE}.new"
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(folder / RUN_FILE)
+    directory = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def record_line(line: Line) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,9 +31,9 @@ PRACTICAL = 0.02
 """A difference below this fraction is of no interest, whatever its certainty: code layout alone makes as much."""
 
 LEVEL = 0.0025
-"""The nominal error of a comparison over all its looks. Simulated (`method.simulate.NOISES`, looks after 6 to 40 blocks), it
-makes 0.2 % false verdicts on identical rows where blocks are independent, 0.64 % (0.57 to 0.73) where they drift: at
-most 1 %, with a margin."""
+"""The nominal error of a comparison over all its looks. Simulated (`method.simulate.NOISES`, looks after 6 to 40
+blocks), it makes 0.2 % false verdicts on identical rows where blocks are independent, 0.64 % (0.57 to 0.73) where they
+drift: at most 1 %, with a margin."""
 
 HUBER = 1.5
 """How many robust standard deviations from the median a ratio may lie before it is pulled in; Huber's own choice."""
@@ -43,6 +43,9 @@ ONE_BLOCK_RATIO = 0.05
 
 ONE_BLOCK_TIME = 0.12
 """Standard deviation supposed of the log time of a single process: the robust one seen from process to process."""
+
+LEAST_TURNS = 2
+"""A block's ratio rests on undisturbed turns alone where there are at least this many."""
 
 _RESAMPLES = 1000
 _MEDIANS_OF_A_BLOCK = 200
@@ -172,10 +175,16 @@ def time_interval(blocks: Sequence[Sequence[float]]) -> Interval:
     return Interval(_ratio(low), _ratio(high))
 
 
-def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
-    """Median of log(ours/theirs) over the turns that both have; None if there is none."""
-    turns = min(len(ours), len(theirs))
-    return median(list(np.log(ours[:turns]) - np.log(theirs[:turns]))) if turns else None
+def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float], disturbed: Collection[int] = ()) -> float | None:
+    """Median of log(ours/theirs) over the turns that both have; None if there is none.
+
+    Turns in which either was `disturbed` count only where fewer than `LEAST_TURNS` are left without them: who had the
+    processor is known, and has nothing to do with who is faster.
+    """
+    both = range(min(len(ours), len(theirs)))
+    free = [turn for turn in both if turn not in disturbed]
+    turns = list(both if len(free) < LEAST_TURNS else free)
+    return median(list(np.log(np.take(ours, turns)) - np.log(np.take(theirs, turns)))) if turns else None
 
 
 def centre(log_ratios: Floats) -> Centre:

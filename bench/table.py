@@ -18,7 +18,7 @@ from bench import gpu
 from bench.environment import load_average, processor_ticks, stolen
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
 from bench.plan import calls_a_turn, rounds_of
-from bench.records import settle
+from bench.records import UNDISTURBED, settle
 from bench.worker_process import Failure, WorkerProcess, together
 
 if TYPE_CHECKING:
@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from bench.records import Cell, Flag, Record
     from bench.worker_process import Setting
 
-CONTENDED = 0.95
-"""Fewer processor seconds a second than this in single-threaded turns: somebody else had the processor."""
+MOST_ROUNDS = 2
+"""Rounds go on until every member has had its number of undisturbed turns, for at most so many times that number."""
+
+CONTENDED = 0.5
+"""A group in which more than this share of all turns was disturbed is measured again."""
 
 STOLEN = 0.05
 """More than this share of the processors' time given to other virtual machines is contention too."""
@@ -47,6 +50,8 @@ class Member:
     attempt: int
     worker: WorkerProcess | None
     call_s: float = 0.0
+    undisturbed: int = 0
+    """How many of its turns nobody else had the processor in."""
     record: Record | None = None
 
 
@@ -94,13 +99,17 @@ class RoundTable:
         rounds = rounds_of([one.call_s for one in _active(members)], self._plan.budget)
         for member in _active(members):
             many = calls.get(member.cell) or calls_a_turn(member.call_s, self._plan.budget)
-            self._ask(member, Sit(rounds, many, self._place), Seated)
+            self._ask(member, Sit(MOST_ROUNDS * rounds, many, self._place), Seated)
         ticks, clocks = processor_ticks(self._place), self._gpu(sitting)
         own = {os.getpid(), *(worker.pid for worker in self._workers.values())}
-        for _ in range(rounds):
+        for taken in range(MOST_ROUNDS * rounds):
+            if taken >= rounds and min((one.undisturbed for one in _active(members)), default=rounds) >= rounds:
+                break
             for index in self._rng.permutation(len(members)):
                 if members[index].record is None:
-                    self._ask(members[index], Turn(), TurnTaken)
+                    for member, turn in self._together([members[index]], lambda *_: Turn(), TurnTaken):
+                        alone = member.seat.threads == 1 and member.cell.device == "cpu"
+                        member.undisturbed += not alone or turn.cpu_per_wall >= UNDISTURBED
         steal = stolen(ticks, processor_ticks(self._place))
         flags = gpu.flags(clocks, after, own) if clocks and (after := self._gpu(sitting)) else []
 
@@ -176,9 +185,8 @@ def _noted(
     records: Sequence[Record], steal: float | None, flags: Sequence[Flag], state: gpu.GpuState | None
 ) -> list[Record]:
     """The records with what was noticed of the whole group."""
-    shares = [record.cpu_per_wall for record in records if record.cpu_per_wall is not None]
-    alone = bool(records) and records[0].threads == 1 and records[0].device == "cpu"
-    contended = (steal or 0.0) > STOLEN or (alone and bool(shares) and float(np.mean(shares)) < CONTENDED)
+    turns = sum(len(record.samples_s) for record in records)
+    contended = (steal or 0.0) > STOLEN or sum(len(record.disturbed) for record in records) > CONTENDED * turns
     common: list[Flag] = ["contended", *flags] if contended else [*flags]
     return [
         msgspec.structs.replace(

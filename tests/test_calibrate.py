@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object) -> Comparison:
     """Ours is slower than theirs by ``ratio`` in every block."""
     values = {"batch": 0, "surroundings": "quiet"} | fields
-    return Comparison(percent=percent, ours_s=[[ratio] * 3] * blocks, theirs_s=[[1.0] * 3] * blocks, **values)
+    ours, theirs = [[ratio] * 3] * blocks, [[1.0] * 3] * blocks
+    return Comparison(
+        percent=percent, sides=arms.Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * blocks), **values
+    )
 
 
 def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +91,7 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
     assert calibration.verdict_of(same)[0] in ("SAME", "UNCLEAR")
     assert calibration.verdict_of(planted)[0] == "SLOWER"
-    assert 1.1 < np.exp(np.median(planted.log_ratios)) < 1.6  # the machine may be busy
+    assert 1.1 < np.exp(np.median(planted.sides.log_ratios)) < 1.6  # the machine may be busy
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -158,10 +159,11 @@ def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:
 
 
 def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> None:
-    top = "import subprocess; subprocess.Popen(['sleep', '6543.2'], start_new_session=True)\nraise SystemExit"
+    left = f"6543.{os.getpid()}"
+    top = f"import subprocess; subprocess.Popen(['sleep', '{left}'], start_new_session=True)\nraise SystemExit"
     done = bench("run", "--impl", str(numpy_row(tmp_path, "leaves", top=top)), *SOURCE, "--out", str(tmp_path / "out"))
     one_line(done, r"leaves\.py:\d+: SystemExit")
-    wait_until(lambda: not alive("sleep 6543.2"), "its end", 10)
+    wait_until(lambda: not alive(f"sleep {left}"), "its end", 10)
 
 
 def test_help_has_examples() -> None:

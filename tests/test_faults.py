@@ -218,13 +218,16 @@ def test_what_a_row_prints_harms_nothing(tmp_path: Path) -> None:
     assert line in (tmp_path / "logs" / "loud-1-float32.log").read_text()
 
 
+LONG = f"4321.{os.getpid()}"
+"""How many seconds what is left sleeps: a number by which it is known."""
+
 ESCAPES = {
-    "child": "subprocess.Popen(['sleep', '4321.1'])",
-    "session": "subprocess.Popen(['sleep', '4321.2'], start_new_session=True)",
-    "daemon": """
+    "child": f"subprocess.Popen(['sleep', '{LONG}1'])",
+    "session": f"subprocess.Popen(['sleep', '{LONG}2'], start_new_session=True)",
+    "daemon": f"""
 if os.fork() == 0:
     os.setsid()
-    os.execvp('sleep', ['sleep', '4321.3']) if os.fork() == 0 else os._exit(0)
+    os.execvp('sleep', ['sleep', '{LONG}3']) if os.fork() == 0 else os._exit(0)
 """,
     "fork": f"""
 if os.fork() == 0:
@@ -246,16 +249,16 @@ def test_no_process_outlives_a_run(tmp_path: Path) -> None:
         rows.append(read_row(numpy_row(tmp_path, name, before=code)))
     with only_run("a test") as mark:
         records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"]), mark=mark)
-        left = {int(process.cmdline()[1][-1]) for process in alive("sleep 4321.")}
+        left = {int(process.cmdline()[1][-1]) for process in alive(f"sleep {LONG}")}
         forked = int((tmp_path / "fork").read_text())
         assert left >= {2, 3} and psutil.pid_exists(forked)  # they really got away from their worker's group
     assert {record.status for record in records} == {"ok"}
-    wait_until(lambda: not alive("sleep 4321."), "the end of what was started", 10)
+    wait_until(lambda: not alive(f"sleep {LONG}"), "the end of what was started", 10)
     wait_until(lambda: not psutil.pid_exists(forked), "the end of what was forked", 10)
 
 
 def test_only_a_runs_own_processes_are_ended(tmp_path: Path) -> None:
-    stranger = psutil.Popen(["sleep", "4321.9"])
+    stranger = psutil.Popen(["sleep", f"{LONG}9"])
     try:
         assert end_strays(f"{lock_file()}:") == 0
         assert stranger.is_running()

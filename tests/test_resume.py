@@ -15,6 +15,7 @@ import psutil
 import pytest
 from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
 
+from bench.lock import MARK_VARIABLE
 from bench.records import CONTROL, Record, read_result, record_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TASKS = ("encode", "forward")
-STRAY = "5432.1"
+STRAY = f"5432.{os.getpid()}"
 LEAVES_A_STRAY = f"""
 import subprocess
 if in_a_turn() and not hasattr(self, 'left'):
@@ -50,7 +51,7 @@ def begin(folder: Path, *more: str, before: str = "pass", out: Path | None = Non
 
 def read(out: Path) -> list[Record]:
     """The records so far."""
-    return read_result(out).records if (out / "records.jsonl").exists() else []
+    return read_result(out).records if (out / "run.json").exists() else []
 
 
 def wait_for_block(run: Started, block: int) -> None:
@@ -66,6 +67,18 @@ def wait_for_block(run: Started, block: int) -> None:
 def kill(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
+
+
+def marked(run: Started) -> list[psutil.Process]:
+    """The processes of the run that are left."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK_VARIABLE, "").startswith(run.env["TMPDIR"]) and is_alive(process):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
 
 
 class Killed(NamedTuple):
@@ -191,7 +204,7 @@ def interrupted(run: Started) -> None:
     assert "two" in stdout and "it was interrupted" in " ".join(stdout.split())
     assert "interrupted: what was measured is kept" in stderr and "Traceback" not in stderr
     assert f"--resume {run.out}" in stderr
-    assert not alive("bench.worker")
+    assert not marked(run)
     assert not [path for path in run.out.iterdir() if path.name.startswith("numbers")]
 
 
@@ -251,7 +264,7 @@ def out_of_disk(run: Started, words: str) -> None:
     result = read_result(run.out)
     assert result.records and {record.status for record in result.records} == {"ok"}  # no row is to blame
     assert [end.why for end in result.ends] in ([], ["disk"])
-    assert not alive("bench.worker")
+    assert not marked(run)
 
 
 def head(**fields: object) -> Callable[[Path], object]:

@@ -124,15 +124,15 @@ def neighbour(processor: int) -> Iterator[None]:
 
 def test_a_contended_group_is_measured_again_and_kept(tmp_path: Path) -> None:
     rows = [read_row(numpy_row(tmp_path, name)) for name in ("one", "two")]
-    budget = replace(QUICK, min_turns=10)
+    budget = replace(QUICK, min_turns=6)
     with neighbour(processors()[-1]):
-        records = measure(tmp_path, *rows, tasks=("encode", "forward", "gradients"), budget=budget)
+        records = measure(tmp_path, *rows, tasks=("encode", "forward"), budget=budget)
     assert all("contended" in record.flags for record in records if record.attempt == 0)
     assert all(record.cpu_per_wall is not None and record.cpu_per_wall < 0.95 for record in records)
     retaken = {record.task for record in records if record.attempt == 1}
-    assert len(retaken) == max(1, int(RETAKES * 3)) == 1  # bounded: all three were contended
+    assert len(retaken) == max(1, int(RETAKES * 2)) == 1  # bounded: both were contended
     assert {record.attempt for record in records} == {0, 1}
-    assert len(records) == 3 * 3 + 3  # what was contended is kept
+    assert len(records) == 2 * 3 + 3  # what was contended is kept
     for cell, one in judge(records, "one").items():
         attempt = 1 if cell.task in retaken else 0
         assert [record.attempt for record in one.blocks] == [attempt]

@@ -48,7 +48,7 @@ def measure_accuracy() -> Accuracy:
 def accuracy_of(pairs: Sequence[arms.Pair], lines: Sequence[Line], seconds: float) -> Accuracy:
     """What the lines of such a round table say."""
     records = [line for line in lines if isinstance(line, Record)]
-    ratios = [ratio for pair in pairs for ratio in arms.log_ratios_of(*arms.samples_of(pair, records))]
+    ratios = [ratio for pair in pairs for ratio in arms.sides_of(pair, records).log_ratios]
     products = [product for line in lines if isinstance(line, Block) for product in line.product_s]
     return Accuracy(
         turns_sd=float(np.sqrt(np.mean(np.square(ratios)))),

@@ -13,7 +13,7 @@ from bench import answers
 from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.plan import Budget, Plan, Seat, Sitting, Table
-from bench.records import Cell
+from bench.records import Cell, Struct
 from bench.stats import MIN_BLOCKS, compare, log_ratio_of_block
 from bench.workloads import shape_workload
 from impls import read_row
@@ -116,21 +116,35 @@ class Pair:
     percent: int = 0
 
 
-def samples_of(pair: Pair, records: Sequence[Record]) -> tuple[list[list[float]], list[list[float]]]:
-    """Ours and theirs: the samples of each block that both arms sat in, of the attempt that counts."""
-    ours, theirs = ({one.block: one.samples_s for one in _counted(name, records)} for name in (pair.ours, pair.theirs))
+class Sides(Struct, frozen=True, kw_only=True):
+    """What two arms took, block by block, in the blocks that both sat in."""
+
+    ours_s: list[list[float]]
+    """Seconds a call of each turn."""
+    theirs_s: list[list[float]]
+    disturbed: list[list[int]]
+    """The turns in which somebody else had the processor of either."""
+
+    @property
+    def log_ratios(self) -> list[float]:
+        """Log of ours over theirs, block by block."""
+        ratios = map(log_ratio_of_block, self.ours_s, self.theirs_s, self.disturbed)
+        return [ratio for ratio in ratios if ratio is not None]
+
+
+def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
+    """What the pair's arms took, in the attempts that count."""
+    ours, theirs = ({one.block: one for one in _counted(name, records)} for name in (pair.ours, pair.theirs))
     both = sorted(ours.keys() & theirs.keys())
-    return [ours[block] for block in both], [theirs[block] for block in both]
+    return Sides(
+        ours_s=[ours[block].samples_s for block in both],
+        theirs_s=[theirs[block].samples_s for block in both],
+        disturbed=[sorted({*ours[block].disturbed, *theirs[block].disturbed}) for block in both],
+    )
 
 
 def _counted(name: str, records: Sequence[Record]) -> list[Record]:
     return sorted((one for one in records if one.implementation == name and one.ok), key=lambda one: one.attempt)
-
-
-def log_ratios_of(ours_s: Sequence[Sequence[float]], theirs_s: Sequence[Sequence[float]]) -> list[float]:
-    """Log of ours over theirs, block by block."""
-    ratios = (log_ratio_of_block(ours, theirs) for ours, theirs in zip(ours_s, theirs_s, strict=True))
-    return [ratio for ratio in ratios if ratio is not None]
 
 
 def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
@@ -142,7 +156,7 @@ def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
             return None
         wanted = set()
         for pair in pairs:
-            ratios = log_ratios_of(*samples_of(pair, records))
+            ratios = sides_of(pair, records).log_ratios
             if len(ratios) < plan.budget.min_blocks or compare(ratios).verdict == "UNCLEAR":
                 wanted |= {pair.ours, pair.theirs}
         table = plan.tables[0]

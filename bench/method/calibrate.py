@@ -65,14 +65,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     surroundings: Surroundings
     percent: int
     """How much more work ours did."""
-    ours_s: list[list[float]]
-    """Seconds a call of each turn, block by block."""
-    theirs_s: list[list[float]]
-
-    @property
-    def log_ratios(self) -> list[float]:
-        """Log of ours over theirs, block by block."""
-        return arms.log_ratios_of(self.ours_s, self.theirs_s)
+    sides: arms.Sides
 
 
 class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
@@ -213,5 +206,5 @@ def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str)
 
 def comparison_of(pair: arms.Pair, records: Sequence[Record], number: int, surroundings: Surroundings) -> Comparison:
     """What a batch has of a pair, as far as the pair itself went: others may have gone on with one of its arms."""
-    ours, theirs = arms.samples_of(pair, records)
-    return Comparison(batch=number, surroundings=surroundings, percent=pair.percent, ours_s=ours, theirs_s=theirs)
+    sides = arms.sides_of(pair, records)
+    return Comparison(batch=number, surroundings=surroundings, percent=pair.percent, sides=sides)

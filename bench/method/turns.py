@@ -24,12 +24,13 @@ from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
 from bench.machine import facts_for_record, read_facts
+from bench.method import arms
 from bench.plan import Budget, Plan, Seat, Sitting, Table
 from bench.records import Cell, Environment, Record, Struct, decode
 from bench.report.markdown import environment_line, table
 from bench.report.units import percent
 from bench.runner import Listener, run_plan
-from bench.stats import log_ratio_of_block, median
+from bench.stats import median
 from bench.workloads import shape_workload
 from impls import find_rows
 
@@ -80,17 +81,14 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     words: str
     together: bool
-    ours_s: list[list[float]]
-    """Seconds a call of each turn, block by block."""
-    theirs_s: list[list[float]]
+    sides: arms.Sides
 
     @property
     def log_ratios(self) -> list[float]:
         """Log of ours over theirs: of turns that are paired, or of the medians of processes that were not."""
         if self.together:
-            ratios = (log_ratio_of_block(*pair) for pair in zip(self.ours_s, self.theirs_s, strict=True))
-            return [ratio for ratio in ratios if ratio is not None]
-        medians = zip(map(median, self.ours_s), map(median, self.theirs_s), strict=True)
+            return self.sides.log_ratios
+        medians = zip(map(median, self.sides.ours_s), map(median, self.sides.theirs_s), strict=True)
         return [float(np.log(ours / theirs)) for ours, theirs in medians]
 
 
@@ -138,8 +136,8 @@ def _seat(name: str, arm: str) -> Seat:
 
 def run_block(
     way: Way, block: int, seed: int, folder: Path, problems: dict[str, ProblemFile], mark: str
-) -> tuple[list[float], list[float]]:
-    """One block of one way, with fresh processes: seconds a call of each turn, ours and theirs."""
+) -> list[Record]:
+    """One block of one way, with fresh processes. What sits apart is not measured again if it was contended."""
     plan = plan_of(way, seed)
     order = np.random.default_rng([seed, block]).permutation(len(plan.tables))
     sittings = tuple(
@@ -159,14 +157,13 @@ def run_block(
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:
         raise RuntimeError(f"{wrong[0].implementation} of {way.words}: {wrong[0].reason}")
-    last = {record.implementation: record.samples_s for record in sorted(records, key=lambda one: one.attempt)}
-    return last["ours"], last["theirs"]
+    return records if way.together else [record for record in records if record.attempt == 0]
 
 
 def measure(command: str) -> Experiment:
     """All blocks of all ways, a block of each in turn."""
     seed = int(time.time())
-    outcomes = [Outcome(words=way.words, together=way.together, ours_s=[], theirs_s=[]) for way in WAYS]
+    records: dict[Way, list[Record]] = {way: [] for way in WAYS}
     with only_run("experiment on taking turns") as mark, TemporaryDirectory(prefix="turns-") as name:
         folder = Path(name)
         path = folder / "numbers.safetensors"
@@ -176,14 +173,15 @@ def measure(command: str) -> Experiment:
         for block in range(1, BLOCKS + 1):
             print(f"block {block} of {BLOCKS}", file=sys.stderr)
             for index in rng.permutation(len(WAYS)):
-                ours, theirs = run_block(WAYS[index], block, seed, folder, problems, mark)
-                outcomes[index].ours_s.append(ours)
-                outcomes[index].theirs_s.append(theirs)
+                records[WAYS[index]] += run_block(WAYS[index], block, seed, folder, problems, mark)
     return Experiment(
         command=command,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),
-        outcomes=outcomes,
+        outcomes=[
+            Outcome(words=way.words, together=way.together, sides=arms.sides_of(arms.Pair("ours", "theirs"), own))
+            for way, own in records.items()
+        ],
     )
 
 
@@ -197,7 +195,7 @@ def report(experiment: Experiment) -> str:
             [
                 outcome.words,
                 f"{len(ratios)}",
-                f"{np.mean([len(samples) for samples in outcome.ours_s]):.0f}",
+                f"{np.mean([len(samples) for samples in outcome.sides.ours_s]):.0f}",
                 percent(float(ratios.std(ddof=1))),
                 percent(float(1.4826 * np.median(np.abs(away)))),
                 percent(float(np.abs(away).max())),

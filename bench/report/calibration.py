@@ -54,7 +54,7 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
 
 def verdict_of(one: Comparison) -> tuple[str, int]:
     """The first verdict that is not UNCLEAR, and after how many blocks it came: the stopping rule of a run."""
-    ratios = one.log_ratios
+    ratios = one.sides.log_ratios
     for blocks in range(MIN_BLOCKS, len(ratios) + 1):
         verdict = compare(ratios[:blocks]).verdict
         if verdict != "UNCLEAR":
@@ -88,7 +88,7 @@ def _errors(comparisons: Sequence[Comparison]) -> str:
     for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
         said = Counter(verdict_of(one)[0] for one in chosen)
         wrong = said["FASTER"] + said["SLOWER"]
-        spreads = np.std([ratio for one in chosen for ratio in one.log_ratios])
+        spreads = np.std([ratio for one in chosen for ratio in one.sides.log_ratios])
         lines.append(
             [
                 where,
@@ -141,7 +141,7 @@ def _curve(comparisons: Sequence[Comparison]) -> str:
 def _replays(comparisons: Sequence[Comparison]) -> str:
     lines = []
     for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
-        pool = [ratio for one in chosen for ratio in one.log_ratios]
+        pool = [ratio for one in chosen for ratio in one.sides.log_ratios]
         for percent in REPLAYED:
             rates = replay(pool, percent / 100, comparisons=REPLAYS, most_blocks=MOST_BLOCKS)
             lines.append(
