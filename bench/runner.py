@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
@@ -214,7 +214,10 @@ class _Run:
                 if is_contended(records):
                     contended.append(sitting)
             for sitting in contended[:retakes]:
-                self._sit(table, sitting, calls)
+                failed = {cell_of(record) for record in self.journal.records if not record.ok}
+                left = tuple(member for member in sitting.members if member[1] not in failed)
+                if left:
+                    self._sit(table, replace(sitting, members=left), calls)
 
     def _sit(self, table: RoundTable, sitting: Sitting, calls: Mapping[Cell, int]) -> list[Record]:
         cells = {cell for _, cell in sitting.members}

@@ -81,8 +81,8 @@ def _row(name: str) -> Row:
 
 @pytest.mark.slow
 def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_told_apart(tmp_path: Path) -> None:
-    pairs = [arms.Pair("a", "b"), arms.Pair("plus30", "a", 30)]
-    rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus30", 30))]
+    pairs = [arms.Pair("a", "b"), arms.Pair("plus100", "a", 100)]
+    rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
     lines: list[Line] = []
     plan = arms.plan_of(rows, seed=1, budget=replace(arms.BUDGET, timed_s=0.06, min_turns=3))
     run_plan(plan, arms.pose(tmp_path), tmp_path, Listener(kept=lines.extend), next_block=arms.undecided_pairs(pairs))
@@ -91,7 +91,7 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
     assert calibration.verdict_of(same)[0] in ("SAME", "UNCLEAR")
     assert calibration.verdict_of(planted)[0] == "SLOWER"
-    assert 1.1 < np.exp(np.median(planted.sides.log_ratios)) < 1.6  # the machine may be busy
+    assert 1.6 < np.exp(np.median(planted.sides.log_ratios)) < 2.5  # the machine may be busy
 
 
 @pytest.mark.slow

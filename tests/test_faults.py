@@ -125,7 +125,8 @@ def test_the_others_at_the_table_keep_all_their_turns(at_once: Faulty, in_a_turn
     for (records, found), faults in ((at_once, AT_ONCE), (in_a_turn, IN_A_TURN)):
         right = [record for record in records if record.implementation in ("good", CONTROL) and record.attempt == 0]
         assert [record.status for record in right] == ["ok", "ok"], [record.reason for record in right]
-        assert {len(record.samples_s) for record in right} == {15}
+        (turns,) = {len(record.samples_s) for record in right}
+        assert turns >= 15
         assert len(found) == len(faults) + 1
 
 
@@ -188,7 +189,7 @@ def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path)
     for name in ("sleeps", "stops", "loads"):
         assert (found[name, "encode"].status, found[name, "forward"].status) == ("timeout", "ok")
         assert "no answer within 2 s" in (found[name, "encode"].reason or "")
-    assert len(found["good", "encode"].samples_s) == len(found["good", "forward"].samples_s) == 15
+    assert all(len(found["good", task].samples_s) >= 15 for task in ("encode", "forward"))
 
 
 def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> 
     killer.join()
     assert found["victim", "encode"].status == "out_of_memory"  # nobody says who sent the signal
     assert "was ended by SIGKILL" in (found["victim", "encode"].reason or "")
-    assert len(found["good", "encode"].samples_s) == 15
+    assert len(found["good", "encode"].samples_s) >= 15
 
 
 def test_what_a_row_prints_harms_nothing(tmp_path: Path) -> None:

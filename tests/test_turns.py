@@ -110,6 +110,14 @@ def test_a_row_that_works_in_others_turns_is_flagged(tmp_path: Path) -> None:
     assert "restless" not in found["calm", "encode"].flags
 
 
+def test_who_has_failed_is_not_measured_again(tmp_path: Path) -> None:
+    rows = [read_row(numpy_row(tmp_path, "good")), read_row(numpy_row(tmp_path, "bad", before="in_a_turn() and 1 / 0"))]
+    with neighbour(processors()[-1]):
+        records = measure(tmp_path, *rows, tasks=["encode"], budget=replace(QUICK, min_turns=6))
+    assert [(record.attempt, record.status) for record in records if record.implementation == "bad"] == [(0, "error")]
+    assert [record.attempt for record in records if record.implementation == "good"] == [0, 1]
+
+
 @contextmanager
 def neighbour(processor: int) -> Iterator[None]:
     """A process that keeps a processor busy."""
