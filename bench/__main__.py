@@ -78,7 +78,8 @@ def run(
     out
         Folder for the result, which must not exist yet; results/local/<time> if not given.
     resume
-        Go on with the run in this folder: what it lacks is measured. Only --budget may be given with it.
+        Go on with the run in this folder: what it lacks is measured. Beside it, --budget may be given, and --impl
+        for files of your own.
     """
     from bench.request import check_request, check_resume
     from bench.run import go_on
@@ -86,7 +87,6 @@ def run(
 
     if resume is not None:
         given: dict[str, object] = {
-            "--impl": impl,
             "--workload": workload,
             "--task": task,
             "--shape": shape,
@@ -97,7 +97,7 @@ def run(
         given |= {"--preset": preset != "default"}
         if named := [name for name, value in given.items() if value]:
             raise InvalidInput(f"--resume goes on with what the run set out to do; leave {named[0]} out")
-        return go_on(check_resume(resume, budget))
+        return go_on(check_resume(resume, impl, budget))
     request = check_request(
         impl=impl,
         workload=workload,

@@ -37,6 +37,11 @@ Status: TypeAlias = Literal[
 neither run. ``new``, ``gone``: recorded in one run only."""
 
 
+BETWEEN_RUNS = 0.1
+"""Standard deviation supposed of the log ratio of the same absolute time in two runs: the machine is not the same
+machine an hour later. What the blocks of either run spread is on top."""
+
+
 class Change(NamedTuple):
     """NEW over OLD, with a 95 % interval for reading; the verdict has a stricter one of its own."""
 
@@ -129,18 +134,19 @@ def compare(old: Result, new: Result) -> Comparison:
     )
 
 
-def two_samples(old: Sequence[float], new: Sequence[float], one_block: float) -> Change:
+def two_samples(old: Sequence[float], new: Sequence[float], one_block: float, *, between: float = 0.0) -> Change:
     """How far two independent samples of logarithms lie apart, one a block.
 
     Each has the robust centre of `stats.centre`; their errors add up, and share out their degrees of freedom, as in
     Welch's test. The verdict follows the rule of `stats.compare`, at the level of a look after as many blocks as the
     shorter sample has, and is withheld where that has fewer than `stats.MIN_BLOCKS`. The noise of a single block is
-    supposed to be ``one_block``.
+    supposed to be ``one_block``. ``between``: a standard deviation of the difference that the blocks of one run do not
+    show.
     """
     (middle_old, error_old, freedom_old), (middle_new, error_new, freedom_new) = (
         _centre(values, one_block) for values in (old, new)
     )
-    estimate, error = middle_new - middle_old, hypot(error_old, error_new)
+    estimate, error = middle_new - middle_old, hypot(error_old, error_new, between)
     share = (error_old / error) ** 4 / freedom_old + (error_new / error) ** 4 / freedom_new if error else 0.0
 
     def half(level: float) -> float:
@@ -241,7 +247,7 @@ def _in_both(
             return replace(plain, status="compared", through=reference[1].cell.implementation, change=change)
     if elsewhere:
         return replace(plain, status="reference" if is_reference else "not comparable")
-    change = two_samples(_log_times(before), _log_times(after), stats.ONE_BLOCK_TIME)
+    change = two_samples(_log_times(before), _log_times(after), stats.ONE_BLOCK_TIME, between=BETWEEN_RUNS)
     if is_reference:
         return replace(plain, status="reference", change=change._replace(verdict=None))
     return replace(plain, status="compared", change=change)

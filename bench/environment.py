@@ -11,7 +11,6 @@ Affinity holds them all to N processors as well, and is set in the worker before
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 import shutil
@@ -23,6 +22,8 @@ from typing import TYPE_CHECKING
 import psutil
 
 from bench.lock import MARK_VARIABLE
+from bench.machine import facts_for_record, read_facts
+from bench.processors import processors
 from bench.records import Environment, RowFacts
 from impls import HERE
 from impls.contract import PRECISION_VARIABLE, InvalidInput
@@ -112,13 +113,6 @@ def worker_environment(
     return environment | dict(extra or {})
 
 
-def processors() -> list[int]:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 def parse_threads(values: Sequence[str]) -> list[int]:
     """Whole numbers of threads, each at least 1 and at most what there is.
 
@@ -159,39 +153,22 @@ def available_bytes() -> int:
     return min(free, limit - used)
 
 
-def load_average() -> float | None:
-    """How many processes wanted to run, over the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def processor_ticks(numbers: Sequence[int]) -> tuple[int, int] | None:
-    """What ``/proc/stat`` has counted for these processors: ticks given to other virtual machines, and all ticks."""
-    try:
-        text = Path("/proc/stat").read_text(encoding="ascii")
-    except OSError:
-        return None
-    counts = [
-        [int(count) for count in counted.split()]
-        for number, counted in re.findall(r"^cpu(\d+) (.*)$", text, flags=re.MULTILINE)
-        if int(number) in numbers
-    ]
-    # user, nice, system, idle, iowait, irq, softirq, steal; what guests used is in user already
-    return sum(line[7] for line in counts), sum(sum(line[:8]) for line in counts)
-
-
-def stolen(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
-    """The share of processor time between two counts that went to other virtual machines."""
-    if before is None or after is None or after[1] <= before[1]:
-        return None
-    return (after[0] - before[0]) / (after[1] - before[1])
+COMPANIONS = {"jax": ("jaxlib",), "thinc": ("blis",)}
+"""What a framework's speed depends on beside its own version."""
 
 
 def row_facts(row: Row) -> RowFacts:
-    """What the row is now: its code and its packages."""
-    shared = [*sorted(row.path.parent.glob("_*.py")), HERE / "contract.py"] if row.path.is_relative_to(HERE) else []
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in (row.path, *shared)))
-    packages = {name: found for name in (*row.frameworks, "numpy") if (found := _version(name))}
-    return RowFacts(code=code.hexdigest(), versions=packages)
+    """What the row is now: its code, with all that its frameworks' folders and ``impls/`` itself hold, and versions."""
+    folders = [HERE, *(HERE / name for name in row.frameworks)]
+    files = {row.path, *(path for folder in folders for path in folder.glob("*.py"))}
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files)))
+    names = [
+        *row.frameworks,
+        *(name for framework in row.frameworks for name in COMPANIONS.get(framework, ())),
+        "numpy",
+    ]
+    packages = {name: found for name in names if (found := _version(name))}
+    return RowFacts(code=code.hexdigest(), versions=packages | {"python": platform.python_version()})
 
 
 def describe() -> Environment:
@@ -208,6 +185,7 @@ def describe() -> Environment:
         versions={name: found for name in DISTRIBUTIONS if (found := _version(name))},
         gpus=gpus(),
         git_commit=commit,
+        facts=facts_for_record(read_facts()),
         git_dirty=bool(_git("status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
     )
 

@@ -56,6 +56,8 @@ class Sit(Command, frozen=True, tag=True):
 
     most_turns: int
     calls: int
+    discards: bool
+    """Whether a call before those of each turn is not timed."""
     processors: list[int]
 
 
@@ -88,8 +90,8 @@ class Seated(msgspec.Struct, frozen=True, tag=True):
 class TurnTaken(msgspec.Struct, frozen=True, tag=True):
     """A turn is over."""
 
-    cpu_per_wall: float
-    """Processor seconds a second in it."""
+    disturbed: bool
+    """Whether it waited for a processor that somebody else had."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):

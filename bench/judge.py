@@ -78,12 +78,13 @@ def judge(records: Iterable[Record], baseline: str) -> dict[Cell, Judged]:
 
 def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Judged]:
     failures = {cell: next((record for record in records if not record.ok), None) for cell, records in cells.items()}
-    counted = {cell: _counted(records) if failures[cell] is None else () for cell, records in cells.items()}
+    counted = {cell: counted_of(records) if failures[cell] is None else () for cell, records in cells.items()}
     timed = [cell for cell in cells if counted[cell] and cell.implementation != CONTROL]
     base = next((cell for cell in timed if cell.implementation == baseline), timed[0] if timed else None)
     judged = {}
     for cell, records in cells.items():
-        ratios = log_ratios(counted[cell], counted[base]) if base else {}
+        lost = cell.implementation == CONTROL and base is not None and base.implementation != baseline
+        ratios = log_ratios(counted[cell], counted[base]) if base and not lost else {}
         judged[cell] = Judged(
             cell=cell,
             failure=failures[cell],
@@ -98,7 +99,7 @@ def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, J
     return judged
 
 
-def _counted(records: Sequence[Record]) -> tuple[Record, ...]:
+def counted_of(records: Sequence[Record]) -> tuple[Record, ...]:
     """One record a block and table: of several attempts the last, which is the one after the contention."""
     last: dict[tuple[int, int], Record] = {}
     for record in records:

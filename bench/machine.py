@@ -14,7 +14,6 @@ import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import NormalDist
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report import units
@@ -141,12 +140,6 @@ class Accuracy:
     """Relative spread of the times of a fixed NumPy product over the whole measurement."""
     seconds: float
     """How long it took."""
-
-
-def smallest_difference(sd: float, blocks: int) -> float:
-    """The smallest relative difference that is found in four runs of five, at 95 % confidence."""
-    normal = NormalDist()
-    return math.expm1((normal.inv_cdf(0.975) + normal.inv_cdf(0.8)) * sd / math.sqrt(blocks))
 
 
 def examine() -> Facts:
@@ -332,7 +325,7 @@ def _members(text: str | None) -> set[int] | None:
 def _allowed(root: Path) -> int | None:
     allowed = _members(_match(r"^Cpus_allowed_list:\s*(\S+)", _read(root / "proc/self/status")))
     if allowed is None:
-        from bench.environment import processors  # here, for that module may want these facts
+        from bench.processors import processors
 
         return len(processors()) if root == Path("/") else None
     online = _members(_read(root / "sys/devices/system/cpu/online"))  # the list may name what could be plugged in

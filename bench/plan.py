@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from impls import Row
     from impls.contract import Device, Task
 
-TURN_S = 0.020
-"""About how long a turn lasts. Neighbours' noise lives on the scale of a second: rows that alternate faster are hit
-alike (``docs/method.md`` has the measurement)."""
+TURN_S = 0.005
+"""About how long a turn lasts. Neighbours' noise lives on the scale of a second and below: rows that alternate faster
+are hit alike (``docs/method.md`` has the measurement)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Budget:
     """How much effort a run may take, and when a cell is given up."""
 
     timed_s: float
-    """How long a row is timed on a cell in a block."""
+    """How long a row is timed on a cell in a block, on average over the rows."""
     warmup_s: float
     min_turns: int
     """A row whose calls are long takes at least this many turns."""
@@ -41,6 +41,10 @@ class Budget:
     limit_s: float
     """How long a worker may take over one step of a cell before it is given up."""
     turn_s: float = TURN_S
+    calls: int | None = None
+    """How many calls a turn has; as many as fill it where this is not given."""
+    most_rounds: int = 2
+    """Rounds go on until every row has had its number of undisturbed turns, for at most so many times that number."""
     weighs: bool = True
     """Whether peak memory is measured."""
 
@@ -212,7 +216,8 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
     """
     failed = {cell_of(record) for record in records if not record.ok}
     have = {(record.block, record.table, cell_of(record)) for record in records}
-    block = max(0, max((record.block for record in records), default=0) - 1)  # those before it were completed first
+    latest = max((record.block for record in records), default=0)
+    block = max(0, latest - 1)  # those before it were completed first
     while True:
         block += 1
         if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
@@ -230,21 +235,21 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
                     for seat, cell in members
                     if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
                 ]
-                if wanted is not None and len(due) < 2:
+                if wanted is not None and sum(seat.name != CONTROL for seat, _ in due) < 2:
                     continue
                 anything = True
                 if any((block, table.number, cell) not in have for _, cell in due):
                     missing.append(Sitting(table, group, tuple(due)))
         if missing:
             return block, _shuffled(missing, plan.seed, block)
-        if wanted is not None and not anything:
+        if wanted is not None and not anything and block > latest:
             return None  # what is undecided can no longer be measured
 
 
 def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
     judged = judge(records, baseline)
     bases = {group_of(one.cell): one.baseline for one in judged.values() if one.baseline}
-    return {group: names | {bases[group]} for group, names in undecided(judged.values()).items()}
+    return {group: names | {bases[group], CONTROL} for group, names in undecided(judged.values()).items()}
 
 
 def _groups(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from bench.environment import ROOT
 from bench.judge import control, judge
-from bench.method import calibrate, protocol, turns
+from bench.method import calibration, protocol, turns
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
-from bench.report import calibration, markdown
+from bench.report import markdown
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.request import BASELINE
@@ -113,9 +113,9 @@ def method_files(results: Sequence[Result]) -> dict[Path, str]:
         if of_it is None:
             raise InvalidInput(f"{METHOD / protocol.RAW_FILE}: is about {experiment.result}, which is not published")
         files[METHOD / protocol.TABLE_FILE] = protocol.report(experiment, of_it)
-    if (METHOD / calibrate.HEAD_FILE).exists():
-        head, batches = calibrate.read_head(METHOD), calibrate.read_batches(METHOD)
-        files[METHOD / calibrate.TABLE_FILE] = calibration.markdown(head, batches)
+    if (METHOD / calibration.HEAD_FILE).exists():
+        head, batches = calibration.read_head(METHOD), calibration.read_batches(METHOD)
+        files[METHOD / calibration.TABLE_FILE] = calibration.markdown(head, batches)
     return files
 
 
@@ -216,7 +216,7 @@ def with_table(readme: str, result: Result) -> str:
 
 def error_rate_in_words() -> str:
     """How often verdicts were wrong when identical workers were compared, if that was measured."""
-    if not (METHOD / calibrate.HEAD_FILE).exists():
+    if not (METHOD / calibration.HEAD_FILE).exists():
         return "How often verdicts err has not been measured yet."
-    comparisons = [one for batch in calibrate.read_batches(METHOD) for one in batch.comparisons]
-    return f"{calibration.in_words(comparisons)} ([measured]({(METHOD / calibrate.TABLE_FILE).relative_to(ROOT)}))."
+    comparisons = [one for batch in calibration.read_batches(METHOD) for one in batch.comparisons]
+    return f"{calibration.in_words(comparisons)} ([measured]({(METHOD / calibration.TABLE_FILE).relative_to(ROOT)}))."

@@ -30,9 +30,6 @@ Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashe
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
 """What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
 
-UNDISTURBED = 0.95
-"""A single thread that got less than this share of its processor in a turn was disturbed."""
-
 Precision = Literal["float32", "tf32"]
 
 Flag = Literal["contended", "restless", "throttled", "foreign"]
@@ -72,7 +69,7 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     samples_s: list[float] = []
     """Seconds a call, one number a turn, in the order of the turns: turn ``i`` of all rows at a table is one round."""
     disturbed: list[int] = []
-    """The turns in which somebody else had the processor for some of the time: by processor time over wall time."""
+    """The turns in which the row waited for a processor that somebody else had."""
     calls: int | None = None
     """How many calls a turn times; the sample is their mean."""
     import_s: float | None = None
@@ -150,6 +147,8 @@ class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
     block: int
     started_at: str
     elapsed_s: float
+    records: int
+    """How many records were written in that time."""
     product_s: list[float]
     """Seconds of a fixed NumPy product, before each table and after the last: how the machine drifts."""
     load: float | None

@@ -10,8 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import msgspec
-
 from bench.environment import ROOT, available_bytes, describe, gpus, parse_threads, row_facts
 from bench.plan import BUDGETS, Budget
 from bench.pronunciations import read_words
@@ -21,7 +19,7 @@ from impls import HERE, find_rows, read_row
 from impls.contract import DEVICES, TASKS, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bench.records import Result
     from impls import Row
@@ -134,50 +132,46 @@ class Resumed:
     budget: Budget
 
 
-def check_resume(folder: Path, budget: str | None) -> Resumed:
+def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resumed:
     """The run in the folder, if it can go on here and now.
 
+    ``impl``: the files of the rows that are not in the tree. A result does not say where they are: it could name any
+    file, and that would be run.
+
     Raises:
-        InvalidInput: it is no run, it was made on another machine or with other versions, or a row has changed since.
+        InvalidInput: it is no run, it was made on another machine, by another program or with other versions, or a row
+            has changed since or is not there.
     """
     result = read_result(folder)
     run, here = result.run, describe()
-    for what in ("machine", "python", "versions"):
+
+    def refuse(why: str) -> InvalidInput:
+        return InvalidInput(f"--resume {folder}: {why}")
+
+    for what in ("machine", "python", "versions", "git_commit", "git_dirty"):
         then, now = getattr(run.environment, what), getattr(here, what)
         if then != now:
-            raise InvalidInput(
-                f"--resume {folder}: was begun with another {what} ({_difference(then, now)}); begin anew"
-            )
-    paths = read_row_paths(folder)
-    rows = choose_rows([paths.get(name, name) for name in run.rows])
-    for row in rows:
-        if run.rows[row.name] != row_facts(row):
-            raise InvalidInput(f"--resume {folder}: {row.name} has changed since; begin anew")
+            raise refuse(f"was begun with another {what} ({_difference(then, now)}); begin anew")
+    if run.preset not in BUDGETS or not run.rows:
+        raise refuse("does not say which rows and preset it had; begin anew")
+    known = find_rows()
+    files = {row.name: row for row in choose_rows(impl)} if impl else {}
+    rows = []
+    for name, then_row in run.rows.items():
+        row = files.pop(name, None) or known.get(name)
+        if row is None:
+            raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
+        if then_row != row_facts(row):
+            raise refuse(f"{name} has changed since; begin anew")
+        rows.append(row)
+    if files:
+        raise refuse(f"{next(iter(files))} is not in it; leave --impl out, or begin anew")
     return Resumed(
         result=result,
         rows=tuple(rows),
         workloads=tuple(named(name, run.preset) for name in run.workloads),
         budget=choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s"),
     )
-
-
-ROW_PATHS = Path("logs") / "rows.json"
-"""Where a run keeps the places of rows that are a person's own files: not published."""
-
-
-def write_row_paths(folder: Path, rows: Iterable[Row]) -> None:
-    """Note where the rows are that are not in the tree."""
-    own = {row.name: str(row.path) for row in rows if not row.path.is_relative_to(HERE)}
-    (folder / ROW_PATHS).parent.mkdir(exist_ok=True)
-    (folder / ROW_PATHS).write_bytes(msgspec.json.encode(own))
-
-
-def read_row_paths(folder: Path) -> dict[str, str]:
-    """Name to file of a run's rows that are not in the tree."""
-    try:
-        return msgspec.json.decode((folder / ROW_PATHS).read_bytes(), type=dict[str, str])
-    except (OSError, msgspec.MsgspecError):
-        return {}
 
 
 def _difference(then: object, now: object) -> str:

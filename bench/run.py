@@ -10,18 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from rich.console import Console
 from safetensors import SafetensorError
 
 from bench import answers
-from bench.environment import available_bytes, describe, processors, row_facts
+from bench.environment import available_bytes, describe, row_facts
 from bench.job import ProblemFile
 from bench.lock import only_run
-from bench.machine import facts_for_record, read_facts
 from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
+from bench.processors import processors
 from bench.progress import Progress
 from bench.records import (
     FAILURES,
@@ -39,7 +38,6 @@ from bench.records import (
 from bench.report import markdown, text
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
-from bench.request import write_row_paths
 from bench.runner import DiskFull, run_plan
 from bench.workloads import estimate_bytes
 from impls import HERE
@@ -89,7 +87,7 @@ def run(request: Request) -> int:
                 preflight(row, request.device, mark)
         try:
             request.out.mkdir(parents=True)
-            write_row_paths(request.out, request.rows)
+            (request.out / "logs").mkdir()
             head = _head(request, plan)
             start_result(head, request.out)
         except OSError as error:
@@ -130,7 +128,7 @@ def go_on(resumed: Resumed) -> int:
 def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: str, began: float) -> int:
     folder = result.path
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
-    stopped = ""
+    stopped, code = "", 0
     with Progress(plan, result, stderr) as progress:
         try:
             with _numbers(folder) as numbers:
@@ -149,12 +147,13 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cost the table
                 signal.signal(number, signal.SIG_IGN)
-            stopped = "interrupted: what was measured is kept"
+            stopped, code = "interrupted: what was measured is kept", 130
             _note(folder, End(why="interrupted", elapsed_s=time.monotonic() - began))
-        except DiskFull as error:
-            stopped = f"{error}: what was measured before is kept; make room"
+        except OSError as error:  # a full disk, no more processes, and the like
+            words = str(error) if isinstance(error, DiskFull) else f"{error.filename or 'the system'}: {error.strerror}"
+            stopped, code = f"{words}: what was measured before is kept; make room", 1
             _note(folder, End(why="disk", elapsed_s=time.monotonic() - began))
-    return _show(folder, stopped, stderr)
+    return _show(folder, stopped, stderr) or code
 
 
 @contextmanager
@@ -199,6 +198,7 @@ def _note(folder: Path, end: End) -> None:
 
 
 def _show(folder: Path, stopped: str, stderr: Console) -> int:
+    """Write and show the tables; 1 where a row failed or none has a time, 0 otherwise, or if the run was stopped."""
     result = read_result(folder)
     rows = table_rows([result])
     try:
@@ -214,7 +214,7 @@ def _show(folder: Path, stopped: str, stderr: Console) -> int:
         stderr.print(f"the budget is spent; for more blocks: python -m bench run --resume {shown}")
     stderr.print(f"result: {shown}")
     if stopped:
-        return 130 if "interrupted" in stopped else 1
+        return 0
     failed = any(record.status in FAILURES for record in result.records)
     return 1 if failed or not any(record.ok for record in result.records) else 0
 
@@ -252,7 +252,7 @@ def _head(request: Request, plan: Plan) -> Run:
             turn_s=plan.budget.turn_s,
             memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2) if request.device == "cpu" else None,
         ),
-        environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),
+        environment=describe(),
         workloads={
             workload.name: WorkloadFacts(shape=workload.shape, sequences=workload.sequences, source=workload.source)
             for workload in request.workloads

@@ -9,25 +9,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.environment import load_average, processor_ticks, processors, stolen
 from bench.job import Weigh, Weighed
 from bench.plan import Seat, next_block
+from bench.processors import kept_off, load_average, processor_ticks, processors, stolen
 from bench.records import CONTROL, RECORDS_FILE, Block, Memory, Record, cell_of, fields_of, record_line
 from bench.table import RoundTable, is_contended
 from bench.worker_process import Failure, Setting, WorkerProcess, together
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
     from typing import BinaryIO, Literal
 
     from bench.job import ProblemFile
@@ -76,6 +77,16 @@ class Journal:
     weighed: set[Cell] = field(default_factory=set)
     last_block: Block | None = None
 
+    def take(self, line: Line) -> None:
+        """Know of a line that is on the disk."""
+        match line:
+            case Record():
+                self.records.append(line)
+            case Memory():
+                self.weighed.add(cell_of(line))
+            case Block():
+                self.last_block = line
+
     def keep(self, *lines: Line) -> None:
         """Append the lines, and force them to the disk.
 
@@ -90,13 +101,7 @@ class Journal:
         except OSError as error:
             raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
         for line in lines:
-            match line:
-                case Record():
-                    self.records.append(line)
-                case Memory():
-                    self.weighed.add(cell_of(line))
-                case Block():
-                    self.last_block = line
+            self.take(line)
         self.listener.kept(lines)
         disk = os.fstatvfs(self.file.fileno())
         if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
@@ -128,18 +133,24 @@ def run_plan(
     with (folder / RECORDS_FILE).open("ab", buffering=0) as file:
         journal = Journal(file, listener)
         for line in known:
-            match line:
-                case Record():
-                    journal.records.append(line)
-                case Memory():
-                    journal.weighed.add(cell_of(line))
-                case Block():
-                    journal.last_block = line
-        run = _Run(plan, problems, folder, listener, journal, mark, memory_limit_bytes, processors(), next_block)
+            journal.take(line)
         have = {cell_of(record) for record in journal.records if record.block == 0}
         if settled := [record for record in plan.settled if cell_of(record) not in have]:
             journal.keep(*settled)
-        return run.blocks(began)
+        with TemporaryDirectory(prefix="seq2seq-lstm-cache-") as cache:
+            run = _Run(
+                plan,
+                problems,
+                folder,
+                Path(cache),
+                listener,
+                journal,
+                mark,
+                memory_limit_bytes,
+                processors(),
+                next_block,
+            )
+            return run.blocks(began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +158,7 @@ class _Run:
     plan: Plan
     problems: Mapping[str, ProblemFile]
     folder: Path
+    cache: Path
     listener: Listener
     journal: Journal
     mark: str
@@ -169,6 +181,8 @@ class _Run:
             self._block(block, sittings)
             if self.plan.budget.weighs:
                 self._weigh_all()
+        if self.plan.budget.weighs:
+            self._weigh_all()  # of a run that was ended before it could
         most = self.plan.budget.max_blocks
         return "blocks" if most and any(record.block == most for record in self.journal.records) else "decided"
 
@@ -177,13 +191,12 @@ class _Run:
         last = self.journal.last_block
         if last is None:
             return 0.0
-        before = sum(record.block == last.block for record in self.journal.records)
-        return last.elapsed_s * sum(len(one.members) for one in sittings) / max(1, before)
+        return last.elapsed_s * sum(len(one.members) for one in sittings) / max(1, last.records)
 
     def _block(self, block: int, sittings: Sequence[Sitting]) -> None:
         self.listener.block(block, sittings)
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-        ticks = processor_ticks(self.allowed)
+        ticks, before = processor_ticks(self.allowed), len(self.journal.records)
         product_s = []
         for number in dict.fromkeys(one.table.number for one in sittings):
             at_table = [one for one in sittings if one.table.number == number]
@@ -197,6 +210,7 @@ class _Run:
                 block=block,
                 started_at=started_at,
                 elapsed_s=time.monotonic() - start,
+                records=len(self.journal.records) - before,
                 product_s=product_s,
                 load=load_average(),
                 steal=stolen(ticks, processor_ticks(self.allowed)),
@@ -235,6 +249,7 @@ class _Run:
     def _setting(self, block: int, table: int) -> Setting:
         return Setting(
             folder=self.folder,
+            cache=self.cache,
             problems=self.problems,
             block=block,
             table=table,
@@ -252,46 +267,52 @@ class _Run:
     def _weigh_all(self) -> None:
         """Peak memory of each cell that has a time and none yet.
 
-        A process for each row; on a GPU one for each cell, for JAX cannot reset its counter.
+        A process for each row, and another after one that died; on a GPU one for each cell, for JAX cannot reset its
+        counter.
         """
         timed = {cell_of(record) for record in self.journal.records if record.ok}
         failed = {cell_of(record) for record in self.journal.records if not record.ok}
         for table in self.plan.tables:
-            due: dict[str | Cell, tuple[Seat, list[Cell]]] = {}
-            for seat in table.seats:
-                for cell in seat.cells:
-                    if seat.name != CONTROL and cell in timed - failed - self.journal.weighed:
-                        own = seat.name if cell.device == "cpu" else cell
-                        due.setdefault(own, (seat, []))[1].append(cell)
             slots = self._slots(table.threads)
-            for pairs in batched(due.values(), len(slots)):
-                self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in pairs)}")
-                self.journal.keep(*self._weigh(pairs, slots))
+            seats = [seat for seat in table.seats if seat.name != CONTROL]
+            while True:
+                due: dict[str | Cell, tuple[Seat, list[Cell]]] = {}
+                for seat in seats:
+                    for cell in seat.cells:
+                        if cell in timed - failed - self.journal.weighed:
+                            own = seat.name if cell.device == "cpu" else cell
+                            due.setdefault(own, (seat, []))[1].append(cell)
+                if not due:
+                    break
+                for pairs in batched(due.values(), len(slots)):
+                    self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in pairs)}")
+                    self.journal.keep(*self._weigh(pairs, slots))
 
     def _weigh(self, pairs: Sequence[tuple[Seat, list[Cell]]], slots: Sequence[list[int]]) -> list[Memory]:
+        """The memory of each cell, up to the first at which its worker dies."""
         memory: list[Memory] = []
-        workers = []
+        setting = self._setting(0, 0)
+        workers = [WorkerProcess(seat, tuple(cells), setting, sittings=len(cells)) for seat, cells in pairs]
+        living = list(workers)
         try:
-            for (seat, cells), slot in zip(pairs, slots, strict=False):
-                setting, sittings = self._setting(0, 0), len(cells)
-                workers.append(WorkerProcess(seat, tuple(cells), setting, sittings=sittings, processors=slot))
             for index in range(max(len(worker.cells) for worker in workers)):
-                asked = [worker for worker in workers if index < len(worker.cells)]
-                for worker, answer in together({worker: lambda _: Weigh(index) for worker in asked}, slots):  # noqa: B023
+                asked = [worker for worker in living if index < len(worker.cells)]
+                for worker, answer in together({worker: partial(_ask_to_weigh, index) for worker in asked}, slots):
                     if isinstance(answer, Weighed):
                         memory.append(answer.memory)
                         continue
                     failure = answer if isinstance(answer, Failure) else Failure("error", "it answered out of turn")
-                    workers.remove(worker)
-                    worker.end()
-                    memory += [
-                        Memory(**fields_of(lost), status=failure.status, reason=failure.reason)
-                        for lost in worker.cells[index:]
-                    ]
+                    facts = fields_of(worker.cells[index])
+                    memory.append(Memory(**facts, status=failure.status, reason=failure.reason))
+                    living.remove(worker)
         finally:
             for worker in workers:
                 worker.end()
         return memory
+
+
+def _ask_to_weigh(index: int, _slot: list[int]) -> Weigh:
+    return Weigh(index)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -299,20 +320,6 @@ def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
-
-
-@contextmanager
-def kept_off(place: Sequence[int], allowed: Sequence[int]) -> Iterator[None]:
-    """Keep this process off these processors, where there are others."""
-    others = set(allowed) - set(place)
-    if not others or not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    os.sched_setaffinity(0, others)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, allowed)
 
 
 def product(place: Sequence[int]) -> float:

@@ -254,6 +254,14 @@ def compare(log_ratios: Sequence[float]) -> Ratio:
     )
 
 
+def detectable(sd: float, blocks: int) -> float:
+    """The fraction that so many blocks find in four of five tries, if their log ratios spread by ``sd``."""
+    error = sd / np.sqrt(blocks)
+    at = Centre(np.array(0.0), np.array(error), np.array(blocks - 1))
+    needed = max(float(reach(at, level_of_look(blocks), blocks)), float(np.log1p(PRACTICAL)))
+    return _ratio(needed + _POWER_80 * error) - 1
+
+
 def geometric_mean(log_ratios_by_workload: Sequence[Sequence[float]]) -> Summary:
     """The geometric mean over workloads of each one's ratio, with a 95 % interval by bootstrap over blocks (seeded).
 

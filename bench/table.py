@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 
 from bench import gpu
-from bench.environment import load_average, processor_ticks, stolen
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
 from bench.plan import calls_a_turn, rounds_of
-from bench.records import UNDISTURBED, settle
+from bench.processors import load_average, processor_ticks, stolen
+from bench.records import settle
 from bench.worker_process import Failure, WorkerProcess, together
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from bench.plan import Plan, Seat, Sitting
     from bench.records import Cell, Flag, Record
     from bench.worker_process import Setting
-
-MOST_ROUNDS = 2
-"""Rounds go on until every member has had its number of undisturbed turns, for at most so many times that number."""
 
 CONTENDED = 0.5
 """A group in which more than this share of all turns was disturbed is measured again."""
@@ -51,7 +48,7 @@ class Member:
     worker: WorkerProcess | None
     call_s: float = 0.0
     undisturbed: int = 0
-    """How many of its turns nobody else had the processor in."""
+    """How many of its turns it did not have to wait for a processor in."""
     record: Record | None = None
 
 
@@ -96,20 +93,24 @@ class RoundTable:
             member.call_s = answer.call_s
 
         tell("take turns")
-        rounds = rounds_of([one.call_s for one in _active(members)], self._plan.budget)
+        budget = self._plan.budget
+        rounds = rounds_of([one.call_s for one in _active(members)], budget)
+        # all discard a call or none does: else one row would be timed cold beside another that is warm
+        discards = max((one.call_s for one in _active(members)), default=0.0) <= budget.turn_s
+        known = {one.seat.row.name: calls[one.cell] for one in members if one.cell in calls}
         for member in _active(members):
-            many = calls.get(member.cell) or calls_a_turn(member.call_s, self._plan.budget)
-            self._ask(member, Sit(MOST_ROUNDS * rounds, many, self._place), Seated)
+            name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is
+            many = known.setdefault(name, budget.calls or calls_a_turn(member.call_s, budget))
+            self._ask(member, Sit(budget.most_rounds * rounds, many, discards, self._place), Seated)
         ticks, clocks = processor_ticks(self._place), self._gpu(sitting)
-        own = {os.getpid(), *(worker.pid for worker in self._workers.values())}
-        for taken in range(MOST_ROUNDS * rounds):
+        own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}
+        for taken in range(budget.most_rounds * rounds):
             if taken >= rounds and min((one.undisturbed for one in _active(members)), default=rounds) >= rounds:
                 break
             for index in self._rng.permutation(len(members)):
                 if members[index].record is None:
                     for member, turn in self._together([members[index]], lambda *_: Turn(), TurnTaken):
-                        alone = member.seat.threads == 1 and member.cell.device == "cpu"
-                        member.undisturbed += not alone or turn.cpu_per_wall >= UNDISTURBED
+                        member.undisturbed += not turn.disturbed
         steal = stolen(ticks, processor_ticks(self._place))
         flags = gpu.flags(clocks, after, own) if clocks and (after := self._gpu(sitting)) else []
 
@@ -128,7 +129,6 @@ class RoundTable:
                 seat.cells,
                 self._setting,
                 sittings=self._sittings,
-                processors=self._place,
                 hash_seed=int(self._rng.integers(2**32)),
                 padding_bytes=int(self._rng.integers(MOST_PADDING_BYTES)),
             )

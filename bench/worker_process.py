@@ -59,7 +59,9 @@ class Setting:
     """What the workers of a block have in common."""
 
     folder: Path
-    """The run's: logs, job files and the compilation cache are in it."""
+    """The run's: the logs are in it."""
+    cache: Path
+    """Where compiled programs are kept from block to block: private to the run, and empty when it starts."""
     problems: Mapping[str, ProblemFile]
     block: int
     table: int
@@ -80,43 +82,56 @@ class WorkerProcess:
         setting: Setting,
         *,
         sittings: int,
-        processors: list[int],
         hash_seed: int = 0,
         padding_bytes: int = 0,
     ) -> None:
         self.seat, self.cells = seat, cells
+        self._setting, self._sittings = setting, sittings
+        self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
+        self._process: subprocess.Popen[bytes] | None = None
         self.answered = False
         """Whether it has ever said anything."""
         self._limit_s = setting.limit_s
         self._log = setting.folder / "logs" / f"{seat.label}.log"
         self._asked_at = 0
         self._buffer = b""
+        self.deadline = 0.0
+
+    def start(self, processors: list[int]) -> None:
+        """Start the process on these processors, if it has not started yet.
+
+        Workers start when they are first asked for something: no more of them at a time than there are slots, so that
+        the time of an import is not that of a crowd.
+        """
+        if self._process is not None:
+            return
+        seat, setting = self.seat, self._setting
         command_read, self._command_fd = os.pipe()
         answer_read, answer_write = os.pipe()
         self.pipe = os.fdopen(answer_read, "rb", buffering=0)
         job = Job(
             row_path=str(seat.row.path),
             row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
-            cells=list(cells),
+            cells=list(self.cells),
             problems=dict(setting.problems),
             block=setting.block,
             table=setting.table,
             warmup_s=setting.warmup_s,
-            sittings=sittings,
+            sittings=self._sittings,
             processors=processors,
-            hash_seed=hash_seed,
-            padding_bytes=padding_bytes,
+            hash_seed=self._hash_seed,
+            padding_bytes=self._padding_bytes,
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(seat.row),
         )
         environment = worker_environment(
             os.environ,
             threads=seat.threads,
-            device=cells[0].device,
+            device=self.cells[0].device,
             precision=seat.precision,
-            hash_seed=hash_seed,
-            padding_bytes=padding_bytes,
-            cache=setting.folder / "cache" / seat.label,
+            hash_seed=self._hash_seed,
+            padding_bytes=self._padding_bytes,
+            cache=setting.cache / seat.label,
             mark=setting.mark,
             extra=seat.row.environment,
         )
@@ -135,12 +150,11 @@ class WorkerProcess:
         os.close(answer_write)
         with suppress(BrokenPipeError):
             say(self._command_fd, job)
-        self.deadline = time.monotonic() + START_LIMIT_S + self._limit_s
 
     @property
-    def pid(self) -> int:
-        """The process's number."""
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The process's number, once it has started."""
+        return self._process.pid if self._process else None
 
     def say(self, command: AnyCommand) -> None:
         """Ask for something; the time for the answer runs from now."""
@@ -175,6 +189,8 @@ class WorkerProcess:
 
     def end(self) -> None:
         """End the process and all its children."""
+        if self._process is None:
+            return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -184,6 +200,7 @@ class WorkerProcess:
 
     def _ending(self) -> Failure:
         where = f"; see logs/{self._log.name}"
+        assert self._process is not None
         try:
             code = self._process.wait(timeout=ENDING_LIMIT_S)
         except subprocess.TimeoutExpired:
@@ -216,6 +233,7 @@ def together(
             while waiting and free:
                 worker, command = waiting.popleft()
                 busy[worker] = free.popleft()
+                worker.start(busy[worker])
                 selector.register(worker.pipe, selectors.EVENT_READ, worker)
                 worker.say(command(busy[worker]))
             nearest = min(worker.deadline for worker in busy)

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
 TASKS: tuple[Task, ...] = ("encode", "forward")
 
 QUICK = Budget(
-    timed_s=0.04, warmup_s=0.01, min_turns=2, min_blocks=1, max_blocks=1, total_s=120, limit_s=20, weighs=False
+    timed_s=0.04,
+    turn_s=0.02,
+    warmup_s=0.01,
+    min_turns=2,
+    min_blocks=1,
+    max_blocks=1,
+    total_s=120,
+    limit_s=20,
+    weighs=False,
 )
 """One block of two turns."""
 

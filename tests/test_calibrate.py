@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from processes import bench
 
-from bench.method import arms, calibrate
+from bench.environment import describe
+from bench.method import arms, calibrate, calibration
 from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
-from bench.method.calibrate import Batch, Comparison, Head
+from bench.method.calibration import Batch, Comparison, Head
 from bench.method.neighbour import noisy
 from bench.records import Block, Record, settle
-from bench.report import calibration
 from bench.runner import Listener, run_plan
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
@@ -111,11 +111,11 @@ def test_a_neighbour_takes_the_processor_and_goes_with_its_context() -> None:
 
 
 HEAD = Head(
-    schema_version=calibrate.SCHEMA_VERSION,
+    schema_version=calibration.SCHEMA_VERSION,
     started_at="2026-01-31T12:00:00+00:00",
     command="python -m bench calibrate --pairs 2",
     seed=1,
-    environment=calibrate.describe(),
+    environment=describe(),
 )
 
 
@@ -138,7 +138,7 @@ def test_a_comparison_stops_at_its_first_verdict() -> None:
 def test_a_calibration_of_another_program_does_not_go_on(tmp_path: Path) -> None:
     head = calibrate._begin(tmp_path / "out", "python -m bench calibrate")
     assert calibrate._begin(tmp_path / "out", "python -m bench calibrate").seed == head.seed
-    path = tmp_path / "out" / calibrate.HEAD_FILE
+    path = tmp_path / "out" / calibration.HEAD_FILE
     path.write_text(path.read_text().replace('"python": "', '"python": "0.'))
     with pytest.raises(InvalidInput, match="another program or machine"):
         calibrate._begin(tmp_path / "out", "python -m bench calibrate")
@@ -146,12 +146,12 @@ def test_a_calibration_of_another_program_does_not_go_on(tmp_path: Path) -> None
 
 def test_a_damaged_calibration_is_one_line(tmp_path: Path) -> None:
     calibrate._begin(tmp_path / "out", "python -m bench calibrate")
-    (tmp_path / "out" / calibrate.COMPARISONS_FILE).write_text("{}\n")
+    (tmp_path / "out" / calibration.COMPARISONS_FILE).write_text("{}\n")
     with pytest.raises(InvalidInput, match=r"comparisons.jsonl:1: is no result"):
-        calibrate.read_batches(tmp_path / "out")
-    (tmp_path / "out" / calibrate.HEAD_FILE).write_text("{}")
+        calibration.read_batches(tmp_path / "out")
+    (tmp_path / "out" / calibration.HEAD_FILE).write_text("{}")
     with pytest.raises(InvalidInput, match="is no result"):
-        calibrate.read_head(tmp_path / "out")
+        calibration.read_head(tmp_path / "out")
 
 
 @pytest.mark.parametrize("words", [["--pairs", "0"], ["--pairs", "many"], ["--budget", "soon"], ["--budget", "0m"]])
@@ -170,7 +170,9 @@ def test_accuracy_is_the_spread_of_identical_workers() -> None:
             for name, seconds in ((pair.ours, 1.01), (pair.theirs, 1.0)):
                 record = settle(arms.cell(_row(name)), "ok", "", block=block)
                 lines.append(msgspec.structs.replace(record, samples_s=[seconds] * 3))
-        lines.append(Block(block=block, started_at="", elapsed_s=1.0, product_s=[1.0, 1.0], load=None, steal=None))
+        lines.append(
+            Block(block=block, started_at="", elapsed_s=1.0, records=1, product_s=[1.0, 1.0], load=None, steal=None)
+        )
     accuracy = accuracy_of(pairs, lines, 1.0)
     assert accuracy.turns_sd == pytest.approx(np.log(1.01))
     assert accuracy.product_spread == 0.0

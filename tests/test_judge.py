@@ -175,3 +175,21 @@ def test_the_order_of_the_lines_changes_nothing(data: st.DataObject) -> None:
     judged, again = judge(records, "base"), judge(shuffled, "base")
     assert {cell: one.ratio for cell, one in judged.items()} == {cell: again[cell].ratio for cell in judged}
     assert {cell_of(one) for one in records} == judged.keys() == again.keys()
+
+
+def test_the_control_of_a_baseline_without_a_time_says_nothing() -> None:
+    records = [record("torch/module", block=1, status="crashed", reason="gone", samples_s=[])]
+    records += [record("jax/scan", block=block, samples_s=[2.0] * 3) for block in range(1, 7)]
+    records += [record(CONTROL, block=block, samples_s=[1.0] * 3) for block in range(1, 7)]
+    judged = judge(records, "torch/module")
+    assert {one.baseline for one in judged.values()} == {"jax/scan"}
+    assert control(judged.values()) is None  # it doubles a row that it cannot be held against
+
+
+def test_ratios_rest_on_undisturbed_turns() -> None:
+    ours = [record("jax/scan", samples_s=[2.0, 2.0, 8.0], disturbed=[2])]
+    theirs = [record(samples_s=[1.0, 4.0, 1.0], disturbed=[1])]
+    assert log_ratios(
+        [record("jax/scan", samples_s=[2.0, 2.0, 8.0], disturbed=[2])], [record(samples_s=[1.0] * 3)]
+    ) == {1: pytest.approx(log(2))}
+    assert log_ratios(ours, theirs) == {1: pytest.approx(log(2))}  # one turn is left: all three count

@@ -22,12 +22,12 @@ from bench.machine import (
     facts_for_record,
     read_facts,
     read_gpus,
-    smallest_difference,
     spin,
     steal_share,
     timer,
 )
 from bench.report.machine_text import render
+from bench.stats import detectable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -438,12 +438,6 @@ def test_the_real_timer_and_the_real_loop() -> None:
     assert watched.longest_gap_s >= 0 and 0 <= watched.lost <= 1
 
 
-def test_the_smallest_difference() -> None:
-    assert smallest_difference(0.006, 12) == pytest.approx(math.exp((1.959964 + 0.841621) * 0.006 / math.sqrt(12)) - 1)
-    assert smallest_difference(0.006, 6) > smallest_difference(0.006, 12) > 0
-    assert smallest_difference(0.0, 6) == 0
-
-
 def printed(facts: Facts, accuracy: Accuracy | None = None) -> str:
     console = Console(width=80, highlight=False)
     with console.capture() as capture:
@@ -454,7 +448,9 @@ def printed(facts: Facts, accuracy: Accuracy | None = None) -> str:
 def test_accuracy_in_words(quiet: Facts) -> None:
     text = " ".join(printed(quiet, Accuracy(0.006, 8, 1, 0.14, 41.0)).split())
     assert "two identical workers taking turns differ by 0.60 % from block to block here" in text.lower()
-    assert "6 blocks find a difference of 0.69 %, 12 blocks one of 0.49 %" in text
+    few, many = (100 * detectable(0.006, blocks) for blocks in (6, 12))
+    assert many < few
+    assert f"6 blocks find a difference of {few:.1f} %, 12 blocks one of {many:.1f} %" in text
     assert "in 41 s over 8 blocks, 1 contended" in text and "roughly" not in text
     assert "spread by 14 %" in text
     assert "roughly" in printed(quiet, Accuracy(0.006, 3, 0, 0.14, 12.0))

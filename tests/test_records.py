@@ -79,7 +79,9 @@ RUN = Run(
     rows={name: RowFacts(code=name, versions={"numpy": "2.4.6"}) for name in ("torch/module", "jax/scan")},
 )
 
-BLOCK = Block(block=1, started_at="2026-01-31T12:00:00+00:00", elapsed_s=9.0, product_s=[0.1, 0.1], load=0.5, steal=0.0)
+BLOCK = Block(
+    block=1, started_at="2026-01-31T12:00:00+00:00", elapsed_s=9.0, records=1, product_s=[0.1, 0.1], load=0.5, steal=0.0
+)
 END = End(why="decided", elapsed_s=61.5)
 
 

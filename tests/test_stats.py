@@ -209,3 +209,11 @@ def test_outliers_are_counted_by_the_fences() -> None:
     assert outliers([*range(1, 12)]) == Outliers(0, 0)
     assert outliers([*range(1, 12), 20, 100]) == Outliers(1, 1)
     assert outliers([5.0] * 9) == Outliers(0, 0)
+
+
+def test_disturbed_turns_are_left_out_of_a_ratio_where_enough_are_left() -> None:
+    ours, theirs = [2.0, 2.0, 9.0, 2.0], [1.0, 1.0, 1.0, 8.0]
+    assert log_ratio_of_block(ours, theirs, {2, 3}) == pytest.approx(math.log(2))
+    all_of_them = log_ratio_of_block(ours, theirs)
+    assert log_ratio_of_block(ours, theirs, {1, 2, 3}) == all_of_them  # one turn is too few to rest on
+    assert log_ratio_of_block(ours, theirs, {0, 1, 2, 3}) == all_of_them

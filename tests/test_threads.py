@@ -8,7 +8,8 @@ import pytest
 from frameworks import need
 from processes import python
 
-from bench.environment import parse_threads, processors, worker_environment
+from bench.environment import parse_threads, worker_environment
+from bench.processors import processors
 from impls.contract import InvalidInput
 
 SCRIPT = """

@@ -14,8 +14,8 @@ from frameworks import need
 from measuring import QUICK, carry_out, last, measure, plan_of, weights
 from processes import numpy_row
 
-from bench.environment import processors
 from bench.judge import judge
+from bench.processors import processors
 from bench.records import CONTROL, Record
 from bench.runner import RETAKES
 from impls import find_rows, read_row

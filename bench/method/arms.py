@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench import answers
 from bench.job import ProblemFile
-from bench.judge import group_of
+from bench.judge import counted_of, group_of
 from bench.plan import Budget, Plan, Seat, Sitting, Table
 from bench.records import Cell, Struct
 from bench.stats import MIN_BLOCKS, compare, log_ratio_of_block
@@ -38,12 +38,13 @@ WORKLOAD = shape_workload(
 )
 
 UNITS = 100
-"""Forward passes in a call: about a turn together, and one is one per cent."""
+"""Forward passes in a call, the whole of a turn: one more is one per cent."""
 
 BUDGET = Budget(
-    timed_s=0.1,
+    timed_s=0.3,
     warmup_s=0.02,
     min_turns=5,
+    calls=1,
     min_blocks=MIN_BLOCKS,
     max_blocks=12,
     total_s=float("inf"),
@@ -134,17 +135,16 @@ class Sides(Struct, frozen=True, kw_only=True):
 
 def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
     """What the pair's arms took, in the attempts that count."""
-    ours, theirs = ({one.block: one for one in _counted(name, records)} for name in (pair.ours, pair.theirs))
+    ours, theirs = (
+        {(one.block, one.attempt): one for one in counted_of([one for one in records if one.implementation == name])}
+        for name in (pair.ours, pair.theirs)
+    )
     both = sorted(ours.keys() & theirs.keys())
     return Sides(
         ours_s=[ours[block].samples_s for block in both],
         theirs_s=[theirs[block].samples_s for block in both],
         disturbed=[sorted({*ours[block].disturbed, *theirs[block].disturbed}) for block in both],
     )
-
-
-def _counted(name: str, records: Sequence[Record]) -> list[Record]:
-    return sorted((one for one in records if one.implementation == name and one.ok), key=lambda one: one.attempt)
 
 
 def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:

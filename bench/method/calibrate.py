@@ -2,8 +2,8 @@
 
 Pairs of identical workers, and of workers that differ by a planted amount of work, go through the same tables, turns,
 blocks and stopping rule as the rows of a run, on the machine as it is and with a noisy neighbour on its processors.
-Each comparison has processes of its own. What the blocks gave is then replayed, drawn anew thousands of times, for
-rates that a few hundred comparisons cannot show.
+No two comparisons of identical workers share a process. What the blocks gave is then replayed, drawn anew thousands of
+times, for rates that a few hundred comparisons cannot show.
 """
 
 from __future__ import annotations
@@ -15,17 +15,29 @@ from datetime import datetime
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 
 from bench.environment import describe
 from bench.lock import only_run
-from bench.machine import facts_for_record, read_facts
 from bench.method import arms
+from bench.method.calibration import (
+    COMPARISONS_FILE,
+    HEAD_FILE,
+    SCHEMA_VERSION,
+    SURROUNDINGS,
+    TABLE_FILE,
+    Batch,
+    Comparison,
+    Head,
+    markdown,
+    read_batches,
+    read_head,
+)
 from bench.method.neighbour import noisy
-from bench.records import Environment, Record, Struct, decode, drop_half_written
+from bench.records import Record, drop_half_written
 from bench.report.units import duration
 from bench.runner import Listener, run_plan
 from impls.contract import InvalidInput
@@ -33,46 +45,12 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Line
-
-HEAD_FILE = "calibration.json"
-COMPARISONS_FILE = "comparisons.jsonl"
-TABLE_FILE = "calibration.md"
-SCHEMA_VERSION = 1
+    from bench.method.calibration import Surroundings
+    from bench.records import Environment, Line
 
 PAIRS_A_TABLE = 8
 PLANTED = (1, 2, 3, 5, 10)
-"""Per cent of extra work, each held against the first identical arm of its table."""
-
-Surroundings = Literal["quiet", "neighbour"]
-SURROUNDINGS: tuple[Surroundings, ...] = ("quiet", "neighbour")
-
-
-class Head(Struct, frozen=True, kw_only=True):
-    """What was calibrated, when and where."""
-
-    schema_version: int
-    started_at: str
-    command: str
-    seed: int
-    environment: Environment
-
-
-class Comparison(Struct, frozen=True, kw_only=True):
-    """Two workers held against each other in fresh processes, block after block, until there was a verdict."""
-
-    batch: int
-    surroundings: Surroundings
-    percent: int
-    """How much more work ours did."""
-    sides: arms.Sides
-
-
-class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
-    """One table of arms, and how long it took."""
-
-    comparisons: list[Comparison]
-    elapsed_s: float
+"""Per cent of extra work, each held against an arm of a pair of its own."""
 
 
 def calibrate(*, pairs: int, budget_s: float, out: Path) -> int:
@@ -83,8 +61,6 @@ def calibrate(*, pairs: int, budget_s: float, out: Path) -> int:
     Raises:
         InvalidInput: the folder holds something else, or was made by another program or on another machine.
     """
-    from bench.report import calibration  # draws on scipy, which this command may well wait for
-
     began = time.monotonic()
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     with only_run(f"bench calibrate into {out.name}") as mark:
@@ -108,7 +84,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path) -> int:
                 batches.append(batch)
         except KeyboardInterrupt:
             interrupted = True
-    text = calibration.markdown(head, batches)
+    text = markdown(head, batches)
     (out / TABLE_FILE).write_text(text, encoding="utf-8")
     print(text)
     stderr.print(
@@ -120,7 +96,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path) -> int:
 
 def _begin(out: Path, command: str) -> Head:
     """The head of the calibration in the folder: what it has, or a new one."""
-    environment = msgspec.structs.replace(describe(), facts=facts_for_record(read_facts()))
+    environment = describe()
     if (out / HEAD_FILE).exists():
         head = read_head(out)
         if _comparable(head.environment) != _comparable(environment):
@@ -147,38 +123,11 @@ def _comparable(environment: Environment) -> tuple[object, ...]:
     return environment.machine, environment.python, environment.versions, environment.git_commit
 
 
-def read_head(folder: Path) -> Head:
-    """The head of the calibration in a folder.
-
-    Raises:
-        InvalidInput: there is none, or it is damaged, or of another version of this program.
-    """
-    path = folder / HEAD_FILE
-    try:
-        head: Head = decode(path.read_bytes(), Head, f"{path}")
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
-    if head.schema_version != SCHEMA_VERSION:
-        raise InvalidInput(f"{path}: schema version {head.schema_version}, this program reads {SCHEMA_VERSION}")
-    return head
-
-
-def read_batches(folder: Path) -> list[Batch]:
-    """The complete batches of the calibration in a folder.
-
-    Raises:
-        InvalidInput: a line is damaged.
-    """
-    path = folder / COMPARISONS_FILE
-    lines = path.read_bytes().splitlines(keepends=True)
-    return [decode(line, Batch, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
-
-
 def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str) -> Batch:
     """One table of arms: pairs of identical ones, and one of each planted slow-down."""
     began = time.monotonic()
     pairs = [arms.Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS_A_TABLE)]
-    planted = [arms.Pair(f"plus{percent}", pairs[0].ours, percent) for percent in PLANTED]
+    planted = [arms.Pair(f"plus{percent}", pair.ours, percent) for pair, percent in zip(pairs, PLANTED, strict=False)]
     with TemporaryDirectory(prefix="calibration-") as folder:
         rows = [
             arms.write_arm(Path(folder), name, percent)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.environment import ROOT, processors, worker_environment
+from bench.environment import ROOT, worker_environment
+from bench.processors import processors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """How much taking turns is worth: ``python -m bench.method.turns FOLDER``.
 
 Identical workers, and PyTorch beside JAX, share the same timed seconds in several ways: one process after the other, or
-both alive and taking turns of 400, 100 and 20 milliseconds. The ways take turns themselves, block by block, so that all
+both alive and taking turns of 400 to 5 milliseconds. The ways take turns themselves, block by block, so that all
 meet the same neighbours. What is compared is the standard deviation, from block to block, of the log ratio of the arms.
 """
 
@@ -23,7 +23,6 @@ from bench.environment import describe
 from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
-from bench.machine import facts_for_record, read_facts
 from bench.method import arms
 from bench.plan import Budget, Plan, Seat, Sitting, Table
 from bench.records import Cell, Environment, Record, Struct, decode
@@ -35,7 +34,7 @@ from bench.workloads import shape_workload
 from impls import find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from bench.records import Line
 
@@ -71,8 +70,9 @@ WAYS = (
     Way("identical, turns of 400 ms", "torch/module", "torch/module", 0.400, together=True),
     Way("identical, turns of 100 ms", "torch/module", "torch/module", 0.100, together=True),
     Way("identical, turns of 20 ms", "torch/module", "torch/module", 0.020, together=True),
+    Way("identical, turns of 5 ms", "torch/module", "torch/module", 0.005, together=True),
     Way("PyTorch and JAX, one process after the other", "jax/scan", "torch/module", 0.020, together=False),
-    Way("PyTorch and JAX, turns of 20 ms", "jax/scan", "torch/module", 0.020, together=True),
+    Way("PyTorch and JAX, turns of 5 ms", "jax/scan", "torch/module", 0.005, together=True),
 )
 
 
@@ -87,9 +87,13 @@ class Outcome(Struct, frozen=True, kw_only=True):
     def log_ratios(self) -> list[float]:
         """Log of ours over theirs: of turns that are paired, or of the medians of processes that were not."""
         if self.together:
-            return self.sides.log_ratios
-        medians = zip(map(median, self.sides.ours_s), map(median, self.sides.theirs_s), strict=True)
-        return [float(np.log(ours / theirs)) for ours, theirs in medians]
+            return [float(np.median(np.log(ours) - np.log(theirs))) for ours, theirs in self._blocks()]
+        return [float(np.log(median(ours) / median(theirs))) for ours, theirs in self._blocks()]
+
+    def _blocks(self) -> Iterator[tuple[list[float], list[float]]]:
+        for ours, theirs in zip(self.sides.ours_s, self.sides.theirs_s, strict=True):
+            turns = min(len(ours), len(theirs))
+            yield ours[:turns], theirs[:turns]
 
 
 class Experiment(Struct, frozen=True, kw_only=True):
@@ -112,6 +116,7 @@ def plan_of(way: Way, seed: int) -> Plan:
         total_s=float("inf"),
         limit_s=300,
         turn_s=way.turn_s,
+        most_rounds=1,
         weighs=False,
     )
     seats = tuple(_seat(row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
@@ -137,7 +142,7 @@ def _seat(name: str, arm: str) -> Seat:
 def run_block(
     way: Way, block: int, seed: int, folder: Path, problems: dict[str, ProblemFile], mark: str
 ) -> list[Record]:
-    """One block of one way, with fresh processes. What sits apart is not measured again if it was contended."""
+    """One block of one way, with fresh processes: first attempts, contended or not."""
     plan = plan_of(way, seed)
     order = np.random.default_rng([seed, block]).permutation(len(plan.tables))
     sittings = tuple(
@@ -157,7 +162,7 @@ def run_block(
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:
         raise RuntimeError(f"{wrong[0].implementation} of {way.words}: {wrong[0].reason}")
-    return records if way.together else [record for record in records if record.attempt == 0]
+    return [record for record in records if record.attempt == 0]
 
 
 def measure(command: str) -> Experiment:
@@ -177,7 +182,7 @@ def measure(command: str) -> Experiment:
     return Experiment(
         command=command,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
-        environment=msgspec.structs.replace(describe(), facts=facts_for_record(read_facts())),
+        environment=describe(),
         outcomes=[
             Outcome(words=way.words, together=way.together, sides=arms.sides_of(arms.Pair("ours", "theirs"), own))
             for way, own in records.items()
@@ -189,27 +194,26 @@ def report(experiment: Experiment) -> str:
     """The table of the experiment, in Markdown."""
     lines = []
     for outcome in experiment.outcomes:
-        ratios = np.array(outcome.log_ratios)
-        away = ratios - np.median(ratios)
-        lines.append(
-            [
-                outcome.words,
-                f"{len(ratios)}",
-                f"{np.mean([len(samples) for samples in outcome.sides.ours_s]):.0f}",
-                percent(float(ratios.std(ddof=1))),
-                percent(float(1.4826 * np.median(np.abs(away)))),
-                percent(float(np.abs(away).max())),
-            ]
-        )
-    header = ["how the arms share the time", "blocks", "turns", "standard deviation", "robust", "furthest"]
+        turns = f"{np.mean([len(samples) for samples in outcome.sides.ours_s]):.0f}"
+        lines.append([outcome.words, turns, *_spread(outcome.log_ratios)])
+        if outcome.together:
+            lines.append([f"{outcome.words}, undisturbed ones", turns, *_spread(outcome.sides.log_ratios)])
+    header = ["how the arms share the time", "turns", "blocks", "standard deviation", "robust", "furthest"]
     return (
         "# What taking turns is worth\n\n"
         f"{environment_line(experiment.environment)}  \n`{experiment.command}`, {experiment.started_at}\n\n"
         f"The log ratio of two arms, block by block, with fresh processes in each, {TIMED_S} s timed of each arm:"
         f" {WORKLOAD.shape}, task encode, one thread. Robust: 1.4826 median absolute deviations. Furthest: the block"
-        " furthest from the median. All ways ran block by block in one run, in a random order.\n\n"
-        + table(header, lines)
+        " furthest from the median. Undisturbed ones: without the turns in which either arm waited for a processor that"
+        " somebody else had. All ways ran block by block in one run, in a random order.\n\n" + table(header, lines)
     )
+
+
+def _spread(log_ratios: Sequence[float]) -> list[str]:
+    """How many blocks, their standard deviation, a robust one, and how far the furthest is from the median."""
+    away = np.asarray(log_ratios) - np.median(log_ratios)
+    deviations = (float(away.std(ddof=1)), float(1.4826 * np.median(np.abs(away))), float(np.abs(away).max()))
+    return [f"{len(log_ratios)}", *map(percent, deviations)]
 
 
 def main(arguments: Sequence[str]) -> int:

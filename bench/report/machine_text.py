@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench import machine
+from bench import machine, stats
 from bench.report import units
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
 
 
 def _found(sd: float) -> str:
-    few, many = (_fine(machine.smallest_difference(sd, blocks)) for blocks in (6, 12))
+    few, many = (_fine(stats.detectable(sd, blocks)) for blocks in (6, 12))
     return f"6 blocks find a difference of {few}, 12 blocks one of {many}"
 
 

@@ -52,6 +52,8 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     baseline: str | None
     blocks: int
     samples: int
+    disturbed: int
+    """Samples in whose turn somebody else had the processor: they count in the median, and not in the ratio."""
     outliers: int
     """Samples outside the outer fences of their process; they count like the others."""
     max_relative_error: float | None
@@ -170,6 +172,7 @@ def _row(
         baseline=one.baseline,
         blocks=len({record.block for record in one.blocks}),
         samples=sum(map(len, one.samples_s)),
+        disturbed=sum(len(record.disturbed) for record in one.blocks),
         outliers=sum(stats.outliers(samples).severe for samples in one.samples_s),
         max_relative_error=max((record.max_relative_error or 0.0 for record in one.blocks), default=None),
         import_s=_median(record.import_s for record in one.blocks),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.report import units
+from bench.stats import PRACTICAL
 
 if TYPE_CHECKING:
     from bench.records import Result
@@ -27,6 +28,8 @@ def about_control(control: Control | None, *, doubts_only: bool = False) -> str:
         return ""
     if control.trusted is None:
         return "control: too few blocks to judge the baseline against itself"
+    if max(control.high - 1, 1 - control.low) > PRACTICAL:
+        return f"control: the baseline against itself is {band} at 99.5 %: no fault, but too noisy to see a small one"
     return f"control: the baseline against itself is {band} at 99.5 %, as it should be"
 
 

@@ -1,29 +1,93 @@
-"""What a calibration says, in Markdown."""
+"""What a calibration has measured, and what it says, in Markdown."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from bench.method.calibrate import SURROUNDINGS
+from bench.method.arms import BUDGET, Sides
 from bench.method.simulate import clopper_pearson, replay
+from bench.records import Environment, Struct, decode
 from bench.report import units
 from bench.report.markdown import environment_line, table
 from bench.stats import MIN_BLOCKS, PRACTICAL, compare
+from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
-    from bench.method.calibrate import Batch, Comparison, Head
 
-MOST_BLOCKS = 12
+HEAD_FILE = "calibration.json"
+COMPARISONS_FILE = "comparisons.jsonl"
+TABLE_FILE = "calibration.md"
+SCHEMA_VERSION = 1
+
+Surroundings = Literal["quiet", "neighbour"]
+SURROUNDINGS: tuple[Surroundings, ...] = ("quiet", "neighbour")
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """What was calibrated, when and where."""
+
+    schema_version: int
+    started_at: str
+    command: str
+    seed: int
+    environment: Environment
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """Two workers held against each other in fresh processes, block after block, until there was a verdict."""
+
+    batch: int
+    surroundings: Surroundings
+    percent: int
+    """How much more work ours did."""
+    sides: Sides
+
+
+class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
+    """One table of arms, and how long it took."""
+
+    comparisons: list[Comparison]
+    elapsed_s: float
+
+
 REPLAYS = 20_000
 REPLAYED = (0, 1, 2, 3, 5, 10)
 
 WORDS = {"quiet": "as the machine is", "neighbour": "with a noisy neighbour on each processor"}
+
+
+def read_head(folder: Path) -> Head:
+    """The head of the calibration in a folder.
+
+    Raises:
+        InvalidInput: there is none, or it is damaged, or of another version of this program.
+    """
+    path = folder / HEAD_FILE
+    try:
+        head: Head = decode(path.read_bytes(), Head, f"{path}")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
+    if head.schema_version != SCHEMA_VERSION:
+        raise InvalidInput(f"{path}: schema version {head.schema_version}, this program reads {SCHEMA_VERSION}")
+    return head
+
+
+def read_batches(folder: Path) -> list[Batch]:
+    """The complete batches of the calibration in a folder.
+
+    Raises:
+        InvalidInput: a line is damaged.
+    """
+    path = folder / COMPARISONS_FILE
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [decode(line, Batch, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
 
 
 def markdown(head: Head, batches: Sequence[Batch]) -> str:
@@ -33,8 +97,10 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         "# How often the verdicts err\n",
         f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
         "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
-        " turns, blocks and stopping rule of `bench run`, each comparison in processes of its own: at least"
-        f" {MIN_BLOCKS} blocks, at most {MOST_BLOCKS}, until there was a verdict. `docs/method.md` says how and why.\n",
+        f" turns, blocks and stopping rule of `bench run`: at least {MIN_BLOCKS} blocks, at most {BUDGET.max_blocks},"
+        " until there was a verdict. They are the oracle in NumPy. No two comparisons of identical workers share a"
+        " process; each planted slow-down is held against one of a pair. Those of one table share its rounds."
+        " `docs/method.md` says how and why.\n",
         "## Identical workers\n",
         _errors(comparisons),
         "## Planted slow-downs\n",
@@ -129,7 +195,7 @@ def _found(comparisons: Sequence[Comparison]) -> str:
 
 
 def _curve(comparisons: Sequence[Comparison]) -> str:
-    looks = range(MIN_BLOCKS, MOST_BLOCKS + 1)
+    looks = range(MIN_BLOCKS, (BUDGET.max_blocks or 0) + 1)
     lines = []
     for percent in sorted({one.percent for one in comparisons if one.percent}):
         said = [verdict_of(one) for one in comparisons if one.percent == percent]
@@ -143,7 +209,7 @@ def _replays(comparisons: Sequence[Comparison]) -> str:
     for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
         pool = [ratio for one in chosen for ratio in one.sides.log_ratios]
         for percent in REPLAYED:
-            rates = replay(pool, percent / 100, comparisons=REPLAYS, most_blocks=MOST_BLOCKS)
+            rates = replay(pool, percent / 100, comparisons=REPLAYS, most_blocks=BUDGET.max_blocks or 0)
             lines.append(
                 [
                     f"{percent} %",
