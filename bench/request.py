@@ -154,6 +154,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
             raise refuse(f"was begun with another {what} ({_difference(then, now)}); begin anew")
     if run.preset not in BUDGETS or not run.rows:
         raise refuse("does not say which rows and preset it had; begin anew")
+    effort = choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s")
     known = find_rows()
     files = {row.name: row for row in choose_rows(impl)} if impl else {}
     rows = []
@@ -170,7 +171,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
         result=result,
         rows=tuple(rows),
         workloads=tuple(named(name, run.preset) for name in run.workloads),
-        budget=choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s"),
+        budget=effort,
     )
 
 

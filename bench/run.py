@@ -208,10 +208,12 @@ def _show(folder: Path, stopped: str, stderr: Console) -> int:
         stopped = stopped or f"the tables cannot be written ({error.strerror})"
     Console(highlight=False).print(*text.render(rows, [result]), sep="\n")
     shown = _shown(folder)
+    own = [f"{name}.py" for name in result.run.rows if "/" not in name]
+    again = " ".join(["python -m bench run --resume", shown, *(["--impl", *own] if own else [])])
     if stopped:
-        stderr.print(f"{stopped}; go on with: python -m bench run --resume {shown}")
+        stderr.print(f"{stopped}; go on with: {again}")
     elif not result.whole or result.ends[-1].why == "budget":
-        stderr.print(f"the budget is spent; for more blocks: python -m bench run --resume {shown}")
+        stderr.print(f"the budget is spent; for more blocks: {again}")
     stderr.print(f"result: {shown}")
     if stopped:
         return 0

@@ -31,6 +31,11 @@ if in_a_turn() and not hasattr(self, 'left'):
 """
 
 
+def own(folder: Path) -> tuple[str, ...]:
+    """The rows of ``begin`` again: a result does not say where they are."""
+    return "--impl", str(folder / "one.py"), str(folder / "two.py")
+
+
 class Started(NamedTuple):
     """A run in a folder, on a machine of its own (a ``TMPDIR``, which has the lock)."""
 
@@ -129,7 +134,7 @@ def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> Non
     strays = alive(f"sleep {STRAY}")
     with (killed.out / "records.jsonl").open("ab") as file:
         file.write(record_line(read(killed.out)[0])[:100])  # what a death in the middle of writing leaves
-    done = bench("run", "--resume", str(killed.out), "--budget", "12s", env=killed.env)
+    done = bench("run", "--resume", str(killed.out), *own(killed.out.parent), "--budget", "12s", env=killed.env)
     assert done.returncode == 0, done.stderr
     assert re.search(rf"goes on: {len(killed.lines.splitlines()) - 5} records of 2 blocks are there", done.stderr)
     assert "one" in done.stdout and "two" in done.stdout
@@ -176,13 +181,13 @@ def test_interrupted_runs_show_their_table_and_go_on(tmp_path: Path) -> None:
         arguments = ("--impl", str(tmp_path / "one.py"), "--workload", "seed", "--out", out)
         words = rf"another run has this machine: bench run into out, process {run.process.pid};"
         one_line(bench("run", *arguments, env=run.env), words)
-        one_line(bench("run", "--resume", str(run.out), env=run.env), words)
+        one_line(bench("run", "--resume", str(run.out), *own(tmp_path), env=run.env), words)
         assert not (tmp_path / "other").exists()
         run.process.send_signal(signal.SIGINT)
         interrupted(run)
         have = (run.out / "records.jsonl").read_bytes()
 
-        again = Started(start("run", "--resume", str(run.out), env=run.env), run.out, run.env)
+        again = Started(start("run", "--resume", str(run.out), *own(tmp_path), env=run.env), run.out, run.env)
         try:
             wait_until(
                 lambda: len(read_lines((run.out / "records.jsonl").read_bytes())) > len(read_lines(have)), "more"
@@ -203,7 +208,7 @@ def interrupted(run: Started) -> None:
     assert run.process.returncode == 130, stderr
     assert "two" in stdout and "it was interrupted" in " ".join(stdout.split())
     assert "interrupted: what was measured is kept" in stderr and "Traceback" not in stderr
-    assert f"--resume {run.out}" in stderr
+    assert f"--resume {run.out} --impl one.py two.py" in stderr
     assert not marked(run)
     assert not [path for path in run.out.iterdir() if path.name.startswith("numbers")]
 
@@ -245,7 +250,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
     have = (run.out / "records.jsonl").read_bytes()
     one_line(bench("run", "--resume", str(tmp_path / "nowhere"), env=run.env), "no such folder")
     filler.unlink()
-    done = bench("run", "--resume", str(run.out), "--budget", "1s", env=run.env)
+    done = bench("run", "--resume", str(run.out), *own(tmp_path), "--budget", "1s", env=run.env)
     assert done.returncode == 0, done.stderr
     result = read_result(run.out)
     assert (run.out / "records.jsonl").read_bytes().startswith(have)
@@ -292,7 +297,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
     "made with other versions": (other_machine, (), r"another versions \(numpy 0.9, now .*\); begin anew"),
-    "with a row": (lambda _: None, ("--impl", "torch/module"), "leave --impl out"),
+    "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),
     "with threads": (lambda _: None, ("--threads", "2"), "leave --threads out"),
@@ -326,6 +331,6 @@ def test_a_row_that_has_changed_cannot_go_on(change: Callable[[Path], object], w
     text = row.read_text()
     try:
         change(row)
-        one_line(ask("run", "--resume", str(killed.out)), words)
+        one_line(ask("run", "--resume", str(killed.out), *own(killed.out.parent)), words)
     finally:
         row.write_text(text)
