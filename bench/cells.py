@@ -57,8 +57,9 @@ MIN_WARMUP_CALLS = 1
 """Beside the call of the first-call measurement, and those of the validation."""
 
 DISTURBED = 0.05
-"""A turn was disturbed if its threads were ready to run for more than this share of it and waited for a processor: by
-the system's own count, which knows nothing of who is fast or waits by himself."""
+"""A turn was disturbed if for more than this share of it its threads were ready to run and waited for a processor, by
+the system's own count, and the row as a whole lacked as much processor time. Who is slow, or waits by himself, does not
+count as disturbed."""
 
 RESTLESS = 0.01
 """A row that takes more than this share of a processor between its turns disturbs the others."""
@@ -106,8 +107,9 @@ class TableCleared(Exception):
 class Turns:
     """Waits for turns, and keeps what they cost: pytest-benchmark calls ``before`` and ``after`` each round."""
 
-    def __init__(self, worker: Worker, call: Callable[[], Any], sit: Sit) -> None:
+    def __init__(self, worker: Worker, call: Callable[[], Any], sit: Sit, threads: int) -> None:
         self._worker, self._call, self._calls, self._discards = worker, call, sit.calls, sit.discards
+        self._threads = threads
         self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0
         self.taken = 0
         self.disturbed: list[int] = []
@@ -142,7 +144,9 @@ class Turns:
         cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
         self.switches += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
         now = delay_s()
-        disturbed = now is not None and self._delay_s is not None and now - self._delay_s > DISTURBED * wall_s
+        waited_s = 0.0 if now is None or self._delay_s is None else now - self._delay_s
+        # a thread that waits for another of its own row loses nothing: the row has the processor
+        disturbed = min(waited_s, self._threads * wall_s - cpu_s) > DISTURBED * wall_s
         if disturbed:
             self.disturbed.append(self.taken)
         self.cpu_s, self.wall_s, self.taken = self.cpu_s + cpu_s, self.wall_s + wall_s, self.taken + 1
@@ -229,7 +233,7 @@ class Worker:
         bind(sit.processors)
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         loaded.model.load(loaded.problem.parameters)
-        turns = Turns(self, ready.call, sit)
+        turns = Turns(self, ready.call, sit, cell.threads)
         gc.collect()
         self.answer(Seated())
         try:
