@@ -124,24 +124,33 @@ def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, fl
 
 
 def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, stats.Ratio | None]]:
-    """Each row of a group with the next slower one, and the ratio of the two, slower over faster.
+    """Each row of a group with the next slower one, and the ratio of the two, slower over faster."""
+    return [
+        (faster, slower, ratio_of(slower, faster))
+        for members in in_order(judged)
+        for faster, slower in pairwise(members)
+    ]
 
-    Rows that never sat at one table are compared through the baseline of each. None where no block has both.
-    """
+
+def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
+    """The rows of each group that have a ratio, fastest first; the control is none."""
     by_group: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
         if one.ratio is not None and one.cell.implementation != CONTROL:
             by_group[group_of(one.cell)].append(one)
-    pairs = []
-    for members in by_group.values():
-        members.sort(key=lambda one: one.ratio.estimate if one.ratio else 0.0)
-        for faster, slower in pairwise(members):
-            ratios = log_ratios(slower.blocks, faster.blocks)
-            if not ratios:
-                both = slower.log_ratios.keys() & faster.log_ratios.keys()
-                ratios = {block: slower.log_ratios[block] - faster.log_ratios[block] for block in both}
-            pairs.append((faster, slower, _compare(ratios)))
-    return pairs
+    return [sorted(members, key=lambda one: one.ratio.estimate if one.ratio else 0.0) for members in by_group.values()]
+
+
+def ratio_of(ours: Judged, theirs: Judged) -> stats.Ratio | None:
+    """The ratio of two rows of a group, paired by block.
+
+    Rows that never sat at one table are compared through the baseline of each. None where no block has both.
+    """
+    ratios = log_ratios(ours.blocks, theirs.blocks)
+    if not ratios:
+        both = ours.log_ratios.keys() & theirs.log_ratios.keys()
+        ratios = {block: ours.log_ratios[block] - theirs.log_ratios[block] for block in both}
+    return _compare(ratios)
 
 
 def _compare(ratios: dict[int, float]) -> stats.Ratio | None:

@@ -148,6 +148,40 @@ def test_a_contended_group_is_measured_again_and_kept(tmp_path: Path) -> None:
         assert one.ratio is not None
 
 
+HAND_OVER = """from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(1)
+def spin():
+    until = time.perf_counter_ns() + 3_000_000
+    while time.perf_counter_ns() < until: pass"""
+
+NOT_DISTURBED = {
+    "sleeps": {"before": "time.sleep(0.003)", "top": "import time"},
+    "hands over": {"before": "pool.submit(spin); spin()", "top": f"import time\n{HAND_OVER}"},
+}
+
+
+@pytest.mark.parametrize("what", NOT_DISTURBED)
+def test_who_waits_by_himself_is_not_disturbed(what: str, tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "row", **NOT_DISTURBED[what]))
+    budget = replace(QUICK, min_turns=8)
+    records = [record for record in measure(tmp_path, row, tasks=["encode"], budget=budget) if record.attempt == 0]
+    for record in records:
+        assert len(record.disturbed) <= len(record.samples_s) / 2, record  # the machine may be busy
+        assert "contended" not in record.flags
+
+
+def test_rounds_go_on_for_those_who_were_disturbed_but_not_for_ever(tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "row"))
+    budget = replace(QUICK, turn_s=0.004, timed_s=0.04, min_turns=10)
+    with neighbour(processors()[-1]):
+        disturbed = measure(tmp_path, row, tasks=["encode"], budget=budget)
+    assert all(len(record.samples_s) == 10 * budget.most_rounds for record in disturbed if record.attempt == 0)
+    assert all(record.disturbed for record in disturbed)
+    (tmp_path / "calm").mkdir()
+    calm = measure(tmp_path / "calm", row, tasks=["encode"], budget=replace(budget, most_rounds=1))
+    assert all(len(record.samples_s) == 10 for record in calm)
+
+
 def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     starts = tmp_path / "starts"
     top = f"import os\nopen({str(starts)!r}, 'a').write('x')"

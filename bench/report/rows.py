@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench import stats
 from bench.cost import compile_s, costs
-from bench.judge import Judged, group_of, judge, neighbours
+from bench.judge import Judged, group_of, in_order, judge, ratio_of
 from bench.records import CONTROL, Struct, cell_of
 from impls.contract import TASKS, Task
 
@@ -33,7 +33,7 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     status: str
     reason: str | None
     rank: str | None
-    """Place in its group; ``2=`` where no verdict tells it from the row before."""
+    """Place in its group; ``2=`` where no verdict tells all that share it from the first of them."""
     median_s: float | None
     """Median of the process medians."""
     ci_low_s: float | None
@@ -109,23 +109,22 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
 
 
 def ranks_of(judged: Iterable[Judged]) -> dict[Cell, str]:
-    """Each cell's place among the rows of its group: those that no verdict tells apart share it."""
-    judged = list(judged)
+    """Each cell's place in its group: ``2=`` for those at a place whose first row no verdict tells them from."""
     ranks: dict[Cell, str] = {}
-    place: dict[object, int] = {}
-    position: dict[object, int] = {}
-    for faster, slower, ratio in neighbours(judged):
-        group = group_of(faster.cell)
-        if group not in place:
-            place[group] = position[group] = 1
-            ranks[faster.cell] = "1"
-        position[group] += 1
-        if ratio is not None and ratio.verdict == "SLOWER":
-            place[group] = position[group]
-            ranks[slower.cell] = f"{place[group]}"
-        else:
-            ranks[faster.cell] = ranks[slower.cell] = f"{place[group]}="
+    for members in in_order(judged):
+        places: dict[int, list[Judged]] = {}
+        for position, one in enumerate(members, 1):
+            at = next((place for place, sharing in places.items() if not _is_slower(one, sharing[0])), position)
+            places.setdefault(at, []).append(one)
+        if len(members) > 1:
+            for place, sharing in places.items():
+                ranks |= {one.cell: f"{place}{'=' * (len(sharing) > 1)}" for one in sharing}
     return ranks
+
+
+def _is_slower(one: Judged, than: Judged) -> bool:
+    ratio = ratio_of(one, than)
+    return ratio is not None and ratio.verdict == "SLOWER"
 
 
 def flags_of(one: Judged) -> list[str]:
