@@ -42,6 +42,9 @@ LONGEST_ANSWER_BYTES = 2**24
 SHARED = frozenset({"numpy", "scipy"})
 """Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
 
+LAST_WORDS_BYTES = 2**16
+"""How much of a dead worker's log is looked at: Python's dump of all stacks comes after what it died of."""
+
 OUT_OF_MEMORY = re.compile(rb"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|RESOURCE_EXHAUSTED")
 """What is in the log of a process that was aborted because memory ran out."""
 
@@ -217,8 +220,8 @@ class WorkerProcess:
     def _last_words(self) -> bytes:
         """The end of what it has written since it was last asked for something."""
         with self._log.open("rb") as log:
-            log.seek(max(self._asked_at, self._log.stat().st_size - 4000))
-            return log.read(4000)
+            log.seek(max(self._asked_at, self._log.stat().st_size - LAST_WORDS_BYTES))
+            return log.read(LAST_WORDS_BYTES)
 
 
 def together(
