@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -81,17 +80,17 @@ def _row(name: str) -> Row:
 
 @pytest.mark.slow
 def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_told_apart(tmp_path: Path) -> None:
-    pairs = [arms.Pair("a", "b"), arms.Pair("plus100", "a", 100)]
-    rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
+    pairs = [arms.Pair("a", "b"), arms.Pair("plus30", "a", 30)]
+    rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus30", 30))]
     lines: list[Line] = []
-    plan = arms.plan_of(rows, seed=1, budget=replace(arms.BUDGET, timed_s=0.06, min_turns=3))
+    plan = arms.plan_of(rows, seed=1)
     run_plan(plan, arms.pose(tmp_path), tmp_path, Listener(kept=lines.extend), next_block=arms.undecided_pairs(pairs))
     records = [line for line in lines if isinstance(line, Record)]
     assert {record.status for record in records} == {"ok"}
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
     assert calibration.verdict_of(same)[0] in ("SAME", "UNCLEAR")
     assert calibration.verdict_of(planted)[0] == "SLOWER"
-    assert 1.6 < np.exp(np.median(planted.sides.log_ratios)) < 2.5  # the machine may be busy
+    assert 1.2 < np.exp(np.median(planted.sides.log_ratios)) < 1.4
 
 
 @pytest.mark.slow
