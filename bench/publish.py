@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bench.environment import ROOT
 from bench.judge import control, judge
 from bench.method import calibration, protocol, turns
+from bench.method.keep import read
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import markdown
 from bench.report.pytest_benchmark import to_pytest_benchmark
@@ -106,9 +107,9 @@ def method_files(results: Sequence[Result]) -> dict[Path, str]:
     """The tables of what was measured of the method itself, as far as it was."""
     files = {}
     if (METHOD / turns.RAW_FILE).exists():
-        files[METHOD / turns.TABLE_FILE] = turns.report(turns.read(METHOD))
+        files[METHOD / turns.TABLE_FILE] = turns.report(read(METHOD / turns.RAW_FILE, turns.Experiment))
     if (METHOD / protocol.RAW_FILE).exists():
-        experiment = protocol.read(METHOD)
+        experiment = read(METHOD / protocol.RAW_FILE, protocol.Experiment)
         of_it = next((result for result in results if result.path.name == experiment.result), None)
         if of_it is None:
             raise InvalidInput(f"{METHOD / protocol.RAW_FILE}: is about {experiment.result}, which is not published")

@@ -122,12 +122,6 @@ def median(samples: Sequence[float]) -> float:
     return float(np.median(samples))
 
 
-def spread(samples: Sequence[float]) -> float:
-    """The interquartile range over the median: half of all samples lie within a band this wide."""
-    low, middle, high = np.quantile(samples, [0.25, 0.5, 0.75])
-    return float((high - low) / middle)
-
-
 def outliers(samples: Sequence[float]) -> Outliers:
     """Count what lies beyond Tukey's fences. Counted, never dropped."""
     values = np.asarray(samples, dtype=np.float64)
@@ -243,23 +237,24 @@ def compare(log_ratios: Sequence[float]) -> Ratio:
         estimate, half = float(values[0]), _NORMAL_95 * ONE_BLOCK_RATIO
         return Ratio(estimate=_ratio(estimate), **_around(estimate, half), blocks=1, mde=None, verdict=None)
     at = centre(values)
-    estimate, error = float(at.estimate), float(at.error)
-    needed = max(float(reach(at, level_of_look(blocks), blocks)), float(np.log1p(PRACTICAL)))
+    estimate = float(at.estimate)
     return Ratio(
         estimate=_ratio(estimate),
         **_around(estimate, float(reach(at, 0.05, blocks))),
         blocks=blocks,
-        mde=_ratio(needed + _POWER_80 * error) - 1,
+        mde=_detectable(at, blocks),
         verdict=cast("Verdict", str(verdicts(values))) if blocks >= MIN_BLOCKS else None,
     )
 
 
 def detectable(sd: float, blocks: int) -> float:
     """The fraction that so many blocks find in four of five tries, if their log ratios spread by ``sd``."""
-    error = sd / np.sqrt(blocks)
-    at = Centre(np.array(0.0), np.array(error), np.array(blocks - 1))
+    return _detectable(Centre(np.array(0.0), np.array(sd / np.sqrt(blocks)), np.array(blocks - 1)), blocks)
+
+
+def _detectable(at: Centre, blocks: int) -> float:
     needed = max(float(reach(at, level_of_look(blocks), blocks)), float(np.log1p(PRACTICAL)))
-    return _ratio(needed + _POWER_80 * error) - 1
+    return _ratio(needed + _POWER_80 * float(at.error)) - 1
 
 
 def geometric_mean(log_ratios_by_workload: Sequence[Sequence[float]]) -> Summary:

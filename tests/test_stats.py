@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import t as student
 
 from bench.stats import (
     LEVEL,
@@ -17,6 +18,7 @@ from bench.stats import (
     Outliers,
     compare,
     control,
+    detectable,
     geometric_mean,
     level_of_look,
     log_ratio_of_block,
@@ -217,3 +219,12 @@ def test_disturbed_turns_are_left_out_of_a_ratio_where_enough_are_left() -> None
     all_of_them = log_ratio_of_block(ours, theirs)
     assert log_ratio_of_block(ours, theirs, {1, 2, 3}) == all_of_them  # one turn is too few to rest on
     assert log_ratio_of_block(ours, theirs, {0, 1, 2, 3}) == all_of_them
+
+
+def test_the_detectable_difference_is_that_of_the_rule() -> None:
+    # six blocks of 3 %: t with 5 degrees of freedom at LEVEL / 6, and 0.84 standard errors for four tries in five
+    error = 0.03 / math.sqrt(6)
+    quantile = student.isf(LEVEL * 5 / (6 * 5) / 2, 5)
+    assert detectable(0.03, 6) == pytest.approx(math.expm1((quantile + 0.84) * error))
+    assert detectable(0.0, 6) == pytest.approx(PRACTICAL)  # below it nothing is called
+    assert detectable(0.03, 6) > detectable(0.03, 12) > PRACTICAL

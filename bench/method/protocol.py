@@ -15,15 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bench import answers
 from bench.environment import describe
 from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
+from bench.method.keep import keep
 from bench.plan import BUDGETS, Plan, Seat, Sitting, Table
-from bench.records import CONTROL, Environment, Record, Struct, cell_of, decode, read_result
+from bench.records import CONTROL, Environment, Record, Struct, cell_of, read_result
 from bench.report.markdown import environment_line, table
 from bench.report.units import duration, percent
 from bench.runner import Listener, run_plan
@@ -167,24 +166,8 @@ def report(experiment: Experiment, result: Result) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
     result, folder = read_result(Path(arguments[0])), Path(arguments[1])
-    if not (folder / RAW_FILE).exists():
-        experiment = measure(result)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RAW_FILE).write_bytes(msgspec.json.encode(experiment) + b"\n")
-    text = report(read(folder), result)
-    (folder / TABLE_FILE).write_text(text, encoding="utf-8")
-    print(text)
+    print(keep(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result)))
     return 0
-
-
-def read(folder: Path) -> Experiment:
-    """The experiment in a folder.
-
-    Raises:
-        InvalidInput: it is damaged.
-    """
-    experiment: Experiment = decode((folder / RAW_FILE).read_bytes(), Experiment, f"{folder / RAW_FILE}")
-    return experiment
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from bench import answers
@@ -24,8 +23,9 @@ from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
 from bench.method import arms
+from bench.method.keep import keep
 from bench.plan import Budget, Plan, Seat, Sitting, Table
-from bench.records import Cell, Environment, Record, Struct, decode
+from bench.records import Cell, Environment, Record, Struct
 from bench.report.markdown import environment_line, table
 from bench.report.units import percent
 from bench.runner import Listener, run_plan
@@ -165,7 +165,7 @@ def run_block(
     return [record for record in records if record.attempt == 0]
 
 
-def measure(command: str) -> Experiment:
+def measure() -> Experiment:
     """All blocks of all ways, a block of each in turn."""
     seed = int(time.time())
     records: dict[Way, list[Record]] = {way: [] for way in WAYS}
@@ -180,7 +180,7 @@ def measure(command: str) -> Experiment:
             for index in rng.permutation(len(WAYS)):
                 records[WAYS[index]] += run_block(WAYS[index], block, seed, folder, problems, mark)
     return Experiment(
-        command=command,
+        command="python -m bench.method.turns",
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         environment=describe(),
         outcomes=[
@@ -218,25 +218,8 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
-    folder = Path(arguments[0])
-    if not (folder / RAW_FILE).exists():
-        experiment = measure("python -m bench.method.turns")
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RAW_FILE).write_bytes(msgspec.json.encode(experiment) + b"\n")
-    text = report(read(folder))
-    (folder / TABLE_FILE).write_text(text, encoding="utf-8")
-    print(text)
+    print(keep(Path(arguments[0]) / RAW_FILE, Experiment, measure, report))
     return 0
-
-
-def read(folder: Path) -> Experiment:
-    """The experiment in a folder.
-
-    Raises:
-        InvalidInput: it is damaged.
-    """
-    experiment: Experiment = decode((folder / RAW_FILE).read_bytes(), Experiment, f"{folder / RAW_FILE}")
-    return experiment
 
 
 if __name__ == "__main__":
