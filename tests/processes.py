@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
-from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -68,7 +67,13 @@ def one_line(done: subprocess.CompletedProcess[str], words: str) -> None:
 
 
 def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """``python -m bench`` while it runs, as in the foreground: what starts in the background ignores Ctrl-C."""
+    """``python -m bench`` while it runs, as in the foreground.
+
+    What starts in the background ignores Ctrl-C, and so do its children; who handles a signal hands on its default.
+    (``preexec_fn`` would fork, of which JAX warns.)
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *arguments],
         cwd=ROOT,
@@ -76,7 +81,6 @@ def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Pope
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
