@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from impls import Row
     from impls.contract import Device, Task
 
-TURN_S = 0.005
-"""About how long a turn lasts. Neighbours' noise lives on the scale of a second and below: rows that alternate faster
-are hit alike (``docs/method.md`` has the measurement)."""
+TURN_S = 0.002
+"""About how long a turn lasts. What disturbs a turn hardly depends on its length, so many short ones say more than few
+long ones (``results/method/turns.md`` has the measurement)."""
 
 
 @dataclass(frozen=True, slots=True)

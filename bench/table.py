@@ -35,6 +35,9 @@ CONTENDED = 0.5
 STOLEN = 0.05
 """More than this share of the processors' time given to other virtual machines is contention too."""
 
+WARMED_S = 0.005
+"""Where no call of a group lasts longer, each turn has one more before those that are timed: it finds cold caches."""
+
 MOST_PADDING_BYTES = 4096
 
 
@@ -96,7 +99,7 @@ class RoundTable:
         budget = self._plan.budget
         rounds = rounds_of([one.call_s for one in _active(members)], budget)
         # all discard a call or none does: else one row would be timed cold beside another that is warm
-        discards = max((one.call_s for one in _active(members)), default=0.0) <= budget.turn_s
+        discards = max((one.call_s for one in _active(members)), default=0.0) <= WARMED_S
         known = {one.seat.row.name: calls[one.cell] for one in members if one.cell in calls}
         for member in _active(members):
             name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is

@@ -98,7 +98,7 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
         "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
         f" turns, blocks and stopping rule of `bench run`: at least {MIN_BLOCKS} blocks, at most {BUDGET.max_blocks},"
-        " until there was a verdict. They are the oracle in NumPy. No two comparisons of identical workers share a"
+        " until there was a verdict. They do small NumPy products. No two comparisons of identical workers share a"
         " process; each planted slow-down is held against one of a pair. Those of one table share its rounds."
         " `docs/method.md` says how and why.\n",
         "## Identical workers\n",

@@ -1,7 +1,7 @@
 """How much taking turns is worth: ``python -m bench.method.turns FOLDER``.
 
 Identical workers, and PyTorch beside JAX, share the same timed seconds in several ways: one process after the other, or
-both alive and taking turns of 400 to 5 milliseconds. The ways take turns themselves, block by block, so that all
+both alive and taking turns of 400 to 2 milliseconds. The ways take turns themselves, block by block, so that all
 meet the same neighbours. What is compared is the standard deviation, from block to block, of the log ratio of the arms.
 """
 
@@ -30,7 +30,7 @@ from bench.report.markdown import environment_line, table
 from bench.report.units import percent
 from bench.runner import Listener, run_plan
 from bench.stats import median
-from bench.workloads import shape_workload
+from bench.workloads import Workload, shape_workload
 from impls import find_rows
 
 if TYPE_CHECKING:
@@ -38,17 +38,22 @@ if TYPE_CHECKING:
 
     from bench.records import Line
 
-WORKLOAD = shape_workload(
-    embedding_dim=64,
-    hidden_dim=128,
-    num_encoder_layers=2,
-    num_decoder_layers=1,
-    bidirectional=True,
-    sequence_length=8,
-    output_seq_length=1,
-    batch_size=64,
+LARGE, SMALL = (
+    shape_workload(
+        embedding_dim=64,
+        hidden_dim=128,
+        num_encoder_layers=2,
+        num_decoder_layers=1,
+        bidirectional=True,
+        sequence_length=8,
+        output_seq_length=1,
+        batch_size=batch_size,
+    )
+    for batch_size in (64, 4)
 )
-BLOCKS = 14
+"""Calls of about 12 ms and 1.3 ms on one core here: a turn cannot be shorter."""
+
+BLOCKS = 12
 TIMED_S = 1.2
 RAW_FILE = "turns.json"
 TABLE_FILE = "turns.md"
@@ -59,20 +64,23 @@ class Way:
     """How two arms share the time."""
 
     words: str
-    ours: str
-    theirs: str
     turn_s: float
-    together: bool
+    together: bool = True
+    workload: Workload = LARGE
+    ours: str = "torch/module"
+    theirs: str = "torch/module"
 
 
 WAYS = (
-    Way("identical, one process after the other", "torch/module", "torch/module", 0.020, together=False),
-    Way("identical, turns of 400 ms", "torch/module", "torch/module", 0.400, together=True),
-    Way("identical, turns of 100 ms", "torch/module", "torch/module", 0.100, together=True),
-    Way("identical, turns of 20 ms", "torch/module", "torch/module", 0.020, together=True),
-    Way("identical, turns of 5 ms", "torch/module", "torch/module", 0.005, together=True),
-    Way("PyTorch and JAX, one process after the other", "jax/scan", "torch/module", 0.020, together=False),
-    Way("PyTorch and JAX, turns of 5 ms", "jax/scan", "torch/module", 0.005, together=True),
+    Way("identical, one process after the other", 0.020, together=False),
+    Way("identical, turns of 400 ms", 0.400),
+    Way("identical, turns of 100 ms", 0.100),
+    Way("identical, turns of 20 ms", 0.020),
+    Way("PyTorch and JAX, one process after the other", 0.020, together=False, ours="jax/scan"),
+    Way("PyTorch and JAX, turns of 20 ms", 0.020, ours="jax/scan"),
+    Way("identical and small, turns of 20 ms", 0.020, workload=SMALL),
+    Way("identical and small, turns of 5 ms", 0.005, workload=SMALL),
+    Way("identical and small, turns of 2 ms", 0.002, workload=SMALL),
 )
 
 
@@ -119,19 +127,19 @@ def plan_of(way: Way, seed: int) -> Plan:
         most_rounds=1,
         weighs=False,
     )
-    seats = tuple(_seat(row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
+    seats = tuple(_seat(way.workload, row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
     shared = (seats,) if way.together else ((seats[0],), (seats[1],))
     tables = tuple(Table(number, 1, members) for number, members in enumerate(shared))
     return Plan(tables, (), budget, "theirs", seed)
 
 
-def _seat(name: str, arm: str) -> Seat:
+def _seat(workload: Workload, name: str, arm: str) -> Seat:
     row = find_rows()[name]
     cell = Cell(
         implementation=arm,
         framework=row.framework,
         tier=row.tier,
-        workload=WORKLOAD.name,
+        workload=workload.name,
         task="encode",
         device="cpu",
         threads=1,
@@ -171,9 +179,11 @@ def measure() -> Experiment:
     records: dict[Way, list[Record]] = {way: [] for way in WAYS}
     with only_run("experiment on taking turns") as mark, TemporaryDirectory(prefix="turns-") as name:
         folder = Path(name)
-        path = folder / "numbers.safetensors"
-        answers.save(answers.pose(WORKLOAD, ("encode",)), path)
-        problems = {WORKLOAD.name: ProblemFile(WORKLOAD.config, str(path))}
+        problems = {}
+        for workload in (LARGE, SMALL):
+            path = folder / f"{workload.name}.safetensors"
+            answers.save(answers.pose(workload, ("encode",)), path)
+            problems[workload.name] = ProblemFile(workload.config, str(path))
         rng = np.random.default_rng(seed)
         for block in range(1, BLOCKS + 1):
             print(f"block {block} of {BLOCKS}", file=sys.stderr)
@@ -203,9 +213,10 @@ def report(experiment: Experiment) -> str:
         "# What taking turns is worth\n\n"
         f"{environment_line(experiment.environment)}  \n`{experiment.command}`, {experiment.started_at}\n\n"
         f"The log ratio of two arms, block by block, with fresh processes in each, {TIMED_S} s timed of each arm:"
-        f" {WORKLOAD.shape}, task encode, one thread. Robust: 1.4826 median absolute deviations. Furthest: the block"
-        " furthest from the median. Undisturbed ones: without the turns in which either arm waited for a processor that"
-        " somebody else had. All ways ran block by block in one run, in a random order.\n\n" + table(header, lines)
+        f" {LARGE.shape} (small: batch {SMALL.batch_size}), task encode, one thread. Robust: 1.4826 median absolute"
+        " deviations. Furthest: the block furthest from the median. Undisturbed ones: without the turns in which either"
+        " arm waited for a processor that somebody else had. All ways ran block by block in one run, in a random order.\n\n"
+        + table(header, lines)
     )
 
 
