@@ -215,8 +215,8 @@ def report(experiment: Experiment) -> str:
         f"The log ratio of two arms, block by block, with fresh processes in each, {TIMED_S} s timed of each arm:"
         f" {LARGE.shape} (small: batch {SMALL.batch_size}), task encode, one thread. Robust: 1.4826 median absolute"
         " deviations. Furthest: the block furthest from the median. Undisturbed ones: without the turns in which either"
-        " arm waited for a processor that somebody else had. All ways ran block by block in one run, in a random order.\n\n"
-        + table(header, lines)
+        " arm waited for a processor that somebody else had. All ways ran block by block in one run, in a random"
+        " order.\n\n" + table(header, lines)
     )
 
 
