@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.environment import ROOT
 from bench.judge import control, judge
-from bench.method import calibration, protocol, turns
+from bench.method import calibration, protocol, rule, turns
 from bench.method.keep import read
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import markdown
@@ -104,8 +104,10 @@ def generated() -> dict[Path, str]:
 
 
 def method_files(results: Sequence[Result]) -> dict[Path, str]:
-    """The tables of what was measured of the method itself, as far as it was."""
+    """The tables of what was simulated and measured of the method itself, as far as it was."""
     files = {}
+    if (METHOD / rule.RAW_FILE).exists():
+        files[METHOD / rule.TABLE_FILE] = rule.report(read(METHOD / rule.RAW_FILE, rule.Simulation))
     if (METHOD / turns.RAW_FILE).exists():
         files[METHOD / turns.TABLE_FILE] = turns.report(read(METHOD / turns.RAW_FILE, turns.Experiment))
     if (METHOD / protocol.RAW_FILE).exists():
