@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-import shutil
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from bench import nvidia_smi
 from bench.lock import MARK_VARIABLE
 from bench.machine import facts_for_record, read_facts
 from bench.processors import processors
@@ -133,13 +133,7 @@ def parse_threads(values: Sequence[str]) -> list[int]:
 
 def gpus() -> list[str]:
     """Names of the NVIDIA devices that ``nvidia-smi -L`` lists."""
-    if shutil.which("nvidia-smi") is None:
-        return []
-    try:
-        done = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return re.findall(r"^GPU \d+: (.+?) \(UUID", done.stdout, flags=re.MULTILINE) if done.returncode == 0 else []
+    return re.findall(r"^GPU \d+: (.+?) \(UUID", nvidia_smi.ask("-L") or "", flags=re.MULTILINE)
 
 
 def available_bytes() -> int:

@@ -1,26 +1,23 @@
 """What an NVIDIA GPU says of itself before and after a measurement: its clock, why it slowed down, who else is on it.
 
-Read through ``nvidia-smi``, which every driver brings along. Nothing is ever set: the machine may be borrowed.
+Read through ``bench.nvidia_smi``: nothing is ever set.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psutil
 
+from bench import nvidia_smi
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from bench.records import Flag
-
-LIMIT_S = 15.0
-"""How long ``nvidia-smi`` may take: without persistence mode it wakes the driver up first."""
 
 # NVML's names, ``nvmlClocksEventReason...`` (older: ``nvmlClocksThrottleReason...``)
 GPU_IDLE = 0x001
@@ -164,27 +161,9 @@ def _number(text: str) -> float | None:
     return None if ABSENT.fullmatch(text) else float(text)
 
 
-def _ask(query: str) -> list[list[str]] | None:
-    """The lines that ``nvidia-smi`` answers, taken apart; None where it does not answer."""
-    try:
-        process = subprocess.Popen(
-            ["nvidia-smi", query, "--format=csv,noheader,nounits"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            encoding="utf-8",
-            errors="replace",
-        )
-    except OSError:
-        return None
-    with process.stdout:  # type: ignore[union-attr]  # it is a pipe
-        try:
-            output, _ = process.communicate(timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            with suppress(subprocess.TimeoutExpired):  # stuck in the driver: not even a kill ends it
-                process.wait(1)
-            return None
-    if process.returncode != 0:
+def _ask(question: str) -> list[list[str]] | None:
+    """The lines of the answer, taken apart; None where there is none."""
+    output = nvidia_smi.query(question)
+    if output is None:
         return None
     return [[field.strip() for field in line.split(",")] for line in output.splitlines() if line.strip()]

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench import nvidia_smi
 from bench.report import units
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ class Accuracy:
 
 def examine() -> Facts:
     """Everything, in about a second."""
-    return read_facts(during=spin, smi=nvidia_smi)
+    return read_facts(during=spin, smi=nvidia_smi.query)
 
 
 def read_facts(root: Path = Path("/"), *, during: Callable[[], Watched] | None = None, smi: Smi | None = None) -> Facts:
@@ -476,18 +475,6 @@ def _hot_slowdowns(cpu: Path) -> int | None:
 
 
 # What the NVIDIA driver says
-
-
-def nvidia_smi(query: str) -> str | None:
-    """What ``nvidia-smi`` answers; it changes nothing."""
-    if shutil.which("nvidia-smi") is None:
-        return None
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
 
 
 def read_gpus(smi: Smi) -> tuple[Gpu, ...] | None:
