@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 app = App(
     name="bench",
@@ -297,7 +301,11 @@ def row(name: str) -> None:
 
 
 def main() -> int:
-    """Run the command line: 0, or 2 with one line where what was asked for makes no sense."""
+    """Run the command line: 0, or 2 with one line where what was asked for makes no sense.
+
+    SIGTERM is taken as Ctrl-C is: what was measured is kept.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
     except InvalidInput as error:
@@ -310,6 +318,10 @@ def main() -> int:
         return result if isinstance(result, int) else 0
     print(f"bench: {message}", file=sys.stderr)
     return 2
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -255,6 +255,7 @@ class Worker:
             reason=None,
             samples_s=[seconds / sit.calls for seconds in benchmark.stats.stats.data],
             calls=sit.calls,
+            discards=sit.discards,
             import_s=self._import_s,
             build_s=loaded.build_s,
             first_call_s=ready.first_call_s,

@@ -22,7 +22,7 @@ import psutil
 
 from bench import nvidia_smi
 from bench.lock import MARK_VARIABLE
-from bench.machine import facts_for_record, read_facts
+from bench.machine import facts_for_record, free_bytes, read_facts
 from bench.processors import processors
 from bench.records import Environment, RowFacts
 from impls import HERE
@@ -82,7 +82,7 @@ def worker_environment(
 
     ``cache``: a folder for compiled programs, empty in the first block; without one, every process compiles.
     """
-    environment = {name: value for name, value in base.items() if not name.startswith(UNWANTED)}
+    environment = {name: value for name, value in base.items() if not name.startswith(UNWANTED)} | dict(extra or {})
     environment |= {name: str(threads) for name in THREAD_VARIABLES}
     environment |= {
         "OMP_WAIT_POLICY": "PASSIVE",  # who waits for a turn sleeps: no thread spins
@@ -110,7 +110,7 @@ def worker_environment(
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # CUDA then counts devices as nvidia-smi does
         if precision == "float32":
             environment["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 means float32
-    return environment | dict(extra or {})
+    return environment
 
 
 def parse_threads(values: Sequence[str]) -> list[int]:
@@ -138,13 +138,8 @@ def gpus() -> list[str]:
 
 def available_bytes() -> int:
     """Memory that can be had without swapping, and within the container's limit."""
-    free = int(psutil.virtual_memory().available)
-    control_group = Path("/sys/fs/cgroup")
-    try:
-        limit, used = (int((control_group / name).read_text()) for name in ("memory.max", "memory.current"))
-    except (OSError, ValueError):  # no such limit: "max", or another system
-        return free
-    return min(free, limit - used)
+    free = free_bytes()
+    return int(psutil.virtual_memory().available) if free is None else free
 
 
 COMPANIONS = {"jax": ("jaxlib",), "thinc": ("blis",)}

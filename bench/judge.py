@@ -9,12 +9,12 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import stats
-from bench.records import CONTROL, FAILURES, cell_of
+from bench.records import CONTROL, cell_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.records import Cell, Record, Result
+    from bench.records import Cell, Record
     from impls.contract import Device, Task
 
 
@@ -48,6 +48,16 @@ class Judged:
     log_ratios: dict[int, float]
     """Block to the log of the ratio to the baseline in it."""
     ratio: stats.Ratio | None
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether it has a ratio to another row: neither the baseline has, nor its second entry."""
+        return self.ratio is not None and self.cell.implementation not in (CONTROL, self.baseline)
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the ratio has a verdict that is not UNCLEAR."""
+        return self.is_compared and self.ratio is not None and self.ratio.verdict not in (None, "UNCLEAR")
 
     @property
     def samples_s(self) -> list[list[float]]:
@@ -162,9 +172,7 @@ def undecided(judged: Iterable[Judged]) -> dict[Group, set[str]]:
     judged = list(judged)
     open_rows: dict[Group, set[str]] = defaultdict(set)
     for one in judged:
-        if one.cell.implementation in (CONTROL, one.baseline) or one.ratio is None:
-            continue
-        if one.ratio.verdict in (None, "UNCLEAR"):
+        if one.is_compared and not one.is_decided:
             open_rows[group_of(one.cell)].add(one.cell.implementation)
     for faster, slower, ratio in neighbours(judged):
         if ratio is None or ratio.verdict in (None, "UNCLEAR"):
@@ -180,8 +188,3 @@ def control(judged: Iterable[Judged]) -> stats.Control | None:
         if one.cell.implementation == CONTROL and one.log_ratios
     ]
     return stats.control(ratios) if ratios else None
-
-
-def failed(result: Result) -> list[Record]:
-    """The records of rows that are to blame."""
-    return [record for record in result.records if record.status in FAILURES]

@@ -6,7 +6,7 @@ import fcntl
 import os
 import tempfile
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +36,7 @@ def only_run(what: str) -> Iterator[str]:
         InvalidInput: another run holds the machine; the message names it.
     """
     path = lock_file()
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be opened ({error.strerror}); remove it, or set TMPDIR") from None
+    file = _opened(path)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,8 +45,7 @@ def only_run(what: str) -> Iterator[str]:
             raise InvalidInput(
                 f"another run has this machine: {other}; two at a time would disturb each other: wait for it, or end it"
             ) from None
-        os.ftruncate(file, 0)
-        os.pwrite(file, f"{what}, process {os.getpid()}\n".encode(), 0)
+        _write(file, f"{what}, process {os.getpid()}\n")
         family = f"{path}:"
         mark = f"{family}{uuid.uuid4().hex}"
         end_strays(family)
@@ -57,9 +53,29 @@ def only_run(what: str) -> Iterator[str]:
             yield mark
         finally:
             end_strays(mark)
-            os.ftruncate(file, 0)
+            _write(file, "")
     finally:
         os.close(file)
+
+
+def _opened(path: Path) -> int:
+    """The file, to write in; to read where it is another user's, for it can be locked all the same."""
+    for how in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
+        try:
+            return os.open(path, how | os.O_NOFOLLOW, 0o666)
+        except PermissionError as error:
+            why = error.strerror
+        except OSError as error:
+            why = error.strerror
+            break
+    raise InvalidInput(f"{path}: cannot be opened ({why}); remove it, or set TMPDIR")
+
+
+def _write(file: int, words: str) -> None:
+    """Say in the file who has the machine, where it may be written."""
+    with suppress(OSError):
+        os.ftruncate(file, 0)
+        os.pwrite(file, words.encode(), 0)
 
 
 def end_strays(mark: str) -> int:

@@ -185,7 +185,7 @@ def read_facts(root: Path = Path("/"), *, during: Callable[[], Watched] | None =
         clocksource=_words([clock / "current_clocksource"]),
         clocksources=tuple((_read(clock / "available_clocksource") or "").split()),
         memory_bytes=memory.get("MemTotal"),
-        free_bytes=_free(root, memory.get("MemAvailable")),
+        free_bytes=free_bytes(root),
         swap_bytes=memory["SwapTotal"] - memory["SwapFree"] if {"SwapTotal", "SwapFree"} <= memory.keys() else None,
         aslr={"0": "off", "1": "partial", "2": "full"}.get(_read(root / "proc/sys/kernel/randomize_va_space") or ""),
         huge_pages=_match(r"\[(always|madvise|never)\]", _read(root / "sys/kernel/mm/transparent_hugepage/enabled")),
@@ -376,7 +376,9 @@ def _meminfo(text: str | None) -> dict[str, int]:
     return {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text or "", flags=re.MULTILINE)}
 
 
-def _free(root: Path, available: int | None) -> int | None:
+def free_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that can be had without swapping, within every control group's limit; files in memory count as free."""
+    available = _meminfo(_read(root / "proc/meminfo")).get("MemAvailable")
     free = [] if available is None else [available]
     for folder in _control_groups(root, "memory"):
         limit = _number(_read(folder / "memory.max") or _read(folder / "memory.limit_in_bytes"))

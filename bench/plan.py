@@ -279,7 +279,7 @@ def _shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitti
 
 
 def expected_call_s(workload: Workload, task: Task) -> float:
-    """About how long a call takes, before anything is measured: 20 GFLOP/s, and 30 microseconds a layer and step."""
+    """About how long a call takes, before anything is measured: 50 GFLOP/s, and 30 microseconds a layer and step."""
     config = workload.config
     passes = 3.0 if task in ("gradients", "train_step") else 1.0
     lengths = workload.lengths or ((10, 10),) * workload.num_batches
@@ -288,7 +288,7 @@ def expected_call_s(workload: Workload, task: Task) -> float:
         for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
             for layer in layers:
                 weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
-                seconds += steps * (2 * workload.batch_size * weights / 2e10 + 3e-5)
+                seconds += steps * (2 * workload.batch_size * weights / 5e10 + 3e-5)
     return passes * seconds
 
 

@@ -1,4 +1,4 @@
-"""``bench publish``: copies a valid result into ``results/``, and makes the index and the README's table anew."""
+"""``bench publish``: copies a valid result, or a calibration, into ``results/``, and makes every table anew."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read
 from bench.report import markdown
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
+from bench.report.units import duration
+from bench.report.words import about_control
 from bench.request import BASELINE
 from impls.contract import InvalidInput
 
@@ -34,12 +36,14 @@ README_TASKS = ("train_step", "forward")
 
 
 def publish(folder: Path) -> Path:
-    """The published copy of the result in ``folder``; index and README speak of it.
+    """The published copy of the result or calibration in ``folder``; index and README speak of it.
 
     Raises:
-        InvalidInput: the folder holds no result, or one that proves nothing: no time, a row that failed, or code that
-            no commit has.
+        InvalidInput: the folder holds neither, or one that proves nothing: no time, a row that failed, a control that
+            did, or code that no commit has.
     """
+    if (folder / calibration.HEAD_FILE).exists():
+        return _publish_calibration(folder)
     result = read_result(folder)
     run, records = result.run, result.records
 
@@ -50,8 +54,11 @@ def publish(folder: Path) -> Path:
         raise refuse("smoke is a check that all works, no measurement; publish another preset")
     if not result.whole:
         raise refuse("was cut short; `python -m bench run --resume` goes on, publish what went to its end")
-    if control(judge(records, run.baseline).values()) is None:
+    check = control(judge(records, run.baseline).values())
+    if check is None:
         raise refuse("has no control")
+    if check.trusted is False:
+        raise refuse(about_control(check))
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
     for record in records:
@@ -74,6 +81,21 @@ def publish(folder: Path) -> Path:
         fresh.rename(target)
     refresh()
     return target
+
+
+def _publish_calibration(folder: Path) -> Path:
+    """A calibration takes the place of the one before."""
+    head, batches = calibration.read_head(folder), calibration.read_batches(folder)
+    if not batches:
+        raise InvalidInput(f"{folder}: has no complete batch yet; the same command goes on")
+    if head.environment.git_commit is None or head.environment.git_dirty:
+        raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, calibrate again, publish that")
+    METHOD.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() != METHOD.resolve():
+        for name in (calibration.HEAD_FILE, calibration.COMPARISONS_FILE):
+            shutil.copyfile(folder / name, METHOD / name)
+    refresh()
+    return METHOD
 
 
 def _place_of(path: Path, started_at: str) -> Path:
@@ -99,7 +121,8 @@ def generated() -> dict[Path, str]:
     files |= method_files(results)
     files[RESULTS / "README.md"] = index(results)
     if shown := [result for result in results if is_for_readme(result)]:
-        files[README] = with_table(README.read_text(encoding="utf-8"), shown[-1])
+        latest = max(reversed(shown), key=lambda result: len(result.run.workloads))  # of those that have the most
+        files[README] = with_table(README.read_text(encoding="utf-8"), latest)
     return files
 
 
@@ -130,7 +153,7 @@ def published() -> list[Result]:
 
 
 def is_for_readme(result: Result) -> bool:
-    """Whether the result answers the README's question: the CPU, one thread, its tasks, the default baseline."""
+    """Whether the result answers the README's question: the CPU, one thread, its tasks, the usual baseline."""
     one = [record for record in result.records if record.device == "cpu" and record.threads == 1]
     return set(README_TASKS) <= {record.task for record in one} and result.run.baseline == BASELINE
 
@@ -181,15 +204,7 @@ def agreement(old: Result, new: Result) -> dict[Cell, bool]:
     decided = []
     for result in (old, new):
         judged = judge(result.records, result.run.baseline)
-        decided.append(
-            {
-                cell: one.ratio.verdict
-                for cell, one in judged.items()
-                if cell.implementation not in (CONTROL, one.baseline)
-                and one.ratio is not None
-                and one.ratio.verdict not in (None, "UNCLEAR")
-            }
-        )
+        decided.append({cell: one.ratio.verdict for cell, one in judged.items() if one.ratio and one.is_decided})
     before, after = decided
     return {cell: before[cell] == verdict for cell, verdict in after.items() if cell in before}
 
@@ -207,10 +222,14 @@ def with_table(readme: str, result: Result) -> str:
     rows = table_rows([result])
     one = [row for row in rows if row.threads == 1]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
+    judged = judge(result.records, result.run.baseline).values()
+    compared = [one for one in judged if one.is_compared]
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
-        " **Bold**: the first of its column, and what no verdict tells from it.\n"
+        " **Bold**: the first of its column, and what no verdict tells from it."
+        f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
+        f" {duration(sum(end.elapsed_s for end in result.ends))}; {about_control(control(judged))}.\n"
         f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE})."
         f" {error_rate_in_words()}\n"
     )

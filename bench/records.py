@@ -72,6 +72,8 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     """The turns in which the row waited for a processor that somebody else had."""
     calls: int | None = None
     """How many calls a turn times; the sample is their mean."""
+    discards: bool | None = None
+    """Whether each turn had one more call before those, which is not timed: it finds cold caches."""
     import_s: float | None = None
     """Loading the row's file, its framework included."""
     build_s: float | None = None
@@ -155,12 +157,18 @@ class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
     steal: float | None
 
 
+EndsBy = Literal["decided", "budget", "blocks", "interrupted", "disk", "error"]
+"""All is decided; the time is spent; all blocks are there; somebody, a full disk or the system stopped it."""
+
+
 class End(Struct, frozen=True, kw_only=True, tag_field="type", tag="end"):
     """How a run, or its continuation, ended."""
 
-    why: Literal["decided", "budget", "blocks", "interrupted", "disk"]
+    why: EndsBy
     elapsed_s: float
     """Wall time since the run, or its continuation, was started."""
+    budget_s: float | None = None
+    """What it was given."""
 
 
 Line = Record | Memory | Block | End

@@ -104,7 +104,7 @@ def check_request(
         precisions=choose_precisions(precision, chosen_device),
         preset=preset,
         budget=choose_budget(preset, budget),
-        baseline=baseline or BASELINE,
+        baseline=baseline or default_baseline(rows, chosen_device),
         out=free_folder(out),
         command=_command(
             impl=[_plain(name) for name in impl],
@@ -205,6 +205,12 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
         if by_name.setdefault(row.name, row).path != row.path:
             raise InvalidInput(f"two files are called {row.name}; rename one")
     return list(by_name.values())
+
+
+def default_baseline(rows: Sequence[Row], device: Device) -> str:
+    """``BASELINE`` if it can run here, or the first row that can: what is entered twice has to be there."""
+    runs = [row.name for row in rows if device in row.devices and row.missing() is None]
+    return BASELINE if BASELINE in runs or not runs else runs[0]
 
 
 def choose_device(name: str) -> Device:

@@ -45,10 +45,9 @@ from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import FrameType
 
     from bench.plan import Plan
-    from bench.records import Result
+    from bench.records import EndsBy, Result
     from bench.request import Request, Resumed
     from bench.workloads import Workload
 
@@ -67,7 +66,6 @@ def run(request: Request) -> int:
             this machine.
     """
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     plan = make_plan(
         rows=sorted(request.rows, key=lambda row: row.name != request.baseline),  # the baseline first
@@ -102,7 +100,6 @@ def go_on(resumed: Resumed) -> int:
         InvalidInput: the folder cannot be written, or another run has this machine.
     """
     began = time.monotonic()
-    signal.signal(signal.SIGTERM, _interrupt)
     result, run = resumed.result, resumed.result.run
     plan = make_plan(
         rows=resumed.rows,
@@ -129,6 +126,10 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
     folder = result.path
     stderr = Console(stderr=True, highlight=False, soft_wrap=True)
     stopped, code = "", 0
+
+    def ended(why: EndsBy) -> End:
+        return End(why=why, elapsed_s=time.monotonic() - began, budget_s=plan.budget.total_s)
+
     with Progress(plan, result, stderr) as progress:
         try:
             with _numbers(folder) as numbers:
@@ -143,16 +144,19 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
                     began=began,
                     known=[*result.records, *result.memory, *result.blocks],
                 )
-            _note(folder, End(why=why, elapsed_s=time.monotonic() - began))
+            _note(folder, ended(why))
         except KeyboardInterrupt:
             for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cost the table
                 signal.signal(number, signal.SIG_IGN)
             stopped, code = "interrupted: what was measured is kept", 130
-            _note(folder, End(why="interrupted", elapsed_s=time.monotonic() - began))
-        except OSError as error:  # a full disk, no more processes, and the like
-            words = str(error) if isinstance(error, DiskFull) else f"{error.filename or 'the system'}: {error.strerror}"
-            stopped, code = f"{words}: what was measured before is kept; make room", 1
-            _note(folder, End(why="disk", elapsed_s=time.monotonic() - began))
+            _note(folder, ended("interrupted"))
+        except DiskFull as error:
+            stopped, code = f"{error}: what was measured before is kept; make room", 1
+            _note(folder, ended("disk"))
+        except OSError as error:  # no more processes, a folder that is gone, and the like
+            words = f"{error.filename or 'the system'}: {error.strerror}"
+            stopped, code = f"{words}: what was measured before is kept", 1
+            _note(folder, ended("error"))
     return _show(folder, stopped, stderr) or code
 
 
@@ -261,10 +265,6 @@ def _head(request: Request, plan: Plan) -> Run:
         },
         rows={row.name: row_facts(row) for row in request.rows},
     )
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _shown(path: Path) -> str:

@@ -31,15 +31,14 @@ PRACTICAL = 0.02
 """A difference below this fraction is of no interest, whatever its certainty: code layout alone makes as much."""
 
 LEVEL = 0.0025
-"""The nominal error of a comparison over all its looks. Simulated (`method.simulate.NOISES`, looks after 6 to 40
-blocks), it makes 0.2 % false verdicts on identical rows where blocks are independent, 0.64 % (0.57 to 0.73) where they
-drift: at most 1 %, with a margin."""
+"""The nominal error of a comparison over all its looks: chosen so that at most 1 % of identical rows get a false
+verdict under each noise of `method.simulate.NOISES`. ``results/method/rule.md`` has the rates."""
 
 HUBER = 1.5
 """How many robust standard deviations from the median a ratio may lie before it is pulled in; Huber's own choice."""
 
-ONE_BLOCK_RATIO = 0.05
-"""Standard deviation supposed of a single log ratio: the largest seen with taking turns, when neighbours were busy."""
+ONE_BLOCK_RATIO = 0.12
+"""Standard deviation supposed of a single log ratio: that of calls so long that a block has three turns of them."""
 
 ONE_BLOCK_TIME = 0.12
 """Standard deviation supposed of the log time of a single process: the robust one seen from process to process."""

@@ -81,11 +81,12 @@ class RoundTable:
             worker.end()
 
     def sit(
-        self, sitting: Sitting, attempt: int, calls: Mapping[Cell, int], tell: Callable[[str], None]
+        self, sitting: Sitting, attempt: int, earlier: Mapping[Cell, Record], tell: Callable[[str], None]
     ) -> list[Record]:
         """Every member's record of the group.
 
-        ``calls``: how many calls a turn of a cell had in earlier blocks. ``tell`` hears what goes on.
+        ``earlier``: a record of each cell that was timed before; its turns are made like those. ``tell`` hears what
+        goes on.
         """
         members = [self._member(seat, cell, attempt) for seat, cell in sitting.members]
         tell("prepare")
@@ -98,9 +99,13 @@ class RoundTable:
         tell("take turns")
         budget = self._plan.budget
         rounds = rounds_of([one.call_s for one in _active(members)], budget)
+        before = [(one.seat.row.name, earlier[one.cell]) for one in members if one.cell in earlier]
+        known = {name: record.calls for name, record in before if record.calls}
         # all discard a call or none does: else one row would be timed cold beside another that is warm
-        discards = max((one.call_s for one in _active(members)), default=0.0) <= WARMED_S
-        known = {one.seat.row.name: calls[one.cell] for one in members if one.cell in calls}
+        discards = next(
+            (record.discards for _, record in before if record.discards is not None),
+            max((one.call_s for one in _active(members)), default=0.0) <= WARMED_S,
+        )
         for member in _active(members):
             name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is
             many = known.setdefault(name, budget.calls or calls_a_turn(member.call_s, budget))

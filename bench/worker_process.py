@@ -196,7 +196,8 @@ class WorkerProcess:
             return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # stuck in a driver: not even a kill ends it
+            self._process.wait(ENDING_LIMIT_S)
         self.pipe.close()
         with suppress(OSError):
             os.close(self._command_fd)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.plan import BUDGETS, Budget, Plan, Sitting, make_plan, next_block
-from bench.records import CONTROL, Record, fields_of, settle
+from bench.records import Record, fields_of, settle
 from bench.workloads import SEED, WORDS
 from impls import Row
 
@@ -80,8 +80,3 @@ def run(
         for sitting in sittings:
             records += sit(sitting, block, speeds, noise=noise, fails=fails)
     return records
-
-
-def seats(records: Sequence[Record]) -> set[str]:
-    """Who has a record, the control aside."""
-    return {record.implementation for record in records} - {CONTROL}

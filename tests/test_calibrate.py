@@ -149,6 +149,25 @@ def test_a_calibration_of_another_program_does_not_go_on(tmp_path: Path) -> None
         calibrate._begin(tmp_path / "out", "python -m bench calibrate")
 
 
+def test_a_lean_that_lasts_shows_as_correlation() -> None:
+    random = np.random.default_rng(0)
+    independent = random.normal(size=(300, 9))
+    drifting = independent + random.normal(size=(300, 1))
+    assert calibration.lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
+    assert calibration.lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
+    assert calibration.lag_correlation([[0.0, 0.0]]) == 0.0
+
+
+@pytest.mark.slow
+def test_a_batch_in_which_a_worker_fails_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = arms.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
+    monkeypatch.setattr(arms, "TEMPLATE", broken)
+    monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
+    monkeypatch.setattr(calibrate, "PLANTED", ())
+    with pytest.raises(InvalidInput, match=r"pair0-[ab] is invalid .*does not count"):
+        calibrate.measure_batch(0, "quiet", 1, "")
+
+
 def test_a_damaged_calibration_is_one_line(tmp_path: Path) -> None:
     calibrate._begin(tmp_path / "out", "python -m bench calibrate")
     (tmp_path / "out" / calibration.COMPARISONS_FILE).write_text("{}\n")

@@ -11,6 +11,8 @@ import pytest
 from processes import alive, ask, bench, numpy_row, one_line, wait_until
 
 from bench.environment import gpus
+from bench.judge import control, judge
+from bench.processors import processors
 from bench.records import CONTROL, read_result
 
 SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
@@ -148,6 +150,24 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     for style in ("text", "markdown", "csv"):
         shown = ask("table", str(out), "--format", style)
         assert shown.returncode == 0 and "thinc/layers" in shown.stdout
+
+
+@pytest.mark.skipif(len(processors()) < 2, reason="one processor: there is one number of threads")
+def test_each_number_of_threads_has_a_table_and_the_control_is_there_whatever_the_rows_are(tmp_path: Path) -> None:
+    paths = [str(numpy_row(tmp_path, name)) for name in ("one", "two")]
+    out = tmp_path / "out"
+    done = bench("run", "--impl", *paths, *SOURCE, "--threads", "1", "2", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    result = read_result(out)
+    assert result.run.baseline == "one"  # torch/module is not in it
+    assert {(record.implementation, record.threads, len(record.processors)) for record in result.records} == {
+        (name, threads, threads) for name in ("one", "two", CONTROL) for threads in (1, 2)
+    }
+    judged = judge(result.records, result.run.baseline)
+    found = control(judged.values())
+    assert found is not None and found.low < 1 < found.high
+    assert {one.baseline for one in judged.values()} == {"one"}
+    assert "control: too few blocks" in done.stdout
 
 
 def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -19,6 +20,7 @@ from bench import worker_process
 from bench.lock import end_strays, lock_file, only_run
 from bench.records import CONTROL
 from impls import read_row
+from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -254,6 +256,32 @@ def test_no_process_outlives_a_run(tmp_path: Path) -> None:
     assert {record.status for record in records} == {"ok"}
     wait_until(lambda: not alive(f"sleep {LONG}"), "the end of what was started", 10)
     wait_until(lambda: not psutil.pid_exists(forked), "the end of what was forked", 10)
+
+
+def test_a_lock_that_is_another_users_holds_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.open
+
+    def refuses_to_write(path: Path, how: int, mode: int = 0o777) -> int:
+        if how & os.O_RDWR:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path, how, mode)
+
+    with only_run("the other user's run"):
+        monkeypatch.setattr(os, "open", refuses_to_write)
+        with pytest.raises(InvalidInput, match="another run has this machine: the other user's run"), only_run("mine"):
+            pass
+    with only_run("mine") as mark:  # nobody has it now: it can be locked, though not written in
+        assert mark
+
+
+def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    monkeypatch.setattr("bench.lock.lock_file", lambda: tmp_path / "lock")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(InvalidInput, match="cannot be opened"), only_run("mine"):
+        pass
+    assert precious.read_text() == "precious"
 
 
 def test_only_a_runs_own_processes_are_ended(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from math import exp, isclose, log
 
 import msgspec
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from pretend import plan, row, run
 from test_records import record
 
-from bench.judge import control, group_of, judge, log_ratios, neighbours, undecided
+from bench.judge import control, group_of, judge, log_ratios, neighbours, ratio_of, undecided
 from bench.records import CONTROL, Record, cell_of
 from bench.report.rows import ranks_of
 from bench.workloads import SEED
@@ -140,9 +141,12 @@ def test_undecided_is_what_has_no_verdict(noise: float, blocks: int, open_rows: 
     assert CONTROL not in {name for names in found.values() for name in names}
 
 
-@given(speeds=st.lists(st.floats(0.1, 10), min_size=4, max_size=4))
-def test_ranks_are_in_the_order_of_the_ratios(speeds: list[float]) -> None:
-    records = [one for one in run(PLAN, dict(zip(NAMES, speeds, strict=True)), noise=1e-4) if one.block <= 6]
+@given(
+    speeds=st.lists(st.floats(0.1, 10), min_size=4, max_size=4) | st.lists(st.floats(0.8, 1.3), min_size=4, max_size=4),
+    noise=st.sampled_from([1e-4, 0.05, 0.1, 0.2]),
+)
+def test_ranks_are_in_the_order_of_the_ratios(speeds: list[float], noise: float) -> None:
+    records = [one for one in run(PLAN, dict(zip(NAMES, speeds, strict=True)), noise=noise) if one.block <= 6]
     judged = judge(records, "base")
     ranks = {cell: int(rank.rstrip("=")) for cell, rank in ranks_of(judged.values()).items()}
     assert ranks.keys() == {cell for cell in judged if cell.implementation != CONTROL}
@@ -151,6 +155,9 @@ def test_ranks_are_in_the_order_of_the_ratios(speeds: list[float]) -> None:
     assert places[0] == 1 and places == sorted(places)
     for place, cell in enumerate(ordered, 1):
         assert ranks[cell] <= place
+    for one, other in combinations(ordered, 2):
+        told = ratio_of(judged[other], judged[one])
+        assert ranks[one] != ranks[other] or (told is not None and told.verdict != "SLOWER")
 
 
 def test_the_control_is_pooled_over_all_cells() -> None:

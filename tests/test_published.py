@@ -6,10 +6,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
 
 from bench import publish
 from bench.environment import ROOT
+from bench.method import calibration
+from bench.method.calibration import Batch
 from bench.records import CONTROL, End, Record
 from impls.contract import InvalidInput
 
@@ -29,6 +32,9 @@ def test_something_is_published_and_all_of_it_is_valid() -> None:
         assert any(own.ok for own in result.records)
         assert not result.run.environment.git_dirty
         assert not [own for own in result.records if own.status not in ("ok", "unsupported")]
+
+
+DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
 
 
 def run_of(*records: Record) -> list[Record]:
@@ -66,6 +72,29 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     assert publish.published()[0].records == records
 
 
+def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path, tmp_path: Path) -> None:
+    publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    assert "has not been measured yet" in (house / "README.md").read_text()
+    folder = tmp_path / "calibration"
+    folder.mkdir()
+    clean = msgspec.structs.replace(HEAD, environment=RUN.environment)
+    (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(clean))
+    (folder / calibration.COMPARISONS_FILE).touch()
+    with pytest.raises(InvalidInput, match="no complete batch yet"):
+        publish.publish(folder)
+    batch = Batch(comparisons=[comparison(0, 1.0), comparison(0, 1.2)], elapsed_s=60.0)
+    (folder / calibration.COMPARISONS_FILE).write_bytes(msgspec.json.encode(batch) + b"\n")
+    assert publish.publish(folder) == house / "results" / "method"
+    assert (house / "results" / "method" / calibration.TABLE_FILE).exists()
+    assert (
+        "Of 2 comparisons of identical workers, with calls of about a millisecond, 1 got a false"
+        in (house / "README.md").read_text()
+    )
+    (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(msgspec.structs.replace(HEAD, environment=DIRTY)))
+    with pytest.raises(InvalidInput, match="code that is in no commit"):
+        publish.publish(folder)
+
+
 def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(house: Path, tmp_path: Path) -> None:
     def both(**fields: object) -> list:
         return [*run_of(*(record(task=task, **fields) for task in ("forward", "train_step"))), END]
@@ -79,12 +108,19 @@ def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(hous
     assert "500 ms" in (house / "README.md").read_text()
 
 
-DIRTY = msgspec.structs.replace(RUN, environment=msgspec.structs.replace(RUN.environment, git_dirty=True))
 UNKNOWN = msgspec.structs.replace(RUN, environment=msgspec.structs.replace(RUN.environment, git_commit=None))
 SMOKE = msgspec.structs.replace(RUN, preset="smoke")
 
 
 TIMED = run_of(record())
+LEANING = [
+    record(name, block=block, samples_s=[seconds + 1e-6 * block] * 3)
+    for block in range(1, 7)
+    for name, seconds in (("torch/module", 0.001), (CONTROL, 0.002))
+]
+LEANING = [
+    msgspec.structs.replace(one, samples_s=[0.002] * 3) if one.implementation == CONTROL else one for one in LEANING
+]
 
 
 @pytest.mark.parametrize(
@@ -92,8 +128,9 @@ TIMED = run_of(record())
     [
         ([*TIMED, record("jax/scan", status="invalid", reason="h_n is off", samples_s=[]), END], RUN, "is invalid"),
         ([record(), END], RUN, "has no control"),
+        ([*LEANING, END], RUN, "NOT TO BE TRUSTED"),
         ([record(status="unsupported", reason="shy", samples_s=[]), END], RUN, "has no"),
-        ([*TIMED, END], DIRTY, "code that is in no commit"),
+        ([*TIMED, END], msgspec.structs.replace(RUN, environment=DIRTY), "code that is in no commit"),
         ([*TIMED, END], UNKNOWN, "code that is in no commit"),
         (TIMED, RUN, "was cut short; `python -m bench run --resume` goes on"),
         ([*TIMED, End(why="interrupted", elapsed_s=1.0)], RUN, "was cut short"),

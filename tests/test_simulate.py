@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from bench.method import keep, rule
 from bench.method.simulate import NOISES, clopper_pearson, contaminated, error_rate, normal, replay, stopped
-from bench.publish import METHOD
-from bench.stats import LEVEL, MIN_BLOCKS, PRACTICAL, compare
+from bench.stats import MIN_BLOCKS, PRACTICAL, compare
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,17 +84,3 @@ def test_recorded_noise_is_replayed() -> None:
 def test_bounds_of_a_share() -> None:
     assert clopper_pearson(0, 300).high == pytest.approx(0.0122, abs=1e-4)
     assert clopper_pearson(0, 100).high == pytest.approx(0.0362, abs=1e-4)
-
-
-def test_the_published_simulation_is_that_of_this_rule_and_of_these_kinds_of_noise(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    published = keep.read(METHOD / rule.RAW_FILE, rule.Simulation)
-    assert published.level == LEVEL
-    assert list(published.errors) == list(NOISES)
-    assert rule.worst(published)[1].wrong_bounds.high <= 0.01
-    monkeypatch.setattr(rule, "COMPARISONS", 400)
-    again = rule.measure()
-    for name, rates in published.errors.items():
-        assert again.errors[name].wrong == pytest.approx(rates.wrong, abs=0.015)
-    assert "| Gaussian 0.7 % | " in rule.report(again)

@@ -204,6 +204,15 @@ def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     assert (lost.status, lost.peak_bytes) == ("crashed", None) and "exit code 3" in (lost.reason or "")
 
 
+def test_later_blocks_make_their_turns_like_the_first(tmp_path: Path) -> None:
+    starts = tmp_path / "starts"
+    top = f"import os, time\nopen({str(starts)!r}, 'a').write('x')\nlate = os.path.getsize({str(starts)!r}) > 2"
+    row = read_row(numpy_row(tmp_path, "row", before="time.sleep(0.008 * late)", top=top))  # slow in its second block
+    records = measure(tmp_path, row, tasks=["encode"], budget=replace(QUICK, turn_s=0.004, min_blocks=2, max_blocks=2))
+    assert {(record.block, record.discards) for record in records} == {(1, True), (2, True)}
+    assert len({record.calls for record in records}) == 1 and (records[0].calls or 0) > 1
+
+
 @pytest.mark.slow
 def test_later_blocks_load_what_the_first_has_compiled(tmp_path: Path) -> None:
     need("jax")

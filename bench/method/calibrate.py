@@ -120,7 +120,13 @@ def _begin(out: Path, command: str) -> Head:
 
 
 def _comparable(environment: Environment) -> tuple[object, ...]:
-    return environment.machine, environment.python, environment.versions, environment.git_commit
+    return (
+        environment.machine,
+        environment.python,
+        environment.versions,
+        environment.git_commit,
+        environment.git_dirty,
+    )
 
 
 def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str) -> Batch:
@@ -147,6 +153,10 @@ def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str)
                 next_block=arms.undecided_pairs([*pairs, *planted]),
             )
     records = [line for line in lines if isinstance(line, Record)]
+    if wrong := [record for record in records if not record.ok]:
+        raise InvalidInput(
+            f"{wrong[0].implementation} is {wrong[0].status} ({wrong[0].reason}): its batch does not count"
+        )
     return Batch(
         comparisons=[comparison_of(pair, records, number, surroundings) for pair in (*pairs, *planted)],
         elapsed_s=time.monotonic() - began,

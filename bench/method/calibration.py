@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -98,7 +99,8 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
         "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
         f" turns, blocks and stopping rule of `bench run`: at least {MIN_BLOCKS} blocks, at most {BUDGET.max_blocks},"
-        " until there was a verdict. They do small NumPy products. No two comparisons of identical workers share a"
+        " until there was a verdict. They do small NumPy products, about a millisecond a call: longer calls have fewer"
+        " turns, and are noisier. No two comparisons of identical workers share a"
         " process; each planted slow-down is held against one of a pair. Those of one table share its rounds."
         " `docs/method.md` says how and why.\n",
         "## Identical workers\n",
@@ -110,7 +112,8 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         "Share found after so many blocks, both surroundings together:\n",
         _curve(comparisons),
         "## The recorded noise, replayed\n",
-        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect.\n",
+        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect. Each"
+        " is drawn for itself: what one has to do with the next is lost.\n",
         _replays(comparisons),
         "## Time\n",
         _time(batches),
@@ -119,7 +122,11 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
 
 
 def verdict_of(one: Comparison) -> tuple[str, int]:
-    """The first verdict that is not UNCLEAR, and after how many blocks it came: the stopping rule of a run."""
+    """The first verdict that is not UNCLEAR, and after how many blocks it came.
+
+    There a cell gets no more blocks for its own sake. In a run it may get more for its neighbour's, and shows the
+    verdict of the last: the rule's error is that of all looks together.
+    """
     ratios = one.sides.log_ratios
     for blocks in range(MIN_BLOCKS, len(ratios) + 1):
         verdict = compare(ratios[:blocks]).verdict
@@ -134,13 +141,20 @@ def share(hits: int, trials: int) -> str:
     return f"{100 * hits / trials:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def lag_correlation(series: Sequence[Sequence[float]]) -> float:
+    """How much a block's log ratio says of the next one's, identical workers having a mean of zero: 0 where nothing."""
+    together = [here * after for one in series for here, after in pairwise(one)]
+    alone = [ratio**2 for one in series for ratio in one]
+    return float(np.mean(together) / np.mean(alone)) if any(alone) else 0.0
+
+
 def in_words(comparisons: Sequence[Comparison]) -> str:
     """A sentence on how often verdicts are wrong."""
     identical = [one for one in comparisons if one.percent == 0]
     wrong = sum(verdict_of(one)[0] in ("FASTER", "SLOWER") for one in identical)
     return (
-        f"Of {len(identical)} comparisons of identical workers, {wrong} got a false FASTER or SLOWER: a rate of at most"
-        f" {100 * at_most(wrong, len(identical)):.1f} % (95 %)"
+        f"Of {len(identical)} comparisons of identical workers, with calls of about a millisecond, {wrong} got a false"
+        f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %)"
     )
 
 
@@ -155,6 +169,7 @@ def _errors(comparisons: Sequence[Comparison]) -> str:
         said = Counter(verdict_of(one)[0] for one in chosen)
         wrong = said["FASTER"] + said["SLOWER"]
         spreads = np.std([ratio for one in chosen for ratio in one.sides.log_ratios])
+        memory = lag_correlation([one.sides.log_ratios for one in chosen])
         lines.append(
             [
                 where,
@@ -165,10 +180,11 @@ def _errors(comparisons: Sequence[Comparison]) -> str:
                 units.percent(said["UNCLEAR"] / len(chosen)),
                 f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
                 units.percent(float(spreads)),
+                f"{memory:.2f}",
             ]
         )
-    header = ["identical workers", "comparisons", "false FASTER or SLOWER", "rate at most (95 %)", "SAME"]
-    return table([*header, "UNCLEAR", "blocks", "standard deviation of a block"], lines)
+    header = ["identical workers", "comparisons", "false FASTER or SLOWER", "rate at most (95 %)", "SAME", "UNCLEAR"]
+    return table([*header, "blocks", "standard deviation of a block", "correlation with the next"], lines)
 
 
 def _found(comparisons: Sequence[Comparison]) -> str:

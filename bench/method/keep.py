@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -9,8 +11,7 @@ import msgspec
 from bench.records import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
 
 def read(path: Path, kind: type) -> Any:
@@ -22,12 +23,26 @@ def read(path: Path, kind: type) -> Any:
     return decode(path.read_bytes(), kind, f"{path}")
 
 
+def paths(arguments: Sequence[str], usage: str) -> list[Path]:
+    """The paths that an experiment's command line names.
+
+    Raises:
+        SystemExit: there are more or fewer than in the usage.
+    """
+    if len(arguments) != len(usage.split()):
+        print(f"usage: python -m {usage}", file=sys.stderr)
+        raise SystemExit(2)
+    return [Path(argument) for argument in arguments[1:]]
+
+
 def keep(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[Any], str]) -> str:
     """The table of an experiment, written beside its raw file, which is measured only if it is not there."""
     if not raw.exists():
         measured = measure()
         raw.parent.mkdir(parents=True, exist_ok=True)
-        raw.write_bytes(msgspec.json.encode(measured) + b"\n")
+        fresh = raw.with_name(f"{raw.name}.new")
+        fresh.write_bytes(msgspec.json.encode(measured) + b"\n")
+        fresh.replace(raw)  # whole, or not at all
     text = report(read(raw, kind))
     raw.with_suffix(".md").write_text(text, encoding="utf-8")
     return text

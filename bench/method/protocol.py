@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 from bench import answers
 from bench.environment import describe
 from bench.job import ProblemFile
-from bench.judge import group_of
+from bench.judge import group_of, judge
 from bench.lock import only_run
-from bench.method.keep import keep
+from bench.method.keep import keep, paths
 from bench.plan import BUDGETS, Plan, Seat, Sitting, Table
 from bench.records import CONTROL, Environment, Record, Struct, cell_of, read_result
 from bench.report.markdown import environment_line, table
@@ -85,6 +85,7 @@ def measure(result: Result) -> Experiment:
         weighs=False,
     )
     rows, processes = find_rows(), []
+    started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     with only_run("experiment on the cost of the harness") as mark, TemporaryDirectory(prefix="protocol-") as name:
         problems = {}
         for workload_name in result.run.workloads:
@@ -104,8 +105,8 @@ def measure(result: Result) -> Experiment:
                     processes.append(Timed(cell=words, elapsed_s=_run_one(plan, problems, folder, mark)))
     return Experiment(
         result=result.path.name,
-        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
-        environment=describe(),
+        started_at=started_at,
+        environment=environment,
         processes=processes,
     )
 
@@ -144,8 +145,14 @@ def report(experiment: Experiment, result: Result) -> str:
     elapsed_s, timed_s = shares(result)
     protocol_s = sum(one.elapsed_s for one in experiment.processes) * PROCESSES / RUN_PROCESSES
     blocks = max(record.block for record in result.records)
+    compared = [one for one in judge(result.records, result.run.baseline).values() if one.is_compared]
+    decided = sum(one.is_decided for one in compared)
     lines = [
-        [f"`bench run`, {blocks} blocks, `{result.path.name}`", duration(elapsed_s), "1.00"],
+        [
+            f"`bench run`, {blocks} blocks, `{result.path.name}`: {decided} of {len(compared)} ratios decided",
+            duration(elapsed_s),
+            "1.00",
+        ],
         [
             f"pyperf's default protocol, {PROCESSES} processes a cell",
             duration(protocol_s),
@@ -157,7 +164,7 @@ def report(experiment: Experiment, result: Result) -> str:
         f"{environment_line(experiment.environment)}  \n{experiment.started_at}\n\n"
         f"{len(cells_of(result))} cells. Of the protocol, {RUN_PROCESSES} processes of each cell were run, and their"
         f" time multiplied by {PROCESSES // RUN_PROCESSES}; every process compiles for itself, as under pyperf.\n\n"
-        + table(["to a table with verdicts", "wall time", "ratio"], lines)
+        + table(["until the table is there", "wall time", "ratio"], lines)
         + f"\nOf the run, {duration(timed_s)} were inside timed regions, {percent(timed_s / elapsed_s)}; the rest is"
         " starting processes, compiling, validating and warming up.\n"
     )
@@ -165,10 +172,11 @@ def report(experiment: Experiment, result: Result) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
-    result, folder = read_result(Path(arguments[0])), Path(arguments[1])
+    of, folder = paths(arguments, "bench.method.protocol RESULT FOLDER")
+    result = read_result(of)
     print(keep(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv))

@@ -7,10 +7,9 @@ drift than those have; and what the rule finds within twelve blocks where the no
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.method.keep import keep
+from bench.method.keep import keep, paths
 from bench.method.simulate import NOISES, Rates, contaminated, drifting, error_rate, normal
 from bench.records import Struct
 from bench.report.markdown import table
@@ -76,9 +75,9 @@ def measure() -> Simulation:
     return Simulation(level=LEVEL, errors=errors, beyond=beyond, power=power)
 
 
-def worst(simulation: Simulation) -> tuple[str, Rates]:
-    """The kind of noise in which identical rows are most often told apart, of those the level was chosen for."""
-    return max(simulation.errors.items(), key=lambda one: one[1].wrong)
+def worst(simulation: Simulation) -> Rates:
+    """Where identical rows are most often told apart, of the noise that the level was chosen for."""
+    return max(simulation.errors.values(), key=lambda rates: rates.wrong)
 
 
 def bounded(rates: Rates) -> str:
@@ -108,8 +107,9 @@ def report(simulation: Simulation) -> str:
         f" threshold {100 * PRACTICAL:.0f} %. The kinds of noise are those of `bench/method/simulate.py`.\n\n"
         "## Identical rows\n\n"
         f"A false FASTER or SLOWER, where the rule looks after each block from {MIN_BLOCKS} to {LOOKS} and stops at its"
-        f" first verdict: {COMPARISONS:,} comparisons each, with 95 % Clopper-Pearson bounds. The last"
-        f" {len(simulation.beyond)} are noise that the level was not chosen for.\n\n"
+        f" first verdict: {COMPARISONS:,} comparisons each, with 95 % Clopper-Pearson bounds. The"
+        f" worst of those that the level was chosen for is {bounded(worst(simulation))}; the last"
+        f" {len(simulation.beyond)} are none of them.\n\n"
         + table(["noise", "false FASTER or SLOWER", "SAME", "UNCLEAR", "blocks"], errors)
         + f"\n## What {FEW} blocks find\n\n{COMPARISONS // 4:,} comparisons each.\n\n"
         + table(["noise", "3 % found", "5 % found", "identical rows SAME", f"blocks at {effects} %"], power)
@@ -118,9 +118,10 @@ def report(simulation: Simulation) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Simulate, or, with a folder that has the rates, make the table anew."""
-    print(keep(Path(arguments[0]) / RAW_FILE, Simulation, measure, report))
+    (folder,) = paths(arguments, "bench.method.rule FOLDER")
+    print(keep(folder / RAW_FILE, Simulation, measure, report))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv))

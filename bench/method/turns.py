@@ -23,7 +23,7 @@ from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
 from bench.method import arms
-from bench.method.keep import keep
+from bench.method.keep import keep, paths
 from bench.plan import Budget, Plan, Seat, Sitting, Table
 from bench.records import Cell, Environment, Record, Struct
 from bench.report.markdown import environment_line, table
@@ -176,6 +176,7 @@ def run_block(
 def measure() -> Experiment:
     """All blocks of all ways, a block of each in turn."""
     seed = int(time.time())
+    started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     records: dict[Way, list[Record]] = {way: [] for way in WAYS}
     with only_run("experiment on taking turns") as mark, TemporaryDirectory(prefix="turns-") as name:
         folder = Path(name)
@@ -191,8 +192,8 @@ def measure() -> Experiment:
                 records[WAYS[index]] += run_block(WAYS[index], block, seed, folder, problems, mark)
     return Experiment(
         command="python -m bench.method.turns",
-        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
-        environment=describe(),
+        started_at=started_at,
+        environment=environment,
         outcomes=[
             Outcome(words=way.words, together=way.together, sides=arms.sides_of(arms.Pair("ours", "theirs"), own))
             for way, own in records.items()
@@ -229,9 +230,10 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
-    print(keep(Path(arguments[0]) / RAW_FILE, Experiment, measure, report))
+    (folder,) = paths(arguments, "bench.method.turns FOLDER")
+    print(keep(folder / RAW_FILE, Experiment, measure, report))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv))

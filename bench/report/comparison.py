@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.compare import Status
+from bench.compare import BETWEEN_RUNS, Status
 from bench.judge import control, judge
 from bench.records import Precision, Struct
 from bench.report import units
@@ -196,7 +196,9 @@ def captions(comparison: Comparison) -> Iterator[str]:
     if any(row.through == ABSOLUTE and row.status == "compared" for row in rows):
         yield (
             f"{ABSOLUTE}: no row that could be compared through is the same in both runs. The drift of the machine from"
-            " one run to the other is in the ratio, and not in the interval: measure twice before you believe it."
+            f" one run to the other is in the ratio; the interval supposes that it has a standard deviation of"
+            f" {100 * BETWEEN_RUNS:.0f} %, so that small changes stay UNCLEAR: better to compare through an"
+            " unchanged row."
         )
     if comparison.drift is not None:
         yield f"The machine: a fixed NumPy product took {comparison.drift:.2f}× as long in NEW as in OLD."

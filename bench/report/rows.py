@@ -109,13 +109,14 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
 
 
 def ranks_of(judged: Iterable[Judged]) -> dict[Cell, str]:
-    """Each cell's place in its group: ``2=`` for those at a place whose first row no verdict tells them from."""
+    """Each cell's place in its group: ``2=`` for those at one place, none of which a verdict tells from another."""
     ranks: dict[Cell, str] = {}
     for members in in_order(judged):
-        places: dict[int, list[Judged]] = {}
+        places: dict[int, list[Judged]] = {1: []}
         for position, one in enumerate(members, 1):
-            at = next((place for place, sharing in places.items() if not _is_slower(one, sharing[0])), position)
-            places.setdefault(at, []).append(one)
+            last = max(places)
+            shares = not any(_is_slower(one, other) for other in places[last])
+            places.setdefault(last if shares else position, []).append(one)
         if len(members) > 1:
             for place, sharing in places.items():
                 ranks |= {one.cell: f"{place}{'=' * (len(sharing) > 1)}" for one in sharing}

@@ -31,10 +31,10 @@ def standing(judged: Iterable[Judged]) -> Table:
         if not timed:
             continue
         best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
-        others = [one for one in timed if one.cell.implementation != one.baseline]
-        done = sum(_is_decided(one) for one in others)
+        others = [one for one in timed if one.is_compared]
+        done = sum(one.is_decided for one in others)
         table.add_row(
-            f"{group.workload} {group.task} {units.place(group.device, group.threads)}",
+            f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
             best.cell.implementation,
             units.seconds(best.median_s),
             units.interval(best.ratio),
@@ -46,13 +46,7 @@ def standing(judged: Iterable[Judged]) -> Table:
 def tally(judged: Iterable[Judged]) -> str:
     """How many cells have which verdict, in words."""
     counts: Counter[str] = Counter(
-        one.ratio.verdict or "no verdict yet"
-        for one in judged
-        if one.ratio is not None and one.cell.implementation not in (CONTROL, one.baseline)
+        one.ratio.verdict or "no verdict yet" for one in judged if one.ratio is not None and one.is_compared
     )
     order = ("FASTER", "SLOWER", "SAME", "UNCLEAR", "no verdict yet")
     return ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no cell to compare"
-
-
-def _is_decided(one: Judged) -> bool:
-    return one.ratio is not None and one.ratio.verdict not in (None, "UNCLEAR")

@@ -127,8 +127,8 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text(
             f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired by"
             " block, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all that"
-            " the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells it from the first row at"
-            " that place.",
+            " the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells those at one place"
+            " from each other.",
             style="dim",
         )
     if len(baselines) > 1:

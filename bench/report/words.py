@@ -46,7 +46,8 @@ def about_end(result: Result) -> str:
     return {
         "decided": f"{many}; all that can be decided is",
         "blocks": f"{many}, as planned",
-        "budget": f"{many}; the budget of {units.duration(result.run.plan.budget_s)} is spent",
+        "budget": f"{many}; the budget of {units.duration(end.budget_s or result.run.plan.budget_s)} is spent",
         "interrupted": f"{many}; not whole: it was interrupted, `python -m bench run --resume` goes on{half}",
         "disk": f"{many}; not whole: the disk was full, `python -m bench run --resume` goes on{half}",
+        "error": f"{many}; not whole: the system refused something, `python -m bench run --resume` goes on{half}",
     }[end.why]
