@@ -132,6 +132,9 @@ def test_the_report_counts_what_was_said() -> None:
     words = calibration.markdown(HEAD, batches)
     both = next(line for line in words.splitlines() if line.startswith("| both |"))
     assert both.split("|")[2:4] == [" 3 ", " 1 "]  # three comparisons of identical workers, one false verdict
+    assert "| false FASTER or SLOWER in at most 1 % | 3 | 33.3 % [0.8, 90.6] | by 32.3 points |" in words
+    assert "| 5 % found in at least 99 % | 2 | 50.0 % [1.3, 98.7] | by 49.0 points |" in words
+    assert "| 3 % found in at least 95 % | 0 | – | not measured |" in words
     assert re.search(r"\| 5 % \| as the machine is \| 2 \| 50.0 % \[1.3, 98.7\] \| 1 \| 1 \| 0 \|", words), words
 
 

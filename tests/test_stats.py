@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -195,6 +196,14 @@ def test_a_drift_is_seen_where_it_matters(growth: float, drifts: bool) -> None:
     steady = steadiness(list(np.exp(noise + np.linspace(0, growth, 60))))
     assert steady.drifting is drifts
     assert steady.change == pytest.approx(math.expm1(growth), abs=0.01)
+
+
+def test_a_drift_over_very_many_turns_is_seen_in_no_time() -> None:
+    turns = np.random.default_rng(9).normal(0, 0.02, 20_000) + np.linspace(0, 0.05, 20_000)
+    start = time.perf_counter()
+    steady = steadiness(list(np.exp(turns)))
+    assert steady.drifting and steady.change == pytest.approx(0.05, abs=0.01)
+    assert time.perf_counter() - start < 0.5
 
 
 def test_few_or_equal_samples_do_not_drift() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
@@ -103,6 +103,10 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         " turns, and are noisier. No two comparisons of identical workers share a"
         " process; each planted slow-down is held against one of a pair. Those of one table share its rounds."
         " `docs/method.md` says how and why.\n",
+        "## Against what was aimed at\n",
+        f"Within {BUDGET.max_blocks} blocks, both surroundings together. In square brackets, 95 % Clopper-Pearson"
+        " bounds.\n",
+        _goals(comparisons),
         "## Identical workers\n",
         _errors(comparisons),
         "## Planted slow-downs\n",
@@ -161,6 +165,44 @@ def in_words(comparisons: Sequence[Comparison]) -> str:
 def at_most(hits: int, trials: int) -> float:
     """The rate that is not exceeded, at 95 %: the one-sided Clopper-Pearson bound."""
     return float(stats.beta.isf(0.05, hits + 1, trials - hits)) if hits < trials else 1.0
+
+
+class Goal(NamedTuple):
+    """A share of the comparisons with so many per cent of extra work, and the most or the least that it should be."""
+
+    words: str
+    percent: int
+    verdicts: tuple[str, ...]
+    share: float
+    is_most: bool = False
+
+
+GOALS = (
+    Goal("false FASTER or SLOWER in at most 1 %", 0, ("FASTER", "SLOWER"), 0.01, is_most=True),
+    Goal("5 % found in at least 99 %", 5, ("SLOWER",), 0.99),
+    Goal("3 % found in at least 95 %", 3, ("SLOWER",), 0.95),
+)
+
+
+def _goals(comparisons: Sequence[Comparison]) -> str:
+    """What was aimed at beside what was reached, and by how much it was missed."""
+    lines = []
+    for goal in GOALS:
+        said = [verdict_of(one)[0] for one in comparisons if one.percent == goal.percent]
+        if not said:
+            lines.append([goal.words, "0", "–", "not measured"])
+            continue
+        hits = sum(verdict in goal.verdicts for verdict in said)
+        missed = (hits / len(said) - goal.share) * (1 if goal.is_most else -1)
+        lines.append(
+            [
+                goal.words,
+                f"{len(said)}",
+                share(hits, len(said)),
+                f"by {100 * missed:.1f} points" if missed > 0 else "no",
+            ]
+        )
+    return table(["aim", "comparisons", "reached", "missed"], lines)
 
 
 def _errors(comparisons: Sequence[Comparison]) -> str:
