@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.environment import ROOT
 from bench.judge import control, judge
-from bench.method import calibration, protocol, rule, turns
+from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import markdown
@@ -141,7 +141,7 @@ def method_files(results: Sequence[Result]) -> dict[Path, str]:
         files[METHOD / protocol.TABLE_FILE] = protocol.report(experiment, of_it)
     if (METHOD / calibration.HEAD_FILE).exists():
         head, batches = calibration.read_head(METHOD), calibration.read_batches(METHOD)
-        files[METHOD / calibration.TABLE_FILE] = calibration.markdown(head, batches)
+        files[METHOD / calibration.TABLE_FILE] = calibration_table.markdown(head, batches)
     return files
 
 
@@ -241,4 +241,4 @@ def error_rate_in_words() -> str:
     if not (METHOD / calibration.HEAD_FILE).exists():
         return "How often verdicts err has not been measured yet."
     comparisons = [one for batch in calibration.read_batches(METHOD) for one in batch.comparisons]
-    return f"{calibration.in_words(comparisons)} ([measured]({(METHOD / calibration.TABLE_FILE).relative_to(ROOT)}))."
+    return f"{calibration_table.in_words(comparisons)} ([measured]({(METHOD / calibration.TABLE_FILE).relative_to(ROOT)}))."

@@ -13,7 +13,7 @@ import pytest
 from processes import bench
 
 from bench.environment import describe
-from bench.method import arms, calibrate, calibration
+from bench.method import arms, calibrate, calibration, calibration_table
 from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.method.calibration import Batch, Comparison, Head
 from bench.method.neighbour import noisy
@@ -129,7 +129,7 @@ def test_the_report_counts_what_was_said() -> None:
         Batch(comparisons=[comparison(0, 1.0), comparison(0, 1.2), comparison(5, 1.05)], elapsed_s=60.0),
         Batch(comparisons=[comparison(0, 1.0, surroundings="neighbour"), comparison(5, 1.0)], elapsed_s=60.0),
     ]
-    words = calibration.markdown(HEAD, batches)
+    words = calibration_table.markdown(HEAD, batches)
     both = next(line for line in words.splitlines() if line.startswith("| both |"))
     assert both.split("|")[2:4] == [" 3 ", " 1 "]  # three comparisons of identical workers, one false verdict
     assert "| false FASTER or SLOWER in at most 1 % | 3 | 33.3 % [0.8, 90.6] | by 32.3 points |" in words
@@ -156,9 +156,9 @@ def test_a_lean_that_lasts_shows_as_correlation() -> None:
     random = np.random.default_rng(0)
     independent = random.normal(size=(300, 9))
     drifting = independent + random.normal(size=(300, 1))
-    assert calibration.lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
-    assert calibration.lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
-    assert calibration.lag_correlation([[0.0, 0.0]]) == 0.0
+    assert calibration_table.lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
+    assert calibration_table.lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
+    assert calibration_table.lag_correlation([[0.0, 0.0]]) == 0.0
 
 
 @pytest.mark.slow

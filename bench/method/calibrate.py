@@ -32,10 +32,10 @@ from bench.method.calibration import (
     Batch,
     Comparison,
     Head,
-    markdown,
     read_batches,
     read_head,
 )
+from bench.method.calibration_table import markdown
 from bench.method.neighbour import noisy
 from bench.records import Record, drop_half_written
 from bench.report.units import duration

@@ -1,24 +1,15 @@
-"""What a calibration has measured, and what it says, in Markdown."""
+"""What a calibration has measured, and how it is read."""
 
 from __future__ import annotations
 
-from collections import Counter
-from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
-
-from bench.method.arms import BUDGET, Sides
-from bench.method.simulate import clopper_pearson, replay
+from bench.method.arms import Sides
 from bench.records import Environment, Struct, decode
-from bench.report import units
-from bench.report.markdown import environment_line, table
-from bench.stats import MIN_BLOCKS, PRACTICAL, compare
+from bench.stats import MIN_BLOCKS, compare
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 
@@ -58,12 +49,6 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
     elapsed_s: float
 
 
-REPLAYS = 20_000
-REPLAYED = (0, 1, 2, 3, 5, 10)
-
-WORDS = {"quiet": "as the machine is", "neighbour": "with a noisy neighbour on each processor"}
-
-
 def read_head(folder: Path) -> Head:
     """The head of the calibration in a folder.
 
@@ -91,40 +76,6 @@ def read_batches(folder: Path) -> list[Batch]:
     return [decode(line, Batch, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
 
 
-def markdown(head: Head, batches: Sequence[Batch]) -> str:
-    """How often verdicts are wrong, what they find after how many blocks, and what that took."""
-    comparisons = [one for batch in batches for one in batch.comparisons]
-    parts = [
-        "# How often the verdicts err\n",
-        f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
-        "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
-        f" turns, blocks and stopping rule of `bench run`: at least {MIN_BLOCKS} blocks, at most {BUDGET.max_blocks},"
-        " until there was a verdict. They do small NumPy products, about a millisecond a call: longer calls have fewer"
-        " turns, and are noisier. No two comparisons of identical workers share a"
-        " process; each planted slow-down is held against one of a pair. Those of one table share its rounds."
-        " `docs/method.md` says how and why.\n",
-        "## Against what was aimed at\n",
-        f"Within {BUDGET.max_blocks} blocks, both surroundings together. In square brackets, 95 % Clopper-Pearson"
-        " bounds.\n",
-        _goals(comparisons),
-        "## Identical workers\n",
-        _errors(comparisons),
-        "## Planted slow-downs\n",
-        "Found: SLOWER. Missed: SAME, though the difference is beyond the practical threshold of"
-        f" {100 * PRACTICAL:.0f} %. Backwards: FASTER. In square brackets, 95 % Clopper-Pearson bounds.\n",
-        _found(comparisons),
-        "Share found after so many blocks, both surroundings together:\n",
-        _curve(comparisons),
-        "## The recorded noise, replayed\n",
-        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect. Each"
-        " is drawn for itself: what one has to do with the next is lost.\n",
-        _replays(comparisons),
-        "## Time\n",
-        _time(batches),
-    ]
-    return "\n".join(parts)
-
-
 def verdict_of(one: Comparison) -> tuple[str, int]:
     """The first verdict that is not UNCLEAR, and after how many blocks it came.
 
@@ -137,166 +88,3 @@ def verdict_of(one: Comparison) -> tuple[str, int]:
         if verdict != "UNCLEAR":
             return str(verdict), blocks
     return "UNCLEAR", len(ratios)
-
-
-def share(hits: int, trials: int) -> str:
-    """``0.0 % [0.0, 1.2]``: a share with its bounds."""
-    low, high = clopper_pearson(hits, trials)
-    return f"{100 * hits / trials:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-
-
-def lag_correlation(series: Sequence[Sequence[float]]) -> float:
-    """How much a block's log ratio says of the next one's, identical workers having a mean of zero: 0 where nothing."""
-    together = [here * after for one in series for here, after in pairwise(one)]
-    alone = [ratio**2 for one in series for ratio in one]
-    return float(np.mean(together) / np.mean(alone)) if any(alone) else 0.0
-
-
-def in_words(comparisons: Sequence[Comparison]) -> str:
-    """A sentence on how often verdicts are wrong."""
-    identical = [one for one in comparisons if one.percent == 0]
-    wrong = sum(verdict_of(one)[0] in ("FASTER", "SLOWER") for one in identical)
-    return (
-        f"Of {len(identical)} comparisons of identical workers, with calls of about a millisecond, {wrong} got a false"
-        f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %)"
-    )
-
-
-def at_most(hits: int, trials: int) -> float:
-    """The rate that is not exceeded, at 95 %: the one-sided Clopper-Pearson bound."""
-    return float(stats.beta.isf(0.05, hits + 1, trials - hits)) if hits < trials else 1.0
-
-
-class Goal(NamedTuple):
-    """A share of the comparisons with so many per cent of extra work, and the most or the least that it should be."""
-
-    words: str
-    percent: int
-    verdicts: tuple[str, ...]
-    share: float
-    is_most: bool = False
-
-
-GOALS = (
-    Goal("false FASTER or SLOWER in at most 1 %", 0, ("FASTER", "SLOWER"), 0.01, is_most=True),
-    Goal("5 % found in at least 99 %", 5, ("SLOWER",), 0.99),
-    Goal("3 % found in at least 95 %", 3, ("SLOWER",), 0.95),
-)
-
-
-def _goals(comparisons: Sequence[Comparison]) -> str:
-    """What was aimed at beside what was reached, and by how much it was missed."""
-    lines = []
-    for goal in GOALS:
-        said = [verdict_of(one)[0] for one in comparisons if one.percent == goal.percent]
-        if not said:
-            lines.append([goal.words, "0", "–", "not measured"])
-            continue
-        hits = sum(verdict in goal.verdicts for verdict in said)
-        missed = (hits / len(said) - goal.share) * (1 if goal.is_most else -1)
-        lines.append(
-            [
-                goal.words,
-                f"{len(said)}",
-                share(hits, len(said)),
-                f"by {100 * missed:.1f} points" if missed > 0 else "no",
-            ]
-        )
-    return table(["aim", "comparisons", "reached", "missed"], lines)
-
-
-def _errors(comparisons: Sequence[Comparison]) -> str:
-    lines = []
-    for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
-        said = Counter(verdict_of(one)[0] for one in chosen)
-        wrong = said["FASTER"] + said["SLOWER"]
-        spreads = np.std([ratio for one in chosen for ratio in one.sides.log_ratios])
-        memory = lag_correlation([one.sides.log_ratios for one in chosen])
-        lines.append(
-            [
-                where,
-                f"{len(chosen)}",
-                f"{wrong}",
-                f"{100 * at_most(wrong, len(chosen)):.2f} %",
-                units.percent(said["SAME"] / len(chosen)),
-                units.percent(said["UNCLEAR"] / len(chosen)),
-                f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
-                units.percent(float(spreads)),
-                f"{memory:.2f}",
-            ]
-        )
-    header = ["identical workers", "comparisons", "false FASTER or SLOWER", "rate at most (95 %)", "SAME", "UNCLEAR"]
-    return table([*header, "blocks", "standard deviation of a block", "correlation with the next"], lines)
-
-
-def _found(comparisons: Sequence[Comparison]) -> str:
-    lines = []
-    for percent in sorted({one.percent for one in comparisons if one.percent}):
-        for where, chosen in _by_surroundings([one for one in comparisons if one.percent == percent]):
-            said = Counter(verdict_of(one)[0] for one in chosen)
-            missed = said["SAME"] if percent > 100 * PRACTICAL else 0
-            lines.append(
-                [
-                    f"{percent} %",
-                    where,
-                    f"{len(chosen)}",
-                    share(said["SLOWER"], len(chosen)),
-                    f"{said['SAME']}",
-                    f"{missed}",
-                    f"{said['FASTER']}",
-                    units.percent(said["UNCLEAR"] / len(chosen)),
-                    f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
-                ]
-            )
-    header = ["planted", "surroundings", "comparisons", "found", "SAME", "missed", "backwards", "UNCLEAR", "blocks"]
-    return table(header, lines, left=2)
-
-
-def _curve(comparisons: Sequence[Comparison]) -> str:
-    looks = range(MIN_BLOCKS, (BUDGET.max_blocks or 0) + 1)
-    lines = []
-    for percent in sorted({one.percent for one in comparisons if one.percent}):
-        said = [verdict_of(one) for one in comparisons if one.percent == percent]
-        found = [sum(verdict == "SLOWER" and blocks <= look for verdict, blocks in said) for look in looks]
-        lines.append([f"{percent} %", *(units.percent(hits / len(said)) for hits in found)])
-    return table(["blocks", *map(str, looks)], lines)
-
-
-def _replays(comparisons: Sequence[Comparison]) -> str:
-    lines = []
-    for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
-        pool = [ratio for one in chosen for ratio in one.sides.log_ratios]
-        for percent in REPLAYED:
-            rates = replay(pool, percent / 100, comparisons=REPLAYS, most_blocks=BUDGET.max_blocks or 0)
-            lines.append(
-                [
-                    f"{percent} %",
-                    where,
-                    f"{100 * rates.wrong:.2f} %",
-                    f"{100 * rates.found:.2f} %" if percent else "",
-                    units.percent(rates.same),
-                    units.percent(rates.unclear),
-                    f"{rates.mean_blocks:.1f}",
-                ]
-            )
-    header = ["effect", "surroundings", "wrong way", "found", "SAME", "UNCLEAR", "blocks"]
-    return table(header, lines, left=2)
-
-
-def _time(batches: Sequence[Batch]) -> str:
-    lines = []
-    for name in SURROUNDINGS:
-        chosen = [batch for batch in batches if batch.comparisons[0].surroundings == name]
-        if chosen:
-            total = sum(batch.elapsed_s for batch in chosen)
-            each = total / sum(len(batch.comparisons) for batch in chosen)
-            lines.append([WORDS[name], f"{len(chosen)}", units.duration(total), units.duration(each)])
-    return table(["surroundings", "tables", "wall time", "a comparison"], lines)
-
-
-def _by_surroundings(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, list[Comparison]]]:
-    for name in SURROUNDINGS:
-        if chosen := [one for one in comparisons if one.surroundings == name]:
-            yield WORDS[name], chosen
-    if len({one.surroundings for one in comparisons}) > 1:
-        yield "both", list(comparisons)
