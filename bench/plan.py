@@ -229,6 +229,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
                 return None
         missing, anything = [], False
         for table in plan.tables:
+            again = _to_retake(one for one in records if (one.block, one.table) == (block, table.number))
             for group, members in _groups(table).items():
                 due = [
                     (seat, cell)
@@ -238,12 +239,35 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
                 if wanted is not None and sum(seat.name != CONTROL for seat, _ in due) < 2:
                     continue
                 anything = True
-                if any((block, table.number, cell) not in have for _, cell in due):
+                if due and (group in again or any((block, table.number, cell) not in have for _, cell in due)):
                     missing.append(Sitting(table, group, tuple(due)))
         if missing:
             return block, _shuffled(missing, plan.seed, block)
         if wanted is not None and not anything and block > latest:
             return None  # what is undecided can no longer be measured
+
+
+RETAKES = 0.25
+"""At most this share of a block's groups is measured again because they were contended."""
+
+
+def retakes_of(groups: int) -> int:
+    """How many of the groups that sit at a table in a block may be measured again."""
+    return max(1, int(RETAKES * groups))
+
+
+def _to_retake(records: Iterable[Record]) -> set[Group]:
+    """The contended groups, of those in a block at a table, whose second attempt a run was ended before."""
+    groups: dict[Group, list[Record]] = {}
+    for record in records:
+        groups.setdefault(group_of(cell_of(record)), []).append(record)
+    taken = [group for group, own in groups.items() if any(record.attempt for record in own)]
+    contended = [
+        group
+        for group, own in groups.items()
+        if group not in taken and any("contended" in record.flags for record in own)
+    ]
+    return set(contended[: max(0, retakes_of(len(groups)) - len(taken))])
 
 
 def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:

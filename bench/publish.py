@@ -241,4 +241,5 @@ def error_rate_in_words() -> str:
     if not (METHOD / calibration.HEAD_FILE).exists():
         return "How often verdicts err has not been measured yet."
     comparisons = [one for batch in calibration.read_batches(METHOD) for one in batch.comparisons]
-    return f"{calibration_table.in_words(comparisons)} ([measured]({(METHOD / calibration.TABLE_FILE).relative_to(ROOT)}))."
+    where = (METHOD / calibration.TABLE_FILE).relative_to(ROOT)
+    return f"{calibration_table.in_words(comparisons)} ([measured]({where}))."

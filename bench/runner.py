@@ -21,7 +21,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bench.job import Weigh, Weighed
-from bench.plan import Seat, next_block
+from bench.plan import Seat, next_block, retakes_of
 from bench.processors import kept_off, load_average, processor_ticks, processors, stolen
 from bench.records import CONTROL, RECORDS_FILE, Block, Memory, Record, cell_of, fields_of, record_line
 from bench.table import RoundTable, is_contended
@@ -42,9 +42,6 @@ PRODUCT_SIZE = 512
 
 LEAST_FREE_BYTES = 2**20
 """With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
-
-RETAKES = 0.25
-"""At most this share of a block's groups is measured again because they were contended."""
 
 
 NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[Sitting, ...]] | None"]
@@ -220,12 +217,12 @@ class _Run:
     def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> None:
         setting = self._setting(block, sittings[0].table.number)
         earlier = {cell_of(record): record for record in self.journal.records if record.ok}
-        retakes = max(1, int(RETAKES * len(sittings)))
+        retakes = retakes_of(len(sittings))
         with RoundTable(self.plan, setting, len(sittings) + retakes, self._slots(len(place)), place) as table:
             contended = []
             for sitting in sittings:
                 records = self._sit(table, sitting, earlier)
-                if is_contended(records):
+                if is_contended(records) and not any(record.attempt for record in records):
                     contended.append(sitting)
             for sitting in contended[:retakes]:
                 failed = {cell_of(record) for record in self.journal.records if not record.ok}

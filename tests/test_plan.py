@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pretend import BUDGET, plan, row, run, sit
 
 from bench.judge import group_of, judge
-from bench.plan import BUDGETS, Budget, calls_a_turn, expected_s, next_block, rounds_of
+from bench.plan import BUDGETS, Budget, calls_a_turn, expected_s, next_block, retakes_of, rounds_of
 from bench.records import CONTROL, cell_of
 from bench.workloads import SEED, WORDS
 
@@ -53,6 +53,18 @@ def test_the_next_block_is_a_function_of_the_records(cut: int, seed: int) -> Non
         return
     assert due[0] == other[0]
     assert sorted(map(repr, due[1])) == sorted(map(repr, other[1]))  # the seed draws the order alone
+
+
+def test_a_retake_that_a_run_was_ended_before_is_due_and_no_more_of_them_than_there_may_be() -> None:
+    block, sittings = next_block(PLAN, [])
+    first = [record for one in sittings for record in sit(one, block, SPEEDS, contended=True)]
+    again = next_block(PLAN, first)
+    assert again is not None and again[0] == block
+    assert len(again[1]) == retakes_of(GROUPS) == 1
+    assert again[1][0].members == next(one for one in sittings if one.group == again[1][0].group).members
+    second = sit(again[1][0], block, SPEEDS, attempt=1, contended=True)
+    following = next_block(PLAN, [*first, *second])
+    assert following is not None and following[0] == block + 1
 
 
 def test_the_smallest_number_of_blocks_has_everything() -> None:

@@ -15,9 +15,9 @@ from measuring import QUICK, carry_out, last, measure, plan_of, weights
 from processes import numpy_row
 
 from bench.judge import judge
+from bench.plan import retakes_of
 from bench.processors import processors
 from bench.records import CONTROL, Record
-from bench.runner import RETAKES
 from impls import find_rows, read_row
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def test_a_contended_group_is_measured_again_and_kept(tmp_path: Path) -> None:
     assert all("contended" in record.flags for record in records if record.attempt == 0)
     assert all(record.cpu_per_wall is not None and record.cpu_per_wall < 0.95 for record in records)
     retaken = {record.task for record in records if record.attempt == 1}
-    assert len(retaken) == max(1, int(RETAKES * 2)) == 1  # bounded: both were contended
+    assert len(retaken) == retakes_of(2) == 1  # bounded: both were contended
     assert {record.attempt for record in records} == {0, 1}
     assert len(records) == 2 * 3 + 3  # what was contended is kept
     for cell, one in judge(records, "one").items():
