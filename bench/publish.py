@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 from datetime import datetime
 from itertools import count
@@ -92,8 +93,9 @@ def _publish_calibration(folder: Path) -> Path:
         raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, calibrate again, publish that")
     METHOD.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != METHOD.resolve():
-        for name in (calibration.HEAD_FILE, calibration.COMPARISONS_FILE):
-            shutil.copyfile(folder / name, METHOD / name)
+        packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
+        (METHOD / calibration.PACKED_FILE).write_bytes(packed)
+        shutil.copyfile(folder / calibration.HEAD_FILE, METHOD / calibration.HEAD_FILE)
     refresh()
     return METHOD
 

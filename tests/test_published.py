@@ -86,6 +86,12 @@ def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path
     (folder / calibration.COMPARISONS_FILE).write_bytes(msgspec.json.encode(batch) + b"\n")
     assert publish.publish(folder) == house / "results" / "method"
     assert (house / "results" / "method" / calibration.TABLE_FILE).exists()
+    assert calibration.read_batches(house / "results" / "method") == [batch]
+    assert publish.publish(house / "results" / "method") == house / "results" / "method"  # again: it is not harmed
+    (house / "results" / "method" / calibration.PACKED_FILE).write_bytes(b"no such thing")
+    with pytest.raises(InvalidInput, match="its comparisons cannot be read"):
+        publish.refresh()
+    publish.publish(folder)
     assert (
         "Of 2 comparisons of identical workers, with calls of about a millisecond, 1 got a false"
         in (house / "README.md").read_text()
