@@ -199,7 +199,8 @@ def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     little, large = found["little", "encode"], found["large", "encode"]
     assert little.source == large.source == "VmHWM"
     assert little.peak_bytes is not None and little.peak_bytes < 8 * 2**20
-    assert large.peak_bytes is not None and 64 * 2**20 <= large.peak_bytes < 80 * 2**20
+    # 64 MiB, which the system counts in batches of pages for each processor
+    assert large.peak_bytes is not None and 63 * 2**20 < large.peak_bytes < 80 * 2**20
     lost = found["dies", "encode"]
     assert (lost.status, lost.peak_bytes) == ("crashed", None) and "exit code 3" in (lost.reason or "")
 
