@@ -36,7 +36,10 @@ def scale_of(row: Any, device: str) -> Scale:
 
 
 class HostScale:
-    """``VmHWM``, which a write to ``clear_refs`` resets. (``ru_maxrss`` would start from the parent's peak.)"""
+    """``VmHWM``, which a write to ``clear_refs`` resets. (``ru_maxrss`` would start from the parent's peak.)
+
+    Linux keeps it in batches of 32 pages a processor, so that it may be off by 128 KiB for each.
+    """
 
     source = "VmHWM"
 
