@@ -13,6 +13,7 @@ from test_records import BLOCK, END, RUN, cell, record, write
 from bench.method import protocol, rule, turns
 from bench.method.arms import Sides
 from bench.method.keep import keep, read
+from bench.method.simulate import NOISES, error_rate
 from bench.publish import METHOD
 from bench.records import CONTROL, Cell, Run, read_result
 from bench.stats import LEVEL
@@ -88,13 +89,11 @@ def test_the_cost_of_the_protocol_is_that_of_twenty_processes_a_cell(tmp_path: P
     assert float(ratio.group(1)) == pytest.approx(6.0 * 10 / 61.5, abs=0.01)
 
 
-def test_the_published_simulation_is_that_of_this_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["normal 0.05", "drifting 0.1"])
+def test_the_published_simulation_is_that_of_this_rule(name: str) -> None:
     published = read(METHOD / rule.RAW_FILE, rule.Simulation)
     assert published.level == LEVEL
-    monkeypatch.setattr(rule, "COMPARISONS", 400)
-    again = rule.measure()
-    assert list(again.errors) == list(published.errors)
+    assert list(published.errors) == list(NOISES)
     assert rule.worst(published).wrong_bounds.high <= 0.01
-    for name, rates in published.errors.items():
-        assert again.errors[name].wrong == pytest.approx(rates.wrong, abs=0.015)
-    assert "| Gaussian 0.7 % | " in rule.report(again)
+    again = error_rate(NOISES[name], comparisons=rule.COMPARISONS, most_blocks=rule.LOOKS)
+    assert published.errors[name] == again
