@@ -39,7 +39,7 @@ from bench.processors import bind, delay_s
 from bench.records import Memory, Status, fields_of, settle
 from bench.where import where, words_of
 from impls import build_row, read_row
-from impls.contract import DeviceUnavailable
+from impls.contract import DeviceUnavailable, NoCounter
 from impls.equality import answer, deviations, wrong_dtype
 from impls.numpy_model import NumpyModel
 
@@ -370,7 +370,7 @@ def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> N
             weighed = worker.weigh(cell)
         except KeyboardInterrupt:
             raise
-        except NotImplementedError as error:
+        except NoCounter as error:
             weighed = Memory(**fields_of(cell), status="unsupported", reason=str(error))
         except BaseException as error:
             status, reason = verdict_on(error, worker)

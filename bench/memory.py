@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from impls.contract import NoCounter
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,7 +30,7 @@ def scale_of(row: Any, device: str) -> Scale:
     """The scale for a loaded row; what is held now counts as nothing.
 
     Raises:
-        NotImplementedError: the system, or the row on this device, has no counter.
+        NoCounter: the system, or the row on this device, has no counter.
     """
     if device == "cpu":
         return HostScale()
@@ -45,7 +47,7 @@ class HostScale:
 
     def __init__(self) -> None:
         if not STATUS.exists() or not CLEAR.exists():
-            raise NotImplementedError("this system does not tell a process's peak memory (no /proc)")
+            raise NoCounter("this system does not tell a process's peak memory (no /proc)")
         _give_back()
         self._held = _kibibytes("VmRSS")
 
@@ -61,7 +63,7 @@ class DeviceScale:
 
     def __init__(self, row: Any) -> None:
         if not hasattr(row, "peak_bytes"):
-            raise NotImplementedError("the row offers no peak_bytes(), which counts the device's memory")
+            raise NoCounter("the row offers no peak_bytes(), which counts the device's memory")
         self.source = f"peak_bytes of {type(row).__name__}"
         self._row = row
         row.reset_peak()
@@ -86,5 +88,5 @@ def _give_back() -> None:
 def _kibibytes(name: str) -> int:
     match = re.search(rf"^{name}:\s*(\d+) kB$", STATUS.read_text(encoding="ascii"), flags=re.MULTILINE)
     if match is None:
-        raise NotImplementedError(f"this system does not tell a process's {name}")
+        raise NoCounter(f"this system does not tell a process's {name}")
     return int(match[1])

@@ -64,6 +64,10 @@ class DeviceUnavailable(RuntimeError):
     """The device asked for cannot be had from this framework; the message says what is missing."""
 
 
+class NoCounter(RuntimeError):
+    """There is no counter of memory here; the message says what has none."""
+
+
 def precision() -> Precision:
     """What PRECISION_VARIABLE asks for; ``float32`` where it is not set.
 
@@ -280,7 +284,7 @@ class DeviceMemory(Protocol):
         """The most bytes of the device that the framework has held since ``reset_peak``.
 
         Raises:
-            NotImplementedError: nothing is counted on this device.
+            NoCounter: nothing is counted on this device.
         """
 
     def reset_peak(self) -> None:

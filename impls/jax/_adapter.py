@@ -17,6 +17,7 @@ from impls.contract import (
     DeviceUnavailable,
     Gradients,
     LSTMOutput,
+    NoCounter,
     Parameters,
     TrainStep,
     precision,
@@ -101,11 +102,11 @@ class JaxArrays:
         What is set aside in advance (``XLA_PYTHON_CLIENT_PREALLOCATE``) is not in it.
 
         Raises:
-            NotImplementedError: nothing is counted on this device, as on a CPU.
+            NoCounter: nothing is counted on this device, as on a CPU.
         """
         counters = self.device.memory_stats() or {}
         if "peak_bytes_in_use" not in counters:
-            raise NotImplementedError(f"jax counts no memory on {self.device.platform}")
+            raise NoCounter(f"jax counts no memory on {self.device.platform}")
         return int(counters["peak_bytes_in_use"])
 
     def reset_peak(self) -> None:

@@ -17,6 +17,7 @@ from impls.contract import (
     DeviceUnavailable,
     Gradients,
     LSTMOutput,
+    NoCounter,
     Parameters,
     TrainStep,
     precision,
@@ -175,7 +176,7 @@ class ThincRow:
         itself, and the CUDA context, are not in it.
 
         Raises:
-            NotImplementedError: the device is no GPU.
+            NoCounter: the device is no GPU.
         """
         self._need_cupy()
         self.wait(None)
@@ -185,7 +186,7 @@ class ThincRow:
         """Count anew from what is held now: the pool gives its free blocks back.
 
         Raises:
-            NotImplementedError: the device is no GPU.
+            NoCounter: the device is no GPU.
         """
         self._need_cupy()
         self.wait(None)
@@ -193,7 +194,7 @@ class ThincRow:
 
     def _need_cupy(self) -> None:
         if isinstance(self.ops, NumpyOps):
-            raise NotImplementedError("thinc counts no memory on cpu")
+            raise NoCounter("thinc counts no memory on cpu")
 
     def canonical(self, parameters: Mapping[str, Any]) -> Parameters:
         """The arrays as NumPy's: Thinc rows keep the canonical names and layout."""

@@ -17,6 +17,7 @@ from impls.contract import (
     DeviceUnavailable,
     Gradients,
     LSTMOutput,
+    NoCounter,
     Parameters,
     Seq2seqConfig,
     TrainStep,
@@ -77,7 +78,7 @@ def peak_bytes(device: torch.device) -> int:
     What its allocator keeps in reserve beside them, and the CUDA context, are not in it.
 
     Raises:
-        NotImplementedError: the device is no GPU.
+        NoCounter: the device is no GPU.
     """
     _need_cuda(device)
     torch.cuda.synchronize(device)
@@ -88,7 +89,7 @@ def reset_peak(device: torch.device) -> None:
     """Count anew from what is held now.
 
     Raises:
-        NotImplementedError: the device is no GPU.
+        NoCounter: the device is no GPU.
     """
     _need_cuda(device)
     torch.cuda.synchronize(device)
@@ -97,7 +98,7 @@ def reset_peak(device: torch.device) -> None:
 
 def _need_cuda(device: torch.device) -> None:
     if device.type != "cuda":
-        raise NotImplementedError(f"torch counts no memory on {device.type}")
+        raise NoCounter(f"torch counts no memory on {device.type}")
 
 
 def lstm_name(name: str) -> str:
