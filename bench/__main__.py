@@ -138,8 +138,8 @@ def machine() -> None:
     An example:
       python -m bench machine
     """
-    from bench.faults import faults
-    from bench.machine import examine
+    from bench.machine.facts import examine
+    from bench.machine.faults import faults
     from bench.method.accuracy import measure_accuracy
     from bench.report.machine_text import render
 

@@ -37,10 +37,10 @@ from bench.job import (
 )
 from bench.processors import bind, delay_s
 from bench.records import Memory, Status, fields_of, settle
+from bench.validation import Invalid, validate, validate_timed
 from bench.where import where, words_of
 from impls import build_row, read_row
 from impls.contract import DeviceUnavailable, NoCounter
-from impls.equality import answer, deviations, wrong_dtype
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from bench.job import Job
     from bench.records import Cell, Flag, Record
-    from impls.equality import Answer
 
 MIN_WARMUP_CALLS = 1
 """Beside the call of the first-call measurement, and those of the validation."""
@@ -66,10 +65,6 @@ RESTLESS = 0.01
 
 WAKING_S = 0.0005
 """What it may take beside that in each round, to wake up and hear that it is its turn: about 0.2 ms here."""
-
-
-class Invalid(Exception):
-    """The row's values are wrong; the message names the quantity."""
 
 
 @dataclass(frozen=True)
@@ -309,54 +304,6 @@ def wall_s(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
-
-
-def validate(model: NumpyModel, cell: Cell, problem: answers.Problem, *, input_set: int) -> float:
-    """The worst relative error on an input set, from freshly loaded weights.
-
-    Raises:
-        Invalid: it is beyond its limit.
-    """
-    model.load(problem.parameters)
-    solved = answers.solve(model, cell.task, problem.batches, input_set)
-    slack = problem.slack_of(cell.precision)[input_set] if cell.task == "train_step" else None
-    when = "after timing, on an input not seen before" if input_set else "before timing"
-    return worst_error(cell, solved, problem.answers[input_set, cell.task], when, slack)
-
-
-def validate_timed(model: NumpyModel, cell: Cell, problem: answers.Problem, result: Any) -> float:
-    """The worst relative error of the last timed call's result.
-
-    Many timed steps of training are too many for the oracle to follow; of them, the loss must have fallen.
-
-    Raises:
-        Invalid: it is beyond its limit, or the loss has not fallen.
-    """
-    last = answer(model.convert(result))
-    expected = problem.answers[0, cell.task]
-    if cell.task == "train_step":
-        count = len(problem.batches[0])
-        first_loss, last_loss = float(expected[f"loss of step {count}"]), float(last["loss"])
-        if not last_loss < first_loss:  # NaN compares false
-            raise Invalid(f"the loss did not fall while training was timed: {first_loss:.6g}, then {last_loss:.6g}")
-        return 0.0
-    count = len(problem.batches[0])
-    solved = answers.of_batch(last, count - 1, count)
-    return worst_error(cell, solved, {name: expected[name] for name in solved}, "while it was timed", None)
-
-
-def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:
-    """The worst relative error of an answer.
-
-    Raises:
-        Invalid: it is beyond its limit, or something is not float32.
-    """
-    if wrong := wrong_dtype(solved):
-        raise Invalid(f"{wrong} ({when})")
-    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
-    if not worst.within:
-        raise Invalid(f"{worst} ({when})")
-    return worst.error
 
 
 def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> None:

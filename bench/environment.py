@@ -22,7 +22,8 @@ import psutil
 
 from bench import nvidia_smi
 from bench.lock import MARK_VARIABLE
-from bench.machine import facts_for_record, free_bytes, read_facts
+from bench.machine.facts import facts_for_record, read_facts
+from bench.machine.limits import free_bytes
 from bench.processors import processors
 from bench.records import Environment, RowFacts
 from impls import HERE

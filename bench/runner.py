@@ -216,21 +216,20 @@ class _Run:
 
     def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> None:
         setting = self._setting(block, sittings[0].table.number)
-        earlier = {cell_of(record): record for record in self.journal.records if record.ok}
         retakes = retakes_of(len(sittings))
         with RoundTable(self.plan, setting, len(sittings) + retakes, self._slots(len(place)), place) as table:
             contended = []
             for sitting in sittings:
-                records = self._sit(table, sitting, earlier)
+                records = self._sit(table, sitting)
                 if is_contended(records) and not any(record.attempt for record in records):
                     contended.append(sitting)
             for sitting in contended[:retakes]:
                 failed = {cell_of(record) for record in self.journal.records if not record.ok}
                 left = tuple(member for member in sitting.members if member[1] not in failed)
                 if left:
-                    self._sit(table, replace(sitting, members=left), earlier)
+                    self._sit(table, replace(sitting, members=left))
 
-    def _sit(self, table: RoundTable, sitting: Sitting, earlier: Mapping[Cell, Record]) -> list[Record]:
+    def _sit(self, table: RoundTable, sitting: Sitting) -> list[Record]:
         cells = {cell for _, cell in sitting.members}
         block = table.block
         before = [
@@ -239,6 +238,7 @@ class _Run:
             if record.block == block and record.table == sitting.table.number and cell_of(record) in cells
         ]
         attempt = max(before, default=-1) + 1
+        earlier = {cell_of(record): record for record in self.journal.records if record.ok}  # a first attempt too
         records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what))
         self.journal.keep(*records)
         return records

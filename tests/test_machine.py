@@ -13,19 +13,11 @@ import pytest
 from processes import bench
 from rich.console import Console
 
-from bench.faults import NOT_FROM_INSIDE, faults
-from bench.machine import (
-    Accuracy,
-    Facts,
-    Gpu,
-    Watched,
-    facts_for_record,
-    read_facts,
-    read_gpus,
-    spin,
-    steal_share,
-    timer,
-)
+from bench.machine.facts import Facts, facts_for_record, read_facts
+from bench.machine.faults import NOT_FROM_INSIDE, faults
+from bench.machine.gpus import Gpu, read_gpus
+from bench.machine.watch import Watched, spin, steal_share, timer
+from bench.method.accuracy import Accuracy
 from bench.report.machine_text import render
 from bench.stats import detectable
 

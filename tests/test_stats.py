@@ -231,9 +231,9 @@ def test_disturbed_turns_are_left_out_of_a_ratio_where_enough_are_left() -> None
 
 
 def test_the_detectable_difference_is_that_of_the_rule() -> None:
-    # six blocks of 3 %: t with 5 degrees of freedom at LEVEL / 6, and 0.84 standard errors for four tries in five
+    # six blocks of 3 %: t with 5 degrees of freedom at LEVEL / 3, and 0.84 standard errors for four tries in five
     error = 0.03 / math.sqrt(6)
-    quantile = student.isf(LEVEL * 5 / (6 * 5) / 2, 5)
+    quantile = student.isf(LEVEL / 3 / 2, 5)
     assert detectable(0.03, 6) == pytest.approx(math.expm1((quantile + 0.84) * error))
     assert detectable(0.0, 6) == pytest.approx(PRACTICAL)  # below it nothing is called
     assert detectable(0.03, 6) > detectable(0.03, 12) > PRACTICAL

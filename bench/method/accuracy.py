@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.lock import only_run
-from bench.machine import Accuracy
 from bench.method import arms
 from bench.plan import next_block
 from bench.records import Block, Record
@@ -25,6 +24,21 @@ if TYPE_CHECKING:
 PAIRS = 4
 BLOCKS = 4
 BUDGET = replace(arms.BUDGET, min_blocks=BLOCKS, max_blocks=BLOCKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How well two identical workers agree here: what a short round table of them measured."""
+
+    turns_sd: float
+    """Standard deviation, over blocks, of the log ratio of two identical workers that took turns."""
+    blocks: int
+    contended: int
+    """In how many of the blocks the processors were taken away."""
+    product_spread: float
+    """Relative spread of the times of a fixed NumPy product over the whole measurement."""
+    seconds: float
+    """How long it took."""
 
 
 def measure_accuracy() -> Accuracy:

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench import machine, stats
+from bench import stats
+from bench.machine.facts import on_off, quota
 from bench.report import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.faults import Fault
-    from bench.machine import Accuracy, Facts, Gpu
+    from bench.machine.facts import Facts
+    from bench.machine.faults import Fault
+    from bench.machine.gpus import Gpu
+    from bench.method.accuracy import Accuracy
 
 STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
 ENOUGH_BLOCKS = 6
@@ -60,15 +63,12 @@ def lines(facts: Facts) -> Iterator[tuple[str, str]]:
         "processors",
         (
             f"{_or_unknown(facts.allowed)} may be used of {_or_unknown(facts.machine_processors)},"
-            f" quota {machine.quota(facts.quota)}, SMT {machine.on_off(facts.smt)}"
+            f" quota {quota(facts.quota)}, SMT {on_off(facts.smt)}"
         ),
     )
     yield (
         "clock",
-        (
-            f"governor {facts.governor or UNKNOWN}, driver {facts.driver or UNKNOWN},"
-            f" boost {machine.on_off(facts.boost)}"
-        ),
+        (f"governor {facts.governor or UNKNOWN}, driver {facts.driver or UNKNOWN}, boost {on_off(facts.boost)}"),
     )
     yield "temperature", _celsius(facts.celsius)
     virtual = {None: UNKNOWN, False: "no", True: facts.hypervisor or "yes, unknown kind"}[facts.virtual]

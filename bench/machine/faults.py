@@ -6,13 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.machine import SWAP_BYTES
+from bench.machine.facts import SWAP_BYTES
 from bench.report import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from bench.machine import Facts
+    from bench.machine.facts import Facts
 
 Severity = Literal["high", "medium", "low"]
 

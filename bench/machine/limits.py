@@ -1,0 +1,65 @@
+"""What this process may have: processor time and memory, within the control groups that it is in."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+
+from bench.machine.files import match, number, read, there
+
+
+def quota(root: Path) -> float | None:
+    """Processors by control group; infinite where none sets a limit."""
+    folders = _control_groups(root, "cpu")
+    limits = [math.inf] if folders else []
+    for folder in folders:
+        share, period = [*(read(folder / "cpu.max") or "").split(), "", ""][:2]
+        if not share:
+            share, period = (read(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
+        of, per = number(share), number(period)
+        if of and per and of > 0 and per > 0:
+            limits.append(of / per)
+    return min(limits, default=None)
+
+
+def free_bytes(root: Path = Path("/")) -> int | None:
+    """Memory that can be had without swapping, within every control group's limit; files in memory count as free."""
+    available = meminfo(read(root / "proc/meminfo")).get("MemAvailable")
+    free = [] if available is None else [available]
+    for folder in _control_groups(root, "memory"):
+        limit = number(read(folder / "memory.max") or read(folder / "memory.limit_in_bytes"))
+        used = number(read(folder / "memory.current") or read(folder / "memory.usage_in_bytes"))
+        if limit is None or used is None:
+            continue
+        stat = read(folder / "memory.stat")
+        cache = match(r"^total_inactive_file (\d+)", stat) or match(r"^inactive_file (\d+)", stat) or "0"
+        free.append(int(limit - used) + int(cache))
+    return max(0, min(free)) if free else None
+
+
+def meminfo(text: str | None) -> dict[str, int]:
+    """Of ``/proc/meminfo``: bytes by name."""
+    return {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text or "", flags=re.MULTILINE)}
+
+
+def _control_groups(root: Path, controller: str) -> list[Path]:
+    """The folders that limit this process, its own and all above it, in either version of control groups.
+
+    In a container the path may be the host's while the folders are the container's: those that do not exist are left
+    out, and the topmost always counts.
+    """
+    mounted = root / "sys/fs/cgroup"
+    folders: dict[Path, None] = {}
+    for line in (read(root / "proc/self/cgroup") or f"0::/\n1:{controller}:/").splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if not controllers:
+            bases = [mounted, mounted / "unified"]
+        elif controller in controllers.split(","):
+            bases = [mounted / controllers, mounted / controller]
+        else:
+            continue
+        names = [name for name in path.split("/") if name]
+        depths = range(0 if ".." in names else len(names), -1, -1)
+        folders |= {base.joinpath(*names[:depth]): None for base in bases for depth in depths}
+    return [folder for folder in folders if there(folder)]

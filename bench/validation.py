@@ -1,0 +1,65 @@
+"""Holds a loaded row against the oracle: before it is timed, on what was timed, and on an input it has not seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bench import answers
+from impls.equality import answer, deviations, wrong_dtype
+
+if TYPE_CHECKING:
+    from bench.records import Cell
+    from impls.equality import Answer
+    from impls.numpy_model import NumpyModel
+
+
+class Invalid(Exception):
+    """The row's values are wrong; the message names the quantity."""
+
+
+def validate(model: NumpyModel, cell: Cell, problem: answers.Problem, *, input_set: int) -> float:
+    """The worst relative error on an input set, from freshly loaded weights.
+
+    Raises:
+        Invalid: it is beyond its limit.
+    """
+    model.load(problem.parameters)
+    solved = answers.solve(model, cell.task, problem.batches, input_set)
+    slack = problem.slack_of(cell.precision)[input_set] if cell.task == "train_step" else None
+    when = "after timing, on an input not seen before" if input_set else "before timing"
+    return worst_error(cell, solved, problem.answers[input_set, cell.task], when, slack)
+
+
+def validate_timed(model: NumpyModel, cell: Cell, problem: answers.Problem, result: Any) -> float:
+    """The worst relative error of the last timed call's result.
+
+    Many timed steps of training are too many for the oracle to follow; of them, the loss must have fallen.
+
+    Raises:
+        Invalid: it is beyond its limit, or the loss has not fallen.
+    """
+    last = answer(model.convert(result))
+    expected = problem.answers[0, cell.task]
+    if cell.task == "train_step":
+        count = len(problem.batches[0])
+        first_loss, last_loss = float(expected[f"loss of step {count}"]), float(last["loss"])
+        if not last_loss < first_loss:  # NaN compares false
+            raise Invalid(f"the loss did not fall while training was timed: {first_loss:.6g}, then {last_loss:.6g}")
+        return 0.0
+    count = len(problem.batches[0])
+    solved = answers.of_batch(last, count - 1, count)
+    return worst_error(cell, solved, {name: expected[name] for name in solved}, "while it was timed", None)
+
+
+def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:
+    """The worst relative error of an answer.
+
+    Raises:
+        Invalid: it is beyond its limit, or something is not float32.
+    """
+    if wrong := wrong_dtype(solved):
+        raise Invalid(f"{wrong} ({when})")
+    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
+    if not worst.within:
+        raise Invalid(f"{worst} ({when})")
+    return worst.error
