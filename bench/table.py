@@ -88,7 +88,7 @@ class RoundTable:
         ``earlier``: a record of each cell that was timed before; its turns are made like those. ``tell`` hears what
         goes on.
         """
-        order: list[int] = self._rng.permutation(len(sitting.members)).tolist()  # who is seated last is a little faster
+        order: list[int] = self._rng.permutation(len(sitting.members)).tolist()  # no row is always seated last
         members = [self._member(seat, cell, attempt) for seat, cell in (sitting.members[index] for index in order)]
         tell("prepare")
         slow_first = sorted(_active(members), key=lambda one: not one.seat.row.compiles)

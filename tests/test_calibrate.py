@@ -135,7 +135,16 @@ def test_the_report_counts_what_was_said() -> None:
     assert "| false FASTER or SLOWER in at most 1 % | 3 | 33.3 % [0.8, 90.6] | by 32.3 points |" in words
     assert "| 5 % found in at least 99 % | 2 | 50.0 % [1.3, 98.7] | by 49.0 points |" in words
     assert "| 3 % found in at least 95 % | 0 | – | not measured |" in words
-    assert re.search(r"\| 5 % \| as the machine is \| 2 \| 50.0 % \[1.3, 98.7\] \| 1 \| 1 \| 0 \|", words), words
+    planted = r"\| 5 % \| as the machine is \| 2 \| 2.5 % \[-24.8, 39.7\] \| 50.0 % \[1.3, 98.7\] \| 1 \| 1 \| 0 \|"
+    assert re.search(planted, words), words
+
+
+def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> None:
+    slow, fast = [1.05] * 3, [1.0] * 3
+    later = arms.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
+    one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
+    assert calibration_table.came_out_as([one]) == "5.0 %"
+    assert calibration_table.came_out_as([one, comparison(5, 1.05)]) == "5.0 % [5.0, 5.0]"
 
 
 def test_a_comparison_stops_at_its_first_verdict() -> None:
