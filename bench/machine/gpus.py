@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench import gpu
 from bench.machine.files import number
 
 if TYPE_CHECKING:
@@ -15,13 +16,13 @@ if TYPE_CHECKING:
     """Answers a query, such as ``--query-gpu=name``, with CSV lines; ``None`` where there is no answer."""
 
 THROTTLES = {
-    0x04: "power cap",
-    0x08: "hardware slowdown",
-    0x20: "heat (software)",
-    0x40: "heat (hardware)",
-    0x80: "power brake",
+    gpu.SW_POWER_CAP: "power cap",
+    gpu.HW_SLOWDOWN: "hardware slowdown",
+    gpu.SW_THERMAL_SLOWDOWN: "heat (software)",
+    gpu.HW_THERMAL_SLOWDOWN: "heat (hardware)",
+    gpu.HW_POWER_BRAKE_SLOWDOWN: "power brake",
 }
-"""Bits of NVML's reasons for a lower clock that change while a program runs; being idle and set clocks are none."""
+"""What each of the reasons that throttle is called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +40,9 @@ class Gpu:
 
 def read_gpus(smi: Smi) -> tuple[Gpu, ...] | None:
     """The devices; ``None`` where the driver gives no answer."""
-    fields = "name,clocks.sm,clocks.max.sm,clocks_{}_reasons.active,temperature.gpu,utilization.gpu"
-    answer = smi("--query-gpu=" + fields.format("event"))
-    if answer is None:  # drivers before 535 know the older name only
-        answer = smi("--query-gpu=" + fields.format("throttle"))
+    fields = "name,clocks.sm,clocks.max.sm,{},temperature.gpu,utilization.gpu"
+    answers = (smi("--query-gpu=" + fields.format(reasons)) for reasons in gpu.REASONS)
+    answer = next((answer for answer in answers if answer is not None), None)
     if answer is None:
         return None
     return tuple(_gpu([part.strip() for part in line.rsplit(",", 5)]) for line in answer.splitlines() if line.strip())

@@ -68,7 +68,7 @@ def lines(facts: Facts) -> Iterator[tuple[str, str]]:
     )
     yield (
         "clock",
-        (f"governor {facts.governor or UNKNOWN}, driver {facts.driver or UNKNOWN}, boost {on_off(facts.boost)}"),
+        f"governor {facts.governor or UNKNOWN}, driver {facts.driver or UNKNOWN}, boost {on_off(facts.boost)}",
     )
     yield "temperature", _celsius(facts.celsius)
     virtual = {None: UNKNOWN, False: "no", True: facts.hypervisor or "yes, unknown kind"}[facts.virtual]
