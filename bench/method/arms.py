@@ -1,7 +1,8 @@
 """Workers whose true ratio is known: identical ones, and ones with extra work planted in them.
 
 A call of an arm is a hundred units of work, small NumPy products, and a turn is one call. An arm with five units more
-does five per cent more of the same work: the slow-down is real, and exact by construction. The answer, which is checked
+does five per cent more of the same work: the slow-down is real. In time it is a little less than five per cent, for the
+call itself, and the cold caches it begins with, take the same for any number of units. The answer, which is checked
 like that of any row, is computed by the first call with an input: before the clock runs.
 """
 

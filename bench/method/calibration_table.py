@@ -47,6 +47,7 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         _errors(comparisons),
         "## Planted slow-downs\n",
         f"Came out as: the mean over the first {MIN_BLOCKS} blocks, which all comparisons have, with its 95 % interval."
+        " It has to be a little below what was planted, for a part of a call does not grow with its work."
         " Found: SLOWER. Missed: SAME, though the difference is beyond the practical threshold of"
         f" {100 * PRACTICAL:.0f} %. Backwards: FASTER. In square brackets, 95 % Clopper-Pearson bounds.\n",
         _found(comparisons),
