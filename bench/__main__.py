@@ -128,7 +128,7 @@ def list_() -> None:
     """
     from bench.listing import listing
 
-    Console(highlight=False, soft_wrap=True).print(*listing(), sep="\n")
+    Console(highlight=False, markup=False, soft_wrap=True).print(*listing(), sep="\n")
 
 
 @app.command
@@ -145,11 +145,11 @@ def machine() -> None:
 
     print("bench: looks at the machine, then lets identical workers take turns for half a minute", file=sys.stderr)
     facts = examine()
-    Console(highlight=False).print(*render(facts, faults(facts), measure_accuracy()), sep="\n")
+    Console(highlight=False, markup=False).print(*render(facts, faults(facts), measure_accuracy()), sep="\n")
 
 
 @app.command
-def calibrate(*, pairs: int = 320, budget: str = "90m", out: Path | None = None) -> int:
+def calibrate(*, pairs: int = 320, budget: str = "3h", out: Path | None = None) -> int:
     """Measure how often the verdicts err: identical workers, planted slow-downs, quiet and with a noisy neighbour.
 
     Some examples:
@@ -172,7 +172,8 @@ def calibrate(*, pairs: int = 320, budget: str = "90m", out: Path | None = None)
     if pairs < 1:
         raise InvalidInput(f"--pairs {pairs}: must be at least 1")
     folder = out or LOCAL / f"calibration-{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    return measure(pairs=pairs, budget_s=parse_budget(budget), out=folder)
+    command = f"python -m bench calibrate --pairs {pairs} --budget {budget}"
+    return measure(pairs=pairs, budget_s=parse_budget(budget), out=folder, command=command)
 
 
 @app.command
@@ -202,7 +203,7 @@ def table(
     read = [read_result(folder) for folder in {folder.resolve(): folder for folder in results}.values()]
     rows = table_rows(read)
     if style == "text":
-        Console(highlight=False).print(*text.render(rows, read), sep="\n")
+        Console(highlight=False, markup=False).print(*text.render(rows, read), sep="\n")
     else:
         sys.stdout.write(
             {
@@ -247,7 +248,7 @@ def compare(
 
     comparison = compare_results(read_result(old), read_result(new))
     if style == "text":
-        Console(highlight=False).print(*report.render(comparison), sep="\n")
+        Console(highlight=False, markup=False).print(*report.render(comparison), sep="\n")
     else:
         sys.stdout.write(report.to_markdown(comparison) if style == "markdown" else report.to_json(comparison))
     if style == "json":

@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from bench import stats
-from bench.judge import group_of, judge, log_ratios
+from bench.judge import group_of, judge, paired
+from bench.machine.facts import OF_THE_MOMENT
 from bench.records import CONTROL
 from impls.contract import TASKS
 
@@ -254,11 +255,7 @@ def _in_both(
 
 
 def _against(one: Judged, reference: Judged) -> list[float]:
-    """The log ratio to the reference, block by block; through the baseline of each where they sat at two tables."""
-    ratios = log_ratios(one.blocks, reference.blocks)
-    if not ratios:
-        both = one.log_ratios.keys() & reference.log_ratios.keys()
-        ratios = {block: one.log_ratios[block] - reference.log_ratios[block] for block in both}
+    ratios = paired(one, reference)
     return [ratios[block] for block in sorted(ratios)]
 
 
@@ -308,7 +305,7 @@ def _facts(result: Result) -> dict[str, str]:
         "os": here.os,
         "python": here.python,
         **here.versions,
-        **here.facts,
+        **{name: fact for name, fact in here.facts.items() if name not in OF_THE_MOMENT},
         "commit": commit,
         "preset": result.run.preset,
         "baseline": result.run.baseline,

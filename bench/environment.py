@@ -10,7 +10,6 @@ Affinity holds them all to N processors as well, and is set in the worker before
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import subprocess
@@ -25,8 +24,8 @@ from bench.lock import MARK_VARIABLE
 from bench.machine.facts import facts_for_record, read_facts
 from bench.machine.limits import free_bytes
 from bench.processors import processors
-from bench.records import Environment, RowFacts
-from impls import HERE
+from bench.records import CodeFacts, Environment
+from bench.source_code import code_of_harness, code_of_row
 from impls.contract import PRECISION_VARIABLE, InvalidInput
 
 if TYPE_CHECKING:
@@ -147,18 +146,15 @@ COMPANIONS = {"jax": ("jaxlib",), "thinc": ("blis",)}
 """What a framework's speed depends on beside its own version."""
 
 
-def row_facts(row: Row) -> RowFacts:
-    """What the row is now: its code, with all that its frameworks' folders and ``impls/`` itself hold, and versions."""
-    folders = [HERE, *(HERE / name for name in row.frameworks)]
-    files = {row.path, *(path for folder in folders for path in folder.glob("*.py"))}
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files)))
+def code_facts(row: Row) -> CodeFacts:
+    """What the row is now."""
     names = [
         *row.frameworks,
         *(name for framework in row.frameworks for name in COMPANIONS.get(framework, ())),
         "numpy",
     ]
     packages = {name: found for name in names if (found := _version(name))}
-    return RowFacts(code=code.hexdigest(), versions=packages | {"python": platform.python_version()})
+    return CodeFacts(code=code_of_row(row), versions=packages | {"python": platform.python_version()})
 
 
 def describe() -> Environment:
@@ -175,6 +171,7 @@ def describe() -> Environment:
         versions={name: found for name in DISTRIBUTIONS if (found := _version(name))},
         gpus=gpus(),
         git_commit=commit,
+        harness=code_of_harness(),
         facts=facts_for_record(read_facts()),
         git_dirty=bool(_git("status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
     )

@@ -36,7 +36,7 @@ THROTTLED = SW_POWER_CAP | HW_SLOWDOWN | SW_THERMAL_SLOWDOWN | HW_THERMAL_SLOWDO
 REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
 """The field's name, and the one that older drivers know it by."""
 
-FIELDS = ("index", "uuid", "clocks.sm", "clocks.max.sm", "{reasons}", "temperature.gpu", "power.draw")
+FIELDS = ("index", "uuid", "clocks.sm", "{reasons}")
 
 ABSENT = re.compile(r"\[?(N/A|Not Supported|Unknown Error|Insufficient Permissions|Not Found)\]?", re.IGNORECASE)
 """What stands for a value that the device does not give."""
@@ -47,11 +47,8 @@ class GpuState:
     """A GPU at one moment. None stands for what it does not say."""
 
     clock_mhz: float | None
-    max_clock_mhz: float | None
     reasons: int | None
     """NVML's bits: why the clock is not higher."""
-    temperature_c: float | None
-    power_w: float | None
     pids: frozenset[int] | None
     """The processes that compute on it, as the driver numbers them: in a container, these may be the host's numbers."""
 
@@ -134,14 +131,11 @@ def _is(wanted: str, index: str, uuid: str) -> bool:
 
 def _read(row: list[str]) -> GpuState | None:
     """The state in a line of ``nvidia-smi``; None where something in it is neither a number nor said to be absent."""
-    _, uuid, clock, max_clock, reasons, temperature, power = row
+    _, uuid, clock, reasons = row
     try:
         return GpuState(
             clock_mhz=_number(clock),
-            max_clock_mhz=_number(max_clock),
             reasons=None if ABSENT.fullmatch(reasons) else int(reasons, 16),
-            temperature_c=_number(temperature),
-            power_w=_number(power),
             pids=_pids(uuid),
         )
     except ValueError:

@@ -72,9 +72,7 @@ class Check(Command, frozen=True, tag=True):
 
 
 class Weigh(Command, frozen=True, tag=True):
-    """Measure a cell's peak memory."""
-
-    cell: int
+    """Measure the peak memory of the only cell there is."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):

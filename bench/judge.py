@@ -152,15 +152,20 @@ def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
 
 
 def ratio_of(ours: Judged, theirs: Judged) -> stats.Ratio | None:
-    """The ratio of two rows of a group, paired by block.
+    """The ratio of two rows of a group; None where no block has both."""
+    return _compare(paired(ours, theirs))
 
-    Rows that never sat at one table are compared through the baseline of each. None where no block has both.
+
+def paired(ours: Judged, theirs: Judged) -> dict[int, float]:
+    """The log ratio of two rows of a group, block by block.
+
+    Rows that never sat at one table are compared through the baseline of each.
     """
     ratios = log_ratios(ours.blocks, theirs.blocks)
     if not ratios:
         both = ours.log_ratios.keys() & theirs.log_ratios.keys()
         ratios = {block: ours.log_ratios[block] - theirs.log_ratios[block] for block in both}
-    return _compare(ratios)
+    return ratios
 
 
 def _compare(ratios: dict[int, float]) -> stats.Ratio | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import tempfile
@@ -50,12 +51,39 @@ def only_run(what: str) -> Iterator[str]:
         mark = f"{family}{uuid.uuid4().hex}"
         end_strays(family)
         try:
-            yield mark
+            with orphans_ended():
+                yield mark
         finally:
             end_strays(mark)
             _write(file, "")
     finally:
         os.close(file)
+
+
+PR_SET_CHILD_SUBREAPER = 36
+"""Linux's ``prctl``: orphans among this process's descendants become its own children, whatever they did to leave."""
+
+
+@contextmanager
+def orphans_ended() -> Iterator[None]:
+    """While the context lasts no descendant can leave; all that came in it are ended with it.
+
+    A process may have a session and an environment of its own, and no mark in it: that it descends from this one it
+    cannot change. Of a run that is killed such a one stays.
+    """
+    here, prctl = psutil.Process(), ctypes.CDLL(None).prctl
+    before = set(here.children(recursive=True))
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        while came := set(here.children(recursive=True)) - before:
+            for process in came:
+                with suppress(psutil.Error):
+                    process.kill()
+            if psutil.wait_procs(came, timeout=10)[1]:
+                break  # stuck in a driver: not even a kill ends it
+        prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
 def _opened(path: Path) -> int:

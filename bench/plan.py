@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,10 +15,10 @@ from bench.records import CONTROL, Cell, Record, cell_of, settle
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bench.records import Precision
+    from bench.records import Block
     from bench.workloads import Workload
     from impls import Row
-    from impls.contract import Device, Task
+    from impls.contract import Device, Precision, Task
 
 TURN_S = 0.002
 """About how long a turn lasts. What disturbs a turn hardly depends on its length, so many short ones say more than few
@@ -196,6 +196,10 @@ def _without(row: Row, device: Device) -> str | None:
     return row.unsupported.get(device, f"the row does not run on a {device}")
 
 
+ROUNDING = 1e-9
+"""So much short of a whole number of turns is one: 1.2 / 0.4 is 2.9999999999999996."""
+
+
 def calls_a_turn(call_s: float, budget: Budget) -> int:
     """How many calls fill a turn."""
     return max(1, ceil(budget.turn_s / call_s))
@@ -203,8 +207,8 @@ def calls_a_turn(call_s: float, budget: Budget) -> int:
 
 def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
     """How many turns each member of a sitting takes, for calls that take this long."""
-    turns = [max(budget.turn_s, seconds) for seconds in call_s]
-    affordable = int(budget.timed_s * len(turns) / sum(turns)) if turns else 0
+    turns = [seconds * (budget.calls or calls_a_turn(seconds, budget)) for seconds in call_s]
+    affordable = floor(budget.timed_s * len(turns) / sum(turns) + ROUNDING) if turns else 0
     return max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), affordable))
 
 
@@ -334,3 +338,14 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tup
             first += turns + 1.5 * apart + compiling
             later += turns + apart + compiling / 6
     return first, first + (plan.budget.min_blocks - 1) * later
+
+
+def block_s(sittings: Sequence[Sitting], earlier: Sequence[Block]) -> float:
+    """About how long a block takes: as long as the last one with as many cells, in proportion to them.
+
+    One with fewer says little: most of it may have been the start of the workers. Without any, nothing is known.
+    """
+    cells = sum(len(one.members) for one in sittings)
+    full = [block for block in earlier if block.records >= cells]
+    like = full[-1] if full else max(earlier, key=lambda block: block.records, default=None)
+    return like.elapsed_s * cells / max(1, like.records) if like else 0.0

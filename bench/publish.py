@@ -20,6 +20,7 @@ from bench.report.rows import table_rows
 from bench.report.units import duration
 from bench.report.words import about_control
 from bench.request import BASELINE
+from bench.whole import write_whole
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def publish(folder: Path) -> Path:
     machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")
     target = _place_of(RESULTS / f"{machine}-{run.started_at[:10]}", run.started_at)
     if target.resolve() != folder.resolve():
-        fresh = target.with_name(f"{target.name}.new")
+        fresh = target.with_name(f".{target.name}")  # no result by that name; what an ended publish has left goes first
+        shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
         for name in (RUN_FILE, RECORDS_FILE):
             shutil.copyfile(folder / name, fresh / name)
@@ -94,8 +96,8 @@ def _publish_calibration(folder: Path) -> Path:
     METHOD.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != METHOD.resolve():
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
-        (METHOD / calibration.PACKED_FILE).write_bytes(packed)
-        shutil.copyfile(folder / calibration.HEAD_FILE, METHOD / calibration.HEAD_FILE)
+        write_whole(METHOD / calibration.PACKED_FILE, packed)
+        write_whole(METHOD / calibration.HEAD_FILE, (folder / calibration.HEAD_FILE).read_bytes())
     refresh()
     return METHOD
 
@@ -112,7 +114,7 @@ def _place_of(path: Path, started_at: str) -> Path:
 def refresh() -> None:
     """Make every published table, the index and the README's table anew from the records."""
     for path, text in generated().items():
-        path.write_bytes(text.encode())
+        write_whole(path, text.encode())
 
 
 def generated() -> dict[Path, str]:
@@ -149,7 +151,7 @@ def method_files(results: Sequence[Result]) -> dict[Path, str]:
 
 def published() -> list[Result]:
     """The published results, oldest first."""
-    folders = sorted(path.parent for path in RESULTS.glob(f"*/{RUN_FILE}"))
+    folders = sorted(path.parent for path in RESULTS.glob(f"[!.]*/{RUN_FILE}"))
     results = [read_result(folder) for folder in folders]
     return sorted(results, key=lambda result: datetime.fromisoformat(result.run.started_at))
 
@@ -229,9 +231,9 @@ def with_table(readme: str, result: Result) -> str:
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
-        " **Bold**: the first of its column, and what no verdict tells from it."
+        " **Bold**: the first place of its column; those who share it are told from each other by no verdict."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
-        f" {duration(sum(end.elapsed_s for end in result.ends))}; {about_control(control(judged))}.\n"
+        f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
         f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE})."
         f" {error_rate_in_words()}\n"
     )

@@ -8,13 +8,15 @@ numbers are never stored with the raw ones. Everything read passes through the s
 
 from __future__ import annotations
 
-import os
+import re
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from impls.contract import Device, InvalidInput, Task
+from bench.whole import write_whole
+from impls.contract import Device, InvalidInput, Precision, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +31,6 @@ CONTROL = "control"
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
 """What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
-
-Precision = Literal["float32", "tf32"]
 
 Flag = Literal["contended", "restless", "throttled", "foreign"]
 """What was noticed while a group was measured: the processors were taken away (``contended``), the row worked while
@@ -177,7 +177,7 @@ Line = Record | Memory | Block | End
 class Environment(Struct, frozen=True, kw_only=True):
     """The machine and its software."""
 
-    machine: str
+    machine: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     """Short name of the processor and how many of it may be used."""
     cpu: str
     cores: int
@@ -189,6 +189,8 @@ class Environment(Struct, frozen=True, kw_only=True):
     gpus: list[str]
     git_commit: str | None
     git_dirty: bool
+    harness: str = ""
+    """SHA-256 of all of ``bench/``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
 
@@ -197,16 +199,16 @@ class WorkloadFacts(Struct, frozen=True, kw_only=True):
     """What a reader of the table wants to know of a workload."""
 
     shape: str
-    sequences: int
+    sequences: Annotated[int, msgspec.Meta(ge=1)]
     """How many sequences one sample passes over."""
     source: str
 
 
-class RowFacts(Struct, frozen=True, kw_only=True):
+class CodeFacts(Struct, frozen=True, kw_only=True):
     """What a row was, so that two runs can tell whether it is still the same."""
 
     code: str
-    """SHA-256 of the row's file, of what its framework's rows share, and of the contract."""
+    """SHA-256 of the row's file and of what it imports from ``impls/``."""
     versions: dict[str, str]
     """The packages that it may import, and NumPy."""
 
@@ -238,7 +240,7 @@ class Run(Struct, frozen=True, kw_only=True):
     """What was asked, when, of what machine."""
 
     schema_version: int
-    started_at: str
+    started_at: Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d$")]
     command: str
     preset: str
     baseline: str
@@ -247,7 +249,7 @@ class Run(Struct, frozen=True, kw_only=True):
     plan: PlanFacts
     environment: Environment
     workloads: dict[str, WorkloadFacts]
-    rows: dict[str, RowFacts] = {}
+    rows: dict[str, CodeFacts] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,26 +270,31 @@ class Result:
         """Whether the run, or its last continuation, went to its own end."""
         return bool(self.ends) and self.ends[-1].why in ("decided", "budget", "blocks")
 
+    @property
+    def elapsed_s(self) -> float:
+        """Wall time of the run and its continuations; of a part that was killed, what its blocks took."""
+        return max(sum(end.elapsed_s for end in self.ends), sum(block.elapsed_s for block in self.blocks))
+
 
 def start_result(run: Run, folder: Path) -> None:
     """Write the head of a result, and a file of no records yet; both are on the disk then, and the head is whole."""
     (folder / RECORDS_FILE).touch()
-    fresh = folder / f"{RUN_FILE}.new"
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(folder / RUN_FILE)
-    directory = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    write_whole(folder / RUN_FILE, msgspec.json.format(_encoded(run), indent=2) + b"\n")
 
 
 def record_line(line: Line) -> bytes:
     """What happened, as one line."""
-    return msgspec.json.encode(line) + b"\n"
+    return _encoded(line) + b"\n"
+
+
+CONTROL_CHARACTER = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\(?:[bfr]|u00(?:[01][0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]))|\x7f|\xc2[\x80-\x9f]"
+)
+"""What would steer a terminal, in JSON: all but newline and tab. A row's exception may have it, a result has not."""
+
+
+def _encoded(value: Struct) -> bytes:
+    return CONTROL_CHARACTER.sub(rb"\1?", msgspec.json.encode(value))
 
 
 def read_result(folder: Path) -> Result:
@@ -305,6 +312,10 @@ def read_result(folder: Path) -> Result:
         words = f"schema version {version}, this program reads {SCHEMA_VERSION}; measure again"
         raise InvalidInput(f"{folder / RUN_FILE}: {words}")
     result = Result(folder, decode(head, Run, f"{folder / RUN_FILE}"), [])
+    try:
+        datetime.fromisoformat(result.run.started_at)
+    except ValueError as error:
+        raise InvalidInput(f"{folder / RUN_FILE}: is no result of this program, or damaged ({error})") from None
     *whole, last = lines.split(b"\n")
     for number, line in enumerate(whole, 1):
         where = f"{folder / RECORDS_FILE}:{number}"
@@ -352,10 +363,19 @@ def decode(data: bytes, kind: Any, where: str) -> Any:
         InvalidInput: it is something else.
     """
     try:
+        if CONTROL_CHARACTER.search(data):
+            raise msgspec.ValidationError("it has control characters")
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         words = "".join(letter if letter.isprintable() else "?" for letter in str(error))[:200]
         raise InvalidInput(f"{where}: is no result of this program, or damaged ({words})") from None
+
+
+def fault_of(record: Record) -> str | None:
+    """What makes no sense in a record of the right form, or None."""
+    if record.ok and not (record.samples_s and min(record.samples_s) > 0):
+        return "samples of a cell that is ok must be there, and above zero"
+    return None
 
 
 def _check(line: Record | Memory, run: Run, where: str) -> None:
@@ -363,7 +383,7 @@ def _check(line: Record | Memory, run: Run, where: str) -> None:
     fault = None
     if line.workload not in run.workloads:
         fault = f"{line.workload!r} is not among the run's workloads"
-    elif isinstance(line, Record) and line.ok and not (line.samples_s and min(line.samples_s) > 0):
-        fault = "samples of a cell that is ok must be there, and above zero"
+    elif isinstance(line, Record):
+        fault = fault_of(line)
     if fault:
         raise InvalidInput(f"{where}: is no result of this program, or damaged ({fault})")

@@ -8,22 +8,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from bench.environment import ROOT, available_bytes, describe, gpus, parse_threads, row_facts
+from bench.environment import ROOT, available_bytes, code_facts, describe, gpus, parse_threads
 from bench.plan import BUDGETS, Budget
 from bench.pronunciations import read_words
-from bench.records import CONTROL, Precision, read_result
+from bench.records import CONTROL, read_result
 from bench.workloads import PRESETS, Workload, choose, estimate_bytes, named, parse_shape
 from impls import HERE, find_rows, read_row
-from impls.contract import DEVICES, TASKS, InvalidInput
+from impls.contract import DEVICES, PRECISIONS, TASKS, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.records import Result
     from impls import Row
-    from impls.contract import Device, Task
+    from impls.contract import Device, Precision, Task
 
 BASELINE = "torch/module"
 LOCAL = ROOT / "results" / "local"
@@ -148,7 +148,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
     def refuse(why: str) -> InvalidInput:
         return InvalidInput(f"--resume {folder}: {why}")
 
-    for what in ("machine", "python", "versions", "git_commit", "git_dirty"):
+    for what in ("machine", "python", "versions", "git_commit", "git_dirty", "harness"):
         then, now = getattr(run.environment, what), getattr(here, what)
         if then != now:
             raise refuse(f"was begun with another {what} ({_difference(then, now)}); begin anew")
@@ -162,7 +162,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
         row = files.pop(name, None) or known.get(name)
         if row is None:
             raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
-        if then_row != row_facts(row):
+        if then_row != code_facts(row):
             raise refuse(f"{name} has changed since; begin anew")
         rows.append(row)
     if files:
@@ -179,7 +179,7 @@ def _difference(then: object, now: object) -> str:
     if isinstance(then, dict) and isinstance(now, dict):
         name = next(name for name in [*then, *now] if then.get(name) != now.get(name))
         return f"{name} {then.get(name, 'absent')}, now {now.get(name, 'absent')}"
-    return f"{then}, now {now}"
+    return f"{str(then)[:40]}, now {str(now)[:40]}"
 
 
 def choose_rows(names: Sequence[str]) -> list[Row]:
@@ -238,9 +238,9 @@ def choose_precisions(names: Sequence[str], device: Device) -> tuple[Precision, 
     """
     chosen = []
     for name in dict.fromkeys(names):
-        found = next((precision for precision in get_args(Precision) if precision == name), None)
+        found = next((precision for precision in PRECISIONS if precision == name), None)
         if found is None:
-            raise InvalidInput(f"unknown precision {name!r}; choose from {', '.join(get_args(Precision))}")
+            raise InvalidInput(f"unknown precision {name!r}; choose from {', '.join(PRECISIONS)}")
         if found == "tf32" and device == "cpu":
             raise InvalidInput("--precision tf32: is a GPU's; on the CPU there is float32")
         chosen.append(found)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +13,7 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from bench import answers
-from bench.environment import available_bytes, describe, row_facts
+from bench.environment import available_bytes, code_facts, describe
 from bench.job import ProblemFile
 from bench.lock import only_run
 from bench.plan import expected_s, make_plan
@@ -38,13 +36,13 @@ from bench.records import (
 from bench.report import markdown, text
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
-from bench.runner import DiskFull, run_plan
+from bench.runner import DiskFull, run_plan, scratch
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from bench.plan import Plan
     from bench.records import EndsBy, Result
@@ -124,7 +122,7 @@ def go_on(resumed: Resumed) -> int:
 
 def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: str, began: float) -> int:
     folder = result.path
-    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     stopped, code = "", 0
 
     def ended(why: EndsBy) -> End:
@@ -132,7 +130,7 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
 
     with Progress(plan, result, stderr) as progress:
         try:
-            with _numbers(folder) as numbers:
+            with scratch(folder / "numbers") as numbers:
                 problems = _pose(workloads, result.run.plan, numbers, progress)
                 why = run_plan(
                     plan,
@@ -158,21 +156,6 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
     return _show(folder, stopped, stderr) or code
-
-
-@contextmanager
-def _numbers(folder: Path) -> Iterator[Path]:
-    """A place for the oracle's answers while the run lasts; what a killed run has left there goes first."""
-    path = folder / "numbers"
-    shutil.rmtree(path, ignore_errors=True)
-    try:
-        path.mkdir()
-    except OSError as error:
-        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progress: Progress) -> dict[str, ProblemFile]:
@@ -210,7 +193,7 @@ def _show(folder: Path, stopped: str, stderr: Console) -> int:
         (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
     except OSError as error:
         stopped = stopped or f"the tables cannot be written ({error.strerror})"
-    Console(highlight=False).print(*text.render(rows, [result]), sep="\n")
+    Console(highlight=False, markup=False).print(*text.render(rows, [result]), sep="\n")
     shown = _shown(folder)
     own = [f"{name}.py" for name in result.run.rows if "/" not in name]
     again = " ".join(["python -m bench run --resume", shown, *(["--impl", *own] if own else [])])
@@ -263,7 +246,7 @@ def _head(request: Request, plan: Plan) -> Run:
             workload.name: WorkloadFacts(shape=workload.shape, sequences=workload.sequences, source=workload.source)
             for workload in request.workloads
         },
-        rows={row.name: row_facts(row) for row in request.rows},
+        rows={row.name: code_facts(row) for row in request.rows},
     )
 
 

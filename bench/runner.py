@@ -7,21 +7,21 @@ any way goes on where it stood.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bench.job import Weigh, Weighed
-from bench.plan import Seat, next_block, retakes_of
+from bench.plan import Seat, block_s, next_block, retakes_of
 from bench.processors import kept_off, load_average, processor_ticks, processors, stolen
 from bench.records import CONTROL, RECORDS_FILE, Block, Memory, Record, cell_of, fields_of, record_line
 from bench.table import RoundTable, is_contended
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import BinaryIO, Literal
 
-    from bench.job import ProblemFile
+    from bench.job import Answer, ProblemFile
     from bench.plan import Plan, Sitting
     from bench.records import Cell, Line
 
@@ -72,7 +72,7 @@ class Journal:
     listener: Listener
     records: list[Record] = field(default_factory=list)
     weighed: set[Cell] = field(default_factory=set)
-    last_block: Block | None = None
+    blocks: list[Block] = field(default_factory=list)
 
     def take(self, line: Line) -> None:
         """Know of a line that is on the disk."""
@@ -82,7 +82,7 @@ class Journal:
             case Memory():
                 self.weighed.add(cell_of(line))
             case Block():
-                self.last_block = line
+                self.blocks.append(line)
 
     def keep(self, *lines: Line) -> None:
         """Append the lines, and force them to the disk.
@@ -134,12 +134,12 @@ def run_plan(
         have = {cell_of(record) for record in journal.records if record.block == 0}
         if settled := [record for record in plan.settled if cell_of(record) not in have]:
             journal.keep(*settled)
-        with TemporaryDirectory(prefix="seq2seq-lstm-cache-") as cache:
+        with scratch(folder / "cache") as cache:
             run = _Run(
                 plan,
                 problems,
                 folder,
-                Path(cache),
+                cache,
                 listener,
                 journal,
                 mark,
@@ -172,7 +172,7 @@ class _Run:
                 break
             block, sittings = due
             left_s = self.plan.budget.total_s - (time.monotonic() - began)
-            if not first and self._expected_s(sittings) > left_s:
+            if not first and block_s(sittings, self.journal.blocks) > left_s:
                 return "budget"
             first = False
             self._block(block, sittings)
@@ -182,13 +182,6 @@ class _Run:
             self._weigh_all()  # of a run that was ended before it could
         most = self.plan.budget.max_blocks
         return "blocks" if most and any(record.block == most for record in self.journal.records) else "decided"
-
-    def _expected_s(self, sittings: Sequence[Sitting]) -> float:
-        """About how long a block takes: as long as the last one, in proportion to its cells."""
-        last = self.journal.last_block
-        if last is None:
-            return 0.0
-        return last.elapsed_s * sum(len(one.members) for one in sittings) / max(1, last.records)
 
     def _block(self, block: int, sittings: Sequence[Sitting]) -> None:
         self.listener.block(block, sittings)
@@ -264,52 +257,52 @@ class _Run:
     def _weigh_all(self) -> None:
         """Peak memory of each cell that has a time and none yet.
 
-        A process for each row, and another after one that died; on a GPU one for each cell, for JAX cannot reset its
-        counter.
+        Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
         timed = {cell_of(record) for record in self.journal.records if record.ok}
         failed = {cell_of(record) for record in self.journal.records if not record.ok}
         for table in self.plan.tables:
             slots = self._slots(table.threads)
-            seats = [seat for seat in table.seats if seat.name != CONTROL]
-            while True:
-                due: dict[str | Cell, tuple[Seat, list[Cell]]] = {}
-                for seat in seats:
-                    for cell in seat.cells:
-                        if cell in timed - failed - self.journal.weighed:
-                            own = seat.name if cell.device == "cpu" else cell
-                            due.setdefault(own, (seat, []))[1].append(cell)
-                if not due:
-                    break
-                for pairs in batched(due.values(), len(slots)):
-                    self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in pairs)}")
-                    self.journal.keep(*self._weigh(pairs, slots))
+            due = timed - failed - self.journal.weighed
+            pairs = [(seat, cell) for seat in table.seats if seat.name != CONTROL for cell in seat.cells if cell in due]
+            for some in batched(pairs, len(slots)):
+                self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in some)}")
+                self.journal.keep(*self._weigh(some, slots))
 
-    def _weigh(self, pairs: Sequence[tuple[Seat, list[Cell]]], slots: Sequence[list[int]]) -> list[Memory]:
-        """The memory of each cell, up to the first at which its worker dies."""
-        memory: list[Memory] = []
+    def _weigh(self, pairs: Sequence[tuple[Seat, Cell]], slots: Sequence[list[int]]) -> list[Memory]:
         setting = self._setting(0, 0)
-        workers = [WorkerProcess(seat, tuple(cells), setting, sittings=len(cells)) for seat, cells in pairs]
-        living = list(workers)
+        workers = [WorkerProcess(seat, (cell,), setting, sittings=1) for seat, cell in pairs]
         try:
-            for index in range(max(len(worker.cells) for worker in workers)):
-                asked = [worker for worker in living if index < len(worker.cells)]
-                for worker, answer in together({worker: partial(_ask_to_weigh, index) for worker in asked}, slots):
-                    if isinstance(answer, Weighed):
-                        memory.append(answer.memory)
-                        continue
-                    failure = answer if isinstance(answer, Failure) else Failure("error", "it answered out of turn")
-                    facts = fields_of(worker.cells[index])
-                    memory.append(Memory(**facts, status=failure.status, reason=failure.reason))
-                    living.remove(worker)
+            answers = together({worker: lambda _slot: Weigh() for worker in workers}, slots)
         finally:
             for worker in workers:
                 worker.end()
-        return memory
+        return [_memory(worker.cells[0], answer) for worker, answer in answers]
 
 
-def _ask_to_weigh(index: int, _slot: list[int]) -> Weigh:
-    return Weigh(index)
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty folder while the context lasts; what a killed run has left there goes first.
+
+    Raises:
+        DiskFull: it cannot be made.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _memory(cell: Cell, answer: Answer | Failure) -> Memory:
+    if isinstance(answer, Weighed) and cell_of(answer.memory) == cell:
+        return answer.memory
+    failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
+    return Memory(**fields_of(cell), status=failure.status, reason=failure.reason)
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

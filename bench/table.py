@@ -18,7 +18,7 @@ from bench import gpu
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
 from bench.plan import calls_a_turn, rounds_of
 from bench.processors import load_average, processor_ticks, stolen
-from bench.records import settle
+from bench.records import cell_of, fault_of, settle
 from bench.worker_process import Failure, WorkerProcess, together
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class RoundTable:
             name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is
             many = known.setdefault(name, budget.calls or calls_a_turn(member.call_s, budget))
             self._ask(member, Sit(budget.most_rounds * rounds, many, discards, self._place), Seated)
-        ticks, clocks = processor_ticks(self._place), self._gpu(sitting)
+        ticks, clocks_before = processor_ticks(self._place), self._gpu(sitting)
         own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}
         for taken in range(budget.most_rounds * rounds):
             if taken >= rounds and min((one.undisturbed for one in _active(members)), default=rounds) >= rounds:
@@ -121,13 +121,13 @@ class RoundTable:
                     for member, turn in self._together([members[index]], lambda *_: Turn(), TurnTaken):
                         member.undisturbed += not turn.disturbed
         steal = stolen(ticks, processor_ticks(self._place))
-        flags = gpu.flags(clocks, after, own) if clocks and (after := self._gpu(sitting)) else []
+        clocks_after = self._gpu(sitting)
+        flags = gpu.flags(clocks_before, clocks_after, own) if clocks_before and clocks_after else []
 
         tell("check")
-        for member, answer in self._together(_active(members), lambda _, slot: Check(slot), Finished):
-            member.record = answer.record
+        self._together(_active(members), lambda _, slot: Check(slot))
         records = [record for index in np.argsort(order) if (record := members[index].record) is not None]
-        return _noted(records, steal, flags, clocks)
+        return _noted(records, steal, flags, clocks_after)
 
     def _member(self, seat: Seat, cell: Cell, attempt: int) -> Member:
         if failure := self._never_began.get(seat.name):
@@ -152,14 +152,14 @@ class RoundTable:
         self._together([member], lambda *_: command, kind)
 
     def _together(
-        self, members: Iterable[Member], command: Callable[[Member, list[int]], AnyCommand], kind: type
+        self, members: Iterable[Member], command: Callable[[Member, list[int]], AnyCommand], kind: type | None = None
     ) -> list[tuple[Member, Any]]:
-        """The members' answers of this kind, as many asked at a time as there are slots. Others are settled."""
+        """The members' answers of this kind, as many asked at a time as there are slots. By others they are settled."""
         asked = {member.worker: member for member in members if member.worker is not None}
         requests = {worker: partial(command, member) for worker, member in asked.items()}
         answers = []
         for worker, outcome in together(requests, self._slots):
-            if isinstance(outcome, kind):
+            if kind and isinstance(outcome, kind):
                 answers.append((asked[worker], outcome))
             else:
                 self._settle(asked[worker], outcome)
@@ -168,14 +168,24 @@ class RoundTable:
     def _settle(self, member: Member, outcome: Answer | Failure) -> None:
         """Give a record to a member that has no more to give; the worker lives on if it has said so itself."""
         if isinstance(outcome, Finished):
-            member.record = outcome.record
-            return
+            fault = self._fault_of(outcome.record, member)
+            if fault is None:
+                member.record = outcome.record
+                return
+            outcome = Failure("error", f"the worker's record is not to be used ({fault})")
         failure = outcome if isinstance(outcome, Failure) else Failure("error", "the worker answered out of turn")
         member.record = self._failed(member.cell, member.attempt, failure)
         worker = self._workers.pop(member.seat.name)
         worker.end()
         if not worker.answered:  # one that never began would not begin again either
             self._never_began[member.seat.name] = failure
+
+    def _fault_of(self, record: Record, member: Member) -> str | None:
+        """What is wrong with a record: a row shares its worker's memory, and may have written it."""
+        asked = (member.cell, self._setting.block, self._setting.table, member.attempt)
+        if (cell_of(record), record.block, record.table, record.attempt) != asked:
+            return "it is about something else"
+        return fault_of(record)
 
     def _gpu(self, sitting: Sitting) -> gpu.GpuState | None:
         return gpu.state() if sitting.group.device == "gpu" else None

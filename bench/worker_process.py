@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.environment import ROOT, worker_environment
-from bench.job import Answer, Job, say
+from bench.job import Answer, Job, Prepare, Weigh, say
 from bench.records import Status
 from impls import HERE, find_rows
 
@@ -94,9 +94,11 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.answered = False
         """Whether it has ever said anything."""
-        self._limit_s = setting.limit_s
+        self._left_s = 0.0
+        """How much of its time for a cell is left."""
         self._log = setting.folder / "logs" / f"{seat.label}.log"
-        self._asked_at = 0
+        self._log_length = 0
+        """How long the log was when it was last asked for something."""
         self._buffer = b""
         self.deadline = 0.0
 
@@ -151,6 +153,9 @@ class WorkerProcess:
             )
         os.close(command_read)
         os.close(answer_write)
+        os.set_blocking(answer_read, False)
+        self.ended = os.pidfd_open(self._process.pid)
+        """Readable once the process has ended: a child of its own may hold its pipe open for longer."""
         with suppress(BrokenPipeError):
             say(self._command_fd, job)
 
@@ -160,16 +165,21 @@ class WorkerProcess:
         return self._process.pid if self._process else None
 
     def say(self, command: AnyCommand) -> None:
-        """Ask for something; the time for the answer runs from now."""
-        slow_start = 0.0 if self.answered else START_LIMIT_S
-        self.deadline = time.monotonic() + self._limit_s + slow_start
-        self._asked_at = self._log.stat().st_size
+        """Ask for something. A cell has so much time for all of its answers, which runs while one is waited for."""
+        if isinstance(command, Prepare | Weigh):
+            self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
+        self._asked_at = time.monotonic()
+        self.deadline = self._asked_at + self._left_s
+        self._log_length = self._log.stat().st_size
         with suppress(BrokenPipeError):  # it is gone: reading says how
             say(self._command_fd, command)
 
     def read(self) -> Answer | Failure | None:
         """What it says, once the pipe is readable or the deadline is past; None where the answer is not whole yet."""
         chunk = self.pipe.read(1 << 16)
+        if chunk is None:  # nothing to read now
+            assert self._process is not None
+            return None if self._process.poll() is None else self._ending()
         if not chunk:
             return self._ending()
         self._buffer += chunk
@@ -184,11 +194,13 @@ class WorkerProcess:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return Failure("error", f"the worker said something that is no answer ({error})")
         self.answered = True
+        self._left_s -= time.monotonic() - self._asked_at
         return answer
 
     def late(self) -> Failure:
         """What is said of a worker whose deadline is past."""
-        return Failure("timeout", f"no answer within {self._limit_s:.0f} s; see logs/{self._log.name}")
+        limit_s = self._setting.limit_s
+        return Failure("timeout", f"did not get done within the {limit_s:.0f} s of a cell; see logs/{self._log.name}")
 
     def end(self) -> None:
         """End the process and all its children."""
@@ -199,6 +211,7 @@ class WorkerProcess:
         with suppress(subprocess.TimeoutExpired):  # stuck in a driver: not even a kill ends it
             self._process.wait(ENDING_LIMIT_S)
         self.pipe.close()
+        os.close(self.ended)
         with suppress(OSError):
             os.close(self._command_fd)
 
@@ -221,7 +234,7 @@ class WorkerProcess:
     def _last_words(self) -> bytes:
         """The end of what it has written since it was last asked for something."""
         with self._log.open("rb") as log:
-            log.seek(max(self._asked_at, self._log.stat().st_size - LAST_WORDS_BYTES))
+            log.seek(max(self._log_length, self._log.stat().st_size - LAST_WORDS_BYTES))
             return log.read(LAST_WORDS_BYTES)
 
 
@@ -238,7 +251,8 @@ def together(
                 worker, command = waiting.popleft()
                 busy[worker] = free.popleft()
                 worker.start(busy[worker])
-                selector.register(worker.pipe, selectors.EVENT_READ, worker)
+                for sign in (worker.pipe, worker.ended):
+                    selector.register(sign, selectors.EVENT_READ, worker)
                 worker.say(command(busy[worker]))
             nearest = min(worker.deadline for worker in busy)
             ready = {key.data for key, _ in selector.select(timeout=max(0.0, nearest - time.monotonic()))}
@@ -247,7 +261,8 @@ def together(
                 if outcome is None and time.monotonic() >= worker.deadline:
                     outcome = worker.late()
                 if outcome is not None:
-                    selector.unregister(worker.pipe)
+                    for sign in (worker.pipe, worker.ended):
+                        selector.unregister(sign)
                     free.append(busy.pop(worker))
                     outcomes.append((worker, outcome))
     return outcomes

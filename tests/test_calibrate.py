@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.method.calibration import Batch, Comparison, Head
 from bench.method.neighbour import noisy
 from bench.records import Block, Record, settle
-from bench.runner import Listener, run_plan
+from bench.runner import DiskFull, Listener, run_plan
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
 from impls.reference import Reference
@@ -52,7 +53,7 @@ def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkey
         products.clear()
         arm.forward(x, None)
         counts[percent] = (len(products), len(passes))
-    assert counts == {0: (100, 0), 1: (101, 0), 10: (110, 0)}
+    assert counts == {0: (200, 0), 1: (202, 0), 10: (220, 0)}
 
 
 def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
@@ -176,7 +177,7 @@ def test_a_batch_in_which_a_worker_fails_does_not_count(monkeypatch: pytest.Monk
     monkeypatch.setattr(arms, "TEMPLATE", broken)
     monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
     monkeypatch.setattr(calibrate, "PLANTED", ())
-    with pytest.raises(InvalidInput, match=r"pair0-[ab] is invalid .*does not count"):
+    with pytest.raises(calibrate.WorkerFailed, match=r"pair0-[ab] is invalid"):
         calibrate.measure_batch(0, "quiet", 1, "")
 
 
@@ -188,6 +189,52 @@ def test_a_damaged_calibration_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "out" / calibration.HEAD_FILE).write_text("{}")
     with pytest.raises(InvalidInput, match="is no result"):
         calibration.read_head(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "words"),
+    [
+        (DiskFull("records.jsonl: the disk is almost full"), 1, "the disk is almost full"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
+        (calibrate.WorkerFailed("pair0-a is crashed (SIGSEGV)"), 1, "pair0-a is crashed"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_what_goes_wrong_costs_its_batch_alone(
+    fault: BaseException,
+    code: int,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    batch = Batch(comparisons=[comparison(0, 1.0), comparison(3, 1.03)], elapsed_s=0.0)
+    outcomes = iter([batch, fault, batch, batch])
+
+    def measure(*_: object) -> Batch:
+        outcome = next(outcomes)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    monkeypatch.setattr(calibrate, "measure_batch", measure)
+    monkeypatch.setattr(calibration_table, "REPLAYS", 10)
+    out = tmp_path / "out"
+    out.mkdir()  # as where one was ended before it had begun
+    arguments = {"pairs": 3, "budget_s": 60.0, "out": out, "command": "python -m bench calibrate"}
+    assert calibrate.calibrate(**arguments) == code
+    said = capsys.readouterr()
+    assert re.search(rf"{words}.*; batches complete, and kept: 1; the same command goes on", said.err)
+    assert "How often the verdicts err" in said.out and (out / calibration.TABLE_FILE).exists()
+    assert calibrate.calibrate(**arguments) == 0
+    assert calibration.read_batches(out) == [batch] * 3
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InvalidInput, match=r"holds notes\.txt, and no calibration"):
+        calibrate._begin(tmp_path, "python -m bench calibrate")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize("words", [["--pairs", "0"], ["--pairs", "many"], ["--budget", "soon"], ["--budget", "0m"]])

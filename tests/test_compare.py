@@ -19,7 +19,7 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
 from bench.compare import Comparison, compare, two_samples
-from bench.records import CONTROL, Block, RowFacts, read_result
+from bench.records import CONTROL, Block, CodeFacts, read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.stats import MIN_BLOCKS, ONE_BLOCK_RATIO
@@ -50,13 +50,13 @@ def records(times: dict[str, float], *, seed: int, blocks: int = 8, **fields: ob
 
 
 TIMES = {"torch/module": 0.010, "jax/scan": 0.020, "thinc/layers": 0.040}
-ROWS = {name: RowFacts(code=name, versions={"numpy": "2.4.6"}) for name in TIMES}
+ROWS = {name: CodeFacts(code=name, versions={"numpy": "2.4.6"}) for name in TIMES}
 BASE = replace(RUN, rows=ROWS)
 
 
 def changed(*names: str, run: Run = BASE) -> Run:
     """The run, with other code in these rows."""
-    return replace(run, rows=run.rows | {name: RowFacts(code="other", versions={}) for name in names})
+    return replace(run, rows=run.rows | {name: CodeFacts(code="other", versions={}) for name in names})
 
 
 def here(run: Run = BASE, **fields: Any) -> Run:

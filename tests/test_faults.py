@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import signal
@@ -188,8 +189,41 @@ def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path)
     found = last(records)
     for name in ("sleeps", "stops", "loads"):
         assert (found[name, "encode"].status, found[name, "forward"].status) == ("timeout", "ok")
-        assert "no answer within 2 s" in (found[name, "encode"].reason or "")
+        assert "within the 2 s of a cell" in (found[name, "encode"].reason or "")
     assert all(len(found["good", task].samples_s) >= 15 for task in ("encode", "forward"))
+
+
+def test_a_cell_has_so_much_time_for_all_of_its_turns(tmp_path: Path) -> None:
+    drags = read_row(numpy_row(tmp_path, "drags", before="import time; in_a_turn() and time.sleep(0.4)"))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), drags, budget=replace(MANY_TURNS, limit_s=3)))
+    assert found["drags", "encode"].status == "timeout"
+    assert found["good", "encode"].status == found["good", "forward"].status == "ok"
+
+
+def test_a_crash_is_one_though_a_child_holds_the_pipe(tmp_path: Path) -> None:
+    code = "import ctypes, os, time\nif in_a_turn():\n    os.fork() or time.sleep(600)\n    ctypes.string_at(0)"
+    row = read_row(numpy_row(tmp_path, "forks", before=code))
+    start = time.monotonic()
+    with only_run("a test") as mark:
+        plan = plan_of(read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"], budget=replace(QUICK, limit_s=60))
+        found = last(carry_out(tmp_path, plan, mark=mark))
+    assert found["forks", "encode"].status == "crashed" and "SIGSEGV" in (found["forks", "encode"].reason or "")
+    assert time.monotonic() - start < 50
+
+
+@pytest.mark.parametrize(
+    "what", [{"implementation": "good"}, {"workload": "nowhere"}, {"attempt": 3}, {"block": 9}, {"samples_s": []}]
+)
+def test_a_record_that_a_row_writes_itself_is_not_used(what: dict[str, object], tmp_path: Path) -> None:
+    cell = {"implementation": "forges", "framework": "numpy", "tier": "loop", "workload": "seed", "task": "encode"}
+    record = {"type": "cell", **cell, "device": "cpu", "threads": 1, "block": 1, "status": "ok", "samples_s": [1e-9]}
+    said = json.dumps({"type": "Finished", "record": record | what}) + "\n"
+    code = f"import os, time\nif in_a_turn():\n    os.write({ANSWERS}, {said!r}.encode())\n    time.sleep(600)"
+    row = read_row(numpy_row(tmp_path, "forges", before=code))
+    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))
+    assert found["forges", "encode"].status == "error"
+    assert "record is not to be used" in (found["forges", "encode"].reason or "")
+    assert found["good", "encode"].samples_s and min(found["good", "encode"].samples_s) > 1e-6
 
 
 def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> None:
@@ -225,6 +259,7 @@ LONG = f"4321.{os.getpid()}"
 ESCAPES = {
     "child": f"subprocess.Popen(['sleep', '{LONG}1'])",
     "session": f"subprocess.Popen(['sleep', '{LONG}2'], start_new_session=True)",
+    "stranger": f"subprocess.Popen(['sleep', '{LONG}4'], start_new_session=True, env={{}})",
     "daemon": f"""
 if os.fork() == 0:
     os.setsid()
@@ -252,7 +287,7 @@ def test_no_process_outlives_a_run(tmp_path: Path) -> None:
         records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"]), mark=mark)
         left = {int(process.cmdline()[1][-1]) for process in alive(f"sleep {LONG}")}
         forked = int((tmp_path / "fork").read_text())
-        assert left >= {2, 3} and psutil.pid_exists(forked)  # they really got away from their worker's group
+        assert left >= {2, 3, 4} and psutil.pid_exists(forked)  # they really got away from their worker's group
     assert {record.status for record in records} == {"ok"}
     wait_until(lambda: not alive(f"sleep {LONG}"), "the end of what was started", 10)
     wait_until(lambda: not psutil.pid_exists(forked), "the end of what was forked", 10)

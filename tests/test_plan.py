@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pretend import BUDGET, plan, row, run, sit
 
 from bench.judge import group_of, judge
-from bench.plan import BUDGETS, Budget, calls_a_turn, expected_s, next_block, retakes_of, rounds_of
-from bench.records import CONTROL, cell_of
+from bench.plan import BUDGETS, Budget, block_s, calls_a_turn, expected_s, next_block, retakes_of, rounds_of
+from bench.records import CONTROL, Block, cell_of
 from bench.workloads import SEED, WORDS
 
 NAMES = ("base", "fast", "slow", "same", "close")
@@ -198,13 +198,36 @@ def test_turns_fill_the_time_and_no_more(call_s: list[float], budget: Budget) ->
     rounds = rounds_of(call_s, budget)
     assert rounds >= budget.min_turns
     assert rounds <= max(budget.min_turns, budget.timed_s / budget.turn_s + 1)
+    round_s = sum(one * calls_a_turn(one, budget) for one in call_s)
     if rounds > budget.min_turns:
-        assert rounds * sum(max(budget.turn_s, one) for one in call_s) <= budget.timed_s * len(call_s) * 1.001
+        assert rounds * round_s <= budget.timed_s * len(call_s) * 1.001
+    if call_s:
+        assert (rounds + 1) * round_s > budget.timed_s * len(call_s) * 0.999, "one more would have had room"
     for one in call_s:
         calls = calls_a_turn(one, budget)
         assert calls >= 1
         assert calls * one >= budget.turn_s * 0.999
         assert calls == 1 or (calls - 1) * one <= budget.turn_s
+
+
+@pytest.mark.parametrize(("timed_s", "turn_s", "turns"), [(1.2, 0.4, 3), (1.2, 0.1, 12), (0.3, 0.1, 3)])
+def test_a_whole_number_of_turns_is_not_one_less(timed_s: float, turn_s: float, turns: int) -> None:
+    budget = replace(BUDGETS["default"], timed_s=timed_s, turn_s=turn_s, min_turns=1)
+    assert [rounds_of([turn_s] * rows, budget) for rows in range(1, 10)] == [turns] * 9
+
+
+def test_the_next_block_takes_as_long_as_one_like_it() -> None:
+    due = next_block(PLAN, [])
+    assert due is not None
+    cells = sum(len(one.members) for one in due[1])
+
+    def block(records: int, elapsed_s: float) -> Block:
+        return Block(block=1, started_at="", elapsed_s=elapsed_s, records=records, product_s=[], load=None, steal=None)
+
+    assert block_s(due[1], []) == 0
+    assert block_s(due[1], [block(cells, 60.0), block(cells, 40.0)]) == 40
+    assert block_s(due[1], [block(cells, 40.0), block(1, 20.0)]) == 40, "a rest that a run went on with says little"
+    assert block_s(due[1], [block(2 * cells, 60.0)]) == 30
 
 
 @pytest.mark.parametrize("preset", ["smoke", "default", "full"])

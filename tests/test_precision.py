@@ -15,7 +15,7 @@ from crosschecks import NOTEBOOK, TRAINING_STEPS, Case, draw
 from frameworks import need
 from test_wrong_rows import HandOffReversed, MissingBias, SwappedGate
 
-from bench import answers, records
+from bench import answers
 from bench.workloads import WORKLOADS
 from impls import contract, reference
 from impls.contract import PRECISION_VARIABLE, InvalidInput, Precision, precision
@@ -70,8 +70,8 @@ def test_a_contradiction_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, 
     assert precision() == name
 
 
-def test_records_use_the_same_words() -> None:
-    assert get_args(records.Precision) == get_args(Precision) == contract.PRECISIONS
+def test_every_precision_has_its_limits() -> None:
+    assert get_args(Precision) == contract.PRECISIONS
     assert PRECISION_LIMITS.keys() == TrainingSlack.GRADIENT_NOISE.keys() == set(contract.PRECISIONS)
 
 

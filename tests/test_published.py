@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,6 +17,7 @@ from bench.environment import ROOT
 from bench.method import calibration
 from bench.method.calibration import Batch
 from bench.records import CONTROL, End, Record
+from bench.whole import write_whole
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -72,6 +76,29 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     assert publish.published()[0].records == records
 
 
+def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:
+    folder = write(tmp_path / "run", *run_of(record(), record(task="train_step")), END)
+    rest = house / "results" / ".a-processor-2-cores-2026-01-31"
+    shutil.copytree(folder, rest)  # complete, but not yet in its place
+    assert publish.published() == []
+    publish.publish(folder)
+    assert [result.path.name for result in publish.published()] == ["a-processor-2-cores-2026-01-31"]
+    assert not rest.exists()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "README.md"
+    write_whole(path, b"as it was")
+
+    def fails(_fd: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OSError, match="No space"):
+        write_whole(path, b"half of")
+    assert path.read_bytes() == b"as it was"
+
+
 def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path, tmp_path: Path) -> None:
     publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
     assert "has not been measured yet" in (house / "README.md").read_text()
@@ -93,7 +120,7 @@ def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path
         publish.refresh()
     publish.publish(folder)
     assert (
-        "Of 2 comparisons of identical workers, with calls of about a millisecond, 1 got a false"
+        "Of 2 comparisons of identical workers, with calls of 1.00 s, 1 got a false"
         in (house / "README.md").read_text()
     )
     (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(msgspec.structs.replace(HEAD, environment=DIRTY)))

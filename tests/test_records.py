@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from bench.records import (
     SCHEMA_VERSION,
     Block,
+    CodeFacts,
     End,
     Environment,
     Flag,
@@ -24,7 +25,6 @@ from bench.records import (
     Memory,
     PlanFacts,
     Record,
-    RowFacts,
     Run,
     Status,
     WorkloadFacts,
@@ -76,7 +76,7 @@ RUN = Run(
         "seed": WorkloadFacts(shape="E 10", sequences=2, source="the notebook"),
         "g2p": WorkloadFacts(shape="E 64", sequences=256, source="words"),
     },
-    rows={name: RowFacts(code=name, versions={"numpy": "2.4.6"}) for name in ("torch/module", "jax/scan")},
+    rows={name: CodeFacts(code=name, versions={"numpy": "2.4.6"}) for name in ("torch/module", "jax/scan")},
 )
 
 BLOCK = Block(
@@ -124,7 +124,7 @@ def write(folder: Path, *lines: Line, run: Run = RUN) -> Path:
     return folder
 
 
-TEXTS = st.text()
+TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\t"))
 COUNTS = st.integers(0, 2**40)
 SECONDS = st.floats(1e-9, 1e6)
 CELLS = {
@@ -190,6 +190,28 @@ def test_what_happened_is_one_line(line: Line) -> None:
     assert record_line(line).endswith(b"\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("\x1b[2Jgone\x00\x07\x08\x0c\r\x7f\x85\x9b31m", "?[2Jgone????????31m"),
+        ("two\nlines\tand a tab", "two\nlines\tand a tab"),
+        (r"a literal \x1b, \u001b and \\u001b", r"a literal \x1b, \u001b and \\u001b"),
+        ("\\\x1b", "\\?"),
+        ("ä ü 漢 é \xa0", "ä ü 漢 é \xa0"),
+    ],
+)
+def test_what_would_steer_a_terminal_is_not_written(words: str, kept: str, tmp_path: Path) -> None:
+    (found,) = read_result(write(tmp_path, record(status="error", samples_s=[], reason=words))).records
+    assert found.reason == kept
+
+
+def test_a_part_that_was_killed_took_what_its_blocks_did(tmp_path: Path) -> None:
+    blocks = [msgspec.structs.replace(BLOCK, elapsed_s=100.0)] * 8
+    assert read_result(write(tmp_path / "a", record(), *blocks, End(why="budget", elapsed_s=12.0))).elapsed_s == 800
+    ends = [End(why="interrupted", elapsed_s=500.0), End(why="budget", elapsed_s=700.0)]
+    assert read_result(write(tmp_path / "b", record(), *blocks, *ends)).elapsed_s == 1200
+
+
 def test_each_line_says_what_it_is() -> None:
     kinds = [json.loads(record_line(line))["type"] for line in (record(), memory(), BLOCK, END)]
     assert kinds == ["cell", "memory", "block", "end"]
@@ -250,6 +272,11 @@ def head(**fields: object) -> Callable[[Path], object]:
     return change
 
 
+def head_of(**fields: object) -> Callable[[Path], object]:
+    """A change of the environment in the run's head."""
+    return head(environment=json.loads(msgspec.json.encode(RUN.environment)) | fields)
+
+
 def head_is(data: bytes) -> Callable[[Path], object]:
     """A head that is something else."""
     return lambda folder: (folder / "run.json").write_bytes(data)
@@ -302,6 +329,13 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a time of zero": (line(samples_s=[0.0]), f"{NO_LINE}.*above zero"),
     "a time below zero": (line(samples_s=[-1.0]), f"{NO_LINE}.*above zero"),
     "ok without a time": (line(samples_s=[]), f"{NO_LINE}.*must be there"),
+    "words that steer a terminal": (line(reason="\x1b[2J"), f"{NO_LINE}.*control characters"),
+    "words that steer one in a byte": (line_is(record_line(record(reason="x")).replace(b"x", b"\xc2\x9b")), NO_LINE),
+    "a name that steers a terminal": (line(implementation="\b"), f"{NO_LINE}.*control characters"),
+    "a machine that climbs out": (head_of(machine="../../x"), NO_RESULT),
+    "a day that is none": (head(started_at="2026-02-31T12:00:00+00:00"), NO_RESULT),
+    "a day in words": (head(started_at="yesterday"), NO_RESULT),
+    "no sequences": (head(workloads={"seed": {"shape": "E 1", "sequences": 0, "source": "x"}}), NO_RESULT),
     "an unknown workload": (line(workload="none"), f"{NO_LINE}.*'none' is not among the run's workloads"),
     "an empty line": (line_is(b""), NO_LINE),
     "an old Macintosh's line": (line_is(record_line(record())[:-1] + b"\r{"), NO_LINE),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
+from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, memory, record, write
 
@@ -228,6 +229,30 @@ def test_markdown_has_every_row_and_time_per_word(result: Result) -> None:
     assert words.count("\n| `") == 5 + 1  # and the geometric mean of the one that has both workloads
     assert "1.00 ms" in words  # 256 ms over 256 words
     assert RUN.environment.cpu in words
+
+
+def test_rows_with_several_baselines_have_no_mean(tmp_path: Path) -> None:
+    def means(folder: Path, baseline_status: str) -> bool:
+        lines: list[Line] = []
+        for block in range(1, 7):
+            lines += [record(name, block=block) for name in ("torch/module", "jax/scan", "thinc/layers")]
+            lines += [record(name, block=block, workload="g2p") for name in ("jax/scan", "thinc/layers")]
+            works: dict[str, object] = {} if baseline_status == "ok" else {"samples_s": [], "reason": "no"}
+            lines.append(record("torch/module", block=block, workload="g2p", status=baseline_status, **works))
+        found = read_result(write(folder, *lines, END))
+        return "geometric mean" in markdown.full(table_rows([found]), [found])
+
+    assert means(tmp_path / "one", "ok")
+    assert not means(tmp_path / "two", "error"), "jax/scan stands in at g2p: a mean of ratios to two rows says nothing"
+
+
+def test_no_name_is_read_as_markup(tmp_path: Path) -> None:
+    write(
+        tmp_path / "one[/y]", record("torch/module"), record("x[/y]"), record("y[bold]", status="error", reason="[/z]")
+    )
+    done = bench("table", str(tmp_path / "one[/y]"))
+    assert done.returncode == 0 and done.stderr == ""
+    assert all(words in done.stdout for words in ("x[/y]", "y[bold]", "[/z]"))
 
 
 def test_the_short_table_marks_the_fastest_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:

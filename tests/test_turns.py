@@ -6,7 +6,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -14,10 +14,12 @@ from frameworks import need
 from measuring import QUICK, carry_out, last, measure, plan_of, weights
 from processes import numpy_row
 
+from bench.gpu import HW_SLOWDOWN, GpuState
 from bench.judge import judge
 from bench.plan import retakes_of
 from bench.processors import processors
 from bench.records import CONTROL, Record
+from bench.table import RoundTable
 from impls import find_rows, read_row
 
 if TYPE_CHECKING:
@@ -204,6 +206,25 @@ def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     assert (lost.status, lost.peak_bytes) == ("crashed", None) and "exit code 3" in (lost.reason or "")
 
 
+def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_one(tmp_path: Path) -> None:
+    hoards = "KEPT.append(0) if KEPT else KEPT.append(np.ones(2**23 + 2**17))"  # 65 MiB, in the first call of a process
+    rows = [numpy_row(tmp_path, "little"), numpy_row(tmp_path, "hoards", before=hoards, top="KEPT = []")]
+    forward = "    def forward(self, x, y):\n        self.before()\n        return super().forward(x, y)\n\n"
+    rows[1].write_text(rows[1].read_text().replace("    def encode(", f"{forward}    def encode("))
+    carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, weighs=True)))
+    found = weights(tmp_path)
+    assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
+    assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
+
+
+def test_a_gpus_clock_is_that_after_the_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = cycle([GpuState(210.0, 0, frozenset()), GpuState(1980.0, HW_SLOWDOWN, frozenset())])
+    monkeypatch.setattr(RoundTable, "_gpu", lambda _self, _sitting: next(states))  # no GPU is needed to look at one
+    records = measure(tmp_path, read_row(numpy_row(tmp_path, "good")), tasks=["encode"])
+    assert {record.clock_mhz for record in records} == {1980.0}
+    assert all("throttled" in record.flags for record in records)
+
+
 def test_no_row_is_always_seated_last(tmp_path: Path) -> None:
     log = tmp_path / "imports"
     names = ["a", "b", "c", "d", "e", "f"]
@@ -211,7 +232,8 @@ def test_no_row_is_always_seated_last(tmp_path: Path) -> None:
     plan = plan_of(*rows, tasks=["encode"], budget=replace(QUICK, min_blocks=4, max_blocks=4))
     records = carry_out(tmp_path, plan)
     seats = [seat.name for seat in plan.tables[0].seats]
-    assert [record.implementation for record in records if record.block == 1] == seats  # on file as they were planned
+    first = [record.implementation for record in records if (record.block, record.attempt) == (1, 0)]
+    assert first == seats  # on file as they were planned
     blocks = [log.read_text()[start : start + len(seats)] for start in range(0, 4 * len(seats), len(seats))]
     # two import at a time at most, and those at the end of the plan would never be the first
     assert any({"c", "d", "e", "f"} & {*imported[:2]} for imported in blocks), blocks

@@ -157,6 +157,10 @@ def facts_for_record(facts: Facts) -> dict[str, str]:
     }
 
 
+OF_THE_MOMENT = frozenset({"timer", "swap", "steal_since_boot"})
+"""Recorded facts that are measured, and so differ from one moment to the next on one machine."""
+
+
 def on_off(value: bool | None) -> str:
     """``on``, ``off`` or ``unknown``."""
     return "unknown" if value is None else "on" if value else "off"

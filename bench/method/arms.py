@@ -1,6 +1,6 @@
 """Workers whose true ratio is known: identical ones, and ones with extra work planted in them.
 
-A call of an arm is a hundred units of work, small NumPy products, and a turn is one call. An arm with five units more
+A call of an arm is two hundred units of work, small NumPy products, and a turn is one call. An arm with ten units more
 does five per cent more of the same work: the slow-down is real. In time it is a little less than five per cent, for the
 call itself, and the cold caches it begins with, take the same for any number of units. The answer, which is checked
 like that of any row, is computed by the first call with an input: before the clock runs.
@@ -39,8 +39,8 @@ WORKLOAD = shape_workload(
     batch_size=4,
 )
 
-UNITS = 100
-"""Products in a call, the whole of a turn: one more is one per cent."""
+UNITS = 200
+"""Products in a call, which is the whole of a turn and takes about as long as one is to: two more are one per cent."""
 
 BUDGET = Budget(
     timed_s=0.3,

@@ -39,7 +39,8 @@ from bench.method.calibration_table import markdown
 from bench.method.neighbour import noisy
 from bench.records import Record, drop_half_written
 from bench.report.units import duration
-from bench.runner import Listener, run_plan
+from bench.runner import DiskFull, Listener, run_plan
+from bench.whole import write_whole
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -53,20 +54,21 @@ PLANTED = (1, 2, 3, 5, 10)
 """Per cent of extra work, each held against an arm of a pair of its own."""
 
 
-def calibrate(*, pairs: int, budget_s: float, out: Path) -> int:
+def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
     """Measure until there are so many comparisons of identical workers, or the time is spent; write what they say.
 
-    Exit code 0, or 130 where interrupted: the batches that are complete are kept, and the same command goes on.
+    Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are kept then, and the
+    same command goes on.
 
     Raises:
         InvalidInput: the folder holds something else, or was made by another program or on another machine.
     """
     began = time.monotonic()
-    stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+    stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with only_run(f"bench calibrate into {out.name}") as mark:
-        head = _begin(out, f"python -m bench calibrate --pairs {pairs}")
+        head = _begin(out, command)
         batches = read_batches(out)
-        interrupted = False
+        stopped, code = "", 0
         try:
             for number in count(len(batches)):
                 have = sum(one.percent == 0 for batch in batches for one in batch.comparisons)
@@ -83,15 +85,25 @@ def calibrate(*, pairs: int, budget_s: float, out: Path) -> int:
                     os.fsync(file.fileno())
                 batches.append(batch)
         except KeyboardInterrupt:
-            interrupted = True
-    text = markdown(head, batches)
-    (out / TABLE_FILE).write_text(text, encoding="utf-8")
+            stopped, code = "interrupted", 130
+        except WorkerFailed as error:
+            stopped, code = f"{error}", 1
+        except OSError as error:  # a full disk, no more processes, and the like
+            stopped, code = f"{error if isinstance(error, DiskFull) else error.strerror}", 1
+        text = markdown(head, batches)
+        try:
+            write_whole(out / TABLE_FILE, text.encode())
+        except OSError as error:
+            stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
     print(text)
-    stderr.print(
-        f"{'interrupted; the same command goes on' if interrupted else 'result'}: {out}, "
-        f"{duration(time.monotonic() - began)}"
-    )
-    return 130 if interrupted else 0
+    if stopped:
+        stderr.print(f"{stopped}; batches complete, and kept: {len(batches)}; the same command goes on")
+    stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
+    return code
+
+
+class WorkerFailed(Exception):
+    """An arm has no time, so its batch says nothing."""
 
 
 def _begin(out: Path, command: str) -> Head:
@@ -101,6 +113,7 @@ def _begin(out: Path, command: str) -> Head:
         head = read_head(out)
         if _comparable(head.environment) != _comparable(environment):
             raise InvalidInput(f"--out {out}: was begun with another program or machine; choose another folder")
+        (out / COMPARISONS_FILE).touch()
         drop_half_written(out, COMPARISONS_FILE)
         return head
     head = Head(
@@ -111,9 +124,11 @@ def _begin(out: Path, command: str) -> Head:
         environment=environment,
     )
     try:
-        out.mkdir(parents=True)
+        out.mkdir(parents=True, exist_ok=True)
+        if found := next((path for path in out.iterdir() if not path.name.startswith(".")), None):
+            raise InvalidInput(f"--out {out}: holds {found.name}, and no calibration; choose another folder")
+        write_whole(out / HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
         (out / COMPARISONS_FILE).touch()
-        (out / HEAD_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
     except OSError as error:
         raise InvalidInput(f"--out {out}: cannot be written ({error.strerror})") from None
     return head
@@ -126,6 +141,7 @@ def _comparable(environment: Environment) -> tuple[object, ...]:
         environment.versions,
         environment.git_commit,
         environment.git_dirty,
+        environment.harness,
     )
 
 
@@ -154,9 +170,7 @@ def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str)
             )
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:
-        raise InvalidInput(
-            f"{wrong[0].implementation} is {wrong[0].status} ({wrong[0].reason}): its batch does not count"
-        )
+        raise WorkerFailed(f"{wrong[0].implementation} is {wrong[0].status} ({wrong[0].reason})")
     return Batch(
         comparisons=[comparison_of(pair, records, number, surroundings) for pair in (*pairs, *planted)],
         elapsed_s=time.monotonic() - began,

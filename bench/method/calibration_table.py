@@ -14,7 +14,7 @@ from bench.method.calibration import SURROUNDINGS, verdict_of
 from bench.method.simulate import clopper_pearson, replay
 from bench.report import units
 from bench.report.markdown import environment_line, table
-from bench.stats import MIN_BLOCKS, PRACTICAL
+from bench.stats import MIN_BLOCKS, PRACTICAL, median
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,9 +35,10 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
         "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
         f" turns, blocks and stopping rule of `bench run`: at least {MIN_BLOCKS} blocks, at most {BUDGET.max_blocks},"
-        " until there was a verdict. They do small NumPy products, about a millisecond a call: longer calls have fewer"
-        " turns, and are noisier. No two comparisons of identical workers share a"
-        " process; each planted slow-down is held against one of a pair. Those of one table share its rounds."
+        " until there was a verdict. Verdicts are those of the rule as it is now, on the blocks that were measured."
+        f" The workers do small NumPy products, {_call(comparisons)} a call, which is a turn: longer calls have fewer"
+        " turns, and are noisier. No two comparisons of identical workers share a process; each"
+        " planted slow-down is held against one of a pair. Those of one table share its rounds."
         " `docs/method.md` says how and why.\n",
         "## Against what was aimed at\n",
         f"Within {BUDGET.max_blocks} blocks, both surroundings together. In square brackets, 95 % Clopper-Pearson"
@@ -92,9 +93,14 @@ def in_words(comparisons: Sequence[Comparison]) -> str:
     identical = [one for one in comparisons if one.percent == 0]
     wrong = sum(verdict_of(one)[0] in ("FASTER", "SLOWER") for one in identical)
     return (
-        f"Of {len(identical)} comparisons of identical workers, with calls of about a millisecond, {wrong} got a false"
+        f"Of {len(identical)} comparisons of identical workers, with calls of {_call(identical)}, {wrong} got a false"
         f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %)"
     )
+
+
+def _call(comparisons: Sequence[Comparison]) -> str:
+    """How long a call of the arm that has no extra work took, in the middle."""
+    return units.seconds(median([median(samples) for one in comparisons for samples in one.sides.theirs_s]))
 
 
 def at_most(hits: int, trials: int) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench.records import decode
+from bench.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,9 +41,7 @@ def keep(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[An
     if not raw.exists():
         measured = measure()
         raw.parent.mkdir(parents=True, exist_ok=True)
-        fresh = raw.with_name(f"{raw.name}.new")
-        fresh.write_bytes(msgspec.json.encode(measured) + b"\n")
-        fresh.replace(raw)  # whole, or not at all
+        write_whole(raw, msgspec.json.encode(measured) + b"\n")
     text = report(read(raw, kind))
     raw.with_suffix(".md").write_text(text, encoding="utf-8")
     return text

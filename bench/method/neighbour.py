@@ -1,7 +1,7 @@
 """A noisy neighbour: ``python -m bench.method.neighbour SEED PROCESSOR`` works in bursts until it is ended.
 
-Bursts and pauses last between 20 ms and 2 s, the processor is busy about 40 % of the time, and half of the work streams
-through memory: what a build or a browser does to a machine.
+Bursts last between 20 ms and 2 s, and pauses half as long again, so that the processor is busy for 40 % of the time.
+Half of the work streams through memory: what a build or a browser does to a machine.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def noisy(seed: int, mark: str) -> Iterator[None]:
     environment = worker_environment(os.environ, threads=1, device="cpu", mark=mark)
     neighbours = [
         subprocess.Popen(
-            [sys.executable, "-m", "bench.method.neighbour", f"{seed}", f"{number}"], cwd=ROOT, env=environment
+            [sys.executable, "-m", "bench.method.neighbour", f"{seed}", f"{number}"],
+            cwd=ROOT,
+            env=environment,
+            start_new_session=True,  # Ctrl-C is for the calibration
         )
         for number in processors()
     ]

@@ -137,7 +137,7 @@ def _run_one(plan: Plan, problems: dict[str, ProblemFile], folder: str, mark: st
 def shares(result: Result) -> tuple[float, float]:
     """The wall time of the result's run, and the part of it in which something was timed, in seconds."""
     timed = sum(sum(record.samples_s) * (record.calls or 1) for record in result.records)
-    return sum(end.elapsed_s for end in result.ends), timed
+    return result.elapsed_s, timed
 
 
 def report(experiment: Experiment, result: Result) -> str:

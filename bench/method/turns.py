@@ -206,9 +206,10 @@ def report(experiment: Experiment) -> str:
     lines = []
     for outcome in experiment.outcomes:
         turns = f"{np.mean([len(samples) for samples in outcome.sides.ours_s]):.0f}"
-        lines.append([outcome.words, turns, *_spread(outcome.log_ratios)])
-        if outcome.together:
-            lines.append([f"{outcome.words}, undisturbed ones", turns, *_spread(outcome.sides.log_ratios)])
+        spread, undisturbed = _spread(outcome.log_ratios), _spread(outcome.sides.log_ratios)
+        lines.append([outcome.words, turns, *spread])
+        if outcome.together and undisturbed != spread:
+            lines.append([f"{outcome.words}, undisturbed ones", turns, *undisturbed])
     header = ["how the arms share the time", "turns", "blocks", "standard deviation", "robust", "furthest"]
     return (
         "# What taking turns is worth\n\n"
@@ -216,8 +217,8 @@ def report(experiment: Experiment) -> str:
         f"The log ratio of two arms, block by block, with fresh processes in each, {TIMED_S} s timed of each arm:"
         f" {LARGE.shape} (small: batch {SMALL.batch_size}), task encode, one thread. Robust: 1.4826 median absolute"
         " deviations. Furthest: the block furthest from the median. Undisturbed ones: without the turns in which either"
-        " arm waited for a processor that somebody else had. All ways ran block by block in one run, in a random"
-        " order.\n\n" + table(header, lines)
+        " arm waited for a processor that somebody else had, where that makes a difference."
+        " All ways ran block by block in one run, in a random order.\n\n" + table(header, lines)
     )
 
 

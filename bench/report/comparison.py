@@ -12,13 +12,13 @@ from rich.text import Text
 
 from bench.compare import BETWEEN_RUNS, Status
 from bench.judge import control, judge
-from bench.records import Precision, Struct
+from bench.records import Struct
 from bench.report import units
 from bench.report.markdown import table as markdown_table
 from bench.report.text import COLOURS
 from bench.report.words import SMOKE, about_control, about_end
 from bench.stats import MIN_BLOCKS, PRACTICAL, Verdict
-from impls.contract import Device, Task
+from impls.contract import Device, Precision, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

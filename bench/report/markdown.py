@@ -59,20 +59,22 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
 
 
 def _means(result: Result) -> list[str]:
-    """Each row's geometric mean over the workloads, for each task."""
+    """Each row's geometric mean over the workloads, for each task: where all have one baseline."""
     judged = judge(result.records, result.run.baseline)
     ratios: dict[tuple[str, str], dict[str, list[list[float]]]] = {}
     workloads: dict[tuple[str, str], set[str]] = {}
+    baselines: dict[tuple[str, str], set[str | None]] = {}
     for one in judged.values():
         place = one.cell.task, units.place(one.cell.device, one.cell.threads, one.cell.precision)
         if one.cell.implementation != CONTROL and one.log_ratios:
             of_row = ratios.setdefault(place, {}).setdefault(one.cell.implementation, [])
             of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])
             workloads.setdefault(place, set()).add(one.cell.workload)
+            baselines.setdefault(place, set()).add(one.baseline)
     lines = [
         [f"`{name}`", task, where, units.ratio(mean.estimate), units.between(mean.low, mean.high)]
         for (task, where), of_place in ratios.items()
-        if len(workloads[task, where]) > 1
+        if len(workloads[task, where]) > 1 and len(baselines[task, where]) == 1
         for name, lists in of_place.items()
         if len(lists) == len(workloads[task, where])
         for mean in [stats.geometric_mean(lists)]
@@ -86,7 +88,7 @@ def _means(result: Result) -> list[str]:
 def short(rows: Sequence[TableRow], task: str) -> str:
     """One task: a line for each implementation, a column for each workload: median, ratio and verdict.
 
-    Bold: the first of its group, and all that no verdict tells from it.
+    Bold: the first place of each group; those who share it are told from each other by no verdict.
     """
     rows = [row for row in rows if row.task == task]
     workloads = list(dict.fromkeys(row.workload for row in rows))

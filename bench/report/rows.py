@@ -33,7 +33,7 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     status: str
     reason: str | None
     rank: str | None
-    """Place in its group; ``2=`` where no verdict tells all that share it from the first of them."""
+    """Place in its group; ``2=`` where several share it: no verdict tells one of them from another."""
     median_s: float | None
     """Median of the process medians."""
     ci_low_s: float | None

@@ -1,0 +1,83 @@
+"""A row's code is what it runs: a neighbour that is changed or added leaves it the same."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from bench import source_code
+from bench.source_code import code_of_harness, code_of_row
+from impls import HERE, read_row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the rows."""
+    copy = tmp_path / "impls"
+    shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source_code, "HERE", copy)
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("name", "touched", "matters"),
+    [
+        ("torch/module", "torch/module.py", True),
+        ("torch/module", "torch/_adapter.py", True),
+        ("torch/module", "contract.py", True),
+        ("torch/module", "numpy_model.py", True),
+        ("torch/module", "torch/cell.py", False),
+        ("torch/module", "torch/mine.py", False),
+        ("torch/module", "jax/_adapter.py", False),
+        ("thinc/pytorch", "torch/module.py", True),
+        ("thinc/pytorch", "thinc/layers.py", True),
+        ("thinc/pytorch", "thinc/native.py", False),
+        ("jax/nnx_split", "jax/nnx.py", True),
+        ("jax/scan", "jax/_nnx_weights.py", False),
+    ],
+)
+def test_only_what_is_imported_matters(name: str, touched: str, matters: bool, tree: Path) -> None:
+    path = tree / f"{name}.py"
+    before = code_of_row(read_row(path, tree))
+    with (tree / touched).open("a") as file:
+        file.write("\n# one word more\n")
+    assert (code_of_row(read_row(path, tree)) != before) is matters
+
+
+@pytest.mark.parametrize("line", ["from . import other", "from .other import x", "import impls.torch.other"])
+def test_every_way_of_importing_counts(line: str, tree: Path) -> None:
+    path = tree / "torch" / "module.py"
+    path.write_text(f"{line}\n{path.read_text()}")
+    (tree / "torch" / "other.py").write_text("x = 1\n")
+    before = code_of_row(read_row(path, tree))
+    (tree / "torch" / "other.py").write_text("x = 2\n")
+    assert code_of_row(read_row(path, tree)) != before
+
+
+def test_a_file_is_the_same_wherever_it_stands(tmp_path: Path) -> None:
+    places = [tmp_path / "a", HERE.parent / "results" / "local" / "zzz"]
+    try:
+        codes = set()
+        for place in places:
+            place.mkdir(parents=True)
+            shutil.copy(HERE / "torch" / "cell.py", place / "cell.py")
+            codes.add(code_of_row(read_row(place / "cell.py")))
+        assert len(codes) == 1
+    finally:
+        shutil.rmtree(places[1])
+
+
+def test_a_file_that_does_not_parse_has_a_code_too(tree: Path) -> None:
+    path = tree / "torch" / "module.py"
+    row = read_row(path, tree)
+    path.write_text("def (:\n")
+    assert len(code_of_row(row)) == 64
+
+
+def test_the_harness_is_all_of_its_files() -> None:
+    assert code_of_harness() == code_of_harness() and len(code_of_harness()) == 64
