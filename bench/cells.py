@@ -351,4 +351,6 @@ def verdict_on(error: BaseException, worker: Worker) -> tuple[Status, str]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
     words = words_of(error, 100_000).lower()
-    return isinstance(error, MemoryError) or "out of memory" in words or "resource_exhausted" in words
+    return isinstance(error, MemoryError) or any(
+        sign in words for sign in ("out of memory", "resource_exhausted", "can't allocate memory")
+    )

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -269,6 +270,9 @@ def together(
 
 
 def blocked(row: Row) -> list[str]:
-    """The frameworks of other rows, which this row's worker must not import."""
+    """The frameworks of other rows that are installed, which this row's worker must not import.
+
+    One that is not installed needs no blocking, and must not be: PyTorch looks whether there is an ``onnx``.
+    """
     known = {name for other in find_rows().values() for name in other.frameworks}
-    return sorted(known - set(row.frameworks) - SHARED)
+    return sorted(name for name in known - set(row.frameworks) - SHARED if find_spec(name) is not None)
