@@ -95,6 +95,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self.answered = False
         """Whether it has ever said anything."""
+        self._asked_at = 0.0
         self._left_s = 0.0
         """How much of its time for a cell is left."""
         self._log = setting.folder / "logs" / f"{seat.label}.log"

@@ -286,6 +286,11 @@ def other_machine(folder: Path) -> None:
     head(environment=environment | {"versions": environment["versions"] | {"numpy": "0.9"}})(folder)
 
 
+def other_program(folder: Path) -> None:
+    environment = json.loads((folder / "run.json").read_text())["environment"]
+    head(environment=environment | {"harness": "0" * 64})(folder)
+
+
 def damaged(folder: Path) -> None:
     path = folder / "records.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"status"', b'"sta\x00us"', 1))
@@ -297,6 +302,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
     "made with other versions": (other_machine, (), r"another versions \(numpy 0.9, now .*\); begin anew"),
+    "made by another program": (other_program, (), r"another harness \(0{40}, now [0-9a-f]{40}\); begin anew"),
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),

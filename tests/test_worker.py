@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from measuring import QUICK, blocks, carry_out, last, measure, plan_of
 from processes import numpy_row
 
+from bench import worker_process
 from bench.records import CONTROL, Record, record_line
 from bench.runner import Listener
 from bench.worker_process import blocked
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.records import Line
+
+
+def test_what_is_not_installed_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, scan = find_rows()["torch/module"], find_rows()["jax/scan"]
+    other = msgspec.structs.replace(scan, frameworks=("numpy", "no_such_framework", "pytest"))
+    monkeypatch.setattr(worker_process, "find_rows", lambda: {"other": other})
+    assert blocked(module) == ["pytest"]  # PyTorch looks for packages that it can do without: it must not meet an error
 
 
 def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
