@@ -154,24 +154,25 @@ def calibrate(*, pairs: int = 320, budget: str = "3h", out: Path | None = None) 
 
     Some examples:
       python -m bench calibrate
-      python -m bench calibrate --pairs 32 --budget 10m --out results/local/calibration
+      python -m bench calibrate --pairs 32 --budget 10m --out results/calibrations/short
 
     Parameters
     ----------
     pairs
         How many comparisons of identical workers, half of them with a neighbour.
     budget
-        The time that it may take, such as 90s, 15m or 2h; what is complete by then is reported.
+        The time that it may take, such as 90s, 15m or 2h; what is complete by then is reported. A first batch with a
+        neighbour and one without are measured in any case.
     out
-        Folder for the result; results/local/calibration-<time> if not given. If it holds an unfinished calibration
+        Folder for the result; results/calibrations/<time> if not given. If it holds an unfinished calibration
         of this program on this machine, that goes on.
     """
     from bench.method.calibrate import calibrate as measure
-    from bench.request import LOCAL, parse_budget
+    from bench.request import CALIBRATIONS, parse_budget
 
     if pairs < 1:
         raise InvalidInput(f"--pairs {pairs}: must be at least 1")
-    folder = out or LOCAL / f"calibration-{datetime.now():%Y-%m-%dT%H-%M-%S}"
+    folder = out or CALIBRATIONS / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
     command = f"python -m bench calibrate --pairs {pairs} --budget {budget}"
     return measure(pairs=pairs, budget_s=parse_budget(budget), out=folder, command=command)
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 BASELINE = "torch/module"
 LOCAL = ROOT / "results" / "local"
+CALIBRATIONS = ROOT / "results" / "calibrations"
+"""Beside the results, for `bench table results/local/*/` reads results only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
