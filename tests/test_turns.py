@@ -166,10 +166,16 @@ NOT_DISTURBED = {
 def test_who_waits_by_himself_is_not_disturbed(what: str, tmp_path: Path) -> None:
     row = read_row(numpy_row(tmp_path, "row", **NOT_DISTURBED[what]))
     budget = replace(QUICK, min_turns=8)
-    records = [record for record in measure(tmp_path, row, tasks=["encode"], budget=budget) if record.attempt == 0]
-    for record in records:
-        assert len(record.disturbed) <= len(record.samples_s) / 2, record  # the machine may be busy
-        assert "contended" not in record.flags
+    seen = []
+    for number in range(5):  # somebody else may really have the processor; who is disturbed by himself is so each time
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        records = [record for record in measure(folder, row, tasks=["encode"], budget=budget) if record.attempt == 0]
+        few = all(len(record.disturbed) <= len(record.samples_s) / 2 for record in records)
+        if few and not any("contended" in record.flags for record in records):
+            return
+        seen.append([(record.disturbed, record.flags, record.steal) for record in records])
+    pytest.fail(f"disturbed in each of five tries: {seen}")
 
 
 def test_rounds_go_on_for_those_who_were_disturbed_but_not_for_ever(tmp_path: Path) -> None:
