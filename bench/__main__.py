@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from datetime import datetime
@@ -240,8 +241,8 @@ def compare(
     style
         text, markdown or json.
     fail_on
-        slower: exit with 1 if any cell is SLOWER or lost its time. UNCLEAR never fails, nor does a cell that the
-        newer run did not measure.
+        slower: exit with 1 if any cell is SLOWER or lost its time, with 2 if no cell has a verdict. UNCLEAR never
+        fails, nor does a cell that the newer run did not measure.
     """
     from bench.compare import compare as compare_results
     from bench.records import read_result
@@ -255,6 +256,10 @@ def compare(
     if style == "json":
         for doubt in report.doubts(comparison):
             print(f"bench: {doubt}", file=sys.stderr)
+    if fail_on and not comparison.worse and not any(one.verdict for one in comparison.cells):
+        raise InvalidInput(
+            "--fail-on slower: no cell has a verdict, so nothing can be said; compare longer runs of one machine"
+        )
     return 1 if fail_on and comparison.worse else 0
 
 
@@ -303,19 +308,29 @@ def row(name: str) -> None:
 
 
 def main() -> int:
-    """Run the command line: 0, or 2 with one line where what was asked for makes no sense.
+    """Run the command line: its exit code, or 2 with one line where what was asked for makes no sense.
+
+    1 where the output is not taken, because the reader has gone or the disk is full.
 
     SIGTERM is taken as Ctrl-C is: what was measured is kept.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         result = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
+        sys.stdout.flush()
     except InvalidInput as error:
         message = str(error)
     except CycloptsError as error:
         message = " ".join(str(error).split())
     except KeyboardInterrupt:
         return 130
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        if not isinstance(error, BrokenPipeError):  # whoever read it has read enough
+            print(f"bench: standard output: cannot be written ({error.strerror})", file=sys.stderr)
+        return 1
     else:
         return result if isinstance(result, int) else 0
     print(f"bench: {message}", file=sys.stderr)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.judge import group_of
+from bench.judge import group_of, ratio_of
 from bench.records import CONTROL
 from bench.stats import median
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from bench.judge import Group, Judged
 
@@ -74,3 +74,19 @@ def costs(judged: Iterable[Judged]) -> dict[Group, list[Cost]]:
 def winner(group: Iterable[Cost], calls: int) -> Cost:
     """Who is done first with so many calls."""
     return min(group, key=lambda cost: cost.of(calls))
+
+
+def rivals(group: Iterable[Cost], judged: Mapping[str, Judged], calls: int) -> list[Cost]:
+    """Who may be done before the winner, for all that is known: if its calls are as short as their interval allows.
+
+    ``judged``: the group's rows by name. The interval is that of the ratio to the winner, paired by block. Fixed costs
+    are taken as they were measured.
+    """
+    best, *others = sorted(group, key=lambda cost: cost.of(calls))
+
+    def may_be_first(cost: Cost) -> bool:
+        ratio = ratio_of(judged[cost.implementation], judged[best.implementation])
+        shortest_s = min(cost.call_s, ratio.low * best.call_s) if ratio else cost.call_s
+        return cost.fixed_s + calls * shortest_s <= best.of(calls)
+
+    return list(filter(may_be_first, others))

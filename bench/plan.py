@@ -240,7 +240,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
                     for seat, cell in members
                     if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
                 ]
-                if wanted is not None and sum(seat.name != CONTROL for seat, _ in due) < 2:
+                if _is_alone(due) and (wanted is not None or not _is_alone(members)):
                     continue
                 anything = True
                 if due and (group in again or any((block, table.number, cell) not in have for _, cell in due)):
@@ -249,6 +249,11 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
             return block, _shuffled(missing, plan.seed, block)
         if wanted is not None and not anything and block > latest:
             return None  # what is undecided can no longer be measured
+
+
+def _is_alone(members: Sequence[tuple[Seat, Cell]]) -> bool:
+    """Whether at most one row is there, so that nothing is compared."""
+    return sum(seat.name != CONTROL for seat, _ in members) < 2
 
 
 RETAKES = 0.25
@@ -322,7 +327,7 @@ def expected_call_s(workload: Workload, task: Task) -> float:
 
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tuple[float, float]:
     """About how long the first block takes, and the smallest number of blocks: compiling weighs most in the first."""
-    first = later = 0.0
+    first = later = weighing = 0.0
     for table in plan.tables:
         workers = len(table.seats) * 2.5
         first += workers / slots
@@ -337,7 +342,8 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tup
             compiling = sum(2.0 * workload.num_batches * trains for seat, _ in members if seat.row.compiles) / slots
             first += turns + 1.5 * apart + compiling
             later += turns + apart + compiling / 6
-    return first, first + (plan.budget.min_blocks - 1) * later
+            weighing += (len(members) * (2.5 + 3 * call_s) + compiling / 6) / slots * plan.budget.weighs
+    return first, first + (plan.budget.min_blocks - 1) * later + weighing
 
 
 def block_s(sittings: Sequence[Sitting], earlier: Sequence[Block]) -> float:

@@ -17,6 +17,7 @@ from bench.records import Block, Record
 from bench.report.standing import standing, tally
 from bench.report.units import duration
 from bench.runner import Listener
+from bench.stats import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,8 @@ class Progress:
             f" {blocks} after about {duration(plan.min_blocks_s)},"
             f" budget {duration(self._plan.budget.total_s)}"
         )
+        if plan.min_blocks >= MIN_BLOCKS and plan.min_blocks_s > self._plan.budget.total_s:
+            self._console.print(f"the budget will hardly do for {blocks}, and with fewer there is no verdict")
         if self._records:
             have = max(record.block for record in self._records)
             self._console.print(
@@ -82,6 +85,8 @@ class Progress:
         self._block = block
         cells = sum(len(one.members) for one in sittings)
         self._bar.reset(self._task, total=cells, block=f"block {block}", description="")
+        if not self._console.is_terminal and block == 1:
+            self._console.print(f"block 1 begins: {cells} cells, which compile and are checked in it")
 
     def _doing(self, sitting: Sitting | None, what: str) -> None:
         self.say(f"{sitting.group.workload} {sitting.group.task}: {what}" if sitting else what)

@@ -20,6 +20,7 @@ from bench.report.rows import table_rows
 from bench.report.units import duration
 from bench.report.words import about_control
 from bench.request import BASELINE
+from bench.stats import MIN_BLOCKS
 from bench.whole import write_whole
 from impls.contract import InvalidInput
 
@@ -69,6 +70,9 @@ def publish(folder: Path) -> Path:
             raise refuse(f"{what}; publish a run in which every row works")
         if "/" not in record.implementation and record.implementation != CONTROL:
             raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
+    if (blocks := max(record.block for record in records)) < MIN_BLOCKS:
+        many = f"{blocks} block{'s' * (blocks != 1)}"
+        raise refuse(f"has {many}, and no verdict below {MIN_BLOCKS}; `python -m bench run --resume` goes on")
     if run.environment.git_commit is None or run.environment.git_dirty:
         raise refuse("was made by code that is in no commit; commit, run again, publish that")
     machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")

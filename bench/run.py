@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 from datetime import datetime
@@ -155,7 +156,8 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
             words = f"{error.filename or 'the system'}: {error.strerror}"
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
-    return _show(folder, stopped, stderr) or code
+    own = [seat.row.path for table in plan.tables for seat in table.seats if not seat.row.path.is_relative_to(HERE)]
+    return _show(folder, stopped, stderr, list(dict.fromkeys(own))) or code
 
 
 def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progress: Progress) -> dict[str, ProblemFile]:
@@ -184,8 +186,11 @@ def _note(folder: Path, end: End) -> None:
         return
 
 
-def _show(folder: Path, stopped: str, stderr: Console) -> int:
-    """Write and show the tables; 1 where a row failed or none has a time, 0 otherwise, or if the run was stopped."""
+def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> int:
+    """Write and show the tables; 1 where a row failed or none has a time, 0 otherwise, or if the run was stopped.
+
+    ``own``: the rows that are not in the tree, which whoever goes on has to name again.
+    """
     result = read_result(folder)
     rows = table_rows([result])
     try:
@@ -195,16 +200,18 @@ def _show(folder: Path, stopped: str, stderr: Console) -> int:
         stopped = stopped or f"the tables cannot be written ({error.strerror})"
     Console(highlight=False, markup=False).print(*text.render(rows, [result]), sep="\n")
     shown = _shown(folder)
-    own = [f"{name}.py" for name in result.run.rows if "/" not in name]
-    again = " ".join(["python -m bench run --resume", shown, *(["--impl", *own] if own else [])])
+    command = ["python", "-m", "bench", "run", "--resume", shown, *(["--impl", *map(_shown, own)] if own else [])]
+    again = shlex.join(command)
     if stopped:
         stderr.print(f"{stopped}; go on with: {again}")
     elif not result.whole or result.ends[-1].why == "budget":
         stderr.print(f"the budget is spent; for more blocks: {again}")
+    failed = any(record.status in FAILURES for record in result.records)
+    if failed:
+        stderr.print(f"what the workers that failed have said: {shown}/logs")
     stderr.print(f"result: {shown}")
     if stopped:
         return 0
-    failed = any(record.status in FAILURES for record in result.records)
     return 1 if failed or not any(record.ok for record in result.records) else 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bench import answers
-from impls.equality import answer, deviations, wrong_dtype
+from impls.equality import answer, deviations, wrong_dtype, wrong_shape
 
 if TYPE_CHECKING:
     from bench.records import Cell
@@ -55,9 +55,9 @@ def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: 
     """The worst relative error of an answer.
 
     Raises:
-        Invalid: it is beyond its limit, or something is not float32.
+        Invalid: it is beyond its limit, or something has another shape, or is not float32.
     """
-    if wrong := wrong_dtype(solved):
+    if wrong := wrong_shape(solved, expected) or wrong_dtype(solved):
         raise Invalid(f"{wrong} ({when})")
     worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
     if not worst.within:

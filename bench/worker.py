@@ -33,7 +33,10 @@ class Blocker(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Raise ModuleNotFoundError for a blocked package; leave the others to the next finder."""
         if fullname.partition(".")[0] in self._names:
-            raise ModuleNotFoundError(f"{fullname} is blocked: another row's framework", name=fullname)
+            raise ModuleNotFoundError(
+                f"{fullname} is blocked: another row's framework; ROW names what a row needs",
+                name=fullname,
+            )
         return None
 
 

@@ -115,6 +115,16 @@ def answer(result: LSTMOutput | Gradients | TrainStep | np.ndarray) -> Answer:
     return {"output": result}
 
 
+def wrong_shape(actual: Mapping[str, np.ndarray], oracle: Mapping[str, np.ndarray]) -> str | None:
+    """The first quantity of the oracle's answer that is missing or has another shape, in words, or None."""
+    for name, expected in oracle.items():
+        if name not in actual:
+            return f"{name} is missing"
+        if actual[name].shape != expected.shape:
+            return f"{name} has shape {actual[name].shape}, expected {expected.shape}"
+    return None
+
+
 def wrong_dtype(actual: Mapping[str, np.ndarray]) -> str | None:
     """The first quantity that is not float32, in words, or None: every row computes in the same precision."""
     for name, array in actual.items():

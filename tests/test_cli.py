@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from processes import alive, ask, bench, numpy_row, one_line, wait_until
+from processes import ROOT, alive, ask, bench, numpy_row, one_line, wait_until
+from test_records import record, write
 
 from bench.environment import gpus
 from bench.judge import control, judge
@@ -102,7 +105,7 @@ BAD_FILES = {
     ),
     "reaches for another framework": (
         'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\nimport optax\ndef load(*_): ...\n',
-        r"mine\.py:2: ModuleNotFoundError: optax is blocked: another row's framework",
+        r"mine\.py:2: ModuleNotFoundError: optax is blocked: another row's framework; ROW names what a row needs",
     ),
     "gives no row": (
         'ROW = {"tier": "loop", "summary": "", "frameworks": ["numpy"]}\n\ndef load(*_):\n    return 3\n',
@@ -147,6 +150,7 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
         "thinc/layers": "thinc/layers",
     }
     assert {row["verdict"] for row in rows} == {None}  # one block gives none
+    assert "block 1 begins: 3 cells" in done.stderr and "hardly" not in done.stderr  # smoke is to have one block
     for style in ("text", "markdown", "csv"):
         shown = ask("table", str(out), "--format", style)
         assert shown.returncode == 0 and "thinc/layers" in shown.stdout
@@ -175,6 +179,7 @@ def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:
     done = bench("run", "--impl", str(path), *SOURCE, "--out", str(tmp_path / "out"))
     assert done.returncode == 1
     assert "invalid" in done.stdout and "h_n is off" in done.stdout
+    assert f"what the workers that failed have said: {tmp_path / 'out' / 'logs'}" in done.stderr
     assert {tuple(record.samples_s) for record in read_result(tmp_path / "out").records} == {()}
 
 
@@ -184,6 +189,17 @@ def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> Non
     done = bench("run", "--impl", str(numpy_row(tmp_path, "leaves", top=top)), *SOURCE, "--out", str(tmp_path / "out"))
     one_line(done, r"leaves\.py:\d+: SystemExit")
     wait_until(lambda: not alive(f"sleep {left}"), "its end", 10)
+
+
+def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
+    write(tmp_path, record())
+    for style in ("text", "json"):
+        command = f"{sys.executable} -m bench table {tmp_path} --format {style}"
+        full = subprocess.run(f"{command} > /dev/full", shell=True, cwd=ROOT, capture_output=True, text=True)
+        assert full.returncode == 1
+        assert full.stderr == "bench: standard output: cannot be written (No space left on device)\n"
+        gone = subprocess.run(f"{command} | head -c 1", shell=True, cwd=ROOT, capture_output=True, text=True)
+        assert gone.stderr == ""
 
 
 def test_help_has_examples() -> None:

@@ -336,10 +336,13 @@ def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path
     result(tmp_path / "few", *records(slower(jax=3.0), seed=4, blocks=2), run=changed("jax/scan"))
     lost = [one for one in records(TIMES, seed=5) if one.implementation != "jax/scan"]
     result(tmp_path / "lost", *lost, record("jax/scan", status="crashed", samples_s=[]))
-    expected = {"slower": 1, "lost": 1, "same": 0, "few": 0, "old": 0}
+    expected = {"slower": 1, "lost": 1, "same": 0, "old": 0}
     for name, code in expected.items():
         done = bench("compare", str(tmp_path / "old"), str(tmp_path / name), "--fail-on", "slower")
         assert (done.returncode, done.stderr) == (code, ""), (name, done.stdout)
+    done = bench("compare", str(tmp_path / "old"), str(tmp_path / "few"), "--fail-on", "slower")
+    assert done.returncode == 2 and done.stderr.startswith("bench: --fail-on slower: no cell has a verdict")
+    assert "jax/scan" in done.stdout
     done = bench("compare", str(tmp_path / "old"), str(tmp_path / "slower"))
     assert done.returncode == 0 and "SLOWER" in done.stdout
 

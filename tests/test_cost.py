@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_records import record
 
-from bench.cost import COUNTS, Cost, cost_of, costs, winner
+from bench.cost import COUNTS, Cost, cost_of, costs, rivals, winner
 from bench.judge import judge
 from bench.records import CONTROL
 
@@ -63,6 +63,22 @@ def test_a_cost_is_import_build_compile_and_the_calls() -> None:
     assert ours.pays_after(theirs) == pytest.approx(7.2 / 0.48)
     assert theirs.pays_after(ours) is None
     assert [cost_of(one) for one in judged.values() if one.failure] == [None]
+
+
+def test_who_may_be_first_for_all_that_is_known_is_a_rival() -> None:
+    noise = [0.97, 1.03, 0.99, 1.02, 0.98, 1.01]
+    records = [
+        record(name, block=block, samples_s=[seconds * (factor if name == "jax/scan" else 1.0)], import_s=imports)
+        for block, factor in enumerate(noise, 1)
+        for name, seconds, imports in (("torch/module", 1.0, 1.0), ("jax/scan", 1.002, 3.0))
+    ]
+    judged = judge(records, "torch/module")
+    (of_group,) = costs(judged.values()).values()
+    by_name = {one.cell.implementation: one for one in judged.values()}
+    found = {count: [cost.implementation for cost in rivals(of_group, by_name, count)] for count in COUNTS}
+    assert [winner(of_group, count).implementation for count in COUNTS] == ["torch/module"] * 3
+    # the import that jax/scan has to make good for is dear at one call, and nothing beside a thousand
+    assert found == {1: [], 1_000: ["jax/scan"], 1_000_000: ["jax/scan"]}
 
 
 def test_of_several_attempts_and_tables_the_one_that_found_no_cache_says_what_compiling_costs() -> None:

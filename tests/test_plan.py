@@ -126,6 +126,13 @@ def test_a_cell_that_fails_is_not_asked_again() -> None:
     assert max(record.block for record in records) >= BUDGET.min_blocks
 
 
+def test_who_has_nobody_left_to_be_compared_with_does_not_go_on() -> None:
+    pair, alone = plan(*ROWS[:2]), plan(ROWS[0])
+    left = run(pair, SPEEDS, fails={(ROWS[1].name, 2)})
+    assert max(record.block for record in left) == 2 and next_block(pair, left) is None
+    assert max(record.block for record in run(alone, SPEEDS)) == BUDGET.min_blocks  # asked for alone
+
+
 def test_a_run_in_which_all_fail_ends() -> None:
     records = run(PLAN, SPEEDS, fails={(name, 1) for name in (*NAMES, CONTROL)})
     assert len(records) == GROUPS * (len(NAMES) + 1)

@@ -42,8 +42,9 @@ DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
 
 
 def run_of(*records: Record) -> list[Record]:
-    """The records, and the control's."""
-    return [*records, *(msgspec.structs.replace(one, implementation=CONTROL) for one in records)]
+    """Six blocks of the records, and of the control's."""
+    both = [*records, *(msgspec.structs.replace(one, implementation=CONTROL) for one in records)]
+    return [msgspec.structs.replace(one, block=block) for block in range(1, 7) for one in both]
 
 
 @pytest.fixture
@@ -169,6 +170,7 @@ LEANING = [
         ([*TIMED, End(why="interrupted", elapsed_s=1.0)], RUN, "was cut short"),
         ([*TIMED, record("mine"), END], RUN, "mine is a file outside impls/"),
         ([*TIMED, END], SMOKE, "smoke is a check"),
+        ([record(block=5), record(CONTROL, block=5), END], RUN, "has 5 blocks, and no verdict below 6"),
     ],
 )
 @pytest.mark.usefixtures("house")

@@ -15,9 +15,11 @@ from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, memory, record, write
 
+from bench.judge import judge
 from bench.records import CONTROL, Record, read_result
 from bench.report import export, markdown, text, units
 from bench.report.rows import table_rows
+from bench.report.standing import standing
 from bench.stats import median
 
 if TYPE_CHECKING:
@@ -154,6 +156,23 @@ def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_
     assert "control: the baseline against itself is" in joined and "as it should be" in joined
     assert "10 blocks; all that can be decided is" in joined
     assert "Done first, import and compiling included" in joined
+
+
+def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path) -> None:
+    name = "e1024-h1024-l4+4-d2-bi-t128+128-b64"
+    run = msgspec.structs.replace(RUN, workloads={name: RUN.workloads["g2p"]})
+    result = read_result(write(tmp_path, *a_whole_run(workload=name), run=run))
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
+    assert "…" not in stream.getvalue() and "3 of 4" in stream.getvalue()
+
+
+def test_where_nothing_tells_them_apart_more_than_one_may_be_done_first(tmp_path: Path) -> None:
+    result = read_result(write(tmp_path, *a_whole_run()))
+    assert ", or" not in shown(table_rows([result]), result).partition("Done first")[2]  # twice as fast: it is known
+    near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
+    result = read_result(write(tmp_path / "near", *near))
+    assert "torch/module, or 1 more" in " ".join(shown(table_rows([result]), result).partition("Done first")[2].split())
 
 
 def test_a_control_that_fails_is_said_first(tmp_path: Path) -> None:

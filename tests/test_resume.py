@@ -208,7 +208,7 @@ def interrupted(run: Started) -> None:
     assert run.process.returncode == 130, stderr
     assert "two" in stdout and "it was interrupted" in " ".join(stdout.split())
     assert "interrupted: what was measured is kept" in stderr and "Traceback" not in stderr
-    assert f"--resume {run.out} --impl one.py two.py" in stderr
+    assert f"--resume {run.out} --impl {run.out.parent / 'one.py'} {run.out.parent / 'two.py'}" in stderr
     assert not marked(run)
     assert not [path for path in run.out.iterdir() if path.name.startswith("numbers")]
 
@@ -251,6 +251,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
     one_line(bench("run", "--resume", str(tmp_path / "nowhere"), env=run.env), "no such folder")
     filler.unlink()
     done = bench("run", "--resume", str(run.out), *own(tmp_path), "--budget", "1s", env=run.env)
+    assert "the budget will hardly do for 6 blocks, and with fewer there is no verdict" in done.stderr
     assert done.returncode == 0, done.stderr
     result = read_result(run.out)
     assert (run.out / "records.jsonl").read_bytes().startswith(have)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 def standing(judged: Iterable[Judged]) -> Table:
     """The fastest row of each group, its time and ratio, and how many verdicts there are."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("group", "fastest so far", "median", "ratio", "decided"):
-        table.add_column(name, no_wrap=True, justify="left" if name in ("group", "fastest so far") else "right")
+    for name in ("group", "fastest so far"):
+        table.add_column(name, overflow="fold")
+    for name, width in (("median", 7), ("ratio", 19), ("decided", 7)):
+        table.add_column(name, no_wrap=True, justify="right", min_width=width)
     groups: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
         if one.cell.implementation != CONTROL:

@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.cost import COUNTS, costs, winner
-from bench.judge import control, judge
+from bench.cost import COUNTS, costs, rivals, winner
+from bench.judge import control, group_of, judge
 from bench.report import units
 from bench.report.words import about_control, about_end
 
@@ -105,7 +105,8 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
 def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
     """Who is done first with how many calls, import and compiling included."""
     for result in results:
-        groups = costs(judge(result.records, result.run.baseline).values())
+        judged = judge(result.records, result.run.baseline).values()
+        groups = costs(judged)
         if not any(len(group) > 1 for group in groups.values()):
             continue
         yield Text(f"\n{_name(result, letters)}Done first, import and compiling included", style="bold")
@@ -113,12 +114,14 @@ def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
         for name in ("calls", *(f"{count:,}" for count in COUNTS)):
             table.add_column(name, overflow="fold")
         for group, members in groups.items():
-            best = [winner(members, count) for count in COUNTS]
+            by_name = {one.cell.implementation: one for one in judged if group_of(one.cell) == group}
+            first = [(winner(members, count), rivals(members, by_name, count)) for count in COUNTS]
             table.add_row(
                 f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
-                *(cost.implementation for cost in best),
+                *(best.implementation + f", or {len(others)} more" * bool(others) for best, others in first),
             )
         yield Padding(table, (0, 0, 0, 1))
+        yield Text(" or 2 more: the intervals allow that one of so many others is done sooner", style="dim")
 
 
 def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
