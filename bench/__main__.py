@@ -68,7 +68,7 @@ def run(
     precision
         float32, or on a GPU tf32 as well, each measured apart.
     preset
-        smoke (90 seconds, no verdicts), default (15 minutes) or full (4 hours).
+        smoke (two minutes, no verdicts), default (15 minutes) or full (4 hours).
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
         num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
@@ -325,7 +325,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is not None:  # no output: that has no name
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
         if not isinstance(error, BrokenPipeError):  # whoever read it has read enough

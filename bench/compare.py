@@ -307,6 +307,7 @@ def _facts(result: Result) -> dict[str, str]:
         **here.versions,
         **{name: fact for name, fact in here.facts.items() if name not in OF_THE_MOMENT},
         "commit": commit,
+        "harness": here.harness[:12] or "not recorded",
         "preset": result.run.preset,
         "baseline": result.run.baseline,
         "threads": ", ".join(map(str, plan.threads)),

@@ -37,9 +37,9 @@ class Budget:
     min_blocks: int
     max_blocks: int | None
     total_s: float
-    """No block is begun that would end later than this."""
+    """No block is begun that would end later than this, but for the first."""
     limit_s: float
-    """How long a worker may take over one step of a cell before it is given up."""
+    """How long a worker may take over a cell, beside twice what its turns should take, before it is given up."""
     turn_s: float = TURN_S
     calls: int | None = None
     """How many calls a turn has; as many as fill it where this is not given."""
@@ -215,8 +215,9 @@ def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
 def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
     """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
 
-    The smallest number of blocks has every cell that has not failed; later blocks have what is undecided on the
-    blocks before. It depends on the plan and the records alone, so that a run can go on where another has stopped.
+    The smallest number of blocks has every cell that has not failed, nor lost all that it is compared with; later
+    blocks have what is undecided on the blocks before. It depends on the plan and the records alone, so that a run can
+    go on where another has stopped.
     """
     failed = {cell_of(record) for record in records if not record.ok}
     have = {(record.block, record.table, cell_of(record)) for record in records}

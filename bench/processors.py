@@ -17,14 +17,12 @@ TASKS = Path("/proc/self/task")
 
 def processors() -> list[int]:
     """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
+    return sorted(os.sched_getaffinity(0))
 
 
-def load_average() -> float | None:
+def load_average() -> float:
     """How many processes wanted to run, over the last minute."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return os.getloadavg()[0]
 
 
 def processor_ticks(numbers: Sequence[int]) -> tuple[int, int] | None:
@@ -51,10 +49,9 @@ def stolen(before: tuple[int, int] | None, after: tuple[int, int] | None) -> flo
 
 def bind(numbers: Sequence[int]) -> None:
     """Bind all threads of this process to these processors; those that start later follow the one that starts them."""
-    if hasattr(os, "sched_setaffinity"):
-        for task in TASKS.iterdir():
-            with suppress(ProcessLookupError):  # it has ended meanwhile
-                os.sched_setaffinity(int(task.name), numbers)
+    for task in TASKS.iterdir():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            os.sched_setaffinity(int(task.name), numbers)
 
 
 @contextmanager

@@ -63,10 +63,11 @@ class Progress:
             f" {blocks} after about {duration(plan.min_blocks_s)},"
             f" budget {duration(self._plan.budget.total_s)}"
         )
-        if plan.min_blocks >= MIN_BLOCKS and plan.min_blocks_s > self._plan.budget.total_s:
-            self._console.print(f"the budget will hardly do for {blocks}, and with fewer there is no verdict")
+        have = max((record.block for record in self._records), default=0)
+        missing_s = (MIN_BLOCKS - have) / plan.min_blocks * plan.min_blocks_s
+        if plan.min_blocks >= MIN_BLOCKS and missing_s > self._plan.budget.total_s:
+            self._console.print(f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict")
         if self._records:
-            have = max(record.block for record in self._records)
             self._console.print(
                 f"goes on: {len(self._records)} records of {have} block{'s' * (have != 1)} are there already"
             )

@@ -43,8 +43,15 @@ def publish(folder: Path) -> Path:
 
     Raises:
         InvalidInput: the folder holds neither, or one that proves nothing: no time, a row that failed, a control that
-            did, or code that no commit has.
+            did, or code that no commit has. Or what is to be made anew cannot be written.
     """
+    try:
+        return _publish(folder)
+    except OSError as error:
+        raise InvalidInput(f"{error.filename or RESULTS}: cannot be written ({error.strerror})") from None
+
+
+def _publish(folder: Path) -> Path:
     if (folder / calibration.HEAD_FILE).exists():
         return _publish_calibration(folder)
     result = read_result(folder)
@@ -83,9 +90,11 @@ def publish(folder: Path) -> Path:
         fresh.mkdir(parents=True)
         for name in (RUN_FILE, RECORDS_FILE):
             shutil.copyfile(folder / name, fresh / name)
+        before = target.with_name(f"{fresh.name}.before")
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(before)
         fresh.rename(target)
+        shutil.rmtree(before, ignore_errors=True)
     refresh()
     return target
 
@@ -94,7 +103,7 @@ def _publish_calibration(folder: Path) -> Path:
     """A calibration takes the place of the one before."""
     head, batches = calibration.read_head(folder), calibration.read_batches(folder)
     if not batches:
-        raise InvalidInput(f"{folder}: has no complete batch yet; the same command goes on")
+        raise InvalidInput(f"{folder}: has no complete batch yet; `python -m bench calibrate --out` goes on")
     if head.environment.git_commit is None or head.environment.git_dirty:
         raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, calibrate again, publish that")
     METHOD.mkdir(parents=True, exist_ok=True)

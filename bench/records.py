@@ -195,12 +195,16 @@ class Environment(Struct, frozen=True, kw_only=True):
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
 
 
+SAME_PROGRAM = ("machine", "python", "versions", "git_commit", "git_dirty", "harness")
+"""What of an environment has to be the same for a measurement to go on."""
+
+
 class WorkloadFacts(Struct, frozen=True, kw_only=True):
     """What a reader of the table wants to know of a workload."""
 
     shape: str
     sequences: Annotated[int, msgspec.Meta(ge=1)]
-    """How many sequences one sample passes over."""
+    """How many sequences a call passes over."""
     source: str
 
 
@@ -272,7 +276,7 @@ class Result:
 
     @property
     def elapsed_s(self) -> float:
-        """Wall time of the run and its continuations; of a part that was killed, what its blocks took."""
+        """Wall time of the run and its continuations; where a part was killed, the least that it can have been."""
         return max(sum(end.elapsed_s for end in self.ends), sum(block.elapsed_s for block in self.blocks))
 
 

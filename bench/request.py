@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.environment import ROOT, available_bytes, code_facts, describe, gpus, parse_threads
 from bench.plan import BUDGETS, Budget
 from bench.pronunciations import read_words
-from bench.records import CONTROL, read_result
+from bench.records import CONTROL, SAME_PROGRAM, read_result
 from bench.workloads import PRESETS, Workload, choose, estimate_bytes, named, parse_shape
 from impls import HERE, find_rows, read_row
 from impls.contract import DEVICES, PRECISIONS, TASKS, InvalidInput
@@ -150,7 +150,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
     def refuse(why: str) -> InvalidInput:
         return InvalidInput(f"--resume {folder}: {why}")
 
-    for what in ("machine", "python", "versions", "git_commit", "git_dirty", "harness"):
+    for what in SAME_PROGRAM:
         then, now = getattr(run.environment, what), getattr(here, what)
         if then != now:
             raise refuse(f"was begun with another {what} ({_difference(then, now)}); begin anew")

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from bench.records import EndsBy, Result
     from bench.request import Request, Resumed
     from bench.workloads import Workload
+    from impls import Row
 
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
@@ -89,7 +90,7 @@ def run(request: Request) -> int:
             start_result(head, request.out)
         except OSError as error:
             raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
-        return _carry_out(plan, request.workloads, read_result(request.out), mark, began)
+        return _carry_out(plan, request.rows, request.workloads, read_result(request.out), mark, began)
 
 
 def go_on(resumed: Resumed) -> int:
@@ -118,10 +119,12 @@ def go_on(resumed: Resumed) -> int:
         except OSError as error:
             raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
         result = read_result(result.path)  # as it is now that nobody else writes it
-        return _carry_out(plan, resumed.workloads, result, mark, began)
+        return _carry_out(plan, resumed.rows, resumed.workloads, result, mark, began)
 
 
-def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: str, began: float) -> int:
+def _carry_out(
+    plan: Plan, rows: Sequence[Row], workloads: Sequence[Workload], result: Result, mark: str, began: float
+) -> int:
     folder = result.path
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     stopped, code = "", 0
@@ -156,8 +159,7 @@ def _carry_out(plan: Plan, workloads: Sequence[Workload], result: Result, mark: 
             words = f"{error.filename or 'the system'}: {error.strerror}"
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
-    own = [seat.row.path for table in plan.tables for seat in table.seats if not seat.row.path.is_relative_to(HERE)]
-    return _show(folder, stopped, stderr, list(dict.fromkeys(own))) or code
+    return _show(folder, stopped, stderr, [row.path for row in rows if not row.path.is_relative_to(HERE)]) or code
 
 
 def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progress: Progress) -> dict[str, ProblemFile]:
@@ -192,12 +194,16 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     ``own``: the rows that are not in the tree, which whoever goes on has to name again.
     """
     result = read_result(folder)
-    rows = table_rows([result])
+    rows, failed = table_rows([result]), False
     try:
         (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
         (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
     except OSError as error:
-        stopped = stopped or f"the tables cannot be written ({error.strerror})"
+        failed = True
+        if not stopped:
+            stderr.print(
+                f"{folder}: its tables cannot be written ({error.strerror}); `python -m bench table` shows them"
+            )
     Console(highlight=False, markup=False).print(*text.render(rows, [result]), sep="\n")
     shown = _shown(folder)
     command = ["python", "-m", "bench", "run", "--resume", shown, *(["--impl", *map(_shown, own)] if own else [])]
@@ -206,8 +212,8 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
         stderr.print(f"{stopped}; go on with: {again}")
     elif not result.whole or result.ends[-1].why == "budget":
         stderr.print(f"the budget is spent; for more blocks: {again}")
-    failed = any(record.status in FAILURES for record in result.records)
-    if failed:
+    if any(record.status in FAILURES for record in result.records):
+        failed = True
         stderr.print(f"what the workers that failed have said: {shown}/logs")
     stderr.print(f"result: {shown}")
     if stopped:

@@ -266,12 +266,15 @@ class _Run:
             due = timed - failed - self.journal.weighed
             pairs = [(seat, cell) for seat in table.seats if seat.name != CONTROL for cell in seat.cells if cell in due]
             for some in batched(pairs, len(slots)):
-                self.listener.doing(None, f"peak memory of {', '.join(seat.name for seat, _ in some)}")
+                self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
                 self.journal.keep(*self._weigh(some, slots))
 
     def _weigh(self, pairs: Sequence[tuple[Seat, Cell]], slots: Sequence[list[int]]) -> list[Memory]:
         setting = self._setting(0, 0)
-        workers = [WorkerProcess(seat, (cell,), setting, sittings=1) for seat, cell in pairs]
+        workers = [
+            WorkerProcess(seat, (cell,), setting, sittings=1, log=f"{seat.label}-{cell.workload}-{cell.task}-memory")
+            for seat, cell in pairs
+        ]
         try:
             answers = together({worker: lambda _slot: Weigh() for worker in workers}, slots)
         finally:
@@ -296,6 +299,11 @@ def scratch(path: Path) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _in_words(pair: tuple[Seat, Cell]) -> str:
+    seat, cell = pair
+    return f"{seat.name} {cell.workload} {cell.task}"
 
 
 def _memory(cell: Cell, answer: Answer | Failure) -> Memory:

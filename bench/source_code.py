@@ -1,4 +1,4 @@
-"""What code a row or the harness is: hashes that change when, and only when, something that runs has changed."""
+"""What code a row or the harness is: hashes that change when one of the files that run does, and only then."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ def code_of_row(row: Row) -> str:
 
 
 def code_of_harness() -> str:
-    """SHA-256 of all of ``bench/``."""
-    folder = Path(__file__).resolve().parent
-    return _hash({path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")})
+    """SHA-256 of all of ``bench/``, and of what it imports of ``impls/``: the oracle, and the limits of its errors."""
+    root = HERE.parent
+    own = set((root / "bench").rglob("*.py"))
+    return _hash({path.relative_to(root).as_posix(): path for path in _closure(own)})
 
 
 def _hash(files: dict[str, Path]) -> str:

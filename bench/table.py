@@ -40,6 +40,9 @@ WARMED_S = 0.005
 
 MOST_PADDING_BYTES = 4096
 
+CALLS_OF_A_CHECK = 5
+"""About how many calls the check after the turns makes."""
+
 
 @dataclass(slots=True)
 class Member:
@@ -110,6 +113,9 @@ class RoundTable:
         for member in _active(members):
             name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is
             many = known.setdefault(name, budget.calls or calls_a_turn(member.call_s, budget))
+            if member.worker is not None:  # it has as long for its turns and the check as its calls promise, twice over
+                calls = budget.most_rounds * rounds * many + CALLS_OF_A_CHECK
+                member.worker.allow(2 * calls * member.call_s)
             self._ask(member, Sit(budget.most_rounds * rounds, many, discards, self._place), Seated)
         ticks, clocks_before = processor_ticks(self._place), self._gpu(sitting)
         own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}

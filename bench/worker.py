@@ -7,8 +7,10 @@ numbers it is given: standard output and error belong to the row and its framewo
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
+import signal
 import sys
 from importlib.abc import MetaPathFinder
 from pathlib import Path
@@ -42,16 +44,11 @@ class Blocker(MetaPathFinder):
 
 def settle_down(job: Job) -> None:
     """Bind this process to its processors, its memory and its parent's life, and block the other frameworks."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, job.processors)
+    os.sched_setaffinity(0, job.processors)
     if job.memory_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (job.memory_limit_bytes, job.memory_limit_bytes))
-    if sys.platform == "linux":
-        import ctypes
-        import signal
-
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     sys.meta_path.insert(0, Blocker(job.blocked))
 
 

@@ -35,7 +35,7 @@ ENDING_LIMIT_S = 10.0
 """How long a worker may take to end once it has closed its answers."""
 
 START_LIMIT_S = 120.0
-"""How long a worker may take to start, beyond the limit of a step."""
+"""How long a worker may take to start, beyond what it has for a cell."""
 
 LONGEST_ANSWER_BYTES = 2**24
 """A record of a million samples is about as long."""
@@ -88,7 +88,9 @@ class WorkerProcess:
         sittings: int,
         hash_seed: int = 0,
         padding_bytes: int = 0,
+        log: str | None = None,
     ) -> None:
+        """``log``: what its log is called; as its seat if not given."""
         self.seat, self.cells = seat, cells
         self._setting, self._sittings = setting, sittings
         self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
@@ -96,13 +98,15 @@ class WorkerProcess:
         self.answered = False
         """Whether it has ever said anything."""
         self._asked_at = 0.0
-        self._left_s = 0.0
-        """How much of its time for a cell is left."""
-        self._log = setting.folder / "logs" / f"{seat.label}.log"
+        self._limit_s = self._left_s = 0.0
+        """How much time it has for a cell, and how much of that is left."""
+        self._log = setting.folder / "logs" / f"{log or seat.label}.log"
         self._log_length = 0
         """How long the log was when it was last asked for something."""
         self._buffer = b""
         self.deadline = 0.0
+        self.ended = -1
+        """Readable once the process has ended: a child of its own may hold its pipe open for longer."""
 
     def start(self, processors: list[int]) -> None:
         """Start the process on these processors, if it has not started yet.
@@ -157,7 +161,6 @@ class WorkerProcess:
         os.close(answer_write)
         os.set_blocking(answer_read, False)
         self.ended = os.pidfd_open(self._process.pid)
-        """Readable once the process has ended: a child of its own may hold its pipe open for longer."""
         with suppress(BrokenPipeError):
             say(self._command_fd, job)
 
@@ -169,12 +172,17 @@ class WorkerProcess:
     def say(self, command: AnyCommand) -> None:
         """Ask for something. A cell has so much time for all of its answers, which runs while one is waited for."""
         if isinstance(command, Prepare | Weigh):
-            self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
+            self._limit_s = self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
         self._asked_at = time.monotonic()
         self.deadline = self._asked_at + self._left_s
         self._log_length = self._log.stat().st_size
         with suppress(BrokenPipeError):  # it is gone: reading says how
             say(self._command_fd, command)
+
+    def allow(self, seconds: float) -> None:
+        """Give it so much more time for its cell."""
+        self._limit_s += seconds
+        self._left_s += seconds
 
     def read(self) -> Answer | Failure | None:
         """What it says, once the pipe is readable or the deadline is past; None where the answer is not whole yet."""
@@ -201,8 +209,8 @@ class WorkerProcess:
 
     def late(self) -> Failure:
         """What is said of a worker whose deadline is past."""
-        limit_s = self._setting.limit_s
-        return Failure("timeout", f"did not get done within the {limit_s:.0f} s of a cell; see logs/{self._log.name}")
+        reason = f"did not get done within the {self._limit_s:.0f} s that it had; see logs/{self._log.name}"
+        return Failure("timeout", reason)
 
     def end(self) -> None:
         """End the process and all its children."""
@@ -213,9 +221,9 @@ class WorkerProcess:
         with suppress(subprocess.TimeoutExpired):  # stuck in a driver: not even a kill ends it
             self._process.wait(ENDING_LIMIT_S)
         self.pipe.close()
-        os.close(self.ended)
-        with suppress(OSError):
-            os.close(self._command_fd)
+        for fd in (self.ended, self._command_fd):
+            with suppress(OSError):  # never opened
+                os.close(fd)
 
     def _ending(self) -> Failure:
         where = f"; see logs/{self._log.name}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from impls.contract import Task
 
 PRESETS: dict[str, tuple[Task, ...]] = {
-    "smoke": ("forward", "train_step"),  # what compiles longest is left out: it ends within 90 seconds on two cores
+    "smoke": ("forward", "train_step"),  # what compiles longest is left out: it takes two minutes on two cores
     "default": ("forward", "train_step"),  # inference and training: what decides, six blocks in fifteen minutes
     "full": TASKS,
 }
@@ -41,7 +41,7 @@ class Workload:
 
     @property
     def sequences(self) -> int:
-        """How many sequences one sample passes over."""
+        """How many sequences a call passes over."""
         return self.batch_size * self.num_batches
 
     @property

@@ -224,7 +224,10 @@ def test_what_goes_wrong_costs_its_batch_alone(
     arguments = {"pairs": 3, "budget_s": 60.0, "out": out, "command": "python -m bench calibrate"}
     assert calibrate.calibrate(**arguments) == code
     said = capsys.readouterr()
-    assert re.search(rf"{words}.*; batches complete, and kept: 1; the same command goes on", said.err)
+    assert re.search(
+        rf"{words}.*; batches complete, and kept: 1; go on with: python -m bench calibrate --out {re.escape(str(out))}",
+        said.err,
+    )
     assert "How often the verdicts err" in said.out and (out / calibration.TABLE_FILE).exists()
     assert calibrate.calibrate(**arguments) == 0
     assert calibration.read_batches(out) == [batch] * 3

@@ -192,7 +192,8 @@ def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> Non
 
 
 def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
-    write(tmp_path, record())
+    lines = [record(f"torch/{number}", reason="a" * 100) for number in range(1_000)]
+    write(tmp_path, *lines)  # more than a pipe takes before anybody reads
     for style in ("text", "json"):
         command = f"{sys.executable} -m bench table {tmp_path} --format {style}"
         full = subprocess.run(f"{command} > /dev/full", shell=True, cwd=ROOT, capture_output=True, text=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.records import Record
 
 MANY_TURNS = replace(QUICK, turn_s=0.004, min_turns=15)
-"""Fifteen turns of a call or two, so that there is a middle."""
+"""Fifteen turns of a few calls, so that there is a middle."""
 
 ANSWERS = "int(sys.argv[2])"
 """A worker's own end of the pipe to the runner."""
@@ -189,15 +189,40 @@ def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path)
     found = last(records)
     for name in ("sleeps", "stops", "loads"):
         assert (found[name, "encode"].status, found[name, "forward"].status) == ("timeout", "ok")
-        assert "within the 2 s of a cell" in (found[name, "encode"].reason or "")
+        assert "did not get done within the" in (found[name, "encode"].reason or "")
     assert all(len(found["good", task].samples_s) >= 15 for task in ("encode", "forward"))
 
 
 def test_a_cell_has_so_much_time_for_all_of_its_turns(tmp_path: Path) -> None:
     drags = read_row(numpy_row(tmp_path, "drags", before="import time; in_a_turn() and time.sleep(0.4)"))
-    found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), drags, budget=replace(MANY_TURNS, limit_s=3)))
+    found = last(
+        measure(tmp_path, read_row(numpy_row(tmp_path, "good")), drags, budget=replace(MANY_TURNS, limit_s=3, calls=1))
+    )
     assert found["drags", "encode"].status == "timeout"
     assert found["good", "encode"].status == found["good", "forward"].status == "ok"
+
+
+def test_a_row_whose_calls_are_long_has_the_time_that_its_turns_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_process, "START_LIMIT_S", 3.0)
+    long = read_row(numpy_row(tmp_path, "long", before="import time; time.sleep(0.2)"))
+    good = read_row(numpy_row(tmp_path, "good"))
+    records = measure(tmp_path, good, long, tasks=["encode"], budget=replace(QUICK, min_turns=40, limit_s=3))
+    assert last(records)["long", "encode"].ok, last(records)["long", "encode"].reason
+    assert sum(last(records)["long", "encode"].samples_s) > 3 + 3
+
+
+def test_what_the_system_refuses_while_a_worker_starts_is_said_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(_pid: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuses)
+    with pytest.raises(OSError, match="Too many open files"), only_run("a test") as mark:
+        carry_out(tmp_path, plan_of(read_row(numpy_row(tmp_path, "good"))), mark=mark)
+    assert not [child for child in psutil.Process().children() if "bench.worker" in child.cmdline()]
 
 
 def test_a_crash_is_one_though_a_child_holds_the_pipe(tmp_path: Path) -> None:

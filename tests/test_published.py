@@ -87,6 +87,21 @@ def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path:
     assert not rest.exists()
 
 
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "run", *run_of(record(), record(task="train_step")), END)
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(InvalidInput, match=r"cannot be written \(No space left"):
+        patch.setattr(os, "fsync", full)
+        publish.publish(folder)
+    assert not [path for path in house.rglob(".*") if path.is_file()]
+    assert publish.publish(folder) in {result.path for result in publish.published()}
+
+
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "README.md"
     write_whole(path, b"as it was")

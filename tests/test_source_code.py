@@ -75,12 +75,17 @@ def test_a_file_that_does_not_parse_has_a_code_too(tree: Path) -> None:
     assert len(code_of_row(row)) == 64
 
 
-def test_the_harness_is_all_of_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_is_all_of_its_files_and_the_oracle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = code_of_harness()
-    copy = tmp_path / "bench"
-    shutil.copytree(HERE.parent / "bench", copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(source_code, "__file__", str(copy / "source_code.py"))
+    for package in ("bench", "impls"):
+        shutil.copytree(HERE.parent / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(source_code, "HERE", tmp_path / "impls")
     assert code_of_harness() == here
-    with (copy / "report" / "rows.py").open("a") as file:
-        file.write("# one word more\n")
-    assert code_of_harness() != here
+    for name in ("bench/report/rows.py", "impls/reference.py", "impls/equality.py"):
+        before = code_of_harness()
+        with (tmp_path / name).open("a") as file:
+            file.write("# one word more\n")
+        assert code_of_harness() != before, name
+    before = code_of_harness()
+    (tmp_path / "impls" / "torch" / "module.py").write_text("# a row is no part of it")
+    assert code_of_harness() == before

@@ -9,6 +9,7 @@ times, for rates that a few hundred comparisons cannot show.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from contextlib import nullcontext
 from datetime import datetime
@@ -37,7 +38,7 @@ from bench.method.calibration import (
 )
 from bench.method.calibration_table import markdown
 from bench.method.neighbour import noisy
-from bench.records import Record, drop_half_written
+from bench.records import SAME_PROGRAM, Record, drop_half_written
 from bench.report.units import duration
 from bench.runner import DiskFull, Listener, run_plan
 from bench.whole import write_whole
@@ -58,7 +59,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
     """Measure until there are so many comparisons of identical workers, or the time is spent; write what they say.
 
     Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are kept then, and the
-    same command goes on.
+    same command goes on in that folder.
 
     Raises:
         InvalidInput: the folder holds something else, or was made by another program or on another machine.
@@ -74,7 +75,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
                 have = sum(one.percent == 0 for batch in batches for one in batch.comparisons)
                 left_s = budget_s - (time.monotonic() - began)
                 alike = [batch.elapsed_s for index, batch in enumerate(batches) if (number - index) % 2 == 0]
-                if have >= pairs or (alike and alike[-1] > left_s):
+                if (have >= pairs and number >= len(SURROUNDINGS)) or (alike and alike[-1] > left_s):
                     break
                 surroundings = SURROUNDINGS[number % len(SURROUNDINGS)]
                 stderr.print(f"{have} of {pairs} comparisons; batch {number}, {surroundings}")
@@ -90,14 +91,16 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
             stopped, code = f"{error}", 1
         except OSError as error:  # a full disk, no more processes, and the like
             stopped, code = f"{error if isinstance(error, DiskFull) else error.strerror}", 1
-        text = markdown(head, batches)
-        try:
-            write_whole(out / TABLE_FILE, text.encode())
-        except OSError as error:
-            stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
-    print(text)
+        if batches:
+            text = markdown(head, batches)
+            try:
+                write_whole(out / TABLE_FILE, text.encode())
+            except OSError as error:
+                stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
+            print(text)
     if stopped:
-        stderr.print(f"{stopped}; batches complete, and kept: {len(batches)}; the same command goes on")
+        again = shlex.join([*shlex.split(command), "--out", str(out)])
+        stderr.print(f"{stopped}; batches complete, and kept: {len(batches)}; go on with: {again}")
     stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
     return code
 
@@ -135,14 +138,7 @@ def _begin(out: Path, command: str) -> Head:
 
 
 def _comparable(environment: Environment) -> tuple[object, ...]:
-    return (
-        environment.machine,
-        environment.python,
-        environment.versions,
-        environment.git_commit,
-        environment.git_dirty,
-        environment.harness,
-    )
+    return tuple(getattr(environment, name) for name in SAME_PROGRAM)
 
 
 def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str) -> Batch:
