@@ -35,7 +35,7 @@ from bench.job import (
     hear,
     say,
 )
-from bench.processors import bind, delay_s
+from bench.processors import bind, delay_s, fall_asleep
 from bench.records import Memory, Status, fields_of, settle
 from bench.validation import Invalid, validate, validate_timed
 from bench.where import where, words_of
@@ -140,12 +140,19 @@ class Turns:
         self.switches += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
         now = delay_s()
         waited_s = 0.0 if now is None or self._delay_s is None else now - self._delay_s
-        # a thread that waits for another of its own row loses nothing: the row has the processor
-        disturbed = min(waited_s, self._threads * wall_s - cpu_s) > DISTURBED * wall_s
+        # a thread that waits for another of its own row loses nothing: the row has the processor. Of several threads on
+        # several processors that cannot be told: each may wait for the place of another while its own is free
+        disturbed = self._threads == 1 and min(waited_s, wall_s - cpu_s) > DISTURBED * wall_s
         if disturbed:
             self.disturbed.append(self.taken)
         self.cpu_s, self.wall_s, self.taken = self.cpu_s + cpu_s, self.wall_s + wall_s, self.taken + 1
+        self.settle()
         self._worker.answer(TurnTaken(disturbed))
+
+    def settle(self) -> None:
+        """Several threads spin on before they sleep: nobody else's turn begins until they do."""
+        if self._threads > 1:
+            fall_asleep()
 
 
 class Worker:
@@ -230,6 +237,7 @@ class Worker:
         loaded.model.load(loaded.problem.parameters)
         turns = Turns(self, ready.call, sit, cell.threads)
         gc.collect()
+        turns.settle()
         self.answer(Seated())
         try:
             benchmark.pedantic(  # type: ignore[no-untyped-call]

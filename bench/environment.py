@@ -85,9 +85,6 @@ def worker_environment(
     environment = {name: value for name, value in base.items() if not name.startswith(UNWANTED)} | dict(extra or {})
     environment |= {name: str(threads) for name in THREAD_VARIABLES}
     environment |= {
-        "OMP_WAIT_POLICY": "PASSIVE",  # who waits for a turn sleeps: no thread spins
-        "GOMP_SPINCOUNT": "0",
-        "KMP_BLOCKTIME": "0",
         "PYTHONHASHSEED": str(hash_seed),
         "SEQ2SEQ_LSTM_BENCH_PADDING": "x" * padding_bytes,
         MARK_VARIABLE: mark,
@@ -182,9 +179,11 @@ def _cpu_name() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
         return platform.processor() or platform.machine()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
-    name = match[1] if match else platform.machine()
-    return re.sub(r"\((R|TM)\)|\bCPU\b|@.*|\s+Processor$", "", name).strip()
+    facts = dict(re.findall(r"^([a-z ]+?)\s*: (.+)$", text.partition("\n\n")[0], flags=re.MULTILINE))
+    name = re.sub(r"\((R|TM)\)|\bCPU\b|@.*|\s+Processor$", "", facts.get("model name", platform.machine())).strip()
+    # a virtual machine's name is often no more than the maker's
+    numbers = [f"{word} {facts[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in facts]
+    return f"{name} ({' '.join(numbers)})" if numbers else name
 
 
 def _version(name: str) -> str | None:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 TASKS = Path("/proc/self/task")
 """A folder for each thread of this process."""
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def processors() -> list[int]:
@@ -25,8 +31,17 @@ def load_average() -> float:
     return os.getloadavg()[0]
 
 
-def processor_ticks(numbers: Sequence[int]) -> tuple[int, int] | None:
-    """What ``/proc/stat`` has counted for these processors: ticks given to other virtual machines, and all ticks."""
+class Ticks(NamedTuple):
+    """What ``/proc/stat`` has counted for some processors, in ticks of the system's clock."""
+
+    stolen: int
+    """Given to other virtual machines."""
+    idle: int
+    all: int
+
+
+def processor_ticks(numbers: Sequence[int]) -> Ticks | None:
+    """What was counted so far; None where nobody counts."""
     try:
         text = Path("/proc/stat").read_text(encoding="ascii")
     except OSError:
@@ -37,14 +52,36 @@ def processor_ticks(numbers: Sequence[int]) -> tuple[int, int] | None:
         if int(number) in numbers
     ]
     # user, nice, system, idle, iowait, irq, softirq, steal; what guests used is in user already
-    return sum(line[7] for line in counts), sum(sum(line[:8]) for line in counts)
+    return Ticks(
+        sum(line[7] for line in counts),
+        sum(line[3] + line[4] for line in counts),
+        sum(sum(line[:8]) for line in counts),
+    )
 
 
-def stolen(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+def stolen(before: Ticks | None, after: Ticks | None) -> float | None:
     """The share of processor time between two counts that went to other virtual machines."""
-    if before is None or after is None or after[1] <= before[1]:
+    if before is None or after is None or after.all <= before.all:
         return None
-    return (after[0] - before[0]) / (after[1] - before[1])
+    return (after.stolen - before.stolen) / (after.all - before.all)
+
+
+def taken_by_others(before: Ticks | None, after: Ticks | None, own_s: float) -> float | None:
+    """The share of processor time between two counts that other programs had: what was neither idle, stolen nor own."""
+    if before is None or after is None or after.all <= before.all:
+        return None
+    stolen, idle, whole = (late - early for early, late in zip(before, after, strict=True))
+    return max(0.0, whole - stolen - idle - own_s * TICKS_A_SECOND) / whole
+
+
+def cpu_s(pids: Iterable[int]) -> dict[int, float]:
+    """Processor time that each of these processes has had, all its threads together; nothing of one that has ended."""
+    found = {}
+    for pid in pids:
+        with suppress(psutil.Error):
+            times = psutil.Process(pid).cpu_times()
+            found[pid] = times.user + times.system
+    return found
 
 
 def bind(numbers: Sequence[int]) -> None:
@@ -66,6 +103,23 @@ def kept_off(place: Sequence[int], allowed: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         bind(allowed)
+
+
+def fall_asleep(limit_s: float = 0.3) -> None:
+    """Wait until no other thread of this process runs: many spin for a while before they sleep."""
+    until, looks = time.monotonic() + limit_s, 0
+    while looks < 2 and time.monotonic() < until:
+        time.sleep(0.0005)
+        looks = 0 if _another_runs() else looks + 1
+
+
+def _another_runs() -> bool:
+    own = str(threading.get_native_id())
+    for task in TASKS.iterdir():
+        with suppress(OSError):  # it has ended meanwhile
+            if task.name != own and b") R " in (task / "stat").read_bytes():
+                return True
+    return False
 
 
 def delay_s() -> float | None:

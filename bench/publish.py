@@ -244,13 +244,15 @@ def with_table(readme: str, result: Result) -> str:
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
-        " **Bold**: the first place of its column; those who share it are told from each other by no verdict."
+        " Ratios are paired turn by turn: they are not the quotients of the medians. **Bold**: the first place of its"
+        " column, and those whom no verdict tells from it."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
         f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
         f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE})."
         f" {error_rate_in_words()}\n"
     )
-    return f"{before}{START}\n\n{tables}\n{words}\n{END}{after}"
+    shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())
+    return f"{before}{START}\n\n{tables}\n{shapes}.\n\n{words}\n{END}{after}"
 
 
 def error_rate_in_words() -> str:

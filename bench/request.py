@@ -91,6 +91,8 @@ def check_request(
                 " choose smaller sizes"
             )
     names = [row.name for row in rows]
+    if impl and (absent := next((row for row in rows if row.missing()), None)):
+        raise InvalidInput(f"{absent.name}: {absent.missing()}; install it, or leave the row out")
     if against is not None:
         baseline = choose_rows([against])[0].name
         if len(rows) < 2:

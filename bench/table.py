@@ -7,7 +7,7 @@ processors, and sleep except in their turns. They come in a fresh random order: 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +17,7 @@ import numpy as np
 from bench import gpu
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
 from bench.plan import calls_a_turn, rounds_of
-from bench.processors import load_average, processor_ticks, stolen
+from bench.processors import cpu_s, load_average, processor_ticks, stolen, taken_by_others
 from bench.records import cell_of, fault_of, settle
 from bench.worker_process import Failure, WorkerProcess, together
 
@@ -34,6 +34,13 @@ CONTENDED = 0.5
 
 STOLEN = 0.05
 """More than this share of the processors' time given to other virtual machines is contention too."""
+
+TAKEN = 0.1
+"""More than this share of the processors' time taken by other programs is contention where a row has several threads:
+which of its turns were disturbed cannot be told then."""
+
+TURN_OF_SEVERAL_S = 0.01
+"""About how long a turn lasts where a row has several threads, which take 10 to 20 ms to fall asleep after it."""
 
 WARMED_S = 0.005
 """Where no call of a group lasts longer, each turn has one more before those that are timed: it finds cold caches."""
@@ -102,6 +109,8 @@ class RoundTable:
 
         tell("take turns")
         budget = self._plan.budget
+        if sitting.group.threads > 1:
+            budget = replace(budget, turn_s=max(budget.turn_s, TURN_OF_SEVERAL_S))
         rounds = rounds_of([one.call_s for one in _active(members)], budget)
         before = [(one.seat.row.name, earlier[one.cell]) for one in members if one.cell in earlier]
         known = {name: record.calls for name, record in before if record.calls}
@@ -119,6 +128,7 @@ class RoundTable:
             self._ask(member, Sit(budget.most_rounds * rounds, many, discards, self._place), Seated)
         ticks, clocks_before = processor_ticks(self._place), self._gpu(sitting)
         own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}
+        own_before = cpu_s(own)
         for taken in range(budget.most_rounds * rounds):
             if taken >= rounds and min((one.undisturbed for one in _active(members)), default=rounds) >= rounds:
                 break
@@ -126,14 +136,16 @@ class RoundTable:
                 if members[index].record is None:
                     for member, turn in self._together([members[index]], lambda *_: Turn(), TurnTaken):
                         member.undisturbed += not turn.disturbed
-        steal = stolen(ticks, processor_ticks(self._place))
+        after, own_s = processor_ticks(self._place), {pid: had - own_before[pid] for pid, had in cpu_s(own).items()}
+        steal, others = stolen(ticks, after), taken_by_others(ticks, after, sum(own_s.values()))
         clocks_after = self._gpu(sitting)
         flags = gpu.flags(clocks_before, clocks_after, own) if clocks_before and clocks_after else []
 
         tell("check")
         self._together(_active(members), lambda _, slot: Check(slot))
         records = [record for index in np.argsort(order) if (record := members[index].record) is not None]
-        return _noted(records, steal, flags, clocks_after)
+        crowded = (steal or 0.0) > STOLEN or (sitting.group.threads > 1 and (others or 0.0) > TAKEN)
+        return _noted(records, crowded, steal, flags, clocks_after)
 
     def _member(self, seat: Seat, cell: Cell, attempt: int) -> Member:
         if failure := self._never_began.get(seat.name):
@@ -207,11 +219,15 @@ def is_contended(records: Sequence[Record]) -> bool:
 
 
 def _noted(
-    records: Sequence[Record], steal: float | None, flags: Sequence[Flag], state: gpu.GpuState | None
+    records: Sequence[Record],
+    crowded: bool,
+    steal: float | None,
+    flags: Sequence[Flag],
+    state: gpu.GpuState | None,
 ) -> list[Record]:
     """The records with what was noticed of the whole group."""
     turns = sum(len(record.samples_s) for record in records)
-    contended = (steal or 0.0) > STOLEN or sum(len(record.disturbed) for record in records) > CONTENDED * turns
+    contended = crowded or sum(len(record.disturbed) for record in records) > CONTENDED * turns
     common: list[Flag] = ["contended", *flags] if contended else [*flags]
     return [
         msgspec.structs.replace(

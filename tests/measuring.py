@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench import answers
 from bench.job import ProblemFile
@@ -36,18 +36,17 @@ QUICK = Budget(
 LISTENER = Listener()
 
 
-def plan_of(*rows: Row, tasks: Sequence[Task] = TASKS, budget: Budget = QUICK, seed: int = 1, **more: object) -> Plan:
+def plan_of(*rows: Row, tasks: Sequence[Task] = TASKS, budget: Budget = QUICK, seed: int = 1, **more: Any) -> Plan:
     """These rows at the notebook's shape; the first is the baseline."""
     return make_plan(
         rows=rows,
         workloads=[SEED],
         tasks=tasks,
         device="cpu",
-        threads=[1],
         budget=budget,
         baseline=rows[0].name,
         seed=seed,
-        **more,  # type: ignore[arg-type]
+        **({"threads": [1]} | more),
     )
 
 

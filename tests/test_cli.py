@@ -203,6 +203,27 @@ def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
         assert gone.stderr == ""
 
 
+@pytest.mark.parametrize("where", [">&-", "2>&-", "2>/dev/full", "2>&1 >/dev/null | true"])
+def test_progress_that_nobody_sees_costs_nothing(where: str, tmp_path: Path) -> None:
+    command = f"{sys.executable} -m bench run --impl {numpy_row(tmp_path, 'mine')} --workload seed --task encode"
+    subprocess.run(f"{command} --preset smoke --out {tmp_path / 'out'} {where}", shell=True, cwd=ROOT, check=False)
+    assert read_result(tmp_path / "out").whole and (tmp_path / "out" / "table.md").exists()
+
+
+def test_a_terminal_without_the_signs_gets_others(tmp_path: Path) -> None:
+    write(tmp_path, record())
+    done = bench("table", str(tmp_path), env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and "torch/module" in done.stdout and "1.00?" in done.stdout
+
+
+def test_a_row_that_is_asked_for_and_not_there_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text('ROW = {"tier": "loop", "summary": "", "frameworks": ["nowhere"]}\ndef load(*_): ...\n')
+    done = bench("run", "--impl", str(path), *SOURCE, "--out", str(tmp_path / "out"))
+    one_line(done, "mine: nowhere is not installed; install it, or leave the row out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_help_has_examples() -> None:
     for command in (["run"], ["table"], ["list"], ["publish"], ["new", "row"]):
         done = bench(*command, "--help")

@@ -175,6 +175,23 @@ def test_where_nothing_tells_them_apart_more_than_one_may_be_done_first(tmp_path
     assert "torch/module, or 1 more" in " ".join(shown(table_rows([result]), result).partition("Done first")[2].split())
 
 
+def test_who_is_not_told_from_the_first_shares_its_place_though_another_is(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    # the fastest is too rough to be told from the last; the second is not
+    rough = [0.5, 0.3, 1.5, 0.4, 1.3, 0.6, 0.4, 1.4]
+    lines = [
+        record(name, block=block, samples_s=(seconds * rng.lognormal(0, 1e-4, 7)).tolist())
+        for block, first in enumerate(rough, 1)
+        for name, seconds in (("jax/scan", first), ("jax/nnx", 0.8), ("torch/module", 1.0), ("thinc/layers", 3.0))
+    ]
+    result = read_result(write(tmp_path, *lines))
+    found = {row.implementation: (row.rank, row.verdict) for row in table_rows([result])}
+    assert found["jax/nnx"] == ("1=", "FASTER") and found["jax/scan"] == ("1=", "UNCLEAR")
+    assert found["torch/module"][0] == "1=" and found["thinc/layers"] == ("4", "SLOWER")
+    few = read_result(write(tmp_path / "few", *(line for line in lines if line.block < 6)))
+    assert {row.rank for row in table_rows([few])} == {None}
+
+
 def test_a_control_that_fails_is_said_first(tmp_path: Path) -> None:
     lines = a_whole_run()
     biased = [

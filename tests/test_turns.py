@@ -178,6 +178,30 @@ def test_who_waits_by_himself_is_not_disturbed(what: str, tmp_path: Path) -> Non
     pytest.fail(f"disturbed in each of five tries: {seen}")
 
 
+@pytest.mark.skipif(len(processors()) < 2, reason="one processor: no row has two threads")
+def test_several_threads_spin_in_their_own_turn_only(tmp_path: Path) -> None:
+    spins = """import threading, time
+def after(call):
+    until = time.perf_counter() + 0.02
+    while time.perf_counter() < until: pass"""
+    start = "threading.Thread(target=after, args=(0,)).start()"
+    rows = [read_row(numpy_row(tmp_path, "good")), read_row(numpy_row(tmp_path, "spins", before=start, top=spins))]
+    records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"], threads=[2], budget=replace(QUICK, min_turns=6)))
+    assert all(record.ok for record in records)
+    assert not any("restless" in record.flags for record in records)
+    assert not any(record.disturbed for record in records)
+
+
+@pytest.mark.skipif(len(processors()) < 2, reason="one processor: no row has two threads")
+def test_a_group_of_several_threads_is_contended_where_others_have_the_processors(tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "row"))
+    plan = plan_of(row, tasks=["encode"], threads=[2], budget=replace(QUICK, min_turns=20))
+    with neighbour(processors()[-1]):
+        records = carry_out(tmp_path, plan)
+    assert all("contended" in record.flags for record in records if record.attempt == 0)
+    assert {record.attempt for record in records} == {0, 1}
+
+
 def test_rounds_go_on_for_those_who_were_disturbed_but_not_for_ever(tmp_path: Path) -> None:
     row = read_row(numpy_row(tmp_path, "row"))
     budget = replace(QUICK, turn_s=0.004, timed_s=0.04, min_turns=10)

@@ -94,7 +94,7 @@ def in_words(comparisons: Sequence[Comparison]) -> str:
     wrong = sum(verdict_of(one)[0] in ("FASTER", "SLOWER") for one in identical)
     return (
         f"Of {len(identical)} comparisons of identical workers, with calls of {_call(identical)}, {wrong} got a false"
-        f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %)"
+        f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %, one-sided)"
     )
 
 
@@ -134,13 +134,16 @@ def _goals(comparisons: Sequence[Comparison]) -> str:
             lines.append([goal.words, "0", "–", "not measured"])
             continue
         hits = sum(verdict in goal.verdicts for verdict in said)
+        shown = at_most(hits if goal.is_most else len(said) - hits, len(said)) <= (
+            goal.share if goal.is_most else 1 - goal.share
+        )
         missed = (hits / len(said) - goal.share) * (1 if goal.is_most else -1)
         lines.append(
             [
                 goal.words,
                 f"{len(said)}",
                 share(hits, len(said)),
-                f"by {100 * missed:.1f} points" if missed > 0 else "no",
+                f"by {100 * missed:.1f} points" if missed > 0 else "no" if shown else "no, but too few to show it",
             ]
         )
     return table(["aim", "comparisons", "reached", "missed"], lines)

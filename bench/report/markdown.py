@@ -88,7 +88,7 @@ def _means(result: Result) -> list[str]:
 def short(rows: Sequence[TableRow], task: str) -> str:
     """One task: a line for each implementation, a column for each workload: median, ratio and verdict.
 
-    Bold: the first place of each group; those who share it are told from each other by no verdict.
+    Bold: the first place of each group; no verdict tells those who share it from its first.
     """
     rows = [row for row in rows if row.task == task]
     workloads = list(dict.fromkeys(row.workload for row in rows))

@@ -33,7 +33,7 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     status: str
     reason: str | None
     rank: str | None
-    """Place in its group; ``2=`` where several share it: no verdict tells one of them from another."""
+    """Place in its group; ``2=`` where several share it: no verdict tells them from its first."""
     median_s: float | None
     """Median of the process medians."""
     ci_low_s: float | None
@@ -109,15 +109,18 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
 
 
 def ranks_of(judged: Iterable[Judged]) -> dict[Cell, str]:
-    """Each cell's place in its group: ``2=`` for those at one place, none of which a verdict tells from another."""
+    """Each cell's place in its group: ``2=`` for those whom no verdict tells from the first at their place.
+
+    No place where there is no verdict yet.
+    """
     ranks: dict[Cell, str] = {}
     for members in in_order(judged):
-        places: dict[int, list[Judged]] = {1: []}
+        places: dict[int, list[Judged]] = {}
         for position, one in enumerate(members, 1):
-            last = max(places)
-            shares = not any(_is_slower(one, other) for other in places[last])
-            places.setdefault(last if shares else position, []).append(one)
-        if len(members) > 1:
+            last = max(places, default=None)
+            shares = last is not None and not _is_slower(one, places[last][0])
+            places.setdefault(last if last is not None and shares else position, []).append(one)
+        if len(members) > 1 and any(one.is_compared and one.ratio and one.ratio.verdict for one in members):
             for place, sharing in places.items():
                 ranks |= {one.cell: f"{place}{'=' * (len(sharing) > 1)}" for one in sharing}
     return ranks

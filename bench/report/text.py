@@ -131,7 +131,7 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
             f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired by"
             " block, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all that"
             " the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells those at one place"
-            " from each other.",
+            " from its first.",
             style="dim",
         )
     if len(baselines) > 1:
