@@ -16,6 +16,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.heap import keep_freed_memory
 from bench.job import Job, hear
 
 if TYPE_CHECKING:
@@ -43,13 +44,17 @@ class Blocker(MetaPathFinder):
 
 
 def settle_down(job: Job) -> None:
-    """Bind this process to its processors, its memory and its parent's life, and block the other frameworks."""
+    """Bind this process to its processors, its memory and its parent's life, and block the other frameworks.
+
+    What it frees it keeps, as every process does in time: see `bench.heap`.
+    """
     os.sched_setaffinity(0, job.processors)
     if job.memory_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (job.memory_limit_bytes, job.memory_limit_bytes))
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     sys.meta_path.insert(0, Blocker(job.blocked))
+    keep_freed_memory()
 
 
 def main(arguments: Sequence[str]) -> int:

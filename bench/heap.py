@@ -1,0 +1,22 @@
+"""What the C library does with memory that a call gives back."""
+
+from __future__ import annotations
+
+import ctypes
+
+HIGHEST_THRESHOLD_BYTES = 32 * 2**20
+"""glibc's largest (``M_MMAP_THRESHOLD`` in mallopt(3), on 64 bits): what is larger always comes from the kernel."""
+
+
+def keep_freed_memory() -> None:
+    """Bring glibc's allocator to where it gets to by itself in a process that once freed a block of 32 MiB.
+
+    Blocks above a threshold, 128 KiB at first, come from the kernel and go back to it: each call touches them anew, page
+    by page, which took up to twice the call's own time. To free such a block raises the threshold to its size (and that
+    of trimming to twice as much), up to 32 MiB. Without this, a cell's time depends on what the worker measured before.
+    Other C libraries than glibc lose nothing by it.
+    """
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
+    library.free.restype, library.free.argtypes = None, (ctypes.c_void_p,)
+    library.free(library.malloc(HIGHEST_THRESHOLD_BYTES - 2**13))  # the block and its header, in whole pages
