@@ -1,18 +1,22 @@
 """Two results of the same cells: what changed from the older to the newer one. Pure.
 
-Times of two runs differ by what the machine did in between, ratios to a row of the same run hardly do. So a cell is
+Times of two runs differ by what the machine did in between, ratios to a row of the same run much less. So a cell is
 compared through a row that is the same code and versions in both runs, where there is one: the change is
 (cell / row in NEW) / (cell / row in OLD). Without such a row absolute times are compared, and that is said.
+
+Ratios do move from run to run, by more than the blocks of either show. How much is seen in the rows that did not
+change, as the machine's noise is in the control of a run, and is part of every interval.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from math import exp, hypot, inf, log, log1p
+from math import exp, hypot, inf, log, log1p, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from scipy.optimize import brentq  # type: ignore[import-untyped]
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from bench import stats
@@ -22,13 +26,16 @@ from bench.records import CONTROL
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from bench.judge import Group, Judged
     from bench.records import Cell, Result
 
     Place: TypeAlias = tuple[Group, str]
     """A group, and the sizes of its workload."""
+
+    Logarithms: TypeAlias = Sequence[float]
+    """Of times or ratios, one a block."""
 
 Status: TypeAlias = Literal[
     "compared", "reference", "identical", "not comparable", "now failing", "now works", "no time", "new", "gone"
@@ -38,9 +45,26 @@ Status: TypeAlias = Literal[
 neither run. ``new``, ``gone``: recorded in one run only."""
 
 
-BETWEEN_RUNS = 0.1
-"""Standard deviation supposed of the log ratio of the same absolute time in two runs: the machine is not the same
-machine an hour later. What the blocks of either run spread is on top."""
+ENOUGH_UNCHANGED = 6
+"""From fewer cells of unchanged rows nothing is estimated."""
+
+
+class Between(NamedTuple):
+    """What two runs add to a difference of logarithms, beyond what the blocks of either show."""
+
+    deviation: float
+    """As a standard deviation."""
+    cells: int | None
+    """How many cells of unchanged rows it was seen in; None: supposed."""
+
+
+NOTHING = Between(0.0, None)
+
+OF_TIMES = Between(0.1, None)
+"""Supposed of absolute times: the machine is not the same machine an hour later."""
+
+OF_RATIOS = Between(0.04, None)
+"""Supposed of ratios where too few rows are unchanged to see it: two runs of the same code, an hour apart, had 3 to 4 %."""
 
 
 class Change(NamedTuple):
@@ -101,6 +125,8 @@ class Comparison:
     unlike: tuple[Unlike, ...]
     other_machine: bool
     """Whether NEW is from another machine: absolute times are not compared, and there are no verdicts."""
+    between: Between
+    """How much ratios of unchanged rows moved from one run to the other."""
     drift: float | None
     """How much longer a fixed NumPy product took in NEW: what absolute times contain of the machine."""
 
@@ -119,6 +145,8 @@ def compare(old: Result, new: Result) -> Comparison:
     """What changed from ``old`` to ``new``, cell by cell."""
     elsewhere = _is_another_machine(old, new)
     workloads = list(dict.fromkeys([*new.run.workloads, *old.run.workloads]))
+    matches = list(_matches(old, new))
+    between = NOTHING if elsewhere else between_runs([pair for match in matches for pair in match.unchanged()])
 
     def place(one: Compared) -> tuple[object, ...]:
         cell = one.cell
@@ -128,27 +156,51 @@ def compare(old: Result, new: Result) -> Comparison:
     return Comparison(
         old=old,
         new=new,
-        cells=tuple(sorted(_cells(old, new, elsewhere), key=place)),
+        cells=tuple(sorted(_cells(old, new, matches, between, elsewhere), key=place)),
         unlike=tuple(_unlike(old, new)),
         other_machine=elsewhere,
+        between=between,
         drift=None if elsewhere else _drift(old, new),
     )
 
 
-def two_samples(old: Sequence[float], new: Sequence[float], one_block: float, *, between: float = 0.0) -> Change:
+def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]]) -> Between:
+    """What two runs add to the differences of samples, of which none should differ: OLD and NEW of unchanged rows.
+
+    It is the deviation that makes the squared differences as large as their variances, on average (Paule and Mandel,
+    J. Res. NBS 87, 1982, with the mean known to be nothing). Only what has blocks enough for a verdict is asked;
+    `OF_RATIOS` if that is too little.
+    """
+    known = [pair for pair in pairs if min(map(len, pair)) >= stats.MIN_BLOCKS]
+    if len(known) < ENOUGH_UNCHANGED:
+        return OF_RATIOS
+    centres = [(_centre(old, 0.0), _centre(new, 0.0)) for old, new in known]
+    squares = np.array([(after[0] - before[0]) ** 2 for before, after in centres])
+    variances = np.array([before[1] ** 2 + after[1] ** 2 for before, after in centres])
+
+    def excess(added: float) -> float:
+        """Of the sum of the standardised squares over what it should be."""
+        return float(np.sum(squares / (variances + added))) - len(known)
+
+    least = 1e-12  # a deviation of a millionth: samples without any noise have no variance
+    added = brentq(excess, least, float(np.sum(squares))) if excess(least) > 0 else 0.0
+    return Between(sqrt(added), len(known))
+
+
+def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: Between = NOTHING) -> Change:
     """How far two independent samples of logarithms lie apart, one a block.
 
     Each has the robust centre of `stats.centre`; their errors add up, and share out their degrees of freedom, as in
     Welch's test. The verdict follows the rule of `stats.compare`, at the level of a look after as many blocks as the
     shorter sample has, and is withheld where that has fewer than `stats.MIN_BLOCKS`. The noise of a single block is
-    supposed to be ``one_block``. ``between``: a standard deviation of the difference that the blocks of one run do not
-    show.
+    supposed to be ``one_block``.
     """
     (middle_old, error_old, freedom_old), (middle_new, error_new, freedom_new) = (
         _centre(values, one_block) for values in (old, new)
     )
-    estimate, error = middle_new - middle_old, hypot(error_old, error_new, between)
-    share = (error_old / error) ** 4 / freedom_old + (error_new / error) ** 4 / freedom_new if error else 0.0
+    estimate, error = middle_new - middle_old, hypot(error_old, error_new, between.deviation)
+    parts = (error_old, freedom_old), (error_new, freedom_new), (between.deviation, between.cells or inf)
+    share = sum((part / error) ** 4 / freedom for part, freedom in parts) if error else 0.0
 
     def half(level: float) -> float:
         return float(student.isf(level / 2, 1 / share if share else inf)) * error
@@ -164,7 +216,7 @@ def two_samples(old: Sequence[float], new: Sequence[float], one_block: float, *,
     return Change(_ratio(estimate), _ratio(estimate - half(0.05)), _ratio(estimate + half(0.05)), verdict)
 
 
-def _centre(values: Sequence[float], one_block: float) -> tuple[float, float, float]:
+def _centre(values: Logarithms, one_block: float) -> tuple[float, float, float]:
     """Robust centre, standard error and degrees of freedom."""
     if len(values) == 1:
         return values[0], one_block, inf
@@ -176,18 +228,52 @@ def _ratio(logarithm: float) -> float:
     return exp(min(max(logarithm, -700.0), 700.0))  # what is shown stays finite
 
 
-def _cells(old: Result, new: Result, elsewhere: bool) -> Iterator[Compared]:
+class _Match(NamedTuple):
+    """The rows of one place in the two runs."""
+
+    place: Place
+    before: dict[str, Judged]
+    after: dict[str, Judged]
+    same: frozenset[str]
+    """Those that have the same code and versions in both runs."""
+    reference: str | None
+    """The one of these to compare through."""
+
+    @property
+    def through(self) -> tuple[Judged, Judged] | None:
+        """What to compare through, in OLD and NEW."""
+        return (self.before[self.reference], self.after[self.reference]) if self.reference else None
+
+    @property
+    def both(self) -> list[str]:
+        """The rows that both runs have, as NEW lists them."""
+        return [name for name in self.after if name in self.before]
+
+    def unchanged(self) -> Iterator[tuple[Logarithms, Logarithms]]:
+        """Log ratios in OLD and NEW that should be the same. What stands in both runs was measured but once."""
+        for name in self.both:
+            before, after = self.before[name], self.after[name]
+            if self.through and name in self.same and name != self.reference and before.blocks != after.blocks:
+                yield _against(before, self.through[0]), _against(after, self.through[1])
+
+
+def _matches(old: Result, new: Result) -> Iterator[_Match]:
     before, after = _places(old), _places(new)
+    same = frozenset(name for name, facts in new.run.rows.items() if facts == old.run.rows.get(name))
     for place in dict.fromkeys([*after, *before]):
-        rows_before, rows_after = before.get(place, {}), after.get(place, {})
-        both = [name for name in rows_after if name in rows_before]
-        reference = _reference(old, new, {name: (rows_before[name], rows_after[name]) for name in both})
-        through = (rows_before[reference], rows_after[reference]) if reference else None
-        for name in both:
-            yield _in_both(rows_before[name], rows_after[name], place[1], through, elsewhere)
-        for name in dict.fromkeys([*rows_after, *rows_before]):
-            if name not in both:
-                yield _in_one(rows_before.get(name), rows_after.get(name), place, old, new)
+        match = _Match(place, before.get(place, {}), after.get(place, {}), same, None)
+        yield match._replace(reference=_reference(match, new.run.baseline))
+
+
+def _cells(
+    old: Result, new: Result, matches: Sequence[_Match], between: Between, elsewhere: bool
+) -> Iterator[Compared]:
+    for match in matches:
+        for name in match.both:
+            yield _in_both(match.before[name], match.after[name], match, between, elsewhere)
+        for name in dict.fromkeys([*match.after, *match.before]):
+            if name not in match.both:
+                yield _in_one(match.before.get(name), match.after.get(name), match.place, old, new)
 
 
 def _places(result: Result) -> dict[Place, dict[str, Judged]]:
@@ -199,15 +285,12 @@ def _places(result: Result) -> dict[Place, dict[str, Judged]]:
     return places
 
 
-def _reference(old: Result, new: Result, rows: Mapping[str, tuple[Judged, Judged]]) -> str | None:
+def _reference(match: _Match, baseline: str) -> str | None:
     """The row to compare through: unchanged, and timed in both runs. NEW's baseline, else the one with most blocks."""
-    blocks = {
-        name: min(len(before.blocks), len(after.blocks))
-        for name, (before, after) in rows.items()
-        if before.blocks and after.blocks and name in new.run.rows and new.run.rows[name] == old.run.rows.get(name)
-    }
-    if new.run.baseline in blocks:
-        return new.run.baseline
+    both = {name: (match.before[name].blocks, match.after[name].blocks) for name in match.both if name in match.same}
+    blocks = {name: min(map(len, of_both)) for name, of_both in both.items() if all(of_both)}
+    if baseline in blocks:
+        return baseline
     return max(blocks, key=lambda name: blocks[name], default=None)
 
 
@@ -226,11 +309,9 @@ def _in_one(before: Judged | None, after: Judged | None, place: Place, old: Resu
     )
 
 
-def _in_both(
-    before: Judged, after: Judged, shape: str, reference: tuple[Judged, Judged] | None, elsewhere: bool
-) -> Compared:
+def _in_both(before: Judged, after: Judged, match: _Match, between: Between, elsewhere: bool) -> Compared:
     """A cell that both runs recorded."""
-    plain = Compared(old=before, new=after, shape=shape, status="no time")
+    plain = Compared(old=before, new=after, shape=match.place[1], status="no time")
     if not after.blocks:
         return replace(plain, status="now failing" if before.blocks else "no time", reason=_why(after))
     if not before.blocks:
@@ -238,17 +319,17 @@ def _in_both(
     if before.blocks == after.blocks:
         # not two samples but one, taken twice: nothing is estimated, so nothing is uncertain
         return replace(plain, status="identical", change=Change(1.0, 1.0, 1.0, "SAME"))
-    is_reference = reference is not None and reference[1] is after
-    if reference is not None and not is_reference:
-        ratios = _against(before, reference[0]), _against(after, reference[1])
+    is_reference = after.cell.implementation == match.reference
+    if match.through is not None and not is_reference:
+        ratios = _against(before, match.through[0]), _against(after, match.through[1])
         if all(ratios):
-            change = two_samples(*ratios, stats.ONE_BLOCK_RATIO)
+            change = two_samples(*ratios, stats.ONE_BLOCK_RATIO, between=between)
             if elsewhere:
                 change = change._replace(verdict=None)
-            return replace(plain, status="compared", through=reference[1].cell.implementation, change=change)
+            return replace(plain, status="compared", through=match.reference, change=change)
     if elsewhere:
         return replace(plain, status="reference" if is_reference else "not comparable")
-    change = two_samples(_log_times(before), _log_times(after), stats.ONE_BLOCK_TIME, between=BETWEEN_RUNS)
+    change = two_samples(_log_times(before), _log_times(after), stats.ONE_BLOCK_TIME, between=OF_TIMES)
     if is_reference:
         return replace(plain, status="reference", change=change._replace(verdict=None))
     return replace(plain, status="compared", change=change)

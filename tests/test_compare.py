@@ -18,7 +18,7 @@ from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
-from bench.compare import Comparison, compare, two_samples
+from bench.compare import ENOUGH_UNCHANGED, NOTHING, OF_RATIOS, Comparison, between_runs, compare, two_samples
 from bench.records import CONTROL, Block, CodeFacts, read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
@@ -50,7 +50,9 @@ def records(times: dict[str, float], *, seed: int, blocks: int = 8, **fields: ob
 
 
 TIMES = {"torch/module": 0.010, "jax/scan": 0.020, "thinc/layers": 0.040}
-ROWS = {name: CodeFacts(code=name, versions={"numpy": "2.4.6"}) for name in TIMES}
+MANY = TIMES | {f"thinc/{number}": 0.010 + 0.001 * number for number in range(ENOUGH_UNCHANGED)}
+"""Rows enough that those which did not change show how much ratios move from run to run."""
+ROWS = {name: CodeFacts(code=name, versions={"numpy": "2.4.6"}) for name in MANY}
 BASE = replace(RUN, rows=ROWS)
 
 
@@ -83,14 +85,19 @@ def old(tmp_path: Path) -> Result:
     return result(tmp_path / "old", *records(TIMES, seed=1))
 
 
-def slower(**factors: float) -> dict[str, float]:
+@pytest.fixture
+def old_of_many(tmp_path: Path) -> Result:
+    return result(tmp_path / "old of many", *records(MANY, seed=1))
+
+
+def slower(times: dict[str, float] = TIMES, **factors: float) -> dict[str, float]:
     """The times, some of them changed; all those of the framework."""
-    return {name: time * factors.get(name.partition("/")[0], 1.0) for name, time in TIMES.items()}
+    return {name: time * factors.get(name.partition("/")[0], 1.0) for name, time in times.items()}
 
 
-def test_what_slows_all_rows_alike_is_no_change(old: Result, tmp_path: Path) -> None:
-    new = result(tmp_path / "new", *records(slower(torch=1.5, jax=1.5, thinc=1.5), seed=2))
-    found = cells(compare(old, new))
+def test_what_slows_all_rows_alike_is_no_change(old_of_many: Result, tmp_path: Path) -> None:
+    new = result(tmp_path / "new", *records(slower(MANY, torch=1.5, jax=1.5, thinc=1.5), seed=2))
+    found = cells(compare(old_of_many, new))
     for name in ("jax/scan", "thinc/layers"):
         assert (found[name].verdict, found[name].through, found[name].status) == ("SAME", "torch/module", "compared")
     reference = found["torch/module"]
@@ -100,14 +107,14 @@ def test_what_slows_all_rows_alike_is_no_change(old: Result, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.1, "SLOWER"), (0.9, "FASTER"), (1.0, "SAME"), (1.005, "SAME")])
 def test_a_row_that_changed_is_found_on_a_machine_that_changed_as_well(
-    factor: float, verdict: str, old: Result, tmp_path: Path
+    factor: float, verdict: str, old_of_many: Result, tmp_path: Path
 ) -> None:
     new = result(
         tmp_path / "new",
-        *records(slower(torch=0.7, jax=0.7 * factor, thinc=0.7), seed=3),
+        *records(slower(MANY, torch=0.7, jax=0.7 * factor, thinc=0.7), seed=3),
         run=changed("jax/scan"),
     )
-    found = cells(compare(old, new))
+    found = cells(compare(old_of_many, new))
     assert found["jax/scan"].verdict == verdict
     assert found["thinc/layers"].verdict == "SAME"
     change = found["jax/scan"].change
@@ -116,9 +123,9 @@ def test_a_row_that_changed_is_found_on_a_machine_that_changed_as_well(
     assert change.ratio == pytest.approx(factor, rel=0.01)
 
 
-def test_where_the_baseline_changed_another_unchanged_row_takes_its_place(old: Result, tmp_path: Path) -> None:
-    new = result(tmp_path / "new", *records(slower(torch=1.2), seed=4), run=changed("torch/module", "jax/scan"))
-    found = cells(compare(old, new))
+def test_where_the_baseline_changed_another_unchanged_row_takes_its_place(old_of_many: Result, tmp_path: Path) -> None:
+    new = result(tmp_path / "new", *records(slower(MANY, torch=1.2), seed=4), run=changed("torch/module", "jax/scan"))
+    found = cells(compare(old_of_many, new))
     assert (found["torch/module"].verdict, found["torch/module"].through) == ("SLOWER", "thinc/layers")
     assert (found["jax/scan"].verdict, found["jax/scan"].through) == ("SAME", "thinc/layers")
     assert found["thinc/layers"].status == "reference"
@@ -130,7 +137,7 @@ def test_rows_of_two_tables_are_compared_through_the_baseline_of_each(tmp_path: 
         return first + records({"torch/module": 0.010, "thinc/layers": 0.040}, seed=seed + 50, table=1)
 
     old = result(tmp_path / "old", *of(1, 1.0))
-    new = result(tmp_path / "new", *of(2, 1.1), run=changed("torch/module", "jax/scan"))
+    new = result(tmp_path / "new", *of(2, 1.2), run=changed("torch/module", "jax/scan"))
     found = cells(compare(old, new))
     assert found["jax/scan"].through == "thinc/layers"
     assert found["jax/scan"].verdict == "SLOWER"
@@ -326,12 +333,70 @@ def test_a_difference_of_two_samples_has_a_direction() -> None:
     assert two_samples([0.0] * 6, [0.0] * 6, ONE_BLOCK_RATIO) == (1.0, 1.0, 1.0, "SAME")
 
 
+MOVED = 0.04
+"""Standard deviation of what moves a ratio from run to run, and no block of either shows."""
+
+
+def moved(rng: np.random.Generator, factor: float = 1.0) -> dict[str, float]:
+    """The times in another run, in which every ratio has moved by its own amount, and that of jax/scan has changed."""
+    times = slower(MANY, jax=factor)
+    return {name: time * float(np.exp(rng.normal(0, MOVED))) for name, time in times.items()}
+
+
+def test_ratios_that_move_from_run_to_run_are_not_mistaken_for_changes(old_of_many: Result, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    wrong, deviations = 0, []
+    for seed in range(20):
+        comparison = compare(old_of_many, result(tmp_path / str(seed), *records(moved(rng), seed=seed)))
+        wrong += sum(one.verdict in ("FASTER", "SLOWER") for one in comparison.cells)
+        assert comparison.between.cells == len(MANY) - 1
+        deviations.append(comparison.between.deviation)
+    assert wrong <= 1
+    # all are relative to one row, which has moved as well
+    assert np.sqrt(np.mean(np.square(deviations))) == pytest.approx(MOVED * 2**0.5, rel=0.25)
+    shown = " ".join(words(comparison).split())
+    assert f"moved by {100 * comparison.between.deviation:.1f} % (standard deviation)" in shown
+    assert f"as {len(MANY) - 1} cells of unchanged rows show" in shown
+    assert comparison.counts["UNCLEAR"] > comparison.counts["SAME"]
+
+
+def test_a_change_larger_than_ratios_move_is_found_nevertheless(old_of_many: Result, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for seed in range(10):
+        new = result(tmp_path / str(seed), *records(moved(rng, factor=2), seed=seed), run=changed("jax/scan"))
+        assert cells(compare(old_of_many, new))["jax/scan"].verdict == "SLOWER"
+
+
+def test_where_too_few_rows_are_unchanged_the_movement_is_supposed(old: Result, tmp_path: Path) -> None:
+    comparison = compare(old, result(tmp_path / "new", *records(TIMES, seed=2)))
+    assert comparison.between == OF_RATIOS
+    assert {one.verdict for one in comparison.cells if one.status == "compared"} == {"UNCLEAR"}
+    assert "are supposed to move by 4.0 %" in " ".join(words(comparison).split())
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.01, 0.1])
+def test_the_movement_is_what_the_samples_themselves_do_not_explain(deviation: float) -> None:
+    rng = np.random.default_rng(2)
+
+    def pair() -> tuple[list[float], list[float]]:
+        spread = rng.uniform(0.002, 0.03)
+        old, new = rng.normal(0, spread, 8), rng.normal(rng.normal(0, deviation), spread, 12)
+        return old.tolist(), new.tolist()
+
+    found = between_runs([pair() for _ in range(400)])
+    assert found.cells == 400
+    assert found.deviation == pytest.approx(deviation, rel=0.15, abs=0.004)
+    few = [pair() for _ in range(ENOUGH_UNCHANGED)]
+    assert between_runs([(old[: MIN_BLOCKS - 1], new) for old, new in few]) == between_runs([]) == OF_RATIOS
+    assert between_runs([([0.0] * 8, [0.0] * 8)] * 10).deviation == NOTHING.deviation
+
+
 # As real processes
 
 
 def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path) -> None:
     result(tmp_path / "old", *records(TIMES, seed=1))
-    result(tmp_path / "slower", *records(slower(jax=1.1), seed=2), run=changed("jax/scan"))
+    result(tmp_path / "slower", *records(slower(jax=1.3), seed=2), run=changed("jax/scan"))
     result(tmp_path / "same", *records(TIMES, seed=3))
     result(tmp_path / "few", *records(slower(jax=3.0), seed=4, blocks=2), run=changed("jax/scan"))
     lost = [one for one in records(TIMES, seed=5) if one.implementation != "jax/scan"]

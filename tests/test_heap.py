@@ -23,7 +23,7 @@ TOUCH = """
 import resource, numpy as np
 def touched():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(8)]  # together more than glibc keeps after freeing one of them
+    blocks = [np.ones(3 * 2**20, np.uint8) for _ in range(8)]  # together more than glibc keeps after freeing one
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 """
 

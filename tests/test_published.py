@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,7 @@ from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
 
 from bench import publish
+from bench.compare import compare
 from bench.environment import ROOT
 from bench.method import calibration
 from bench.method.calibration import Batch
@@ -36,6 +38,20 @@ def test_something_is_published_and_all_of_it_is_valid() -> None:
         assert any(own.ok for own in result.records)
         assert not result.run.environment.git_dirty
         assert not [own for own in result.records if own.status not in ("ok", "unsupported")]
+
+
+def test_two_published_runs_of_the_same_code_are_not_told_apart() -> None:
+    """What is said to have changed between them is a false verdict: nothing has."""
+    pairs = [
+        (old, new)
+        for old, new in pairwise(publish.published())
+        if (old.run.rows, old.run.environment.cpu) == (new.run.rows, new.run.environment.cpu)
+    ]
+    assert pairs, "nothing is published that shows it"
+    for old, new in pairs:
+        comparison = compare(old, new)
+        assert comparison.between.cells
+        assert not [one.cell for one in comparison.cells if one.verdict in ("FASTER", "SLOWER")]
 
 
 DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
