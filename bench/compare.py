@@ -64,7 +64,8 @@ OF_TIMES = Between(0.1, None)
 """Supposed of absolute times: the machine is not the same machine an hour later."""
 
 OF_RATIOS = Between(0.04, None)
-"""Supposed of ratios where too few rows are unchanged to see it: two runs of the same code, an hour apart, had 3 to 4 %."""
+"""Supposed of ratios where too few rows are unchanged to see it: about twice what two default runs of the same code, an
+hour apart, had (``results/README.md``)."""
 
 
 class Change(NamedTuple):

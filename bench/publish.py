@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.compare import compare
 from bench.environment import ROOT
 from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
@@ -185,7 +186,7 @@ def index(results: Sequence[Result]) -> str:
             result.run.preset,
             str(len({cell_of(record) for record in result.records if record.ok})),
             str(max(record.block for record in result.records)),
-            agreement_in_words(results[:number], result),
+            *since_the_one_before(results[:number], result),
         ]
         for number, result in enumerate(results)
     ]
@@ -193,7 +194,12 @@ def index(results: Sequence[Result]) -> str:
     return (
         "# Published results\n\nMade by `python -m bench publish`. Each folder has the raw records, the machine and the"
         " command, and the table made of them.\n\n"
-        + markdown.table([*INDEX_HEADER, "blocks", "verdicts like those of the run before"], lines, left=4)
+        + markdown.table([*INDEX_HEADER, "blocks", *INDEX_SINCE], lines, left=4)
+        + (
+            "\nLike before: of the verdicts decided in this run and in the one before it on that machine, those that"
+            " are the same. Ratios moved: how far, as a standard deviation, ratios of rows with the same code and"
+            " versions lie from that run's, beyond what the blocks of either show (`bench compare`).\n"
+        )
         + (
             "\nOn the method itself: " + ", ".join(f"[{path.stem}]({path})" for path in method) + ".\n"
             if method
@@ -203,17 +209,25 @@ def index(results: Sequence[Result]) -> str:
 
 
 INDEX_HEADER = ["result", "processor", "device", "preset", "cells with a time"]
+INDEX_SINCE = ["like before", "ratios moved"]
 
 
-def agreement_in_words(earlier: Sequence[Result], result: Result) -> str:
-    """How many verdicts, decided in both, are the same in this run and in the last before it that is comparable."""
+def since_the_one_before(earlier: Sequence[Result], result: Result) -> tuple[str, str]:
+    """How many verdicts, decided in both, are the same in this run and in the last before it that is comparable.
+
+    And how far the ratios of unchanged rows have moved, where that can be seen.
+    """
     machine, tables = result.run.environment.machine, result.run.plan.tables
     alike = [one for one in earlier if one.run.environment.machine == machine and one.run.plan.tables == tables]
     if not alike:
-        return "–"
+        return "–", "–"
     found = agreement(alike[-1], result)
     differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
-    return f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else "")
+    between = compare(alike[-1], result).between
+    return (
+        f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else ""),
+        f"{100 * between.deviation:.1f} %" if between.cells else "–",
+    )
 
 
 def agreement(old: Result, new: Result) -> dict[Cell, bool]:
