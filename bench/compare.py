@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from math import exp, hypot, inf, log, log1p, sqrt
+from math import exp, expm1, hypot, inf, log, log1p, sqrt
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -26,7 +26,7 @@ from bench.records import CONTROL
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.judge import Group, Judged
     from bench.records import Cell, Result
@@ -45,27 +45,31 @@ Status: TypeAlias = Literal[
 neither run. ``new``, ``gone``: recorded in one run only."""
 
 
-ENOUGH_UNCHANGED = 6
-"""From fewer cells of unchanged rows nothing is estimated."""
+OF_TIMES = 0.1
+"""Standard deviation supposed of what two runs add to the log ratio of the same absolute time, beyond what the blocks
+of either show: the machine is not the same machine an hour later."""
+
+OF_RATIOS = 0.04
+"""Supposed likewise of ratios to a row of the same run: about twice what two default runs of the same code, an hour
+apart, had (``results/README.md``)."""
+
+WORTH = 6
+"""What is supposed counts as much as so many cells of unchanged rows that are seen."""
+
+FURTHEST = 3.0
+"""How many standard deviations a single cell may count for: one that jumped must not hide what happened to others."""
 
 
-class Between(NamedTuple):
-    """What two runs add to a difference of logarithms, beyond what the blocks of either show."""
+ONE_LOOK = stats.level_of_look(stats.MIN_BLOCKS)
+"""The error of a comparison of two runs: it is made once, when both are done, whatever number of blocks they have."""
+
+
+class Moved(NamedTuple):
+    """How far the ratios of unchanged rows lie apart in two runs, beyond what the blocks of either show."""
 
     deviation: float
-    """As a standard deviation."""
-    cells: int | None
-    """How many cells of unchanged rows it was seen in; None: supposed."""
-
-
-NOTHING = Between(0.0, None)
-
-OF_TIMES = Between(0.1, None)
-"""Supposed of absolute times: the machine is not the same machine an hour later."""
-
-OF_RATIOS = Between(0.04, None)
-"""Supposed of ratios where too few rows are unchanged to see it: about twice what two default runs of the same code, an
-hour apart, had (``results/README.md``)."""
+    """Standard deviation of their logarithms."""
+    cells: int
 
 
 class Change(NamedTuple):
@@ -126,8 +130,10 @@ class Comparison:
     unlike: tuple[Unlike, ...]
     other_machine: bool
     """Whether NEW is from another machine: absolute times are not compared, and there are no verdicts."""
-    between: Between
-    """How much ratios of unchanged rows moved from one run to the other."""
+    moved: Moved | None
+    """How much ratios of unchanged rows moved from one run to the other; None: other machines, or no such row."""
+    allowed: tuple[float, float] | None
+    """What verdicts and intervals allow ratios to have moved, in the groups where that is least and most."""
     drift: float | None
     """How much longer a fixed NumPy product took in NEW: what absolute times contain of the machine."""
 
@@ -135,6 +141,14 @@ class Comparison:
     def worse(self) -> list[Compared]:
         """The cells that are slower, or lost their time."""
         return [one for one in self.cells if one.is_worse]
+
+    @property
+    def findable(self) -> tuple[float, float] | None:
+        """The fraction that a ratio has to change by, were there no other noise, to be told: where least and most."""
+        if self.allowed is None:
+            return None
+        least, most = (float(student.isf(ONE_LOOK / 2, inf)) * deviation for deviation in self.allowed)
+        return max(expm1(least), stats.PRACTICAL), max(expm1(most), stats.PRACTICAL)
 
     @property
     def counts(self) -> Counter[str]:
@@ -147,7 +161,10 @@ def compare(old: Result, new: Result) -> Comparison:
     elsewhere = _is_another_machine(old, new)
     workloads = list(dict.fromkeys([*new.run.workloads, *old.run.workloads]))
     matches = list(_matches(old, new))
-    between = NOTHING if elsewhere else between_runs([pair for match in matches for pair in match.unchanged()])
+    pairs = {match.place: list(match.unchanged()) for match in matches}
+    everywhere = [pair for of_place in pairs.values() for pair in of_place]
+    supposed = between_runs(everywhere, OF_RATIOS)
+    between = {place: 0.0 if elsewhere else between_runs(of_place, supposed) for place, of_place in pairs.items()}
 
     def place(one: Compared) -> tuple[object, ...]:
         cell = one.cell
@@ -160,61 +177,68 @@ def compare(old: Result, new: Result) -> Comparison:
         cells=tuple(sorted(_cells(old, new, matches, between, elsewhere), key=place)),
         unlike=tuple(_unlike(old, new)),
         other_machine=elsewhere,
-        between=between,
+        moved=None if elsewhere else _moved(everywhere),
+        allowed=(min(between.values()), max(between.values())) if between and not elsewhere else None,
         drift=None if elsewhere else _drift(old, new),
     )
 
 
-def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]]) -> Between:
-    """What two runs add to the differences of samples, of which none should differ: OLD and NEW of unchanged rows.
+def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]], supposed: float, worth: float = WORTH) -> float:
+    """What two runs add to the difference of samples, as a standard deviation: from OLD and NEW of unchanged rows.
 
-    It is the deviation that makes the squared differences as large as their variances, on average (Paule and Mandel,
-    J. Res. NBS 87, 1982, with the mean known to be nothing). Only what has blocks enough for a verdict is asked;
-    `OF_RATIOS` if that is too little.
+    It makes the squared differences as large as their variances, on average (Paule and Mandel, J. Res. NBS 87, 1982,
+    with the mean known to be nothing, and no cell further than `FURTHEST`). ``supposed`` counts as ``worth`` cells that
+    moved so far: few cells say little, and that none of them moved does not mean that none does. Only cells with blocks
+    enough for a verdict are asked.
     """
     known = [pair for pair in pairs if min(map(len, pair)) >= stats.MIN_BLOCKS]
-    if len(known) < ENOUGH_UNCHANGED:
-        return OF_RATIOS
+    if not known:
+        return supposed
     centres = [(_centre(old, 0.0), _centre(new, 0.0)) for old, new in known]
     squares = np.array([(after[0] - before[0]) ** 2 for before, after in centres])
     variances = np.array([before[1] ** 2 + after[1] ** 2 for before, after in centres])
 
     def excess(added: float) -> float:
         """Of the sum of the standardised squares over what it should be."""
-        return float(np.sum(squares / (variances + added))) - len(known)
+        seen = np.minimum(squares / (variances + added), FURTHEST**2)
+        return float(np.sum(seen)) + worth * supposed**2 / added - len(known) - worth
 
     least = 1e-12  # a deviation of a millionth: samples without any noise have no variance
-    added = brentq(excess, least, float(np.sum(squares))) if excess(least) > 0 else 0.0
-    return Between(sqrt(added), len(known))
+    return sqrt(brentq(excess, least, 2 * float(np.sum(squares)) + supposed**2)) if excess(least) > 0 else 0.0
 
 
-def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: Between = NOTHING) -> Change:
+def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: float = 0.0) -> Change:
     """How far two independent samples of logarithms lie apart, one a block.
 
     Each has the robust centre of `stats.centre`; their errors add up, and share out their degrees of freedom, as in
-    Welch's test. The verdict follows the rule of `stats.compare`, at the level of a look after as many blocks as the
-    shorter sample has, and is withheld where that has fewer than `stats.MIN_BLOCKS`. The noise of a single block is
-    supposed to be ``one_block``.
+    Welch's test. The verdict follows the rule of `stats.compare`, at the level `ONE_LOOK`, and is withheld where the
+    shorter sample has fewer than `stats.MIN_BLOCKS`. The noise of a single block is supposed to be ``one_block``.
+    ``between``: a standard deviation of the difference that the blocks of one run do not show.
     """
     (middle_old, error_old, freedom_old), (middle_new, error_new, freedom_new) = (
         _centre(values, one_block) for values in (old, new)
     )
-    estimate, error = middle_new - middle_old, hypot(error_old, error_new, between.deviation)
-    parts = (error_old, freedom_old), (error_new, freedom_new), (between.deviation, between.cells or inf)
+    estimate, error = middle_new - middle_old, hypot(error_old, error_new, between)
+    parts = (error_old, freedom_old), (error_new, freedom_new)
     share = sum((part / error) ** 4 / freedom for part, freedom in parts) if error else 0.0
 
     def half(level: float) -> float:
         return float(student.isf(level / 2, 1 / share if share else inf)) * error
 
     verdict: stats.Verdict | None = None
-    blocks = min(len(old), len(new))
-    if blocks >= stats.MIN_BLOCKS:
-        strict, threshold = half(stats.level_of_look(blocks)), log1p(stats.PRACTICAL)
+    if min(len(old), len(new)) >= stats.MIN_BLOCKS:
+        strict, threshold = half(ONE_LOOK), log1p(stats.PRACTICAL)
         if abs(estimate) > max(strict, threshold):
             verdict = "FASTER" if estimate < 0 else "SLOWER"
         else:
             verdict = "SAME" if abs(estimate) + strict < threshold else "UNCLEAR"
     return Change(_ratio(estimate), _ratio(estimate - half(0.05)), _ratio(estimate + half(0.05)), verdict)
+
+
+def _moved(pairs: Sequence[tuple[Logarithms, Logarithms]]) -> Moved | None:
+    """What was seen, and nothing supposed."""
+    known = [pair for pair in pairs if min(map(len, pair)) >= stats.MIN_BLOCKS]
+    return Moved(between_runs(known, 0.0, worth=0), len(known)) if known else None
 
 
 def _centre(values: Logarithms, one_block: float) -> tuple[float, float, float]:
@@ -251,10 +275,11 @@ class _Match(NamedTuple):
         return [name for name in self.after if name in self.before]
 
     def unchanged(self) -> Iterator[tuple[Logarithms, Logarithms]]:
-        """Log ratios in OLD and NEW that should be the same. What stands in both runs was measured but once."""
+        """Log ratios in OLD and NEW that should be the same. Blocks that stand in both runs were measured but once."""
         for name in self.both:
             before, after = self.before[name], self.after[name]
-            if self.through and name in self.same and name != self.reference and before.blocks != after.blocks:
+            apart = not any(block in before.blocks for block in after.blocks)
+            if self.through and name in self.same and name != self.reference and apart:
                 yield _against(before, self.through[0]), _against(after, self.through[1])
 
 
@@ -267,11 +292,11 @@ def _matches(old: Result, new: Result) -> Iterator[_Match]:
 
 
 def _cells(
-    old: Result, new: Result, matches: Sequence[_Match], between: Between, elsewhere: bool
+    old: Result, new: Result, matches: Sequence[_Match], between: Mapping[Place, float], elsewhere: bool
 ) -> Iterator[Compared]:
     for match in matches:
         for name in match.both:
-            yield _in_both(match.before[name], match.after[name], match, between, elsewhere)
+            yield _in_both(match.before[name], match.after[name], match, between[match.place], elsewhere)
         for name in dict.fromkeys([*match.after, *match.before]):
             if name not in match.both:
                 yield _in_one(match.before.get(name), match.after.get(name), match.place, old, new)
@@ -310,7 +335,7 @@ def _in_one(before: Judged | None, after: Judged | None, place: Place, old: Resu
     )
 
 
-def _in_both(before: Judged, after: Judged, match: _Match, between: Between, elsewhere: bool) -> Compared:
+def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsewhere: bool) -> Compared:
     """A cell that both runs recorded."""
     plain = Compared(old=before, new=after, shape=match.place[1], status="no time")
     if not after.blocks:

@@ -48,6 +48,7 @@ UNWANTED = (
     *("XLA_", "JAX_", "TORCH", "PYTORCH_", "ONEDNN_", "DNNL_", "KMP_", "GOMP_", "OMP_", "MKL_"),
     *("NVIDIA_TF32_OVERRIDE", "CUPY_"),
     *("PYTHON", "PYTEST_", "COV_", "LD_PRELOAD"),
+    *("MALLOC_", "GLIBC_TUNABLES"),
 )
 """Variables that would make one person's run another experiment than the next one's do not reach a worker."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 
 HIGHEST_THRESHOLD_BYTES = 32 * 2**20
-"""glibc's largest (``M_MMAP_THRESHOLD`` in mallopt(3), on 64 bits): what is larger always comes from the kernel."""
+"""glibc's largest (``M_MMAP_THRESHOLD`` in mallopt(3), on 64 bits): freeing what is larger does not raise it."""
 
 
 def keep_freed_memory() -> None:
@@ -14,9 +14,10 @@ def keep_freed_memory() -> None:
     Blocks above a threshold, 128 KiB at first, come from the kernel and go back to it, and each call touches them anew,
     page by page: ``torch/module`` took 13 ms instead of 7 at `latency`. To free such a block raises the threshold to
     its size (and that of trimming to twice as much), up to 32 MiB: times would depend on what was measured before.
-    Other C libraries than glibc lose nothing by it.
+    Other C libraries than glibc lose nothing by it. (Variables that set glibc's thresholds, which then stay where they
+    are, do not reach a worker: `bench.environment.UNWANTED`.)
     """
     library = ctypes.CDLL(None)
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)
     library.free.restype, library.free.argtypes = None, (ctypes.c_void_p,)
-    library.free(library.malloc(HIGHEST_THRESHOLD_BYTES - 2**13))  # the block and its header, in whole pages
+    library.free(library.malloc(HIGHEST_THRESHOLD_BYTES - 2**13))  # with its header, in whole pages

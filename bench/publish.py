@@ -217,17 +217,23 @@ def since_the_one_before(earlier: Sequence[Result], result: Result) -> tuple[str
 
     And how far the ratios of unchanged rows have moved, where that can be seen.
     """
-    machine, tables = result.run.environment.machine, result.run.plan.tables
-    alike = [one for one in earlier if one.run.environment.machine == machine and one.run.plan.tables == tables]
-    if not alike:
+    before = the_one_before(earlier, result)
+    if before is None:
         return "–", "–"
-    found = agreement(alike[-1], result)
+    found = agreement(before, result)
     differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
-    between = compare(alike[-1], result).between
+    moved = compare(before, result).moved
     return (
         f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else ""),
-        f"{100 * between.deviation:.1f} %" if between.cells else "–",
+        f"{100 * moved.deviation:.1f} %" if moved else "–",
     )
+
+
+def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
+    """The last on the same machine that has the same tables."""
+    machine, tables = result.run.environment.machine, result.run.plan.tables
+    alike = [one for one in earlier if one.run.environment.machine == machine and one.run.plan.tables == tables]
+    return alike[-1] if alike else None
 
 
 def agreement(old: Result, new: Result) -> dict[Cell, bool]:

@@ -46,7 +46,7 @@ class Blocker(MetaPathFinder):
 def settle_down(job: Job) -> None:
     """Bind this process to its processors, its memory and its parent's life, and block the other frameworks.
 
-    What it frees it keeps, as every process does in time: see `bench.heap`.
+    What it frees it keeps, as a process does in time that frees large blocks: see `bench.heap`.
     """
     os.sched_setaffinity(0, job.processors)
     if job.memory_limit_bytes is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bench.compare import Between, Comparison
+    from bench.compare import Comparison
     from bench.records import Result
 
 ABSOLUTE = "absolute times"
@@ -191,15 +191,14 @@ def captions(comparison: Comparison) -> Iterator[str]:
             f"through {', '.join(str(name) for name in through)}: the same code and versions in both runs. The ratio to"
             " it is compared, so that what slows both alike cancels; so does what changed for both."
         )
-        if not comparison.other_machine:
-            yield _about_between(comparison.between)
+        yield _about_movement(comparison)
     if any(row.status == "reference" for row in rows):
         yield "reference: the row that others are compared through. Its own change is the drift of the machine."
     if any(row.through == ABSOLUTE and row.status == "compared" for row in rows):
         yield (
             f"{ABSOLUTE}: no row that could be compared through is the same in both runs. The drift of the machine from"
             f" one run to the other is in the ratio; the interval supposes that it has a standard deviation of"
-            f" {100 * OF_TIMES.deviation:.0f} %, so that small changes stay UNCLEAR: better to compare through an"
+            f" {100 * OF_TIMES:.0f} %, so that small changes stay UNCLEAR: better to compare through an"
             " unchanged row."
         )
     if comparison.drift is not None:
@@ -213,16 +212,26 @@ def captions(comparison: Comparison) -> Iterator[str]:
         yield "not comparable: no row of the group is the same on both machines, and absolute times mean nothing."
 
 
-def _about_between(between: Between) -> str:
-    moved = f"{100 * between.deviation:.1f} %"
-    if between.cells:
-        how, why = f"moved by {moved}", f"as {between.cells} cells of unchanged rows show"
-    else:
-        how, why = f"are supposed to move by {moved}", "too few rows being unchanged to see it"
-    return (
-        f"From OLD to NEW, ratios {how} (standard deviation) beyond what the blocks of either show, {why}. That is in"
-        " every interval and verdict; rows that are measured in one run can be told apart more finely."
+def _about_movement(comparison: Comparison) -> str:
+    if comparison.allowed is None or comparison.findable is None:
+        return "The 95 % intervals are those of the blocks: how much ratios move from run to run is not in them."
+    moved = comparison.moved
+    seen = (
+        f"ratios of unchanged rows moved by {100 * moved.deviation:.1f} % (standard deviation, {moved.cells} cells)"
+        " beyond what the blocks of either show"
+        if moved
+        else "no unchanged row shows how much ratios move"
     )
+    return (
+        f"From OLD to NEW, {seen}. {_range(comparison.allowed)} is allowed for, according to the group: a change has"
+        f" to be larger than {_range(comparison.findable)} to be told, and SAME is hardly ever sure. Rows that are"
+        " measured in one run can be told apart more finely."
+    )
+
+
+def _range(of: tuple[float, float]) -> str:
+    least, most = (f"{100 * one:.1f}" for one in of)
+    return f"{least} %" if least == most else f"{least} to {most} %"
 
 
 def _shown(comparison: Comparison) -> list[ChangeRow]:
