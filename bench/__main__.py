@@ -243,8 +243,8 @@ def compare(
     style
         text, markdown or json.
     fail_on
-        slower: exit with 1 if any cell is SLOWER or lost its time, with 2 if no cell has a verdict. UNCLEAR never
-        fails, nor does a cell that the newer run did not measure.
+        slower: exit with 1 if any cell is SLOWER or lost its time, with 2 if no cell has a verdict or a run is not to
+        be trusted. UNCLEAR never fails, nor does a cell that the newer run did not measure.
     """
     from bench.compare import compare as compare_results
     from bench.records import read_result
@@ -261,6 +261,10 @@ def compare(
     if fail_on and not comparison.worse and not any(one.verdict for one in comparison.cells):
         raise InvalidInput(
             "--fail-on slower: no cell has a verdict, so nothing can be said; compare longer runs of one machine"
+        )
+    if fail_on and (untrusted := comparison.untrusted):
+        raise InvalidInput(
+            f"--fail-on slower: {' and '.join(untrusted)} may not be trusted: its baseline differs from itself"
         )
     return 1 if fail_on and comparison.worse else 0
 

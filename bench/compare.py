@@ -20,7 +20,7 @@ from scipy.optimize import brentq  # type: ignore[import-untyped]
 from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from bench import stats
-from bench.judge import group_of, judge, paired
+from bench.judge import control, group_of, judge, paired
 from bench.machine.facts import OF_THE_MOMENT
 from bench.records import CONTROL
 from impls.contract import TASKS
@@ -141,6 +141,15 @@ class Comparison:
     def worse(self) -> list[Compared]:
         """The cells that are slower, or lost their time."""
         return [one for one in self.cells if one.is_worse]
+
+    @property
+    def untrusted(self) -> list[str]:
+        """Which of OLD and NEW has a baseline that differs from itself."""
+        controls = {
+            name: control(judge(result.records, result.run.baseline).values())
+            for name, result in (("OLD", self.old), ("NEW", self.new))
+        }
+        return [name for name, found in controls.items() if found is not None and found.trusted is False]
 
     @property
     def findable(self) -> tuple[float, float] | None:

@@ -385,7 +385,7 @@ def test_where_no_row_is_unchanged_the_movement_is_supposed(old: Result, tmp_pat
     assert comparison.moved is None and comparison.allowed == (OF_RATIOS, OF_RATIOS)
     assert {one.verdict for one in comparison.cells if one.status == "compared"} == {"UNCLEAR"}
     shown = " ".join(words(comparison).split())
-    assert "no unchanged row shows how much ratios move. 4.0 % is allowed for" in shown
+    assert "no unchanged row has blocks enough to show how much ratios move. 4.0 % is allowed for" in shown
 
 
 def test_more_blocks_do_not_make_a_change_harder_to_find() -> None:
@@ -453,6 +453,9 @@ def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path
     done = bench("compare", str(tmp_path / "old"), str(tmp_path / "few"), "--fail-on", "slower")
     assert done.returncode == 2 and done.stderr.startswith("bench: --fail-on slower: no cell has a verdict")
     assert "jax/scan" in done.stdout
+    result(tmp_path / "doubtful", *records(slower(jax=1.3) | {CONTROL: 0.011}, seed=12))
+    done = bench("compare", str(tmp_path / "old"), str(tmp_path / "doubtful"), "--fail-on", "slower")
+    assert done.returncode == 2 and done.stderr.startswith("bench: --fail-on slower: NEW may not be trusted")
     done = bench("compare", str(tmp_path / "old"), str(tmp_path / "slower"))
     assert done.returncode == 0 and "SLOWER" in done.stdout
 

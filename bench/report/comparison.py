@@ -220,10 +220,10 @@ def _about_movement(comparison: Comparison) -> str:
         f"ratios of unchanged rows moved by {100 * moved.deviation:.1f} % (standard deviation, {moved.cells} cells)"
         " beyond what the blocks of either show"
         if moved
-        else "no unchanged row shows how much ratios move"
+        else "no unchanged row has blocks enough to show how much ratios move"
     )
     return (
-        f"From OLD to NEW, {seen}. {_range(comparison.allowed)} is allowed for, according to the group: a change has"
+        f"From OLD to NEW, {seen}. {_range(comparison.allowed)} is allowed for: a change has"
         f" to be larger than {_range(comparison.findable)} to be told, and SAME is hardly ever sure. Rows that are"
         " measured in one run can be told apart more finely."
     )
