@@ -18,11 +18,12 @@ from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
-from bench.compare import OF_RATIOS, Comparison, between_runs, compare, two_samples
+from bench.compare import Comparison, compare
 from bench.records import CONTROL, Block, CodeFacts, read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.stats import MIN_BLOCKS, ONE_BLOCK_RATIO
+from bench.two_runs import OF_RATIOS, between_runs, two_samples
 
 if TYPE_CHECKING:
     from bench.compare import Compared

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.compare import OF_TIMES, Status
+from bench.compare import Status
 from bench.judge import control, judge
 from bench.records import Struct
 from bench.report import units
@@ -18,6 +18,7 @@ from bench.report.markdown import table as markdown_table
 from bench.report.text import COLOURS
 from bench.report.words import SMOKE, about_control, about_end
 from bench.stats import MIN_BLOCKS, PRACTICAL, Verdict
+from bench.two_runs import OF_TIMES
 from impls.contract import Device, Precision, Task
 
 if TYPE_CHECKING:
