@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from math import log
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +21,8 @@ from bench.compare import Comparison, compare
 from bench.records import CONTROL, Block, CodeFacts, read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
-from bench.stats import MIN_BLOCKS, ONE_BLOCK_RATIO
-from bench.two_runs import OF_RATIOS, between_runs, two_samples
+from bench.stats import MIN_BLOCKS
+from bench.two_runs import OF_RATIOS
 
 if TYPE_CHECKING:
     from bench.compare import Compared
@@ -318,22 +317,6 @@ def test_markdown_cannot_be_broken_by_what_a_record_says(old: Result, tmp_path: 
     assert not [line for line in shown.splitlines() if line.startswith("# c")]
 
 
-def test_two_samples_of_nothing_but_noise_are_rarely_called_different() -> None:
-    rng = np.random.default_rng(0)
-    found = [two_samples(rng.normal(0, 0.05, 6), rng.normal(0, 0.05, 9), ONE_BLOCK_RATIO) for _ in range(1000)]
-    assert sum(one.verdict in ("FASTER", "SLOWER") for one in found) <= 5
-    assert sum(one.low <= 1 <= one.high for one in found) >= 910
-
-
-def test_a_difference_of_two_samples_has_a_direction() -> None:
-    one, other = [0.001 * number for number in range(8)], [log(1.3) + 0.001 * number for number in range(8)]
-    forth, back = two_samples(one, other, ONE_BLOCK_RATIO), two_samples(other, one, ONE_BLOCK_RATIO)
-    assert (forth.verdict, back.verdict) == ("SLOWER", "FASTER")
-    assert forth.ratio == pytest.approx(1.3) and back.ratio == pytest.approx(1 / 1.3)
-    assert forth.low == pytest.approx(1 / back.high)
-    assert two_samples([0.0] * 6, [0.0] * 6, ONE_BLOCK_RATIO) == (1.0, 1.0, 1.0, "SAME")
-
-
 MOVED = 0.02
 """Standard deviation of what moves a time from run to run, and no block of either shows."""
 
@@ -389,11 +372,6 @@ def test_where_no_row_is_unchanged_the_movement_is_supposed(old: Result, tmp_pat
     assert "no unchanged row has blocks enough to show how much ratios move. 4.0 % is allowed for" in shown
 
 
-def test_more_blocks_do_not_make_a_change_harder_to_find() -> None:
-    few, many = (two_samples([0.0, 0.001] * (n // 2), [0.14, 0.141] * (n // 2), 0.1, between=0.04) for n in (6, 40))
-    assert few.verdict == many.verdict == "SLOWER"
-
-
 def test_a_row_that_jumped_does_not_hide_the_others(old_of_many: Result, tmp_path: Path) -> None:
     times = MANY | {"thinc/0": MANY["thinc/0"] * 2, "jax/scan": MANY["jax/scan"] * 1.4}
     found = cells(compare(old_of_many, result(tmp_path / "new", *records(times, seed=2), run=changed("jax/scan"))))
@@ -405,36 +383,6 @@ def test_a_run_that_went_on_is_not_two_samples(tmp_path: Path) -> None:
     lines = records(MANY, seed=1, blocks=12)
     first = result(tmp_path / "first", *[line for line in lines if line.block <= 6])
     assert compare(first, result(tmp_path / "whole", *lines)).moved is None
-
-
-def pairs(rng: np.random.Generator, deviation: float, number: int) -> list[tuple[list[float], list[float]]]:
-    """OLD and NEW of unchanged rows, some noisier than others, which moved in between."""
-    spreads = rng.uniform(0.002, 0.03, number)
-    return [
-        (rng.normal(0, spread, 8).tolist(), rng.normal(rng.normal(0, deviation), spread, 12).tolist())
-        for spread in spreads
-    ]
-
-
-@pytest.mark.parametrize("deviation", [0.0, 0.01, 0.1])
-def test_the_movement_is_what_the_samples_themselves_do_not_explain(deviation: float) -> None:
-    known = pairs(np.random.default_rng(2), deviation, 400)
-    assert between_runs(known, 0.0, worth=0) == pytest.approx(deviation, rel=0.15, abs=0.004)
-    assert between_runs(known, OF_RATIOS) == pytest.approx(deviation, rel=0.15, abs=0.01)
-    few = [(old[: MIN_BLOCKS - 1], new) for old, new in known]
-    assert between_runs(few, OF_RATIOS) == between_runs([], OF_RATIOS) == OF_RATIOS
-    assert between_runs([([0.0] * 8, [0.0] * 8)] * 10, 0.0, worth=0) == 0
-
-
-@pytest.mark.parametrize(("moved", "number"), [(0.0, 6), (0.02, 6), (0.02, 50), (0.04, 1), (0.04, 6), (0.04, 50)])
-def test_an_unchanged_time_gets_a_false_verdict_in_at_most_one_of_a_hundred(moved: float, number: int) -> None:
-    rng = np.random.default_rng(3)
-    wrong = 0
-    for _ in range(400):
-        between = between_runs(pairs(rng, moved, number), OF_RATIOS)
-        ((old, new),) = pairs(rng, moved, 1)
-        wrong += two_samples(old, new, ONE_BLOCK_RATIO, between=between).verdict in ("FASTER", "SLOWER")
-    assert wrong <= 4
 
 
 # As real processes
