@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
 
-from impls.contract import DEVICES, Device, InvalidInput, Task
+from impls.contract import DEVICES, Device, InvalidInput, Task, Variant
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     frameworks: Annotated[tuple[ImportName, ...], msgspec.Meta(min_length=1)]
     """What it may import; the first is the framework it counts under."""
     devices: Annotated[tuple[Device, ...], msgspec.Meta(min_length=1)] = ("cpu", "gpu")
-    unsupported: dict[Task | Device, str] = {}
-    """Task, or device, to the reason why the row cannot do it."""
+    unsupported: dict[Task | Device | Variant, str] = {}
+    """Task, device or variant to the reason why the row cannot do it."""
     compiles: bool = False
     """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
     environment: dict[str, str] = {}
@@ -162,7 +162,13 @@ def build_row(row: Row) -> Callable[[Seq2seqConfig, Parameters, str], Implementa
 
 
 def load_row(row: Row, config: Seq2seqConfig, parameters: Parameters, device: str = "cpu") -> NumpyModel:
-    """The row with these weights, for NumPy users."""
+    """The row with these weights, for NumPy users.
+
+    Raises:
+        InvalidInput: as NumpyModel; or the row declares that it has no context at every step.
+    """
+    if config.context == "every_step" and "every_step" in row.unsupported:
+        raise InvalidInput(f"{row.name} has no context='every_step': {row.unsupported['every_step']}")
     return NumpyModel(build_row(row), config, parameters, device)
 
 

@@ -18,6 +18,13 @@ The mathematics, per layer and direction, with ``s`` the logistic function and `
 The encoder starts from zero. Its last layer's final hidden states, forward then reverse, joined, are the hand-off
 ``h_0 (B, D)``, from which every decoder layer starts; every decoder cell state starts from zero. The decoder reads the
 given target sequence ``y`` (teacher forcing). No attention.
+
+With ``context="every_step"`` every decoder layer also sees the encoder's representation ``s = h_0`` at every step,
+joined to its previous hidden state: ``[W_hh W_c] [h_{t-1}; s]``, a recurrent matrix ``2D`` wide. That is
+``W_hh h_{t-1} + W_c s``, wherever the columns ``W_c`` stand. Here they stand in ``W_ih``, after those of the layer's
+input, so that names, the one bias and every framework's own cell stay as they are:
+
+    i, f, g, o = split(W_ih [x_t; s] + W_hh h_{t-1} + b)
 """
 
 from __future__ import annotations
@@ -34,6 +41,9 @@ if TYPE_CHECKING:
 Task = Literal["encode", "forward", "gradients", "train_step"]
 TASKS: tuple[Task, ...] = ("encode", "forward", "gradients", "train_step")
 
+Variant = Literal["every_step"]
+"""What a row may leave out besides tasks and devices: the context at every step."""
+
 Device = Literal["cpu", "gpu"]
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
 
@@ -45,6 +55,10 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "tf32")
 
 PRECISION_VARIABLE = "SEQ2SEQ_LSTM_PRECISION"
 """The environment variable that says which, for the whole process: some frameworks decide once."""
+
+Context = Literal["initial", "every_step"]
+"""When the decoder sees the encoder's representation: as its initial hidden state, or at every step besides."""
+CONTEXTS: tuple[Context, ...] = ("initial", "every_step")
 
 Parameters = dict[str, np.ndarray]
 
@@ -159,7 +173,8 @@ class Seq2seqConfig:
     """The constructor arguments of every ``Seq2seqLSTM``, under the notebook's names.
 
     Raises:
-        InvalidInput: a size is not a whole number of at least 1, or ``bidirectional`` is not a bool.
+        InvalidInput: a size is not a whole number of at least 1, ``bidirectional`` is not a bool, or ``context`` is not
+            one of CONTEXTS.
     """
 
     embedding_dim: int
@@ -167,6 +182,7 @@ class Seq2seqConfig:
     num_encoder_layers: int
     num_decoder_layers: int
     bidirectional: bool
+    context: Context = "initial"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -174,6 +190,9 @@ class Seq2seqConfig:
             if field.name == "bidirectional":
                 if not isinstance(value, bool):
                     raise InvalidInput(f"bidirectional must be True or False, not {value!r}")
+            elif field.name == "context":
+                if value not in CONTEXTS:
+                    raise InvalidInput(f"context must be one of {', '.join(CONTEXTS)}, not {value!r}")
             elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InvalidInput(f"{field.name} must be a whole number of at least 1, not {value!r}")
 
@@ -207,10 +226,11 @@ class Seq2seqConfig:
 
     @property
     def decoder_layers(self) -> tuple[LSTMLayer, ...]:
-        """The decoder's layers."""
+        """The decoder's layers; what they see of the context at every step counts as input."""
         width = self.decoder_hidden_dim
+        seen = width if self.context == "every_step" else 0
         return tuple(
-            LSTMLayer("decoder", index, False, self.embedding_dim if index == 0 else width, width)
+            LSTMLayer("decoder", index, False, (self.embedding_dim if index == 0 else width) + seen, width)
             for index in range(self.num_decoder_layers)
         )
 

@@ -182,8 +182,9 @@ class Reference:
 
         d_y, d_h_0 = d_output, np.zeros_like(d_output[0])
         for layer, tape in zip(reversed(self.config.decoder_layers), reversed(decoder_tapes), strict=True):
-            d_y, d_initial, d_weights = lstm_backward(d_y, np.zeros_like(d_h_0), tape)
-            d_h_0 = d_h_0 + d_initial  # every decoder layer started from the same h_0
+            d_input, d_initial, d_weights = lstm_backward(d_y, np.zeros_like(d_h_0), tape)
+            d_y, d_context = self._part(d_input)
+            d_h_0 = d_h_0 + d_initial + d_context  # every decoder layer started from the same h_0, and saw it
             gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
 
         d_h_n = np.split(d_h_0, directions, axis=-1)  # of the last layer; the others hand nothing over
@@ -220,9 +221,22 @@ class Reference:
     def _decode(self, y: Array, h_0: Array) -> tuple[Array, list[Tape]]:
         tapes = []
         for layer in self.config.decoder_layers:
-            tapes.append(lstm(y, h_0, self._weights(layer)))
+            tapes.append(lstm(self._join(y, h_0), h_0, self._weights(layer)))
             y = tapes[-1].h[1:]
         return y, tapes
+
+    def _join(self, y: Float[Array, "T_y B I"], context: Float[Array, "B D"]) -> Array:
+        """What a decoder layer reads."""
+        if self.config.context == "initial":
+            return y
+        return np.concatenate([y, np.broadcast_to(context, (len(y), *context.shape))], axis=-1)
+
+    def _part(self, d_input: Array) -> tuple[Float[Array, "T_y B I"], Float[Array, "B D"] | float]:
+        """From the gradient of what a decoder layer reads, those towards ``y`` and the context."""
+        if self.config.context == "initial":
+            return d_input, 0.0
+        d_y, d_context = np.split(d_input, [-self.config.decoder_hidden_dim], axis=-1)
+        return d_y, d_context.sum(axis=0)
 
 
 class Adam:

@@ -5,12 +5,12 @@ Used on every row (``test_rows.py``), on randomly drawn configurations, and on r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from impls.contract import Seq2seqConfig, initial_parameters
+from impls.contract import CONTEXTS, Context, Seq2seqConfig, initial_parameters
 from impls.equality import answer, deviations, wrong_dtype
 from impls.reference import Reference, TrainingSlack
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 NOTEBOOK = Seq2seqConfig(
     embedding_dim=10, hidden_dim=20, num_encoder_layers=2, num_decoder_layers=2, bidirectional=True
 )
+CONFIGS: dict[Context, Seq2seqConfig] = {context: replace(NOTEBOOK, context=context) for context in CONTEXTS}
+"""The notebook's configuration, and its variant with the representation at every step."""
 TRAINING_STEPS = 10
 
 

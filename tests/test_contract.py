@@ -78,9 +78,11 @@ def test_bad_parameters_are_named(what: str) -> None:
         ({"embedding_dim": 1.5}, "embedding_dim must be a whole number"),
         ({"num_decoder_layers": True}, "num_decoder_layers"),
         ({"bidirectional": 2}, "bidirectional must be True or False"),
+        ({"context": "always"}, "context must be one of initial, every_step, not 'always'"),
+        ({"context": None}, "context must be one of initial, every_step, not None"),
     ],
 )
-def test_a_bad_size_is_named(change: dict[str, Any], words: str) -> None:
+def test_a_bad_argument_is_named(change: dict[str, Any], words: str) -> None:
     sizes = {"embedding_dim": 2, "hidden_dim": 3, "num_encoder_layers": 1, "num_decoder_layers": 1}
     with pytest.raises(InvalidInput, match=words):
         Seq2seqConfig(**(sizes | {"bidirectional": False} | change))

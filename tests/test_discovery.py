@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
+from crosschecks import CONFIGS
 from processes import ROOT, bench, python
 
-from impls import find_rows, read_row
-from impls.contract import InvalidInput
+from impls import find_rows, load_row, read_row
+from impls.contract import InvalidInput, initial_parameters
 
 FRAMEWORKS = ("torch", "jax", "flax", "thinc", "optax")
 
@@ -49,6 +51,13 @@ def test_list_is_quick_and_says_what_is_unavailable() -> None:
     assert time.perf_counter() - start < 5
     assert "torch/module" in done.stdout
     assert "no train_step: Thinc's backprop_lstm gives wrong gradients" in done.stdout
+
+
+def test_a_row_without_the_context_at_every_step_is_refused_with_its_reason() -> None:
+    row = msgspec.structs.replace(find_rows()["torch/module"], unsupported={"every_step": "it forgets"})
+    config = CONFIGS["every_step"]
+    with pytest.raises(InvalidInput, match="torch/module has no context='every_step': it forgets"):
+        load_row(row, config, initial_parameters(config, 0))
 
 
 def test_a_row_whose_framework_is_not_installed_says_so(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 from crosschecks import (
     CHECKS,
-    NOTEBOOK,
+    CONFIGS,
     Case,
     check_decode,
     check_encode,
@@ -21,34 +22,44 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from impls import load_row
-from impls.contract import Seq2seqConfig
+from impls.contract import CONTEXTS, Seq2seqConfig
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls import Row
+    from impls.contract import Context
     from impls.numpy_model import NumpyModel
 
-CASE = draw(NOTEBOOK, t_x=10, t_y=9, batch=2)
+CASES = {context: draw(config, t_x=10, t_y=9, batch=2) for context, config in CONFIGS.items()}
 
 
 @cache
-def model_of(row: Row, device: str) -> NumpyModel:
+def model_of(row: Row, context: Context, device: str) -> NumpyModel:
     """The row at the notebook's configuration: one for all checks, since some rows compile."""
-    return load_row(row, NOTEBOOK, CASE.parameters, device)
+    return load_row(row, CONFIGS[context], CASES[context].parameters, device)
 
 
+def supported(row: Row, *what: str) -> None:
+    """Skip, with the reason, what the row declares that it cannot."""
+    for one in what:
+        if one in row.unsupported:
+            pytest.skip(f"{row.name} has no {one}: {row.unsupported[one]}")
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("check", CHECKS)
-def test_row_equals_the_oracle(row: Row, check: str, device: str, require: Callable[[Row], None]) -> None:
+def test_row_equals_the_oracle(
+    row: Row, check: str, context: Context, device: str, require: Callable[[Row], None]
+) -> None:
     require(row)
-    task, run = CHECKS[check]
-    if reason := row.unsupported.get(task):
-        pytest.skip(f"{row.name} has no {task}: {reason}")
-    run(model_of(row, device), CASE)
+    needed, run = CHECKS[check]
+    supported(row, needed, context)
+    run(model_of(row, context, device), CASES[context])
 
 
 @st.composite
-def cases(draw_from: st.DrawFn) -> Case:
+def cases(draw_from: st.DrawFn, contexts: tuple[Context, ...]) -> Case:
     """Configurations of odd sizes: layer counts that differ, one or two directions, batch 1, time 1."""
     size = st.integers(1, 9)
     config = Seq2seqConfig(
@@ -57,6 +68,7 @@ def cases(draw_from: st.DrawFn) -> Case:
         num_encoder_layers=draw_from(st.integers(1, 3)),
         num_decoder_layers=draw_from(st.integers(1, 3)),
         bidirectional=draw_from(st.booleans()),
+        context=draw_from(st.sampled_from(contexts)),
     )
     lengths = st.integers(1, 6)
     seed = draw_from(st.integers(0, 2**16))
@@ -80,18 +92,21 @@ DRAWS_THAT_COMPILE = 2
 
 def test_row_equals_the_oracle_for_any_configuration(row: Row, device: str, require: Callable[[Row], None]) -> None:
     require(row)
+    contexts = tuple(context for context in CONTEXTS if context not in row.unsupported)
 
     @settings(
         max_examples=DRAWS_THAT_COMPILE if row.compiles else DRAWS,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(case=cases())
+    @given(case=cases(contexts))
     def any_case(case: Case) -> None:
         agrees(load_row(row, case.config, case.parameters, device), case, row)
 
     any_case()
 
 
+ONE_WAY = Seq2seqConfig(embedding_dim=7, hidden_dim=5, num_encoder_layers=3, num_decoder_layers=1, bidirectional=False)
+BOTH_WAYS = Seq2seqConfig(embedding_dim=3, hidden_dim=7, num_encoder_layers=1, num_decoder_layers=3, bidirectional=True)
 EDGES = {
     "one of everything": (
         Seq2seqConfig(embedding_dim=1, hidden_dim=1, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False),
@@ -99,16 +114,18 @@ EDGES = {
         1,
         1,
     ),
-    "more decoder layers, both directions, time 1": (
-        Seq2seqConfig(embedding_dim=3, hidden_dim=7, num_encoder_layers=1, num_decoder_layers=3, bidirectional=True),
+    "both directions, more decoder layers, time 1": (BOTH_WAYS, 1, 4, 3),
+    "one-way encoder, more encoder layers, batch 1": (ONE_WAY, 6, 1, 1),
+    "both directions, more decoder layers, context at every step": (
+        replace(BOTH_WAYS, num_decoder_layers=2, context="every_step"),
         1,
         4,
         3,
     ),
-    "more encoder layers, one direction, batch 1": (
-        Seq2seqConfig(embedding_dim=7, hidden_dim=5, num_encoder_layers=3, num_decoder_layers=1, bidirectional=False),
+    "one-way encoder, more encoder layers, context at every step": (
+        replace(ONE_WAY, num_encoder_layers=2, context="every_step"),
         6,
-        1,
+        2,
         1,
     ),
 }
@@ -118,5 +135,6 @@ EDGES = {
 def test_row_equals_the_oracle_at_the_edges(row: Row, edge: str, device: str, require: Callable[[Row], None]) -> None:
     require(row)
     config, t_x, t_y, batch = EDGES[edge]
+    supported(row, config.context)
     case = draw(config, t_x, t_y, batch)
     agrees(load_row(row, config, case.parameters, device), case, row)

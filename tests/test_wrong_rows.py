@@ -6,20 +6,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from crosschecks import CHECKS, NOTEBOOK, draw
+from crosschecks import CHECKS, CONFIGS, draw
 
-from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, TrainStep
+from impls.contract import BETA_1, BETA_2, CONTEXTS, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, TrainStep
 from impls.numpy_model import NumpyModel
 from impls.reference import Adam, Reference
 
 if TYPE_CHECKING:
-    from impls.contract import Parameters, Seq2seqConfig
+    from impls.contract import Context, Parameters, Seq2seqConfig
 
-CASE = draw(NOTEBOOK, t_x=10, t_y=9, batch=2)
+CASES = {context: draw(config, t_x=10, t_y=9, batch=2) for context, config in CONFIGS.items()}
 
 
 class RightRow(Reference):
     """A row with nothing wrong: plain NumPy in float32."""
+
+    context: Context = "initial"
 
     def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
         super().__init__(config, parameters, np.float32)
@@ -189,6 +191,46 @@ class BatchFirst(RightRow):
         return LSTMOutput(output.swapaxes(0, 1), h_n, c_n)
 
 
+class ContextAtFirstStepOnly(RightRow):
+    """The representation left out after the decoder's first step."""
+
+    context = "every_step"
+
+    def _join(self, y: np.ndarray, context: np.ndarray) -> np.ndarray:
+        joined = super()._join(y, context)
+        joined[1:, :, -context.shape[-1] :] = 0
+        return joined
+
+
+class ContextGradientKept(RightRow):
+    """What the decoder saw at every step gives the encoder no gradient."""
+
+    context = "every_step"
+
+    def _part(self, d_input: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        d_y, d_context = super()._part(d_input)
+        return d_y, np.zeros_like(d_context)
+
+
+class ContextGradientOfLastStep(RightRow):
+    """Only the last step's gradient goes back to the encoder."""
+
+    context = "every_step"
+
+    def _part(self, d_input: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        d_y, _ = super()._part(d_input)
+        return d_y, d_input[-1, :, d_y.shape[-1] :]
+
+
+class ContextOfFirstLayerOnly(RightRow):
+    """Layers above the first do not see the representation."""
+
+    context = "every_step"
+
+    def _join(self, y: np.ndarray, context: np.ndarray) -> np.ndarray:
+        return super()._join(y, context if y.shape[-1] == self.config.embedding_dim else np.zeros_like(context))
+
+
 WRONG = [
     (SwappedGate, "encode", "output is off"),
     (MissingBias, "decode", "output is off"),
@@ -209,6 +251,12 @@ WRONG = [
     (DifferentOnRepeat, "equal gradients on repeat", "d x differs on repeat"),
     (DoublePrecision, "forward", "output is float64, expected float32"),
     (NotANumber, "forward", "output is off by nan"),
+    (ContextAtFirstStepOnly, "decode", "output is off"),
+    (ContextAtFirstStepOnly, "forward", "output is off"),
+    (ContextOfFirstLayerOnly, "decode", "output is off"),
+    (ContextGradientKept, "gradients", "d x is off.*d encoder"),
+    (ContextGradientKept, "ten training steps", "is off"),
+    (ContextGradientOfLastStep, "gradients", "d x is off"),
     (BatchFirst, "shapes of the notebook", r"output has shape \(3, 5, 40\), expected \(5, 3, 40\)"),
 ]
 
@@ -218,12 +266,19 @@ WRONG = [
 )
 def test_wrong_row_is_caught(wrong: type[RightRow], check: str, words: str) -> None:
     with pytest.raises(AssertionError, match=words):
-        CHECKS[check][1](NumpyModel(wrong, NOTEBOOK, CASE.parameters), CASE)
+        run(wrong, check, wrong.context)
 
 
+@pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("check", CHECKS)
-def test_right_row_passes(check: str) -> None:
-    CHECKS[check][1](NumpyModel(RightRow, NOTEBOOK, CASE.parameters), CASE)
+def test_right_row_passes(check: str, context: Context) -> None:
+    run(RightRow, check, context)
+
+
+def run(row: type[RightRow], check: str, context: Context) -> None:
+    """The check, of this row."""
+    case = CASES[context]
+    CHECKS[check][1](NumpyModel(row, case.config, case.parameters), case)
 
 
 def test_every_check_has_a_wrong_row_that_it_catches() -> None:

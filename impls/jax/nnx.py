@@ -37,15 +37,18 @@ class Seq2seqLSTM(nnx.Module):
         num_encoder_layers: int,
         num_decoder_layers: int,
         bidirectional: bool,
+        context: str = "initial",
         *,
         rngs: nnx.Rngs,
     ) -> None:
         self.num_directions = 2 if bidirectional else 1
         self.hidden_dim = hidden_dim
+        self.context = context
         width = self.num_directions * hidden_dim
+        seen = width if context == "every_step" else 0
 
-        def rnn(layer: int, hidden_dim: int) -> nnx.RNN:
-            cell = nnx.OptimizedLSTMCell(embedding_dim if layer == 0 else width, hidden_dim, rngs=rngs)
+        def rnn(layer: int, hidden_dim: int, seen: int = 0) -> nnx.RNN:
+            cell = nnx.OptimizedLSTMCell((embedding_dim if layer == 0 else width) + seen, hidden_dim, rngs=rngs)
             # rngs=False: every call gives the initial carry, which would else be drawn from random numbers under jit
             return nnx.RNN(cell, time_major=True, return_carry=True, rngs=False)
 
@@ -56,7 +59,7 @@ class Seq2seqLSTM(nnx.Module):
             return nnx.Bidirectional(*directions, time_major=True, return_carry=True, rngs=False)
 
         self.encoder = nnx.List([encoder_layer(layer) for layer in range(num_encoder_layers)])
-        self.decoder = nnx.List([rnn(layer, width) for layer in range(num_decoder_layers)])
+        self.decoder = nnx.List([rnn(layer, width, seen) for layer in range(num_decoder_layers)])
 
     def encode(self, x: Float[Array, "T_x B E"]) -> LSTMOutput:
         """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
@@ -80,6 +83,8 @@ class Seq2seqLSTM(nnx.Module):
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
         carries = []
         for layer in self.decoder:
+            if self.context == "every_step":
+                y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
             carry, y = layer(y, initial_carry=(jnp.zeros_like(h_0), h_0))
             carries.append(carry)
         c_n, h_n = zip(*carries, strict=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float
 
-    from impls.contract import LSTMLayer, Parameters
+    from impls.contract import Context, LSTMLayer, Parameters
 
 ROW = {
     "tier": "loop",
@@ -57,6 +57,7 @@ class Seq2seqLSTM:
         num_encoder_layers: int,
         num_decoder_layers: int,
         bidirectional: bool,
+        context: Context = "initial",
     ) -> None:
         self.config = Seq2seqConfig(
             embedding_dim=embedding_dim,
@@ -64,6 +65,7 @@ class Seq2seqLSTM:
             num_encoder_layers=num_encoder_layers,
             num_decoder_layers=num_decoder_layers,
             bidirectional=bidirectional,
+            context=context,
         )
 
     def encode(self, weights: Weights, x: Float[Array, "T_x B E"]) -> LSTMOutput:
@@ -88,6 +90,8 @@ class Seq2seqLSTM:
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
         h_n, c_n = [], []
         for layer in self.config.decoder_layers:
+            if self.config.context == "every_step":
+                y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
             y, h, c = lstm(weights, layer, y, h_0)
             h_n.append(h)
             c_n.append(c)

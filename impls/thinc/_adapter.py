@@ -24,11 +24,11 @@ from impls.contract import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from thinc.api import Model, Optimizer
 
-    from impls.contract import LSTMLayer, Precision
+    from impls.contract import Precision, Seq2seqConfig
 
 
 class Weights(Protocol):
@@ -51,11 +51,15 @@ class Weights(Protocol):
 
 
 class NodeWeights:
-    """Weights that stand in Thinc nodes: one node a layer and direction, with ``W_ih``, ``W_hh`` and ``b``."""
+    """Weights that stand in Thinc nodes: one node a layer and direction, with ``W_ih``, ``W_hh`` and ``b``.
 
-    def __init__(self, layers: Iterable[LSTMLayer], nodes: Iterable[Model[Any, Any]]) -> None:
+    The nodes are found in the model however deep they stand, encoder before decoder, in the order of ``h_n``.
+    """
+
+    def __init__(self, config: Seq2seqConfig, model: Model[Any, Any]) -> None:
         self._places: dict[str, tuple[Model[Any, Any], str]] = {}
-        for layer, node in zip(layers, nodes, strict=True):
+        nodes = [node for node in model.walk(order="dfs_pre") if "W_ih" in node.param_names]
+        for layer, node in zip((*config.encoder_layers, *config.decoder_layers), nodes, strict=True):
             self._places[layer.weight_ih] = node, "W_ih"
             self._places[layer.weight_hh] = node, "W_hh"
             self._places[layer.bias] = node, "b"

@@ -166,9 +166,35 @@ def encoder_forward(
     return LSTMOutput(x, h_n, c_n), backprop
 
 
-def Decoder(embedding_dim: int, hidden_dim: int, num_layers: int, *, ops: Ops) -> Model[Any, LSTMOutput]:
+def with_context(layer: Model[Any, LSTMOutput]) -> Model[Any, LSTMOutput]:
+    """The layer, which reads ``(x, h_0)``, fed ``h_0`` beside each step of ``x`` as well."""
+    return Model("with_context", with_context_forward, layers=[layer], ops=layer.ops)
+
+
+def with_context_forward(
+    model: Model[Any, LSTMOutput], inputs: tuple[Float[Floats3d, "T B I"], Float[Floats2d, "B H"]], is_train: bool
+) -> tuple[LSTMOutput, Callable[[LSTMOutput], tuple[Any, Any]]]:
+    """What the layer gives, and the backprop to ``d_x`` and ``d_h_0``."""
+    xp = model.ops.xp
+    x, h_0 = inputs
+    joined = xp.concatenate([x, xp.broadcast_to(h_0, (len(x), *h_0.shape))], axis=-1)
+    result, back = model.layers[0]((joined, h_0), is_train)
+
+    def backprop(d: LSTMOutput) -> tuple[Float[Floats3d, "T B I"], Float[Floats2d, "B H"]]:
+        d_joined, d_h_0 = back(d)
+        d_x, d_context = xp.split(d_joined, [x.shape[-1]], axis=-1)
+        return d_x, d_h_0 + d_context.sum(axis=0)
+
+    return result, backprop
+
+
+def Decoder(embedding_dim: int, hidden_dim: int, num_layers: int, context: str, *, ops: Ops) -> Model[Any, LSTMOutput]:
     """The stacked decoder: ``(y, h_0)`` to ``(output, h_n, c_n)``, every layer started from ``h_0``."""
-    layers = [LSTM(embedding_dim if layer == 0 else hidden_dim, hidden_dim, ops=ops) for layer in range(num_layers)]
+    sizes = [embedding_dim] + [hidden_dim] * (num_layers - 1)
+    if context == "every_step":
+        layers = [with_context(LSTM(size + hidden_dim, hidden_dim, ops=ops)) for size in sizes]
+    else:
+        layers = [LSTM(size, hidden_dim, ops=ops) for size in sizes]
     return Model("decoder", decoder_forward, layers=layers, ops=ops)
 
 
@@ -208,13 +234,14 @@ def Seq2seqLSTM(
     num_encoder_layers: int,
     num_decoder_layers: int,
     bidirectional: bool,
+    context: str = "initial",
     *,
     ops: Ops,
 ) -> Model[Any, Floats3d]:
     """Sequence-to-sequence LSTM: ``(x, y)`` to the decoder's outputs."""
     directions = 2 if bidirectional else 1
     encoder = Encoder(embedding_dim, hidden_dim, num_encoder_layers, directions, ops=ops)
-    decoder = Decoder(embedding_dim, directions * hidden_dim, num_decoder_layers, ops=ops)
+    decoder = Decoder(embedding_dim, directions * hidden_dim, num_decoder_layers, context, ops=ops)
     return Model("seq2seq", seq2seq_forward, layers=[encoder, decoder], attrs={"directions": directions}, ops=ops)
 
 
@@ -249,7 +276,7 @@ def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> ThincRow
         encoder=encoder,
         decoder=decoder,
         hand_off=lambda h_n: hand_off(h_n, config.num_directions),
-        weights=NodeWeights((*config.encoder_layers, *config.decoder_layers), (*encoder.layers, *decoder.layers)),
+        weights=NodeWeights(config, model),
         parameters=parameters,
         ops=ops,
     )

@@ -6,7 +6,7 @@ Thinc has no other: its ``lstm_forward_inference`` calls the same and throws awa
 ``encode`` is one plain call. The decoder needs an initial state for each sequence of the batch, which the kernel cannot
 take (its own has no batch axis), so ``h_0`` enters through the input: each layer gets ``D`` more input features, which
 hold ``h_0`` at the first step and zero after it, with ``W_hh`` beside ``W_ih`` as their weights. That is exact, since
-the cell state starts from zero. Its price: the input product of a decoder layer is ``I + D`` wide instead of ``I``.
+the cell state starts from zero. Its price: the input product of a decoder layer is ``D`` wider than it need be.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from thinc.api import Model
 
 from impls.contract import LSTMOutput
 from impls.thinc._adapter import ThincRow, find_ops
-from impls.thinc.layers import hand_off
+from impls.thinc.layers import hand_off, with_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -82,12 +82,14 @@ def encoder_forward(
     return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), x, depth, directions, width)), no_backprop
 
 
-def Decoder(hidden_dim: int, num_layers: int, *, ops: Ops) -> Model[Any, LSTMOutput]:
+def Decoder(hidden_dim: int, num_layers: int, context: str, *, ops: Ops) -> Model[Any, LSTMOutput]:
     """The stacked decoder: ``(y, h_0)`` to ``(output, h_n, c_n)``."""
     layers = [
         Model("decoder_layer", decoder_layer_forward, dims={"nO": hidden_dim}, params={"LSTM": None}, ops=ops)
         for _ in range(num_layers)
     ]
+    if context == "every_step":
+        layers = [with_context(layer) for layer in layers]
     return Model("decoder", decoder_forward, layers=layers, ops=ops)
 
 
@@ -123,13 +125,14 @@ def Seq2seqLSTM(
     num_encoder_layers: int,
     num_decoder_layers: int,
     bidirectional: bool,
+    context: str = "initial",
     *,
     ops: Ops,
 ) -> Model[Any, Floats3d]:
     """Sequence-to-sequence LSTM, inference only: ``(x, y)`` to the decoder's outputs."""
     directions = 2 if bidirectional else 1
     encoder = Encoder(hidden_dim, num_encoder_layers, directions, ops=ops)
-    decoder = Decoder(directions * hidden_dim, num_decoder_layers, ops=ops)
+    decoder = Decoder(directions * hidden_dim, num_decoder_layers, context, ops=ops)
     return Model("seq2seq", seq2seq_forward, layers=[encoder, decoder], attrs={"directions": directions}, ops=ops)
 
 
@@ -171,7 +174,8 @@ class KernelWeights:
             return np.concatenate(flat)
 
         self._encoder.set_param("LSTM", pack(self._config.encoder_layers, widen=False))
-        for layer, node in zip(self._config.decoder_layers, self._decoder.layers, strict=True):
+        nodes = [node for node in self._decoder.walk() if "LSTM" in node.param_names]
+        for layer, node in zip(self._config.decoder_layers, nodes, strict=True):
             node.set_param("LSTM", pack([layer], widen=True))
 
     def gradients(self) -> Mapping[str, Any]:

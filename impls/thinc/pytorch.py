@@ -48,13 +48,14 @@ def Seq2seqLSTM(
     num_encoder_layers: int,
     num_decoder_layers: int,
     bidirectional: bool,
+    context: str = "initial",
     *,
     device: torch.device,
 ) -> Model[Any, Any]:
     """Sequence-to-sequence LSTM: ``(x, y)`` to the decoder's outputs."""
     return PyTorchWrapper(
         module.Seq2seqLSTM(
-            embedding_dim, hidden_dim, num_encoder_layers, num_decoder_layers, bidirectional, device=device
+            embedding_dim, hidden_dim, num_encoder_layers, num_decoder_layers, bidirectional, context, device=device
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -106,10 +107,15 @@ def lstm_name(name: str) -> str:
     return name.replace("bias_", "bias_ih_")
 
 
+def one_layer_name(name: str) -> str:
+    """The same where the decoder is a list of one-layer modules: ``decoder.bias_l1`` is ``decoder.1.bias_ih_l0``."""
+    return re.sub(r"^decoder\.(\w+_l)(\d+)$", r"decoder.\2.\g<1>0", lstm_name(name))
+
+
 def trained_parameters(
-    module: nn.Module, config: Seq2seqConfig, torch_name: Callable[[str], str] = lstm_name
+    module: nn.Module, config: Seq2seqConfig, torch_name: Callable[[str], str] | None = None
 ) -> dict[str, nn.Parameter]:
-    """Canonical name to the module's own parameter.
+    """Canonical name to the module's own parameter; without ``torch_name``, those of ``torch/module``.
 
     PyTorch's cells have a second bias. It is held at zero and not trained, so that there is one trained bias a gate.
     """
@@ -117,6 +123,7 @@ def trained_parameters(
     for name, parameter in owned.items():
         if "bias_hh" in name:
             parameter.requires_grad_(False).zero_()
+    torch_name = torch_name or (one_layer_name if config.context == "every_step" else lstm_name)
     return {name: owned[torch_name(name)] for name in config.parameter_shapes}
 
 
@@ -133,7 +140,7 @@ class TorchRow:
         config: The sizes of the model.
         parameters: Canonical float32 weights.
         device: ``cpu`` or ``gpu``.
-        torch_name: The model's own name of a canonical parameter.
+        torch_name: The model's own name of a canonical parameter; without it, that of ``torch/module``.
     """
 
     def __init__(
@@ -142,7 +149,7 @@ class TorchRow:
         config: Seq2seqConfig,
         parameters: Parameters,
         device: str,
-        torch_name: Callable[[str], str] = lstm_name,
+        torch_name: Callable[[str], str] | None = None,
     ) -> None:
         self.device = find_device(device)
         self.model = build(*astuple(config), device=self.device)

@@ -46,22 +46,25 @@ class Seq2seqLSTM(nn.Module):
         num_encoder_layers: int,
         num_decoder_layers: int,
         bidirectional: bool,
+        context: str = "initial",
         *,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         self.num_directions = 2 if bidirectional else 1
         self.hidden_dim = hidden_dim
+        self.context = context
         width = self.num_directions * hidden_dim
 
-        def cell(layer: int, hidden_dim: int) -> nn.LSTMCell:
-            return nn.LSTMCell(embedding_dim if layer == 0 else width, hidden_dim, device=device)
+        def cell(layer: int, hidden_dim: int, seen: int = 0) -> nn.LSTMCell:
+            return nn.LSTMCell((embedding_dim if layer == 0 else width) + seen, hidden_dim, device=device)
 
         self.encoder = nn.ModuleList(
             nn.ModuleList(cell(layer, hidden_dim) for _ in range(self.num_directions))
             for layer in range(num_encoder_layers)
         )
-        self.decoder = nn.ModuleList(cell(layer, width) for layer in range(num_decoder_layers))
+        seen = width if context == "every_step" else 0
+        self.decoder = nn.ModuleList(cell(layer, width, seen) for layer in range(num_decoder_layers))
 
     def encoder_states(self, x: Float[Tensor, "T_x B E"]) -> tuple[list[Float[Tensor, "T_x B D"]], Tensor, Tensor]:
         """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``."""
@@ -84,6 +87,8 @@ class Seq2seqLSTM(nn.Module):
         """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``; every layer starts from ``h_0``."""
         states, h_n, c_n = [], [], []
         for cell in self.decoder:
+            if self.context == "every_step":
+                y = torch.cat([y, h_0.expand(len(y), -1, -1)], dim=-1)
             y, h, c = run_cell(cell, y, h_0)
             states.append(y)
             h_n.append(h)

@@ -22,6 +22,33 @@ ROW = {
 }
 
 
+class ContextLSTM(nn.ModuleList):
+    """A stack like ``nn.LSTM`` whose every layer also sees its own initial hidden state at every step.
+
+    ``nn.LSTM`` lets nothing in between its layers, so that each is one of its own.
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int, *, device: torch.device | str | None = None
+    ) -> None:
+        super().__init__(
+            nn.LSTM((input_size if layer == 0 else hidden_size) + hidden_size, hidden_size, device=device)
+            for layer in range(num_layers)
+        )
+        self.num_layers = num_layers
+
+    def forward(
+        self, y: Float[Tensor, "T B I"], initial: tuple[Float[Tensor, "L B H"], Float[Tensor, "L B H"]]
+    ) -> tuple[Float[Tensor, "T B H"], tuple[Float[Tensor, "L B H"], Float[Tensor, "L B H"]]]:
+        """The last layer's hidden states, and every layer's final ``h`` and ``c``."""
+        final = []
+        for layer, h_0, c_0 in zip(self, *(states.split(1) for states in initial), strict=True):
+            y, states = layer(torch.cat([y, h_0.expand(len(y), -1, -1)], dim=-1), (h_0, c_0))
+            final.append(states)
+        h_n, c_n = map(torch.cat, zip(*final, strict=True))
+        return y, (h_n, c_n)
+
+
 class Seq2seqLSTM(nn.Module):
     """Sequence-to-sequence LSTM."""
 
@@ -32,6 +59,7 @@ class Seq2seqLSTM(nn.Module):
         num_encoder_layers: int,
         num_decoder_layers: int,
         bidirectional: bool,
+        context: str = "initial",
         *,
         device: torch.device | str | None = None,
     ) -> None:
@@ -40,7 +68,8 @@ class Seq2seqLSTM(nn.Module):
         self.encoder = nn.LSTM(
             embedding_dim, hidden_dim, num_encoder_layers, bidirectional=bidirectional, device=device
         )
-        self.decoder = nn.LSTM(embedding_dim, self.num_directions * hidden_dim, num_decoder_layers, device=device)
+        decoder = ContextLSTM if context == "every_step" else nn.LSTM
+        self.decoder = decoder(embedding_dim, self.num_directions * hidden_dim, num_decoder_layers, device=device)
 
     def encode(self, x: Float[Tensor, "T_x B E"]) -> LSTMOutput:
         """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
