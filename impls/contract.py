@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 Task = Literal["encode", "forward", "gradients", "train_step"]
 TASKS: tuple[Task, ...] = ("encode", "forward", "gradients", "train_step")
 
-Variant = Literal["every_step"]
-"""What a row may leave out besides tasks and devices: the context at every step."""
+Variant = Literal["every_step", "states"]
+"""What a row may leave out besides tasks and devices: the context at every step, every layer's hidden states."""
 
 Device = Literal["cpu", "gpu"]
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
@@ -110,6 +110,16 @@ class LSTMOutput(NamedTuple):
     output: Any
     h_n: Any
     c_n: Any
+
+
+class States(NamedTuple):
+    """Hidden states of every layer, first layer first: ``encoder (L, T_x, B, D)`` and ``decoder (L, T_y, B, D)``.
+
+    The encoder's are in the order of ``x``, forward and reverse joined.
+    """
+
+    encoder: Any
+    decoder: Any
 
 
 class Gradients(NamedTuple):
@@ -309,6 +319,17 @@ class DeviceMemory(Protocol):
 
     def reset_peak(self) -> None:
         """Count anew from what is held now; where the framework cannot, nothing happens."""
+
+
+@runtime_checkable
+class LayerStates(Protocol):
+    """What a row may offer besides: the hidden states of every layer, where others give their last layer's.
+
+    Optional: a row without it says why, under ``states`` in its ``unsupported``.
+    """
+
+    def states(self, x: Any, y: Any) -> States:
+        """Encoder and decoder, inference: what ``forward`` goes through."""
 
 
 def check_parameters(config: Seq2seqConfig, parameters: Mapping[str, np.ndarray]) -> None:

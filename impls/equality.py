@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from impls.contract import INPUT_DTYPE, Gradients, LSTMOutput, TrainStep
+from impls.contract import INPUT_DTYPE, Gradients, LSTMOutput, States, TrainStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,10 +104,12 @@ def deviations(
     return sorted(found, key=lambda deviation: np.nan_to_num(deviation.error, nan=np.inf), reverse=True)
 
 
-def answer(result: LSTMOutput | Gradients | TrainStep | np.ndarray) -> Answer:
-    """The result of any task, in NumPy, as an Answer."""
+def answer(result: LSTMOutput | States | Gradients | TrainStep | np.ndarray) -> Answer:
+    """The result of any call, in NumPy, as an Answer."""
     if isinstance(result, LSTMOutput):
         return {"output": result.output, "h_n": result.h_n, "c_n": result.c_n}
+    if isinstance(result, States):
+        return {"encoder states": result.encoder, "decoder states": result.decoder}
     if isinstance(result, Gradients):
         return {"d x": result.x, "d y": result.y} | {f"d {name}": own for name, own in result.parameters.items()}
     if isinstance(result, TrainStep):

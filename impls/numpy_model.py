@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from impls.contract import (
     Gradients,
+    LayerStates,
     LSTMOutput,
     Parameters,
     Seq2seqConfig,
+    States,
     TrainStep,
     check_array,
     check_parameters,
@@ -82,6 +84,19 @@ class NumpyModel:
         self._check_pair(x, y)
         return cast("np.ndarray", self.convert(self.row.forward(self.row.to_device(x), self.row.to_device(y))))
 
+    def states(self, x: np.ndarray, y: np.ndarray) -> States:
+        """The hidden states of every layer, ``encoder (L, T_x, B, D)`` and ``decoder (L, T_y, B, D)``.
+
+        Raises:
+            NotImplementedError: the row has its last layer's only.
+        """
+        self._check_pair(x, y)
+        if not isinstance(self.row, LayerStates):
+            raise NotImplementedError(
+                "this row gives its last layer's hidden states only: 'unsupported' in its ROW says why"
+            )
+        return cast("States", self.convert(self.row.states(self.row.to_device(x), self.row.to_device(y))))
+
     def gradients(self, x: np.ndarray, y: np.ndarray, d_output: np.ndarray) -> Gradients:
         """Gradients towards every parameter (canonical names) and both inputs."""
         self._check_pair(x, y)
@@ -94,12 +109,12 @@ class NumpyModel:
         check_array("target", target, shape=(*y.shape[:2], self.config.decoder_hidden_dim))
         return cast("TrainStep", self.convert(self.row.train_step(*map(self.row.to_device, (x, y, target)))))
 
-    def convert(self, result: Any) -> LSTMOutput | Gradients | TrainStep | np.ndarray:
-        """What the row gave for any task, awaited, in NumPy and under canonical names."""
+    def convert(self, result: Any) -> LSTMOutput | States | Gradients | TrainStep | np.ndarray:
+        """What the row gave for any call, awaited, in NumPy and under canonical names."""
         row = self.row
         row.wait(result)
-        if isinstance(result, LSTMOutput):
-            return LSTMOutput(*map(row.to_numpy, result))
+        if isinstance(result, LSTMOutput | States):
+            return type(result)(*map(row.to_numpy, result))
         if isinstance(result, Gradients):
             return Gradients(row.canonical(result.parameters), row.to_numpy(result.x), row.to_numpy(result.y))
         if isinstance(result, TrainStep):

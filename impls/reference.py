@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, TrainStep
+from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, States, TrainStep
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -155,6 +155,14 @@ class Reference:
     def forward(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> Float[Array, "T_y B D"]:
         """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
         return self._forward(x, y)[0]
+
+    def states(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> States:
+        """The hidden states of every layer."""
+        output, tapes = self._encode(x.astype(self.dtype))
+        below = [tape.x for tape in tapes[:: self.config.num_directions][1:]]  # a layer reads what the one below gave
+        h_0 = self.hand_off(np.stack([tape.h[-1] for tape in tapes]))
+        _, decoder_tapes = self._decode(y.astype(self.dtype), h_0)
+        return States(np.stack([*below, output]), np.stack([tape.h[1:] for tape in decoder_tapes]))
 
     def gradients(self, x: Array, y: Array, d_output: Float[Array, "T_y B D"]) -> Gradients:
         """Gradients towards every parameter and both inputs."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from impls.contract import CONTEXTS, Context, Seq2seqConfig, initial_parameters
+from impls.contract import CONTEXTS, Context, LayerStates, Seq2seqConfig, States, initial_parameters
 from impls.equality import answer, deviations, wrong_dtype
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from impls.contract import Parameters, Task
+    from impls.contract import Parameters, Task, Variant
     from impls.numpy_model import NumpyModel
 
 NOTEBOOK = Seq2seqConfig(
@@ -110,6 +110,19 @@ def check_forward(model: NumpyModel, case: Case) -> None:
         assert_equal("forward", {"output": model.forward(inputs.x, inputs.y)}, {"output": expected})
 
 
+def check_states(model: NumpyModel, case: Case) -> None:
+    """The hidden states of every layer; the last layer's are what ``encode`` and ``decode`` give."""
+    offers = isinstance(model.row, LayerStates)
+    assert offers, "no states(x, y): offer contract.LayerStates, or say under 'states' in ROW's 'unsupported' why not"
+    model.load(case.parameters)
+    states = model.states(case.x, case.y)
+    assert_equal("encode", answer(states), answer(case.oracle().states(case.x, case.y)))
+    encoded = model.encode(case.x)
+    decoded = model.decode(case.y, model.hand_off(encoded.h_n))
+    last = States(states.encoder[-1], states.decoder[-1])
+    assert_equal("encode", answer(last), answer(States(encoded.output, decoded.output)))
+
+
 def check_gradients(model: NumpyModel, case: Case) -> None:
     """Gradients towards every parameter and both inputs."""
     model.load(case.parameters)
@@ -191,12 +204,13 @@ def check_shapes(model: NumpyModel, case: Case) -> None:
         assert array.shape == shape, f"{name} has shape {array.shape}, expected {shape}"
 
 
-CHECKS: dict[str, tuple[Task, Callable[[NumpyModel, Case], None]]] = {
+CHECKS: dict[str, tuple[Task | Variant, Callable[[NumpyModel, Case], None]]] = {
     "shapes of the notebook": ("forward", check_shapes),
     "encode": ("encode", check_encode),
     "hand-off": ("encode", check_hand_off),
     "decode": ("forward", check_decode),
     "forward": ("forward", check_forward),
+    "every layer's hidden states": ("states", check_states),
     "gradients": ("gradients", check_gradients),
     "ten training steps": ("train_step", check_training),
     "parameters": ("encode", check_parameters),
@@ -204,4 +218,4 @@ CHECKS: dict[str, tuple[Task, Callable[[NumpyModel, Case], None]]] = {
     "equal on repeat": ("forward", check_repeat),
     "equal gradients on repeat": ("gradients", check_repeat_gradients),
 }
-"""Name to the task that a row must support for it, and the check."""
+"""Name to the task or variant that a row must support for it, and the check."""

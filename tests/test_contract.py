@@ -29,6 +29,7 @@ BAD_ARRAYS: dict[str, tuple[Callable[[], Any], str]] = {
     "no batch": (lambda: MODEL.encode(CASE.x[:, :0]), "x is empty"),
     "dtype": (lambda: MODEL.encode(CASE.x.astype(np.float64)), "x is float64, expected float32"),
     "batches differ": (lambda: MODEL.forward(CASE.x, CASE.y[:, :2]), "y has batch size 2, expected 3"),
+    "states": (lambda: MODEL.states(CASE.x, CASE.y[:, :2]), "y has batch size 2, expected 3"),
     "h_0": (lambda: MODEL.decode(CASE.y, CASE.h_0[:2]), r"h_0 has shape \(2, 40\), expected \(3, 40\)"),
     "h_n": (lambda: MODEL.hand_off(CASE.h_n[:3]), r"h_n has shape \(3, 3, 20\), expected \(4, batch size, 20\)"),
     "h_n, a list": (lambda: MODEL.hand_off([1.0]), r"h_n must be a NumPy array of shape \(4, batch size, 20\)"),

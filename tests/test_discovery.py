@@ -50,6 +50,7 @@ def test_list_is_quick_and_says_what_is_unavailable() -> None:
     assert done.returncode == 0, done.stderr
     assert time.perf_counter() - start < 5
     assert "torch/module" in done.stdout
+    assert "no states: nn.LSTM gives the hidden states of its last layer only" in done.stdout
     assert "no train_step: Thinc's backprop_lstm gives wrong gradients" in done.stdout
 
 

@@ -76,6 +76,19 @@ def test_each_parameter_gradient_equals_finite_differences(config: Seq2seqConfig
         assert np.sum(gradients[name] * one) == pytest.approx(expected, rel=1e-6, abs=1e-8), name
 
 
+@pytest.mark.parametrize("config", [SMALL, ONE_WAY, *EVERY_STEP[:2]])
+def test_states_of_a_layer_are_the_outputs_of_a_model_that_ends_with_it(config: Seq2seqConfig) -> None:
+    case = draw(config, 6, 5, 3)
+    encoder, decoder = case.oracle().states(case.x, case.y)
+    for number in range(1, config.num_encoder_layers + 1):
+        shallow = replace(config, num_encoder_layers=number)
+        assert np.array_equal(encoder[number - 1], Reference(shallow, case.parameters).encode(case.x).output)
+    for number in range(1, config.num_decoder_layers + 1):
+        shallow = replace(config, num_decoder_layers=number)
+        assert np.array_equal(decoder[number - 1], Reference(shallow, case.parameters).forward(case.x, case.y))
+    assert (len(encoder), len(decoder)) == (config.num_encoder_layers, config.num_decoder_layers)
+
+
 def as_the_notebook_words_it(config: Seq2seqConfig, arrays: Parameters) -> Parameters:
     """With the decoder's columns of the context beside those of the previous hidden state: ``weight_hh (4D, 2D)``."""
     worded = dict(arrays)

@@ -15,6 +15,7 @@ from crosschecks import (
     check_encode,
     check_forward,
     check_gradients,
+    check_states,
     check_training,
     draw,
 )
@@ -80,6 +81,8 @@ def agrees(model: NumpyModel, case: Case, row: Row) -> None:
     check_encode(model, case)
     check_decode(model, case)
     check_forward(model, case)
+    if "states" not in row.unsupported:
+        check_states(model, case)
     if "gradients" not in row.unsupported:
         check_gradients(model, case)
     if "train_step" not in row.unsupported:

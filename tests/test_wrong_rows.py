@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from crosschecks import CHECKS, CONFIGS, draw
 
-from impls.contract import BETA_1, BETA_2, CONTEXTS, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, TrainStep
+from impls.contract import BETA_1, BETA_2, CONTEXTS, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, States, TrainStep
 from impls.numpy_model import NumpyModel
 from impls.reference import Adam, Reference
 
@@ -231,6 +231,31 @@ class ContextOfFirstLayerOnly(RightRow):
         return super()._join(y, context if y.shape[-1] == self.config.embedding_dim else np.zeros_like(context))
 
 
+class ReverseStatesNotTurned(RightRow):
+    """The first encoder layer's reverse states in the order in which they were made."""
+
+    def states(self, x: np.ndarray, y: np.ndarray) -> States:
+        encoder, decoder = super().states(x, y)
+        width = self.config.hidden_dim
+        encoder[0, :, :, width:] = encoder[0, ::-1, :, width:].copy()
+        return States(encoder, decoder)
+
+
+class StatesFromZero(RightRow):
+    """The decoder's states without what the encoder handed over."""
+
+    def states(self, x: np.ndarray, y: np.ndarray) -> States:
+        encoder, _ = super().states(x, y)
+        _, tapes = self._decode(y, np.zeros((x.shape[1], self.config.decoder_hidden_dim), self.dtype))
+        return States(encoder, np.stack([tape.h[1:] for tape in tapes]))
+
+
+class StatesNotOffered(RightRow):
+    """No states, and its ROW declares nothing."""
+
+    states = None  # type: ignore[assignment]
+
+
 WRONG = [
     (SwappedGate, "encode", "output is off"),
     (MissingBias, "decode", "output is off"),
@@ -257,6 +282,9 @@ WRONG = [
     (ContextGradientKept, "gradients", "d x is off.*d encoder"),
     (ContextGradientKept, "ten training steps", "is off"),
     (ContextGradientOfLastStep, "gradients", "d x is off"),
+    (ReverseStatesNotTurned, "every layer's hidden states", "^encoder states is off"),
+    (StatesFromZero, "every layer's hidden states", "^decoder states is off"),
+    (StatesNotOffered, "every layer's hidden states", "no states.* say under 'states' in ROW's 'unsupported' why not"),
     (BatchFirst, "shapes of the notebook", r"output has shape \(3, 5, 40\), expected \(5, 3, 40\)"),
 ]
 

@@ -19,6 +19,7 @@ from impls.contract import (
     LSTMOutput,
     NoCounter,
     Parameters,
+    States,
     TrainStep,
     precision,
 )
@@ -54,6 +55,13 @@ class JaxSeq2seq(Protocol):
 
     def forward(self, state: Any, x: Array, y: Array) -> Array:
         """The decoder's outputs."""
+
+
+class JaxLayers(JaxSeq2seq, Protocol):
+    """A model that has every layer's hidden states."""
+
+    def states(self, state: Any, x: Array, y: Array) -> States:
+        """The hidden states of every layer."""
 
 
 def use_precision(chosen: Precision) -> None:
@@ -186,3 +194,15 @@ class JaxRow(JaxArrays):
         loss, gradients = jax.value_and_grad(loss_of)(state)
         updates, optimizer_state = OPTIMIZER.update(gradients, optimizer_state)
         return optax.apply_updates(state, updates), optimizer_state, loss
+
+
+class JaxLayersRow(JaxRow):
+    """A JaxRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+
+    def __init__(self, model: JaxLayers, parameters: Parameters, device: str) -> None:
+        super().__init__(model, parameters, device)
+        self._layers = jax.jit(model.states)
+
+    def states(self, x: Array, y: Array) -> States:
+        """Every layer's hidden states."""
+        return self._layers(self._state, x, y)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from impls.contract import Gradients, LSTMOutput, TrainStep
+from impls.contract import Gradients, LSTMOutput, States, TrainStep
 from impls.jax import _nnx_weights
 from impls.jax._adapter import OPTIMIZER, JaxArrays
 
@@ -25,6 +25,18 @@ ROW = {
     "frameworks": ["jax", "flax", "optax"],
     "compiles": True,
 }
+
+
+class ContextRNN(nnx.RNN):
+    """An ``RNN`` whose cell also sees the initial hidden state at every step."""
+
+    def __call__(
+        self, inputs: Float[Array, "T B I"], *, initial_carry: tuple[Float[Array, "B H"], Float[Array, "B H"]]
+    ) -> tuple[tuple[Float[Array, "B H"], Float[Array, "B H"]], Float[Array, "T B H"]]:
+        """The final carry, and the hidden states; a carry is ``(c, h)``."""
+        _, h_0 = initial_carry
+        context = jnp.broadcast_to(h_0, (len(inputs), *h_0.shape))
+        return super().__call__(jnp.concatenate([inputs, context], axis=-1), initial_carry=initial_carry)
 
 
 class Seq2seqLSTM(nnx.Module):
@@ -43,14 +55,14 @@ class Seq2seqLSTM(nnx.Module):
     ) -> None:
         self.num_directions = 2 if bidirectional else 1
         self.hidden_dim = hidden_dim
-        self.context = context
         width = self.num_directions * hidden_dim
         seen = width if context == "every_step" else 0
 
         def rnn(layer: int, hidden_dim: int, seen: int = 0) -> nnx.RNN:
             cell = nnx.OptimizedLSTMCell((embedding_dim if layer == 0 else width) + seen, hidden_dim, rngs=rngs)
             # rngs=False: every call gives the initial carry, which would else be drawn from random numbers under jit
-            return nnx.RNN(cell, time_major=True, return_carry=True, rngs=False)
+            kind = ContextRNN if seen else nnx.RNN
+            return kind(cell, time_major=True, return_carry=True, rngs=False)
 
         def encoder_layer(layer: int) -> nnx.RNN | nnx.Bidirectional:
             if not bidirectional:
@@ -61,10 +73,10 @@ class Seq2seqLSTM(nnx.Module):
         self.encoder = nnx.List([encoder_layer(layer) for layer in range(num_encoder_layers)])
         self.decoder = nnx.List([rnn(layer, width, seen) for layer in range(num_decoder_layers)])
 
-    def encode(self, x: Float[Array, "T_x B E"]) -> LSTMOutput:
-        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+    def encoder_states(self, x: Float[Array, "T_x B E"]) -> tuple[list[Float[Array, "T_x B D"]], Array, Array]:
+        """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``."""
         zero = jnp.zeros((x.shape[1], self.hidden_dim), x.dtype)
-        carries: list[Any] = []
+        states, carries = [], []
         for layer in self.encoder:
             if self.num_directions == 2:
                 both, x = layer(x, initial_carry=((zero, zero), (zero, zero)))
@@ -72,8 +84,26 @@ class Seq2seqLSTM(nnx.Module):
             else:
                 carry, x = layer(x, initial_carry=(zero, zero))
                 carries.append(carry)
+            states.append(x)
         c_n, h_n = zip(*carries, strict=True)
-        return LSTMOutput(x, jnp.stack(h_n), jnp.stack(c_n))
+        return states, jnp.stack(h_n), jnp.stack(c_n)
+
+    def decoder_states(
+        self, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]
+    ) -> tuple[list[Float[Array, "T_y B D"]], Array, Array]:
+        """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``; every layer starts from ``h_0``."""
+        states, carries = [], []
+        for layer in self.decoder:
+            carry, y = layer(y, initial_carry=(jnp.zeros_like(h_0), h_0))
+            carries.append(carry)
+            states.append(y)
+        c_n, h_n = zip(*carries, strict=True)
+        return states, jnp.stack(h_n), jnp.stack(c_n)
+
+    def encode(self, x: Float[Array, "T_x B E"]) -> LSTMOutput:
+        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+        states, h_n, c_n = self.encoder_states(x)
+        return LSTMOutput(states[-1], h_n, c_n)
 
     def hand_off(self, h_n: Float[Array, "L*dirs B H"]) -> Float[Array, "B D"]:
         """The last layer's final hidden states, forward then reverse, joined."""
@@ -81,14 +111,14 @@ class Seq2seqLSTM(nnx.Module):
 
     def decode(self, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
-        carries = []
-        for layer in self.decoder:
-            if self.context == "every_step":
-                y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
-            carry, y = layer(y, initial_carry=(jnp.zeros_like(h_0), h_0))
-            carries.append(carry)
-        c_n, h_n = zip(*carries, strict=True)
-        return LSTMOutput(y, jnp.stack(h_n), jnp.stack(c_n))
+        states, h_n, c_n = self.decoder_states(y, h_0)
+        return LSTMOutput(states[-1], h_n, c_n)
+
+    def states(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> States:
+        """Every layer's hidden states, ``encoder (L, T_x, B, D)`` and ``decoder (L, T_y, B, D)``."""
+        encoder, h_n, _ = self.encoder_states(x)
+        decoder, _, _ = self.decoder_states(y, self.hand_off(h_n))
+        return States(jnp.stack(encoder), jnp.stack(decoder))
 
     def __call__(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> Float[Array, "T_y B D"]:
         """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
@@ -120,6 +150,12 @@ def forward(model: Seq2seqLSTM, x: Array, y: Array) -> Array:
 
 
 @nnx.jit
+def states(model: Seq2seqLSTM, x: Array, y: Array) -> States:
+    """Every layer's hidden states."""
+    return model.states(x, y)
+
+
+@nnx.jit
 def gradients(model: Seq2seqLSTM, x: Array, y: Array, d_output: Array) -> Gradients:
     """Forward and backward, towards the parameters and both inputs."""
 
@@ -142,7 +178,10 @@ def train_step(model: Seq2seqLSTM, optimizer: nnx.Optimizer[Any], x: Array, y: A
 
 
 class NnxRow(JaxArrays):
-    """The module with its weights loaded, called as Flax's documentation shows: a ``contract.Implementation``."""
+    """The module with its weights loaded, called as Flax's documentation shows.
+
+    A ``contract.Implementation``, and a LayerStates too.
+    """
 
     def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
         super().__init__(device)
@@ -187,6 +226,10 @@ class NnxRow(JaxArrays):
     def forward(self, x: Array, y: Array) -> Array:
         """The decoder's outputs."""
         return forward(self.model, x, y)
+
+    def states(self, x: Array, y: Array) -> States:
+        """Every layer's hidden states."""
+        return states(self.model, x, y)
 
     def gradients(self, x: Array, y: Array, d_output: Array) -> Gradients:
         """Forward and backward, towards the parameters and both inputs."""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from flax import nnx
 
 from impls.jax import _nnx_weights
-from impls.jax._adapter import JaxRow
+from impls.jax._adapter import JaxLayersRow
 from impls.jax.nnx import Seq2seqLSTM, abstract
 
 if TYPE_CHECKING:
     from jax import Array
 
-    from impls.contract import LSTMOutput, Parameters, Seq2seqConfig
+    from impls.contract import LSTMOutput, Parameters, Seq2seqConfig, States
 
 ROW = {
     "tier": "tuned",
@@ -48,6 +48,10 @@ class SplitSeq2seqLSTM:
         """The decoder's outputs."""
         return self._module(state)(x, y)
 
+    def states(self, state: nnx.State, x: Array, y: Array) -> States:
+        """Every layer's hidden states."""
+        return self._module(state).states(x, y)
+
     def from_canonical(self, parameters: Parameters) -> nnx.State:
         """A state that holds these weights."""
         return _nnx_weights.from_canonical(self.config, self._state, parameters)
@@ -60,6 +64,6 @@ class SplitSeq2seqLSTM:
         return nnx.merge(self._structure, state)
 
 
-def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxRow:
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxLayersRow:
     """The split module with these weights, on the device."""
-    return JaxRow(SplitSeq2seqLSTM(config), parameters, device)
+    return JaxLayersRow(SplitSeq2seqLSTM(config), parameters, device)

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from impls.contract import LSTMOutput, Seq2seqConfig
-from impls.jax._adapter import JaxRow
+from impls.contract import LSTMOutput, Seq2seqConfig, States
+from impls.jax._adapter import JaxLayersRow
 
 if TYPE_CHECKING:
     from jax import Array
@@ -68,10 +68,12 @@ class Seq2seqLSTM:
             context=context,
         )
 
-    def encode(self, weights: Weights, x: Float[Array, "T_x B E"]) -> LSTMOutput:
-        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+    def encoder_states(
+        self, weights: Weights, x: Float[Array, "T_x B E"]
+    ) -> tuple[list[Float[Array, "T_x B D"]], Array, Array]:
+        """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``."""
         zero = jnp.zeros((x.shape[1], self.config.hidden_dim), x.dtype)
-        h_n, c_n = [], []
+        states, h_n, c_n = [], [], []
         for directions in self.config.encoder_stack:
             outputs = []
             for layer in directions:
@@ -80,7 +82,27 @@ class Seq2seqLSTM:
                 h_n.append(h)
                 c_n.append(c)
             x = jnp.concatenate(outputs, axis=-1)
-        return LSTMOutput(x, jnp.stack(h_n), jnp.stack(c_n))
+            states.append(x)
+        return states, jnp.stack(h_n), jnp.stack(c_n)
+
+    def decoder_states(
+        self, weights: Weights, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]
+    ) -> tuple[list[Float[Array, "T_y B D"]], Array, Array]:
+        """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``; every layer starts from ``h_0``."""
+        states, h_n, c_n = [], [], []
+        for layer in self.config.decoder_layers:
+            if self.config.context == "every_step":
+                y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
+            y, h, c = lstm(weights, layer, y, h_0)
+            states.append(y)
+            h_n.append(h)
+            c_n.append(c)
+        return states, jnp.stack(h_n), jnp.stack(c_n)
+
+    def encode(self, weights: Weights, x: Float[Array, "T_x B E"]) -> LSTMOutput:
+        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+        states, h_n, c_n = self.encoder_states(weights, x)
+        return LSTMOutput(states[-1], h_n, c_n)
 
     def hand_off(self, h_n: Float[Array, "L*dirs B H"]) -> Float[Array, "B D"]:
         """The last layer's final hidden states, forward then reverse, joined."""
@@ -88,14 +110,14 @@ class Seq2seqLSTM:
 
     def decode(self, weights: Weights, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
-        h_n, c_n = [], []
-        for layer in self.config.decoder_layers:
-            if self.config.context == "every_step":
-                y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
-            y, h, c = lstm(weights, layer, y, h_0)
-            h_n.append(h)
-            c_n.append(c)
-        return LSTMOutput(y, jnp.stack(h_n), jnp.stack(c_n))
+        states, h_n, c_n = self.decoder_states(weights, y, h_0)
+        return LSTMOutput(states[-1], h_n, c_n)
+
+    def states(self, weights: Weights, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> States:
+        """Every layer's hidden states, ``encoder (L, T_x, B, D)`` and ``decoder (L, T_y, B, D)``."""
+        encoder, h_n, _ = self.encoder_states(weights, x)
+        decoder, _, _ = self.decoder_states(weights, y, self.hand_off(h_n))
+        return States(jnp.stack(encoder), jnp.stack(decoder))
 
     def forward(
         self, weights: Weights, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]
@@ -113,6 +135,6 @@ class Seq2seqLSTM:
         return {name: np.array(weights[name]).T.copy() for name in self.config.parameter_shapes}
 
 
-def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxRow:
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxLayersRow:
     """The functions with these weights, on the device."""
-    return JaxRow(Seq2seqLSTM(*astuple(config)), parameters, device)
+    return JaxLayersRow(Seq2seqLSTM(*astuple(config)), parameters, device)

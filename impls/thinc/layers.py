@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinc.api import Model, glorot_uniform_init
 
-from impls.contract import LSTMOutput
+from impls.contract import LSTMOutput, States
 from impls.thinc._adapter import NodeWeights, ThincRow, find_ops
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
     from thinc.api import Ops
-    from thinc.types import Floats2d, Floats3d
+    from thinc.types import Floats2d, Floats3d, Floats4d
 
     from impls.contract import Parameters, Seq2seqConfig
 
@@ -266,12 +266,48 @@ def seq2seq_forward(
     return decoded.output, backprop
 
 
-def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> ThincRow:
+def encoder_states(
+    encoder: Model[Floats3d, LSTMOutput], x: Float[Floats3d, "T_x B E"]
+) -> tuple[Float[Floats4d, "L T_x B D"], Float[Floats3d, "L*dirs B H"]]:
+    """Every layer's hidden states, first layer first, and ``h_n``."""
+    xp, directions = encoder.ops.xp, encoder.get_dim("dirs")
+    zero = encoder.ops.alloc2f(x.shape[1], encoder.get_dim("nO"))
+    states: list[Any] = []
+    h_n: list[Any] = []
+    for first in range(0, len(encoder.layers), directions):
+        results = [layer.predict((x, zero)) for layer in encoder.layers[first : first + directions]]
+        x = xp.concatenate([result.output for result in results], axis=-1)
+        states.append(x)
+        h_n.extend(result.h_n for result in results)
+    return xp.stack(states), xp.stack(h_n)
+
+
+def decoder_states(
+    decoder: Model[Any, LSTMOutput], y: Float[Floats3d, "T_y B E"], h_0: Float[Floats2d, "B D"]
+) -> Float[Floats4d, "L T_y B D"]:
+    """Every layer's hidden states, first layer first."""
+    states = []
+    for layer in decoder.layers:
+        y = layer.predict((y, h_0)).output
+        states.append(y)
+    return decoder.ops.xp.stack(states)
+
+
+class LayersRow(ThincRow):
+    """A ThincRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+
+    def states(self, x: Any, y: Any) -> States:
+        """Every layer's hidden states, ``predict``."""
+        encoder, h_n = encoder_states(self.encoder, x)
+        return States(encoder, decoder_states(self.decoder, y, self.hand_off(h_n)))
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> LayersRow:
     """The model with these weights, on the device."""
     ops = find_ops(device)
     model = Seq2seqLSTM(*astuple(config), ops=ops)
     encoder, decoder = model.layers
-    return ThincRow(
+    return LayersRow(
         model=model,
         encoder=encoder,
         decoder=decoder,

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from thinc.api import Model
 
-from impls.contract import LSTMOutput
+from impls.contract import LSTMOutput, States
 from impls.thinc._adapter import ThincRow, find_ops
-from impls.thinc.layers import hand_off, with_context
+from impls.thinc.layers import decoder_states, hand_off, with_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jaxtyping import Float
     from thinc.api import Ops
-    from thinc.types import Floats2d, Floats3d
+    from thinc.types import Floats2d, Floats3d, Floats4d
 
     from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
 
@@ -47,8 +47,8 @@ ROW = {
 
 def kernel(
     ops: Ops, weights: Any, x: Float[Floats3d, "T B I"], depth: int, directions: int, width: int
-) -> tuple[Floats3d, Floats2d, Floats2d]:
-    """Outputs and final states of a stack of layers run over ``x`` from states of zero."""
+) -> tuple[Floats3d, Floats3d, Floats3d, Float[Any, "L dirs T B H"]]:
+    """Outputs and final states of a stack of layers run over ``x`` from states of zero; and all hidden states."""
     time, batch, _ = x.shape
     zero = ops.alloc3f(depth, directions, width)
     lengths = np.full(time, batch, dtype="i")  # every sequence is as long as the batch's longest: nothing is padded
@@ -60,7 +60,7 @@ def kernel(
         np.stack([states[layer, way, end] for layer in range(depth) for way, end in enumerate(last)])
         for states in (h, c)
     )
-    return output.reshape(time, batch, directions * width), h_n, c_n
+    return output.reshape(time, batch, directions * width), h_n, c_n, h
 
 
 def Encoder(hidden_dim: int, num_layers: int, num_directions: int, *, ops: Ops) -> Model[Floats3d, LSTMOutput]:
@@ -79,7 +79,16 @@ def encoder_forward(
 ) -> tuple[LSTMOutput, Callable[..., Any]]:
     """One call of the kernel."""
     depth, directions, width = (model.get_dim(name) for name in ("depth", "dirs", "nO"))
-    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), x, depth, directions, width)), no_backprop
+    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), x, depth, directions, width)[:3]), no_backprop
+
+
+def encoder_states(
+    encoder: Model[Floats3d, LSTMOutput], x: Float[Floats3d, "T_x B E"]
+) -> tuple[Float[Floats4d, "L T_x B D"], Float[Floats3d, "L*dirs B H"]]:
+    """Every layer's hidden states, first layer first, and ``h_n``."""
+    depth, directions, width = (encoder.get_dim(name) for name in ("depth", "dirs", "nO"))
+    _, h_n, _, h = kernel(encoder.ops, encoder.get_param("LSTM"), x, depth, directions, width)
+    return h.transpose(0, 2, 3, 1, 4).reshape(depth, *x.shape[:2], directions * width), h_n
 
 
 def Decoder(hidden_dim: int, num_layers: int, context: str, *, ops: Ops) -> Model[Any, LSTMOutput]:
@@ -103,7 +112,7 @@ def decoder_layer_forward(
     widened = model.ops.alloc3f(time, batch, features + width)
     widened[:, :, :features] = y
     widened[0, :, features:] = h_0
-    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), widened, 1, 1, width)), no_backprop
+    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), widened, 1, 1, width)[:3]), no_backprop
 
 
 def decoder_forward(
@@ -195,12 +204,21 @@ def _reorder(array: np.ndarray) -> np.ndarray:
     return np.concatenate([f, i, o, g])
 
 
-def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> ThincRow:
+class NativeRow(ThincRow):
+    """A ThincRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+
+    def states(self, x: Any, y: Any) -> States:
+        """Every layer's hidden states: the kernel keeps them for a backward pass."""
+        encoder, h_n = encoder_states(self.encoder, x)
+        return States(encoder, decoder_states(self.decoder, y, self.hand_off(h_n)))
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> NativeRow:
     """The model with these weights."""
     ops = find_ops(device)
     model = Seq2seqLSTM(*astuple(config), ops=ops)
     encoder, decoder = model.layers
-    return ThincRow(
+    return NativeRow(
         model=model,
         encoder=encoder,
         decoder=decoder,

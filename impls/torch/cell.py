@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from impls.contract import LSTMOutput
+from impls.contract import LSTMOutput, States
 from impls.torch._adapter import TorchRow
 
 if TYPE_CHECKING:
@@ -109,10 +109,25 @@ class Seq2seqLSTM(nn.Module):
         states, h_n, c_n = self.decoder_states(y, h_0)
         return LSTMOutput(states[-1], h_n, c_n)
 
+    def states(self, x: Float[Tensor, "T_x B E"], y: Float[Tensor, "T_y B E"]) -> States:
+        """Every layer's hidden states, ``encoder (L, T_x, B, D)`` and ``decoder (L, T_y, B, D)``."""
+        encoder, h_n, _ = self.encoder_states(x)
+        decoder, _, _ = self.decoder_states(y, self.hand_off(h_n))
+        return States(torch.stack(encoder), torch.stack(decoder))
+
     def forward(self, x: Float[Tensor, "T_x B E"], y: Float[Tensor, "T_y B E"]) -> Float[Tensor, "T_y B D"]:
         """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
         h_0 = self.hand_off(self.encode(x).h_n)
         return self.decode(y, h_0).output
+
+
+class CellRow(TorchRow):
+    """A TorchRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+
+    def states(self, x: Tensor, y: Tensor) -> States:
+        """Every layer's hidden states, nothing recorded for a backward pass."""
+        with torch.inference_mode():
+            return self.model.states(x, y)
 
 
 def cell_name(name: str) -> str:
@@ -126,6 +141,6 @@ def cell_name(name: str) -> str:
     return f"{match['part']}.{match['layer']}.{direction}{kind}"
 
 
-def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> TorchRow:
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> CellRow:
     """The model with these weights, on the device."""
-    return TorchRow(Seq2seqLSTM, config, parameters, device, torch_name=cell_name)
+    return CellRow(Seq2seqLSTM, config, parameters, device, torch_name=cell_name)
