@@ -23,6 +23,7 @@ from bench import nvidia_smi
 from bench.lock import MARK_VARIABLE
 from bench.machine.facts import facts_for_record, read_facts
 from bench.machine.limits import free_bytes
+from bench.machine.processor import features
 from bench.processors import processors
 from bench.records import CodeFacts, Environment
 from bench.source_code import code_of_harness, code_of_row
@@ -109,6 +110,13 @@ def worker_environment(
         if precision == "float32":
             environment["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 means float32
     return environment
+
+
+def environment_of(row: Row) -> dict[str, str]:
+    """The variables that the row needs on this processor."""
+    here = features()
+    wanted = (variables for feature, variables in row.environment_with.items() if feature in here)
+    return row.environment | {name: value for variables in wanted for name, value in variables.items()}
 
 
 def parse_threads(values: Sequence[str]) -> list[int]:

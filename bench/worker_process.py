@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.environment import ROOT, worker_environment
+from bench.environment import ROOT, environment_of, worker_environment
 from bench.job import Answer, Job, Prepare, Weigh, say
 from bench.records import Status
 from impls import HERE, find_rows
@@ -144,7 +144,7 @@ class WorkerProcess:
             padding_bytes=self._padding_bytes,
             cache=setting.cache / seat.label,
             mark=setting.mark,
-            extra=seat.row.environment,
+            extra=environment_of(seat.row),
         )
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -50,6 +50,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
     environment: dict[str, str] = {}
     """Environment variables that the row needs before Python starts."""
+    environment_with: dict[str, dict[str, str]] = {}
+    """Feature of the processor, as ``/proc/cpuinfo`` names it, to variables that the row needs where it is there."""
 
 
 class Row(RowFacts, frozen=True, kw_only=True):

@@ -25,6 +25,11 @@ def machine_processors(root: Path) -> int | None:
     return len(online) if online else len(listed) or None
 
 
+def features(root: Path = Path("/")) -> frozenset[str]:
+    """What its instructions can do, by the names of ``/proc/cpuinfo``, such as ``avx512f``."""
+    return frozenset((match(r"^(?:flags|Features)\s*: (.+)$", read(root / "proc/cpuinfo")) or "").split())
+
+
 def boost(cpu: Path) -> tuple[bool | None, str | None]:
     """Whether the clock may rise above its base, and the command that forbids it."""
     for name, boosting in (("intel_pstate/no_turbo", "0"), ("cpufreq/boost", "1"), ("cpu0/cpufreq/boost", "1")):

@@ -68,21 +68,30 @@ class Seq2seqLSTM:
             context=context,
         )
 
+    def layer(
+        self,
+        weights: Weights,
+        directions: tuple[LSTMLayer, ...],
+        x: Float[Array, "T B I"],
+        h_0: Float[Array, "B H"],
+    ) -> list[tuple[Float[Array, "T B H"], Float[Array, "B H"], Float[Array, "B H"]]]:
+        """Of each direction the hidden states in the order of ``x``, and the final ``h`` and ``c``."""
+        return [lstm(weights, direction, x, h_0) for direction in directions]
+
     def encoder_states(
         self, weights: Weights, x: Float[Array, "T_x B E"]
     ) -> tuple[list[Float[Array, "T_x B D"]], Array, Array]:
         """Every layer's hidden states, first layer first, and ``h_n`` and ``c_n``."""
         zero = jnp.zeros((x.shape[1], self.config.hidden_dim), x.dtype)
-        states, h_n, c_n = [], [], []
+        states: list[Array] = []
+        h_n: list[Array] = []
+        c_n: list[Array] = []
         for directions in self.config.encoder_stack:
-            outputs = []
-            for layer in directions:
-                output, h, c = lstm(weights, layer, x, zero)
-                outputs.append(output)
-                h_n.append(h)
-                c_n.append(c)
+            outputs, h, c = zip(*self.layer(weights, directions, x, zero), strict=True)
             x = jnp.concatenate(outputs, axis=-1)
             states.append(x)
+            h_n.extend(h)
+            c_n.extend(c)
         return states, jnp.stack(h_n), jnp.stack(c_n)
 
     def decoder_states(
@@ -93,7 +102,7 @@ class Seq2seqLSTM:
         for layer in self.config.decoder_layers:
             if self.config.context == "every_step":
                 y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
-            y, h, c = lstm(weights, layer, y, h_0)
+            ((y, h, c),) = self.layer(weights, (layer,), y, h_0)
             states.append(y)
             h_n.append(h)
             c_n.append(c)
