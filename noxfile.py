@@ -51,10 +51,19 @@ def gpus() -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith("GPU ")] if done.returncode == 0 else []
 
 
+OPTIONAL = ("onnxruntime",)
+"""Extras of rows that a user may pick instead: tested always, and timed where a row of theirs is named."""
+
+
+def asked_for(session: nox.Session) -> list[str]:
+    """The optional extras whose rows the arguments after -- name."""
+    return [extra for extra in OPTIONAL if any(word.startswith(f"{extra}/") for word in session.posargs)]
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Prove that every row is the same model, and that the harness does what it says."""
-    extras = ["gpu"] if "gpu" in session.posargs else ["torch", "thinc", "jax"]  # -- --device gpu
+    extras = ["gpu"] if "gpu" in session.posargs else ["torch", "thinc", "jax", *OPTIONAL]  # -- --device gpu
     install(session, *requirements(*extras, groups=("test",)))
     session.run(
         "python",
@@ -76,7 +85,7 @@ def bench(session: nox.Session, device: str) -> None:
         if "cpu" not in benched:
             session.error(f"{reason}; bench(cpu) measures on the CPU")
         session.skip(f"{reason}: nothing is installed, nothing measured")
-    install(session, *requirements(*(["gpu"] if device == "gpu" else ["torch", "thinc", "jax"])))
+    install(session, *requirements(*(["gpu"] if device == "gpu" else ["torch", "thinc", "jax"]), *asked_for(session)))
     session.run(
         "python",
         "-m",

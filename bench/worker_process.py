@@ -40,8 +40,8 @@ START_LIMIT_S = 120.0
 LONGEST_ANSWER_BYTES = 2**24
 """A record of a million samples is about as long."""
 
-SHARED = frozenset({"numpy", "scipy"})
-"""Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
+SHARED = frozenset({"numpy", "scipy", "onnx"})
+"""What is no framework, and others look for: array libraries, a file format. It stays importable, whoever names it."""
 
 LAST_WORDS_BYTES = 2**16
 """How much of a dead worker's log is looked at: Python's dump of all stacks comes after what it died of."""

@@ -39,6 +39,8 @@ def run_cell(
 class Seq2seqLSTM(nn.Module):
     """Sequence-to-sequence LSTM."""
 
+    cell_type = nn.LSTMCell
+
     def __init__(
         self,
         embedding_dim: int,
@@ -57,7 +59,7 @@ class Seq2seqLSTM(nn.Module):
         width = self.num_directions * hidden_dim
 
         def cell(layer: int, hidden_dim: int, seen: int = 0) -> nn.LSTMCell:
-            return nn.LSTMCell((embedding_dim if layer == 0 else width) + seen, hidden_dim, device=device)
+            return self.cell_type((embedding_dim if layer == 0 else width) + seen, hidden_dim, device=device)
 
         self.encoder = nn.ModuleList(
             nn.ModuleList(cell(layer, hidden_dim) for _ in range(self.num_directions))

@@ -1,0 +1,134 @@
+"""``jax.experimental.rnn.lstm``: cuDNN's LSTM, the kernel that PyTorch's ``nn.LSTM`` runs on an NVIDIA GPU too.
+
+cuDNN takes batch-first arrays, and all weights of a stack in one flat vector: every matrix of every layer and
+direction, then every bias, two a gate. The second is zero here and not trained.
+"""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import rnn
+
+from impls.contract import LSTMOutput, Seq2seqConfig
+from impls.jax._adapter import JaxRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from jax import Array
+    from jaxtyping import Float
+
+    from impls.contract import Context, LSTMLayer, Parameters
+
+ROW = {
+    "tier": "kernel",
+    "summary": "cuDNN's LSTM, through jax.experimental.rnn",
+    "frameworks": ["jax", "optax"],
+    "devices": ["gpu"],
+    "unsupported": {
+        "cpu": "cuDNN runs on NVIDIA GPUs",
+        "states": "cuDNN gives the hidden states of its last layer only",
+    },
+    "compiles": True,
+}
+
+Weights = dict[str, "Array"]
+"""The canonical parameters, as JAX arrays."""
+
+kernel = rnn.lstm
+
+
+def flat(weights: Weights, layers: Sequence[LSTMLayer]) -> Float[Array, " N"]:
+    """The weights of a stack as cuDNN takes them: gate order i, f, g, o, as in the canonical form."""
+    matrices = [weights[name] for layer in layers for name in (layer.weight_ih, layer.weight_hh)]
+    biases = [bias for layer in layers for bias in (weights[layer.bias], jnp.zeros_like(weights[layer.bias]))]
+    return jnp.concatenate([array.ravel() for array in (*matrices, *biases)])
+
+
+def stack(
+    weights: Weights, layers: Sequence[LSTMLayer], x: Float[Array, "T B I"], h_0: Float[Array, "L B H"]
+) -> LSTMOutput:
+    """A stack of layers run over ``x`` from these hidden states, and cells of zero."""
+    time, batch, _ = x.shape
+    directions = 1 + any(layer.reverse for layer in layers)
+    output, h_n, c_n = kernel(
+        jnp.swapaxes(x, 0, 1),
+        h_0,
+        jnp.zeros_like(h_0),
+        flat(weights, layers),
+        jnp.full(batch, time, jnp.int32),
+        layers[0].input_dim,
+        layers[0].hidden_dim,
+        len(layers) // directions,
+        0.0,  # dropout
+        directions == 2,
+    )
+    return LSTMOutput(jnp.swapaxes(output, 0, 1), h_n, c_n)
+
+
+class Seq2seqLSTM:
+    """Sequence-to-sequence LSTM: pure functions of the weights, which it does not hold."""
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        hidden_dim: int,
+        num_encoder_layers: int,
+        num_decoder_layers: int,
+        bidirectional: bool,
+        context: Context = "initial",
+    ) -> None:
+        self.config = Seq2seqConfig(
+            embedding_dim=embedding_dim,
+            hidden_dim=hidden_dim,
+            num_encoder_layers=num_encoder_layers,
+            num_decoder_layers=num_decoder_layers,
+            bidirectional=bidirectional,
+            context=context,
+        )
+
+    def encode(self, weights: Weights, x: Float[Array, "T_x B E"]) -> LSTMOutput:
+        """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
+        layers = self.config.encoder_layers
+        return stack(weights, layers, x, jnp.zeros((len(layers), x.shape[1], self.config.hidden_dim), x.dtype))
+
+    def hand_off(self, h_n: Float[Array, "L*dirs B H"]) -> Float[Array, "B D"]:
+        """The last layer's final hidden states, forward then reverse, joined."""
+        return jnp.concatenate(h_n[-self.config.num_directions :], axis=-1)
+
+    def decode(self, weights: Weights, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
+        """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
+        layers = self.config.decoder_layers
+        if self.config.context == "initial":
+            return stack(weights, layers, y, jnp.stack([h_0] * len(layers)))
+        h_n, c_n = [], []
+        for layer in layers:  # cuDNN lets nothing in between its layers
+            y = jnp.concatenate([y, jnp.broadcast_to(h_0, (len(y), *h_0.shape))], axis=-1)
+            y, h, c = stack(weights, [layer], y, h_0[None])
+            h_n.append(h)
+            c_n.append(c)
+        return LSTMOutput(y, jnp.concatenate(h_n), jnp.concatenate(c_n))
+
+    def forward(
+        self, weights: Weights, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]
+    ) -> Float[Array, "T_y B D"]:
+        """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
+        h_0 = self.hand_off(self.encode(weights, x).h_n)
+        return self.decode(weights, y, h_0).output
+
+    def from_canonical(self, parameters: Parameters) -> Weights:
+        """The weights as JAX arrays."""
+        return {name: jnp.asarray(array) for name, array in parameters.items()}
+
+    def to_canonical(self, weights: Weights) -> Parameters:
+        """The weights (or gradients) as NumPy arrays."""
+        return {name: np.array(weights[name]) for name in self.config.parameter_shapes}
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxRow:
+    """The functions with these weights, on the device."""
+    return JaxRow(Seq2seqLSTM(*astuple(config)), parameters, device)

@@ -1,0 +1,83 @@
+"""``jax/cudnn`` without a GPU: all checks of a row, with JAX's own reference in the kernel's place.
+
+``lstm_ref`` reads the flat weights with JAX's own ``unpack_lstm_weights``: packed wrongly, they give wrong values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from crosschecks import CHECKS, CONFIGS, draw
+from frameworks import need
+
+from impls import find_rows
+from impls.numpy_model import NumpyModel
+
+need("jax")
+
+from jax.experimental import rnn  # noqa: E402
+
+from impls.jax import cudnn  # noqa: E402
+
+
+def reference(
+    x: Any,
+    h_0: Any,
+    c_0: Any,
+    weights: Any,
+    lengths: Any,
+    inputs: int,
+    hidden: int,
+    layers: int,
+    dropout: float,
+    two: bool,
+) -> tuple[Any, Any, Any]:
+    """What cuDNN works out, by JAX's reference."""
+    sizes = (inputs, hidden, layers)
+    unpacked = rnn.unpack_lstm_weights(weights, *sizes, two)
+    output, h_n, c_n = rnn.lstm_ref(x, h_0, c_0, *unpacked, lengths, *sizes, dropout, two)
+    return output, h_n, c_n
+
+
+MODELS: dict[Any, NumpyModel] = {}
+
+
+@pytest.fixture(autouse=True)
+def reference_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "kernel", reference)
+
+
+@pytest.mark.parametrize("context", CONFIGS)
+@pytest.mark.parametrize("check", [name for name, (needed, _) in CHECKS.items() if needed != "states"])
+def test_the_row_equals_the_oracle(check: str, context: Any) -> None:
+    case = draw(CONFIGS[context], t_x=10, t_y=9, batch=2)
+    if context not in MODELS:
+        MODELS[context] = NumpyModel(cudnn.load, CONFIGS[context], case.parameters, "cpu")
+    CHECKS[check][1](MODELS[context], case)
+
+
+def test_weights_packed_in_another_order_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = cudnn.flat
+    monkeypatch.setattr(cudnn, "flat", lambda weights, layers: packed(weights, layers[::-1]))
+    case = draw(CONFIGS["initial"], t_x=3, t_y=2, batch=2)
+    model = NumpyModel(cudnn.load, CONFIGS["initial"], case.parameters, "cpu")
+    with pytest.raises((AssertionError, TypeError)):
+        CHECKS["encode"][1](model, case)
+
+
+def test_cudnn_may_use_tf32_only_where_it_was_asked_for() -> None:
+    """cuDNN reads JAX's own precision: what the adapter sets holds for it, too."""
+    import jax
+    from jax.experimental.rnn import _lstm_cudnn_allow_tf32
+
+    from impls.jax._adapter import MATMUL_PRECISION
+
+    for chosen, allowed in (("float32", False), ("tf32", True)):
+        with jax.default_matmul_precision(MATMUL_PRECISION[chosen]):  # type: ignore[index]
+            assert _lstm_cudnn_allow_tf32(None) is allowed
+
+
+def test_it_says_that_it_needs_a_gpu() -> None:
+    row = find_rows()["jax/cudnn"]
+    assert row.devices == ("gpu",) and "NVIDIA" in row.unsupported["cpu"]
