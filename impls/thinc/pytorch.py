@@ -26,6 +26,7 @@ ROW = {
     "tier": "wrapper",
     "summary": "the model of torch/module inside Thinc's PyTorchWrapper, trained by Thinc's Adam",
     "frameworks": ["thinc", "torch"],
+    "multiplies_with": "torch",
 }
 
 
