@@ -332,7 +332,7 @@ def _shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitti
 
 
 def expected_call_s(workload: Workload, task: Task) -> float:
-    """About how long a call takes, before anything is measured: 50 GFLOP/s, and 30 microseconds a layer and step."""
+    """About how long a call takes, before anything is measured: 80 GFLOP/s, and 30 microseconds a layer and step."""
     config = workload.config
     passes = 3.0 if task in ("gradients", "train_step") else 1.0
     lengths = workload.lengths or ((10, 10),) * workload.num_batches
@@ -341,8 +341,12 @@ def expected_call_s(workload: Workload, task: Task) -> float:
         for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
             for layer in layers:
                 weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
-                seconds += steps * (2 * workload.batch_size * weights / 5e10 + 3e-5)
+                seconds += steps * (2 * workload.batch_size * weights / 8e10 + 3e-5)
     return passes * seconds
+
+
+OF_A_BOUND = 0.5
+"""About what share of a row's time its products take."""
 
 
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tuple[float, float]:
@@ -355,14 +359,16 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tup
         for group, members in _groups(table).items():
             workload = workloads[group.workload]
             call_s = expected_call_s(workload, group.task)
-            rounds = rounds_of([call_s] * len(members), plan.budget)
-            turns = len(members) * rounds * max(1.5 * plan.budget.turn_s, call_s)
-            apart = len(members) * (plan.budget.warmup_s + 5 * call_s) / slots
+            rows = sum(not seat.row.is_bound for seat, _ in members)
+            calls_s = [call_s] * rows + [OF_A_BOUND * call_s] * (len(members) - rows)
+            rounds = rounds_of(calls_s, plan.budget)
+            turns = rounds * sum(max(1.5 * plan.budget.turn_s, own_s) for own_s in calls_s)
+            apart = (len(members) * plan.budget.warmup_s + 5 * sum(calls_s)) / slots
             trains = 2 if group.task in ("gradients", "train_step") else 1
             compiling = sum(2.0 * workload.num_batches * trains for seat, _ in members if seat.row.compiles) / slots
             first += turns + 1.5 * apart + compiling
             later += turns + apart + compiling / 6
-            weighing += (len(members) * (2.5 + 3 * call_s) + compiling / 6) / slots * plan.budget.weighs
+            weighing += (rows * (2.5 + 3 * call_s) + compiling / 6) / slots * plan.budget.weighs
     return first, first + (plan.budget.min_blocks - 1) * later + weighing
 
 

@@ -398,6 +398,8 @@ def fault_of(record: Record) -> str | None:
     """What makes no sense in a record of the right form, or None."""
     if record.ok and not (record.samples_s and min(record.samples_s) > 0):
         return "samples of a cell that is ok must be there, and above zero"
+    if record.squares_s and not (min(record.squares_s) > 0 and (record.square_size or 0) > 0):
+        return "square products must have a size and times, above zero"
     return None
 
 

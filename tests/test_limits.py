@@ -17,14 +17,15 @@ from bench.compare import compare
 from bench.flops import BatchSizes, product_flops
 from bench.judge import control, judge, undecided
 from bench.limits import limits_of, machine_bounds
-from bench.plan import next_block
+from bench.plan import BUDGETS, expected_s, make_plan, next_block
 from bench.publish import the_one_before
 from bench.records import CONTROL, CodeFacts, cell_of, read_result
 from bench.report import export, markdown, text, units
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.report.standing import standing, tally
-from bench.workloads import SEED
+from bench.workloads import PRESETS, SEED, choose
+from impls import find_bounds, find_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -194,6 +195,23 @@ def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> No
     assert max(one.block for one in open_) > BUDGET.min_blocks
     assert {one.block for one in open_ if one.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
     assert {one.baseline for one in judge(open_, "base").values()} == {"base"}
+
+
+def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> None:
+    workloads = choose([], "default", "cpu")
+    own = make_plan(
+        rows=list(find_rows().values()),
+        bounds=list(find_bounds().values()),
+        workloads=workloads,
+        tasks=PRESETS["default"],
+        device="cpu",
+        threads=[1],
+        budget=BUDGETS["default"],
+        baseline="torch/module",
+        seed=1,
+    )
+    _, needed_s = expected_s(own, {one.name: one for one in workloads}, 2)
+    assert needed_s < BUDGETS["default"].total_s  # or each such run would begin with a warning
 
 
 def test_a_bound_whose_rows_have_all_failed_does_not_sit_any_longer() -> None:
