@@ -120,7 +120,9 @@ def test_tables_show_the_rate_and_both_shares(result: Result) -> None:
     module, scan, bound = [line.split() for line in words.splitlines() if "/" in line and " ms" in line]
     assert module[-3:] == ["baseline", "80", "%"]
     assert scan[-1] == "SLOWER" and bound[:2] == ["torch/products", "bound"]  # below the rows
-    assert "the share of its time that a row's framework takes for the products alone" in " ".join(words.split())
+    assert "the share of its time that a row's framework takes for the model's products alone" in " ".join(
+        words.split()
+    )
     full = markdown.full(table_rows([result]), [result])
     assert "| rate | of the machine | of the products | 95 % |" in full
     assert "the machine's bound, the best square product of any framework: cpu×1 150 MFLOP/s" in full

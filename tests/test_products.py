@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,6 +211,58 @@ def test_wrong_products_are_caught(wrong: type[Right], monkeypatch: pytest.Monke
     check(Right)
     with pytest.raises(Invalid, match=WRONG[wrong]):
         check(wrong)
+
+
+class Late(Right):
+    awaited = 0
+
+    def wait(self, result: object) -> None:
+        assert isinstance(result, list)
+        self.awaited += 1
+
+
+def test_what_is_timed_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SQUARE_SIZE, "cpu", 64)
+    late = Late()
+    bound = Bound(lambda _device: late, SOURCE, "cpu")
+    call, before = bound.body(cell()), late.awaited
+    call()
+    bound.squares_s()
+    assert late.awaited == before + 1 + SQUARES
+
+
+def test_jax_waits_for_every_array() -> None:
+    multiplier = multiplier_of("jax")
+    from impls.jax.products import Products
+
+    leaves = [SimpleNamespace(block_until_ready=lambda number=number: found.append(number)) for number in range(3)]
+    found: list[int] = []
+    multiplier.wait(Products(leaves[0], leaves[1:], []))
+    assert sorted(found) == [0, 1, 2]
+
+
+def test_torch_waits_for_the_whole_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiplier: Any = multiplier_of("torch")
+    import torch
+
+    idle: list[Any] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", idle.append)
+    multiplier.wait([])
+    assert idle == []  # nothing is pending on a CPU
+    monkeypatch.setattr(multiplier, "device", torch.device("cuda"))
+    multiplier.wait([])
+    assert idle == [multiplier.device]
+
+
+def test_thinc_waits_for_the_whole_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    multiplier: Any = multiplier_of("thinc")
+    multiplier.wait([])
+    idle: list[str] = []
+    device = SimpleNamespace(synchronize=lambda: idle.append("idle"))
+    ops = SimpleNamespace(xp=SimpleNamespace(cuda=SimpleNamespace(Device=lambda: device)))
+    monkeypatch.setattr(multiplier, "ops", ops)
+    multiplier.wait([])
+    assert idle == ["idle"]
 
 
 BOUND = '''"""Plain NumPy's products."""

@@ -142,8 +142,8 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         )
     if any(row.bound_share is not None for row in rows):
         yield Text(
-            "bound: the share of its time that a row's framework takes for the products alone, which the lines of the"
-            " tier bound have; of products, 100 % leaves nothing to gain there.",
+            "bound: the share of its time that a row's framework takes for the model's products alone; the lines of the"
+            " tier bound have their times. At 100 % only faster products would help.",
             style="dim",
         )
     if len(baselines) > 1:
