@@ -152,6 +152,48 @@ def machine() -> None:
 
 
 @app.command
+def peak(
+    *,
+    workload: Annotated[tuple[str, ...], Several] = (),
+    task: Annotated[tuple[str, ...], Several] = (),
+    device: str = "cpu",
+    threads: Annotated[tuple[str, ...], Several] = ("1",),
+    precision: Annotated[tuple[str, ...], Several] = ("float32",),
+) -> int:
+    """Measure how fast products can be made here: the limits that a run holds its rows against. One to two minutes.
+
+    Some examples:
+      python -m bench peak
+      python -m bench peak --workload g2p braun --task train_step
+      python -m bench peak --threads 1 2
+
+    Parameters
+    ----------
+    workload
+        Workloads by name; those of the default preset if not given.
+    task
+        encode, forward, gradients, train_step; forward and train_step if not given.
+    device
+        cpu or gpu.
+    threads
+        Numbers of threads, each measured apart.
+    precision
+        float32, or on a GPU tf32 as well, each measured apart.
+    """
+    from bench.peak import BLOCKS, check_peak, measure
+    from bench.report.peak_text import render
+
+    asked = check_peak(workload=workload, task=task, device=device, threads=threads, precision=precision)
+    stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    bounds = f"{len(asked.bounds)} bound{'s' * (len(asked.bounds) != 1)}"
+    stderr.print(f"bench: {bounds} take turns in {BLOCKS} blocks; in the first they compile and are checked")
+    with stderr.status("") as status:
+        found = measure(asked, status.update)
+    Console(highlight=False, markup=False).print(*render(found), sep="\n")
+    return 1 if found.failures else 0
+
+
+@app.command
 def calibrate(*, pairs: int = 320, budget: str = "3h", out: Path | None = None) -> int:
     """Measure how often the verdicts err: identical workers, planted slow-downs, quiet and with a noisy neighbour.
 

@@ -9,14 +9,17 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from bench import pronunciations
+from bench.flops import BatchSizes
 from impls.contract import INPUT_DTYPE, TASKS, initial_parameters
 from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from bench.pronunciations import Word
     from bench.workloads import Workload
     from impls.contract import Parameters, Precision, Task
     from impls.equality import Answer
@@ -75,9 +78,7 @@ def draw_batches(workload: Workload) -> list[list[Batch]]:
         ]
     words = pronunciations.read_words()
     table = pronunciations.embeddings(words, workload.config.embedding_dim, width, SEED)
-    pairs = pronunciations.word_batches(words, workload.batch_size, SEED)
-    spare = (len(pairs) - workload.num_batches) // 2
-    pairs = pairs[spare : spare + workload.num_batches]
+    pairs = _word_pairs(workload, words)
     sets = []
     for index in INPUT_SETS:
         batches = []
@@ -86,6 +87,26 @@ def draw_batches(workload: Workload) -> list[list[Batch]]:
             batches.append(Batch(x=x, y=y, d_output=normal(*target.shape), target=target))
         sets.append(batches)
     return sets
+
+
+def sizes_of(workload: Workload) -> tuple[BatchSizes, ...]:
+    """The sizes of the batches, which are those of either input set.
+
+    Raises:
+        InvalidInput: the workload is real words and the dictionary cannot be read.
+    """
+    lengths: Iterable[tuple[int, int]] = workload.lengths
+    if workload.is_words:
+        pairs = _word_pairs(workload, pronunciations.read_words())
+        lengths = ((len(batch[0].letters), len(batch[0].phonemes)) for batch, _ in pairs)
+    return tuple(BatchSizes(t_x, t_y, workload.batch_size) for t_x, t_y in lengths)
+
+
+def _word_pairs(workload: Workload, words: Sequence[Word]) -> list[tuple[list[Word], list[Word]]]:
+    """The words of each batch, for both of the INPUT_SETS; where there are few batches, those of middling length."""
+    pairs = pronunciations.word_batches(words, workload.batch_size, SEED)
+    spare = (len(pairs) - workload.num_batches) // 2
+    return pairs[spare : spare + workload.num_batches]
 
 
 TRAINING_STEPS = 3

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 import pytest
 
-from bench import answers, memory
+from bench import memory
 from bench.job import (
     AnyCommand,
     Check,
@@ -37,11 +37,11 @@ from bench.job import (
 )
 from bench.processors import bind, delay_s, fall_asleep
 from bench.records import Memory, Status, fields_of, settle
-from bench.validation import Invalid, validate, validate_timed
+from bench.subjects import Bound, Model, wall_s
+from bench.validation import Invalid
 from bench.where import where, words_of
-from impls import build_row, read_row
+from impls import import_row, read_row
 from impls.contract import DeviceUnavailable, NoCounter
-from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
     from bench.job import Job
     from bench.records import Cell, Flag, Record
+    from bench.subjects import Subject
 
 MIN_WARMUP_CALLS = 1
 """Beside the call of the first-call measurement, and those of the validation."""
@@ -68,22 +69,12 @@ WAKING_S = 0.0005
 
 
 @dataclass(frozen=True)
-class Loaded:
-    """A row at one workload."""
-
-    workload: str
-    model: NumpyModel
-    problem: answers.Problem
-    build_s: float
-
-
-@dataclass(frozen=True)
 class Ready:
     """A cell that is compiled and warm, and what was learnt on the way."""
 
     cell: Cell
     attempt: int
-    loaded: Loaded
+    subject: Subject
     call: Callable[[], Any]
     error: float
     first_call_s: float
@@ -161,7 +152,8 @@ class Worker:
     def __init__(self, job: Job, commands: BinaryIO, answer_fd: int) -> None:
         self.job, self._commands, self._answer_fd = job, commands, answer_fd
         self.row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
-        self._loaded: Loaded | None = None
+        self._loaded: tuple[str, Subject] | None = None
+        """A workload, and the row at it."""
         self._import_s: float | None = None
         self._build: Callable[..., Any] | None = None
 
@@ -190,20 +182,17 @@ class Worker:
         """Say something to the runner."""
         say(self._answer_fd, message)
 
-    def load(self, cell: Cell) -> Loaded:
+    def load(self, cell: Cell) -> Subject:
         """The row at the cell's workload: made once for all its tasks."""
         if self._build is None:
             start = time.perf_counter()
-            self._build = build_row(self.row)
+            self._build = import_row(self.row).load
             self._import_s = time.perf_counter() - start
-        if self._loaded is None or self._loaded.workload != cell.workload:
-            self._loaded = None  # the old model's memory, before the new one is made
-            source = self.job.problems[cell.workload]
-            problem = answers.load(Path(source.path))
-            start = time.perf_counter()
-            model = NumpyModel(self._build, source.config, problem.parameters, cell.device)
-            self._loaded = Loaded(cell.workload, model, problem, time.perf_counter() - start)
-        return self._loaded
+        if self._loaded is None or self._loaded[0] != cell.workload:
+            self._loaded = None  # the old one's memory, before the new one is made
+            kind = Bound if self.row.is_bound else Model
+            self._loaded = cell.workload, kind(self._build, self.job.problems[cell.workload], cell.device)
+        return self._loaded[1]
 
     def prepare(self, cell: Cell, attempt: int) -> tuple[Ready, float]:
         """The cell, compiled, validated in the first block, and warm; and about how long a call takes.
@@ -211,17 +200,17 @@ class Worker:
         Raises:
             Invalid: the row's values are wrong.
         """
-        loaded = self.load(cell)
-        loaded.model.load(loaded.problem.parameters)
-        call = body(loaded.model, cell, loaded.problem)
+        subject = self.load(cell)
+        subject.reset()
+        call = subject.body(cell)
         first_call_s = wall_s(call)
         warmup = [wall_s(call)] if self.row.compiles else []
         compile_s = max(0.0, first_call_s - warmup[0]) if self.row.compiles else None
-        error = validate(loaded.model, cell, loaded.problem, input_set=0) if self.job.block <= 1 else 0.0
+        error = subject.validate(cell, 0) if self.job.block <= 1 else 0.0
         warm_until = time.perf_counter() + self.job.warmup_s
         while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
             warmup.append(wall_s(call))
-        ready = Ready(cell, attempt, loaded, call, error, first_call_s, compile_s, len(warmup))
+        ready = Ready(cell, attempt, subject, call, error, first_call_s, compile_s, len(warmup))
         return ready, min(warmup)
 
     def take_turns(self, ready: Ready, benchmark: BenchmarkFixture) -> Record:
@@ -230,11 +219,12 @@ class Worker:
         Raises:
             Invalid: the row's values are wrong.
         """
-        cell, loaded = ready.cell, ready.loaded
+        cell, subject = ready.cell, ready.subject
         sit = self.expect(Sit)
         bind(sit.processors)
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        loaded.model.load(loaded.problem.parameters)
+        subject.reset()
+        squares_s = subject.squares_s()  # nobody else works now: those who are not seated yet sleep as well
         turns = Turns(self, ready.call, sit, cell.threads)
         gc.collect()
         turns.settle()
@@ -249,8 +239,8 @@ class Worker:
         bind(check.processors)
         cpu_per_wall = turns.cpu_s / turns.wall_s
         assert benchmark.stats is not None
-        error = max(ready.error, validate_timed(loaded.model, cell, loaded.problem, turns.result))
-        error = max(error, validate(loaded.model, cell, loaded.problem, input_set=1))
+        error = max(ready.error, subject.validate_timed(cell, turns.result))
+        error = max(error, subject.validate(cell, 1))
         allowed_s = RESTLESS * turns.waiting_s + WAKING_S * turns.taken
         restless: list[Flag] = ["restless"] if turns.waiting_cpu_s > allowed_s else []
         return msgspec.structs.replace(
@@ -260,7 +250,7 @@ class Worker:
             calls=sit.calls,
             discards=sit.discards,
             import_s=self._import_s,
-            build_s=loaded.build_s,
+            build_s=subject.build_s,
             first_call_s=ready.first_call_s,
             compile_s=ready.compile_s,
             warmup_calls=ready.warmup_calls,
@@ -274,13 +264,15 @@ class Worker:
             hash_seed=self.job.hash_seed,
             padding_bytes=self.job.padding_bytes,
             started_at=started_at,
+            square_size=subject.square_size,
+            squares_s=squares_s,
         )
 
     def weigh(self, cell: Cell) -> Memory:
         """The peak of the second call above what the process holds once the model is loaded."""
-        loaded = self.load(cell)
-        call = body(loaded.model, cell, loaded.problem)
-        scale = memory.scale_of(loaded.model.row, cell.device)
+        subject = self.load(cell)
+        call = subject.body(cell)
+        scale = memory.scale_of(subject.row, cell.device)
         call()  # what a first call leaves behind, such as a compiled program, is held from then on
         peak_bytes = scale.peak_of(call)
         return Memory(**fields_of(cell), status="ok", peak_bytes=peak_bytes, source=scale.source)
@@ -288,30 +280,6 @@ class Worker:
     def settled(self, cell: Cell, attempt: int, status: Status, reason: str) -> Record:
         """A record of this block and table."""
         return settle(cell, status, reason, block=self.job.block, table=self.job.table, attempt=attempt)
-
-
-def body(model: NumpyModel, cell: Cell, problem: answers.Problem) -> Callable[[], Any]:
-    """The timed call: the task on every batch of the workload, each result awaited; it gives the last result."""
-    row = model.row
-    task: Callable[..., Any] = getattr(row, cell.task)
-    wait = row.wait
-    batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
-    row.wait(batches)
-
-    def call() -> Any:
-        for batch in batches:
-            result = task(*batch)
-            wait(result)
-        return result
-
-    return call
-
-
-def wall_s(call: Callable[[], Any]) -> float:
-    """Seconds that one call takes."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from bench import stats
 from bench.judge import control, group_of, judge, paired
 from bench.machine.facts import OF_THE_MOMENT
-from bench.records import CONTROL
+from bench.records import competes
 from bench.two_runs import OF_RATIOS, OF_TIMES, Change, Moved, between_runs, seen, smallest, two_samples
 from impls.contract import TASKS
 
@@ -200,10 +200,10 @@ def _cells(
 
 
 def _places(result: Result) -> dict[Place, dict[str, Judged]]:
-    """The rows of each group, without the control."""
+    """The rows of each group; neither control nor bounds are rows."""
     places: dict[Place, dict[str, Judged]] = defaultdict(dict)
     for cell, one in judge(result.records, result.run.baseline).items():
-        if cell.implementation != CONTROL:
+        if competes(cell):
             places[group_of(cell), result.run.workloads[cell.workload].shape][cell.implementation] = one
     return places
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.judge import group_of, ratio_of
-from bench.records import CONTROL
+from bench.records import competes
 from bench.stats import median
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def costs(judged: Iterable[Judged]) -> dict[Group, list[Cost]]:
     groups: dict[Group, list[Cost]] = {}
     for one in judged:
         cost = cost_of(one)
-        if cost is not None and one.cell.implementation != CONTROL:
+        if cost is not None and competes(one.cell):
             groups.setdefault(group_of(one.cell), []).append(cost)
     return groups
 

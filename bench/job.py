@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from bench.flops import BatchSizes
 from bench.records import Cell, Memory, Record
 from impls.contract import Seq2seqConfig
 
@@ -16,6 +17,8 @@ class ProblemFile(msgspec.Struct, frozen=True):
 
     config: Seq2seqConfig
     path: str
+    batches: tuple[BatchSizes, ...] = ()
+    """Of what sizes a call's batches are: all that a bound has to know."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import stats
-from bench.records import CONTROL, cell_of
+from bench.records import CONTROL, cell_of, competes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -51,8 +51,8 @@ class Judged:
 
     @property
     def is_compared(self) -> bool:
-        """Whether it has a ratio to another row: neither the baseline has, nor its second entry."""
-        return self.ratio is not None and self.cell.implementation not in (CONTROL, self.baseline)
+        """Whether it is a row's, and has a ratio to another: the baseline has none."""
+        return self.ratio is not None and competes(self.cell) and self.cell.implementation != self.baseline
 
     @property
     def is_decided(self) -> bool:
@@ -89,7 +89,7 @@ def judge(records: Iterable[Record], baseline: str) -> dict[Cell, Judged]:
 def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Judged]:
     failures = {cell: next((record for record in records if not record.ok), None) for cell, records in cells.items()}
     counted = {cell: counted_of(records) if failures[cell] is None else () for cell, records in cells.items()}
-    timed = [cell for cell in cells if counted[cell] and cell.implementation != CONTROL]
+    timed = [cell for cell in cells if counted[cell] and competes(cell)]
     base = next((cell for cell in timed if cell.implementation == baseline), timed[0] if timed else None)
     judged = {}
     for cell, records in cells.items():
@@ -143,10 +143,10 @@ def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, stats.Rat
 
 
 def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
-    """The rows of each group that have a ratio, fastest first; the control is none."""
+    """The rows of each group that have a ratio, fastest first; neither control nor bounds are rows."""
     by_group: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.ratio is not None and one.cell.implementation != CONTROL:
+        if one.ratio is not None and competes(one.cell):
             by_group[group_of(one.cell)].append(one)
     return [sorted(members, key=lambda one: one.ratio.estimate if one.ratio else 0.0) for members in by_group.values()]
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from bench.environment import gpus
 from bench.workloads import WORKLOADS
-from impls import find_rows
+from impls import find_bounds, find_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ def listing() -> Iterator[RenderableType]:
     rows = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("row", "tier", "devices", "what"):
         rows.add_column(name, no_wrap=name != "what")
-    for row in find_rows().values():
+    for row in (*find_rows().values(), *find_bounds().values()):
         what = Text(row.summary)
         if missing := row.missing():
             what.append(f"\nunavailable: {missing}", style="yellow")

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from bench.judge import Group, group_of, judge, undecided
-from bench.records import CONTROL, Cell, Record, cell_of, settle
+from bench.records import CONTROL, Cell, Record, cell_of, competes, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -118,10 +118,12 @@ def make_plan(
     baseline: str,
     seed: int,
     seats_a_table: int | None = None,
+    bounds: Sequence[Row] = (),
 ) -> Plan:
     """Every row x workload x task at a table for each number of threads and precision, and the control at each.
 
-    Where a table seats fewer than all, there are several, each with the baseline and the control.
+    Where a table seats fewer than all, there are several, each with the baseline and the control. ``bounds``: what rows
+    are held against, seated once.
     """
     tables: list[Table] = []
     settled: list[Record] = []
@@ -129,16 +131,22 @@ def make_plan(
         for precision in precisions:
             seats = []
             for row in rows:
-                cells, without = _cells_of(row, workloads, tasks, device, number, precision)
+                cells, without = cells_of(row, workloads, tasks, device, number, precision)
                 settled += without
                 if cells:
                     seats.append(Seat(row.name, row, number, precision, cells))
+            for bound in bounds:
+                held = [seat for seat in seats if seat.row.multiplier == bound.framework]
+                groups = {group_of(cell) for seat in held for cell in seat.cells}
+                cells, _ = cells_of(bound, workloads, tasks, device, number, precision)
+                if wanted := tuple(cell for cell in cells if group_of(cell) in groups):
+                    seats.append(Seat(bound.name, bound, number, precision, wanted))
             for members in _tables_of(seats, baseline, seats_a_table):
                 tables.append(Table(len(tables), number, members))
     return Plan(tuple(tables), tuple(settled), budget, baseline, seed)
 
 
-def _cells_of(
+def cells_of(
     row: Row,
     workloads: Sequence[Workload],
     tasks: Sequence[Task],
@@ -146,6 +154,7 @@ def _cells_of(
     threads: int,
     precision: Precision,
 ) -> tuple[tuple[Cell, ...], list[Record]]:
+    """What the row can be timed on, and the records of what it cannot."""
     cells, settled = [], []
     missing = row.missing()
     for workload in workloads:
@@ -216,8 +225,8 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
     """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
 
     The smallest number of blocks has every cell that has not failed, nor lost all that it is compared with; later
-    blocks have what is undecided on the blocks before. It depends on the plan and the records alone, so that a run can
-    go on where another has stopped.
+    blocks have the rows that are undecided on the blocks before. It depends on the plan and the records alone, so that
+    a run can go on where another has stopped.
     """
     failed = {cell_of(record) for record in records if not record.ok}
     have = {(record.block, record.table, cell_of(record)) for record in records}
@@ -236,11 +245,14 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
         for table in plan.tables:
             again = _to_retake(one for one in records if (one.block, one.table) == (block, table.number))
             for group, members in _groups(table).items():
-                due = [
-                    (seat, cell)
-                    for seat, cell in members
-                    if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
-                ]
+                due = _with_company(
+                    [
+                        (seat, cell)
+                        for seat, cell in members
+                        if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
+                    ],
+                    members,
+                )
                 if _is_alone(due) and (wanted is not None or not _is_alone(members)):
                     continue
                 anything = True
@@ -254,7 +266,14 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
 
 def _is_alone(members: Sequence[tuple[Seat, Cell]]) -> bool:
     """Whether at most one row is there, so that nothing is compared."""
-    return sum(seat.name != CONTROL for seat, _ in members) < 2
+    return sum(competes(cell) for _, cell in members) < 2
+
+
+def _with_company(due: list[tuple[Seat, Cell]], members: Sequence[tuple[Seat, Cell]]) -> list[tuple[Seat, Cell]]:
+    """Those who are due, without the bounds that none of them is held against, though some member was."""
+    left, had = ({seat.row.multiplier for seat, cell in some if competes(cell)} for some in (due, members))
+    gone = had - left
+    return [(seat, cell) for seat, cell in due if not (seat.row.is_bound and seat.row.framework in gone)]
 
 
 RETAKES = 0.25
@@ -313,7 +332,7 @@ def _shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitti
 
 
 def expected_call_s(workload: Workload, task: Task) -> float:
-    """About how long a call takes, before anything is measured: 50 GFLOP/s, and 30 microseconds a layer and step."""
+    """About how long a call takes, before anything is measured: 80 GFLOP/s, and 30 microseconds a layer and step."""
     config = workload.config
     passes = 3.0 if task in ("gradients", "train_step") else 1.0
     lengths = workload.lengths or ((10, 10),) * workload.num_batches
@@ -322,8 +341,12 @@ def expected_call_s(workload: Workload, task: Task) -> float:
         for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
             for layer in layers:
                 weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
-                seconds += steps * (2 * workload.batch_size * weights / 5e10 + 3e-5)
+                seconds += steps * (2 * workload.batch_size * weights / 8e10 + 3e-5)
     return passes * seconds
+
+
+OF_A_BOUND = 0.5
+"""About what share of a row's time its products take."""
 
 
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tuple[float, float]:
@@ -336,14 +359,16 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tup
         for group, members in _groups(table).items():
             workload = workloads[group.workload]
             call_s = expected_call_s(workload, group.task)
-            rounds = rounds_of([call_s] * len(members), plan.budget)
-            turns = len(members) * rounds * max(1.5 * plan.budget.turn_s, call_s)
-            apart = len(members) * (plan.budget.warmup_s + 5 * call_s) / slots
+            rows = sum(not seat.row.is_bound for seat, _ in members)
+            calls_s = [call_s] * rows + [OF_A_BOUND * call_s] * (len(members) - rows)
+            rounds = rounds_of(calls_s, plan.budget)
+            turns = rounds * sum(max(1.5 * plan.budget.turn_s, own_s) for own_s in calls_s)
+            apart = (len(members) * plan.budget.warmup_s + 5 * sum(calls_s)) / slots
             trains = 2 if group.task in ("gradients", "train_step") else 1
             compiling = sum(2.0 * workload.num_batches * trains for seat, _ in members if seat.row.compiles) / slots
             first += turns + 1.5 * apart + compiling
             later += turns + apart + compiling / 6
-            weighing += (len(members) * (2.5 + 3 * call_s) + compiling / 6) / slots * plan.budget.weighs
+            weighing += (rows * (2.5 + 3 * call_s) + compiling / 6) / slots * plan.budget.weighs
     return first, first + (plan.budget.min_blocks - 1) * later + weighing
 
 

@@ -56,9 +56,11 @@ class Progress:
         plan = self._run.plan
         blocks = f"{plan.min_blocks} block{'s' * (plan.min_blocks != 1)}"
         most = blocks if plan.max_blocks == plan.min_blocks else f"at least {blocks}"
-        rows = len({name for table in plan.tables for name in table})
+        bounds = {name for table in plan.tables for name in table} & set(self._run.bounds.values())
+        rows = len({name for table in plan.tables for name in table} - bounds)
+        limits = f" and {len(bounds)} bound{'s' * (len(bounds) != 1)}" if bounds else ""
         self._console.print(
-            f"plan: {rows} rows with the control at {len(plan.tables)} table{'s' * (len(plan.tables) != 1)},"
+            f"plan: {rows} rows with the control{limits} at {len(plan.tables)} table{'s' * (len(plan.tables) != 1)},"
             f" {most}, seed {plan.seed}; first table after about {duration(plan.first_block_s)},"
             f" {blocks} after about {duration(plan.min_blocks_s)},"
             f" budget {duration(self._plan.budget.total_s)}"

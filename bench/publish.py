@@ -231,9 +231,15 @@ def since_the_one_before(earlier: Sequence[Result], result: Result) -> tuple[str
 
 def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
     """The last on the same machine that has the same tables."""
-    machine, tables = result.run.environment.machine, result.run.plan.tables
-    alike = [one for one in earlier if one.run.environment.machine == machine and one.run.plan.tables == tables]
+    machine, tables = result.run.environment.machine, _rows_at_tables(result)
+    alike = [one for one in earlier if one.run.environment.machine == machine and _rows_at_tables(one) == tables]
     return alike[-1] if alike else None
+
+
+def _rows_at_tables(result: Result) -> list[list[str]]:
+    """Who is compared with whom: the bounds are not."""
+    bounds = set(result.run.bounds.values())
+    return [[name for name in table if name not in bounds] for table in result.run.plan.tables]
 
 
 def agreement(old: Result, new: Result) -> dict[Cell, bool]:

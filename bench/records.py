@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
+from bench.flops import BatchSizes
 from bench.whole import write_whole
-from impls.contract import Device, InvalidInput, Precision, Task
+from impls.contract import Device, InvalidInput, Precision, Seq2seqConfig, Task
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +28,9 @@ RECORDS_FILE = "records.jsonl"
 
 CONTROL = "control"
 """The name under which the baseline is entered a second time."""
+
+BOUND = "bound"
+"""The tier of what rows are held against: a framework's products alone."""
 
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
@@ -102,6 +106,10 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     """Length of a meaningless environment variable, drawn anew for each process: it moves the stack's addresses."""
     clock_mhz: float | None = None
     """The GPU's clock after the turns."""
+    square_size: int | None = None
+    """Of a bound: rows and columns of two square matrices that it multiplied before its turns."""
+    squares_s: list[float] = []
+    """Seconds of that product, time after time."""
     started_at: str | None = None
 
     @property
@@ -113,6 +121,11 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
 def cell_of(record: Cell) -> Cell:
     """The cell that a record is about."""
     return Cell(**fields_of(record))
+
+
+def competes(cell: Cell) -> bool:
+    """Whether it is a row's: neither the baseline's second entry, nor a bound's, which nobody can win against."""
+    return cell.implementation != CONTROL and cell.tier != BOUND
 
 
 def fields_of(cell: Cell) -> dict[str, Any]:
@@ -206,6 +219,9 @@ class WorkloadFacts(Struct, frozen=True, kw_only=True):
     sequences: Annotated[int, msgspec.Meta(ge=1)]
     """How many sequences a call passes over."""
     source: str
+    config: Seq2seqConfig | None = None
+    """With the sizes of the batches: what a call's floating-point operations follow from."""
+    batches: tuple[BatchSizes, ...] = ()
 
 
 class CodeFacts(Struct, frozen=True, kw_only=True):
@@ -223,7 +239,7 @@ class PlanFacts(Struct, frozen=True, kw_only=True):
     seed: int
     """Draws the order of groups and turns, and each process's hash seed and padding."""
     tables: list[list[str]]
-    """The rows that sit together, control included."""
+    """The rows that sit together, control and bounds included."""
     tasks: list[Task]
     threads: list[int]
     precisions: list[Precision]
@@ -254,6 +270,9 @@ class Run(Struct, frozen=True, kw_only=True):
     environment: Environment
     workloads: dict[str, WorkloadFacts]
     rows: dict[str, CodeFacts] = {}
+    """Every row of the run, the bounds among them."""
+    bounds: dict[str, str] = {}
+    """Row to the bound that it is held against: that of the framework which makes its products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +398,8 @@ def fault_of(record: Record) -> str | None:
     """What makes no sense in a record of the right form, or None."""
     if record.ok and not (record.samples_s and min(record.samples_s) > 0):
         return "samples of a cell that is ok must be there, and above zero"
+    if record.squares_s and not (min(record.squares_s) > 0 and (record.square_size or 0) > 0):
+        return "square products must have a size and times, above zero"
     return None
 
 

@@ -15,7 +15,7 @@ from bench.plan import BUDGETS, Budget
 from bench.pronunciations import read_words
 from bench.records import CONTROL, SAME_PROGRAM, read_result
 from bench.workloads import PRESETS, Workload, choose, estimate_bytes, named, parse_shape
-from impls import HERE, find_rows, read_row
+from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import DEVICES, PRECISIONS, TASKS, InvalidInput
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class Request:
     """What was asked of ``bench run``, checked."""
 
     rows: tuple[Row, ...]
+    bounds: tuple[Row, ...]
+    """What the rows are held against."""
     workloads: tuple[Workload, ...]
     tasks: tuple[Task, ...]
     device: Device
@@ -73,10 +75,9 @@ def check_request(
     if against is not None and not impl:
         raise InvalidInput(f"--against {against}: say what is held against it, with --impl")
     rows = choose_rows([*impl, against] if against else impl)
-    if unknown := [name for name in task if name not in TASKS]:
-        raise InvalidInput(f"unknown task {unknown[0]!r}; choose from {', '.join(TASKS)}")
     if preset not in PRESETS:
         raise InvalidInput(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
+    tasks = choose_tasks(task, preset)
     chosen_device = choose_device(device)
     workloads = choose(workload, preset, device) if workload or shape is None else []
     if shape is not None:
@@ -101,8 +102,9 @@ def check_request(
         raise InvalidInput(f"--baseline {baseline}: is not in this run, which has {', '.join(names)}")
     return Request(
         rows=tuple(rows),
+        bounds=bounds_of(rows, chosen_device),
         workloads=tuple(workloads),
-        tasks=tuple(name for name in TASKS if name in (task or PRESETS[preset])),
+        tasks=tasks,
         device=chosen_device,
         threads=tuple(parse_threads(threads)),
         precisions=choose_precisions(precision, chosen_device),
@@ -132,6 +134,7 @@ class Resumed:
 
     result: Result
     rows: tuple[Row, ...]
+    bounds: tuple[Row, ...]
     workloads: tuple[Workload, ...]
     budget: Budget
 
@@ -159,7 +162,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
     if run.preset not in BUDGETS or not run.rows:
         raise refuse("does not say which rows and preset it had; begin anew")
     effort = choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s")
-    known = find_rows()
+    known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
     files = {row.name: row for row in choose_rows(impl)} if impl else {}
     rows = []
     for name, then_row in run.rows.items():
@@ -173,7 +176,8 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
         raise refuse(f"{next(iter(files))} is not in it; leave --impl out, or begin anew")
     return Resumed(
         result=result,
-        rows=tuple(rows),
+        rows=tuple(row for row in rows if not row.is_bound),
+        bounds=tuple(row for row in rows if row.is_bound),
         workloads=tuple(named(name, run.preset) for name in run.workloads),
         budget=effort,
     )
@@ -200,10 +204,14 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
         elif name.endswith(".py"):
             path = Path(name).resolve()
             rows.append(read_row(path, HERE if path.is_relative_to(HERE) else None))
+        elif name in {bound.name for bound in find_bounds().values()}:
+            raise InvalidInput(f"{name} {NO_ROW}")
         else:
             raise InvalidInput(f"unknown row {name!r}; choose from {', '.join(known)}, or give a file that ends in .py")
     by_name: dict[str, Row] = {}
     for row in rows or known.values():
+        if row.is_bound:
+            raise InvalidInput(f"{row.path.name} {NO_ROW}")
         if row.name == CONTROL:
             raise InvalidInput(f"{row.path.name}: {CONTROL!r} is the name of the baseline's second entry; rename it")
         if by_name.setdefault(row.name, row).path != row.path:
@@ -211,10 +219,33 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
     return list(by_name.values())
 
 
+NO_ROW = (
+    "is a bound, and no row: it is measured wherever a row of its framework is; `python -m bench peak` shows it alone"
+)
+
+
+def bounds_of(rows: Sequence[Row], device: Device) -> tuple[Row, ...]:
+    """What these rows are held against, as far as that can be measured here."""
+    multipliers = {row.multiplier for row in rows if device in row.devices and row.missing() is None}
+    found = (bound for framework, bound in find_bounds().items() if framework in multipliers)
+    return tuple(bound for bound in found if device in bound.devices and bound.missing() is None)
+
+
 def default_baseline(rows: Sequence[Row], device: Device) -> str:
     """``BASELINE`` if it can run here, or the first row that can: what is entered twice has to be there."""
     runs = [row.name for row in rows if device in row.devices and row.missing() is None]
     return BASELINE if BASELINE in runs or not runs else runs[0]
+
+
+def choose_tasks(names: Sequence[str], preset: str) -> tuple[Task, ...]:
+    """The tasks of these names, in their own order; the preset's where none is given.
+
+    Raises:
+        InvalidInput: there is no such task.
+    """
+    if unknown := [name for name in names if name not in TASKS]:
+        raise InvalidInput(f"unknown task {unknown[0]!r}; choose from {', '.join(TASKS)}")
+    return tuple(name for name in TASKS if name in (names or PRESETS[preset]))
 
 
 def choose_device(name: str) -> Device:

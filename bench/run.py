@@ -78,6 +78,7 @@ def run(request: Request) -> int:
         baseline=request.baseline,
         seed=seed,
         seats_a_table=_seats(request.workloads),
+        bounds=request.bounds,
     )
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:
@@ -112,6 +113,7 @@ def go_on(resumed: Resumed) -> int:
         baseline=run.baseline,
         seed=run.plan.seed,
         seats_a_table=max(map(len, run.plan.tables), default=None),
+        bounds=resumed.bounds,
     )
     with only_run(f"bench run --resume {result.path.name}") as mark:
         try:
@@ -174,7 +176,7 @@ def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progres
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
         except (OSError, SafetensorError) as error:
             raise DiskFull(f"{path}: cannot be written ({error})") from None
-        problems[workload.name] = ProblemFile(workload.config, str(path))
+        problems[workload.name] = ProblemFile(workload.config, str(path), answers.sizes_of(workload))
     return problems
 
 
@@ -256,10 +258,22 @@ def _head(request: Request, plan: Plan) -> Run:
         ),
         environment=describe(),
         workloads={
-            workload.name: WorkloadFacts(shape=workload.shape, sequences=workload.sequences, source=workload.source)
+            workload.name: WorkloadFacts(
+                shape=workload.shape,
+                sequences=workload.sequences,
+                source=workload.source,
+                config=workload.config,
+                batches=answers.sizes_of(workload),
+            )
             for workload in request.workloads
         },
-        rows={row.name: code_facts(row) for row in request.rows},
+        rows={row.name: code_facts(row) for row in (*request.rows, *request.bounds)},
+        bounds={
+            row.name: bound.name
+            for row in request.rows
+            for bound in request.bounds
+            if row.multiplier == bound.framework
+        },
     )
 
 

@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits
 from bench.job import Weigh, Weighed
 from bench.plan import Seat, block_s, next_block, retakes_of
 from bench.processors import kept_off, load_average, processor_ticks, processors, stolen
-from bench.records import CONTROL, RECORDS_FILE, Block, Memory, Record, cell_of, fields_of, record_line
+from bench.records import RECORDS_FILE, Block, Memory, Record, cell_of, competes, fields_of, record_line
 from bench.table import RoundTable, is_contended
 from bench.worker_process import Failure, Setting, WorkerProcess, together
 
@@ -255,7 +255,7 @@ class _Run:
         return [slot for slot in slots if len(slot) == threads]
 
     def _weigh_all(self) -> None:
-        """Peak memory of each cell that has a time and none yet.
+        """Peak memory of each row's cell that has a time and none yet.
 
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
@@ -264,7 +264,7 @@ class _Run:
         for table in self.plan.tables:
             slots = self._slots(table.threads)
             due = timed - failed - self.journal.weighed
-            pairs = [(seat, cell) for seat in table.seats if seat.name != CONTROL for cell in seat.cells if cell in due]
+            pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if competes(cell) and cell in due]
             for some in batched(pairs, len(slots)):
                 self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
                 self.journal.keep(*self._weigh(some, slots))

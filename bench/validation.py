@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench import answers
-from impls.equality import answer, deviations, wrong_dtype, wrong_shape
+from impls.equality import PRECISION_LIMITS, answer, deviations, wrong_dtype, wrong_shape
 
 if TYPE_CHECKING:
     from bench.records import Cell
     from impls.equality import Answer
     from impls.numpy_model import NumpyModel
+    from impls.products import Made, Product
 
 
 class Invalid(Exception):
@@ -63,3 +66,33 @@ def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: 
     if not worst.within:
         raise Invalid(f"{worst} ({when})")
     return worst.error
+
+
+def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, right: np.ndarray, when: str) -> float:
+    """The worst relative error of what a Product came to, against NumPy in float64.
+
+    The last product is seen whole and of each other one a row, through a random vector (Freivalds): ``made v`` is held
+    against ``left (right v)``, which costs a small part of the product itself and lets no wrong number through. Errors
+    are relative to the size that such a sum has, so that one that happens to vanish is no accident.
+
+    Raises:
+        Invalid: it is beyond its limit, or something has another shape, or is not float32.
+    """
+    found = {"last": made.last, "rows": made.rows}
+    shapes = {"last": (product.m, product.n), "rows": (product.count, product.n)}
+    for name, shape in shapes.items():
+        if found[name].shape != shape:
+            raise Invalid(f"{product.kind} has {name} of shape {found[name].shape}, expected {shape} ({when})")
+    if wrong := wrong_dtype(found):
+        raise Invalid(f"{product.kind}: {wrong} ({when})")
+    vector = np.random.default_rng(product.n).standard_normal(product.n)
+    factor = right @ vector
+    errors = []
+    for ours, lefts in ((made.last, left[-1]), (made.rows, left[:, -1])):
+        size = np.sqrt(np.max(lefts.astype(np.float64) ** 2 @ factor**2))
+        errors.append(np.max(np.abs(ours @ vector - lefts @ factor)) / size)
+    worst = float(np.max(errors))
+    limit = PRECISION_LIMITS[cell.precision]["forward"]
+    if not worst <= limit:  # NaN compares false
+        raise Invalid(f"{product.kind} is off by {worst:.2e}, limit {limit:.0e} ({when})")
+    return worst

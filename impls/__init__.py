@@ -5,6 +5,9 @@ A row is a file ``impls/FRAMEWORK/VARIANT.py`` (an underscore in front makes it 
 - ``ROW``, a literal dict, readable without running the file (``Row`` says what may stand in it);
 - ``load(config, parameters, device)``, which gives a ``contract.Implementation``.
 
+A file of the tier ``bound`` is no row of the table, but what rows are held against: the products of its framework,
+which its ``load(device)`` gives (``products.Multiplier``). ``find_rows`` passes it over, ``find_bounds`` finds it.
+
     from impls import find_rows, load_row
     model = load_row(find_rows()["torch/module"], config, parameters)   # a NumpyModel
 """
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 
-Tier = Literal["idiomatic", "loop", "kernel", "tuned", "wrapper", "engine"]
+Tier = Literal["idiomatic", "loop", "kernel", "tuned", "wrapper", "engine", "bound"]
 """What kind of program a row is; ``docs/definitions.md`` says what each means."""
 
 ImportName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
@@ -52,6 +55,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Environment variables that the row needs before Python starts."""
     environment_with: dict[str, dict[str, str]] = {}
     """Feature of the processor, as ``/proc/cpuinfo`` names it, to variables that the row needs where it is there."""
+    multiplies_with: ImportName | None = None
+    """The framework that makes its matrix products, where that is not the one it counts under."""
 
 
 class Row(RowFacts, frozen=True, kw_only=True):
@@ -70,6 +75,16 @@ class Row(RowFacts, frozen=True, kw_only=True):
         """The framework it counts under."""
         return self.frameworks[0]
 
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is no model, but what models are held against."""
+        return self.tier == "bound"
+
+    @property
+    def multiplier(self) -> str:
+        """The framework whose bound it is held against: that which makes its products."""
+        return self.multiplies_with or self.framework
+
     def missing(self) -> str | None:
         """Why the row cannot run here (a broken file, a framework that is not installed), or None."""
         if self.fault:
@@ -82,6 +97,23 @@ class Row(RowFacts, frozen=True, kw_only=True):
 
 def find_rows(root: Path = HERE) -> dict[str, Row]:
     """Every row in the tree, by name, framework by framework; a broken file is a row with a fault. Imports none."""
+    return {name: row for name, row in _found(root).items() if not row.is_bound}
+
+
+def find_bounds(root: Path = HERE) -> dict[str, Row]:
+    """Every framework's bound, by framework: of those that have one. Imports none.
+
+    Raises:
+        InvalidInput: a framework has two.
+    """
+    bounds: dict[str, Row] = {}
+    for row in _found(root).values():
+        if row.is_bound and bounds.setdefault(row.framework, row) is not row:
+            raise InvalidInput(f"{row.name}: {row.framework} has a bound already, {bounds[row.framework].name}")
+    return bounds
+
+
+def _found(root: Path) -> dict[str, Row]:
     rows = {}
     for path in sorted(path for path in root.glob("*/*.py") if not path.name.startswith("_")):
         try:
@@ -124,6 +156,8 @@ def read_row(path: Path, root: Path | None = None) -> Row:
         raise wrong("ROW must be a literal: it is read without running the file") from None
     if without := [device for device in DEVICES if {device}.isdisjoint({*facts.devices, *facts.unsupported})]:
         raise wrong(f"ROW leaves out the device {without[0]!r}; say why in 'unsupported'")
+    if facts.multiplies_with not in (None, *facts.frameworks):
+        raise wrong(f"ROW multiplies with {facts.multiplies_with!r}, which is not among its frameworks")
     if load_line(tree) is None:
         raise wrong("there is no load(config, parameters, device)")
     name = path.relative_to(root).with_suffix("").as_posix() if root else path.stem

@@ -22,6 +22,8 @@ SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
 
 
 BAD = {
+    "a bound": (["run", "--impl", "torch/products"], "torch/products is a bound, and no row: it is measured wherever"),
+    "a bound's file": (["run", "--impl", "impls/torch/products.py"], r"products\.py is a bound, and no row"),
     "row": (["run", "--impl", "torch/none"], r"unknown row 'torch/none'; choose from .*torch/module.*ends in \.py"),
     "workload": (["run", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
     "task": (["run", "--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
@@ -134,10 +136,13 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     done = bench("run", "--impl", str(path), "--against", "thinc/layers", *SOURCE, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout and "thinc/layers" in done.stdout
-    assert re.search(r"^plan: 3 rows with the control at 1 table, 1 block, seed \d+; first table after", done.stderr)
+    assert re.search(
+        r"^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+; first table after", done.stderr
+    )
     result = read_result(out)
-    assert {record.implementation for record in result.records} == {"mine", "thinc/layers", CONTROL}
-    assert result.run.plan.tables == [["thinc/layers", "mine", CONTROL]]
+    assert {record.implementation for record in result.records} == {"mine", "thinc/layers", "thinc/products", CONTROL}
+    assert result.run.plan.tables == [["thinc/layers", "mine", "thinc/products", CONTROL]]
+    assert result.run.bounds == {"thinc/layers": "thinc/products"}  # NumPy has no bound to hold a row against
     assert result.run.plan.first_block_s > 0
     assert str(tmp_path) not in (out / "run.json").read_text()  # results are published: no folders of this machine
     assert sorted(path.name for path in out.iterdir()) == [
@@ -148,9 +153,10 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     assert {row["implementation"]: row["baseline"] for row in rows} == {
         "mine": "thinc/layers",
         "thinc/layers": "thinc/layers",
+        "thinc/products": "thinc/layers",
     }
     assert {row["verdict"] for row in rows} == {None}  # one block gives none
-    assert "block 1 begins: 3 cells" in done.stderr and "hardly" not in done.stderr  # smoke is to have one block
+    assert "block 1 begins: 4 cells" in done.stderr and "hardly" not in done.stderr  # smoke is to have one block
     for style in ("text", "markdown", "csv"):
         shown = ask("table", str(out), "--format", style)
         assert shown.returncode == 0 and "thinc/layers" in shown.stdout
@@ -225,7 +231,7 @@ def test_a_row_that_is_asked_for_and_not_there_is_said_at_once(tmp_path: Path) -
 
 
 def test_help_has_examples() -> None:
-    for command in (["run"], ["table"], ["list"], ["publish"], ["new", "row"]):
+    for command in (["run"], ["peak"], ["table"], ["list"], ["publish"], ["new", "row"]):
         done = bench(*command, "--help")
         assert done.returncode == 0
         assert f"python -m bench {' '.join(command)}" in done.stdout

@@ -10,7 +10,7 @@ import pytest
 from crosschecks import CONFIGS
 from processes import ROOT, bench, python
 
-from impls import find_rows, load_row, read_row
+from impls import find_bounds, find_rows, load_row, read_row
 from impls.contract import InvalidInput, initial_parameters
 
 FRAMEWORKS = ("torch", "jax", "flax", "thinc", "optax")
@@ -128,6 +128,10 @@ BAD_FILES = {
         "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'devices': ['cpu']}\ndef load(): ...\n",
         r"leaves out the device 'gpu'; say why",
     ),
+    "multiplies with a stranger": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'multiplies_with': 'jax'}\ndef load(): ...\n",
+        r":1: ROW multiplies with 'jax', which is not among its frameworks",
+    ),
     "no load": ("ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch']}\n", r":1: there is no load"),
 }
 
@@ -140,3 +144,24 @@ def test_a_bad_row_file_is_one_clear_line_with_its_place(what: str, tmp_path: Pa
     with pytest.raises(InvalidInput, match=rf"mine\.py.*{words}") as caught:
         read_row(path)
     assert "\n" not in str(caught.value)
+
+
+A_BOUND = 'ROW = {"tier": "bound", "summary": "?", "frameworks": ["torch"]}\ndef load(): ...\n'
+
+
+def test_a_bound_is_found_by_its_framework_and_is_no_row(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "products.py").write_text(A_BOUND)
+    (tmp_path / "torch" / "good.py").write_text(A_BOUND.replace("bound", "loop"))
+    assert list(find_rows(tmp_path)) == ["torch/good"]
+    assert {name: bound.name for name, bound in find_bounds(tmp_path).items()} == {"torch": "torch/products"}
+    (tmp_path / "torch" / "again.py").write_text(A_BOUND)
+    with pytest.raises(InvalidInput, match="torch/products: torch has a bound already, torch/again"):
+        find_bounds(tmp_path)
+
+
+def test_a_framework_without_a_bound_is_a_framework_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "module.py").write_text(A_BOUND.replace("bound", "idiomatic").replace("torch", "new"))
+    assert find_bounds(tmp_path) == {}
+    assert find_rows(tmp_path)["new/module"].multiplier == "new"

@@ -152,6 +152,8 @@ RECORDS = st.builds(
     flags=st.lists(st.sampled_from(get_args(Flag))),
     processors=st.lists(COUNTS),
     hash_seed=st.none() | COUNTS,
+    square_size=st.integers(1, 2**20),
+    squares_s=st.lists(SECONDS),
 )
 MEMORIES = st.builds(
     Memory,
@@ -299,6 +301,13 @@ class Clever:
         return os.mkdir, ("ran",)
 
 
+NO_CONFIG = {
+    "embedding_dim": 1,
+    "hidden_dim": 0,
+    "num_encoder_layers": 1,
+    "num_decoder_layers": 1,
+    "bidirectional": False,
+}
 NO_RESULT = r"run\.json: is no result of this program, or damaged"
 NO_LINE = r"records\.jsonl:1: is no result of this program, or damaged"
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -329,12 +338,18 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a time of zero": (line(samples_s=[0.0]), f"{NO_LINE}.*above zero"),
     "a time below zero": (line(samples_s=[-1.0]), f"{NO_LINE}.*above zero"),
     "ok without a time": (line(samples_s=[]), f"{NO_LINE}.*must be there"),
+    "a square product of zero": (line(squares_s=[0.0], square_size=9), f"{NO_LINE}.*square products"),
+    "a square product of no size": (line(squares_s=[1.0]), f"{NO_LINE}.*square products"),
     "words that steer a terminal": (line(reason="\x1b[2J"), f"{NO_LINE}.*control characters"),
     "words that steer one in a byte": (line_is(record_line(record(reason="x")).replace(b"x", b"\xc2\x9b")), NO_LINE),
     "a name that steers a terminal": (line(implementation="\b"), f"{NO_LINE}.*control characters"),
     "a machine that climbs out": (head_of(machine="../../x"), NO_RESULT),
     "a day that is none": (head(started_at="2026-02-31T12:00:00+00:00"), NO_RESULT),
     "a day in words": (head(started_at="yesterday"), NO_RESULT),
+    "a configuration that is none": (
+        head(workloads={"seed": {"shape": "E 1", "sequences": 1, "source": "x", "config": NO_CONFIG}}),
+        f"{NO_RESULT}.*hidden_dim must be a whole number of at least 1",
+    ),
     "no sequences": (head(workloads={"seed": {"shape": "E 1", "sequences": 0, "source": "x"}}), NO_RESULT),
     "an unknown workload": (line(workload="none"), f"{NO_LINE}.*'none' is not among the run's workloads"),
     "an empty line": (line_is(b""), NO_LINE),

@@ -70,6 +70,7 @@ def test_a_filled_in_row_appears_in_tests_list_run_and_table(house: Path) -> Non
     assert {(row["implementation"], row["status"]) for row in rows} == {
         ("torch/throwaway", "ok"),
         ("torch/module", "ok"),
+        ("torch/products", "ok"),
     }
 
 

@@ -15,8 +15,8 @@ from crosschecks import NOTEBOOK, draw
 from frameworks import need
 
 from bench.answers import Batch, Problem
-from bench.cells import body, wall_s
 from bench.records import Cell
+from bench.subjects import body, wall_s
 from impls import build_row, find_rows
 from impls.contract import Gradients, LSTMOutput, TrainStep
 from impls.numpy_model import NumpyModel

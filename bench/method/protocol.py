@@ -22,7 +22,7 @@ from bench.judge import group_of, judge
 from bench.lock import only_run
 from bench.method.keep import keep, paths
 from bench.plan import BUDGETS, Plan, Seat, Sitting, Table
-from bench.records import CONTROL, Environment, Record, Struct, cell_of, read_result
+from bench.records import Environment, Record, Struct, cell_of, competes, read_result
 from bench.report.markdown import environment_line, table
 from bench.report.units import duration, percent
 from bench.runner import Listener, run_plan
@@ -64,10 +64,10 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 
 def cells_of(result: Result) -> list[Cell]:
-    """The cells of a result that have a time, the control aside."""
+    """The cells of a result that have a time; the control's and the bounds' aside."""
     failed = {cell_of(record) for record in result.records if not record.ok}
     cells = dict.fromkeys(cell_of(record) for record in result.records if record.ok)
-    return [cell for cell in cells if cell not in failed and cell.implementation != CONTROL]
+    return [cell for cell in cells if cell not in failed and competes(cell)]
 
 
 def measure(result: Result) -> Experiment:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench import stats
 from bench.judge import control, judge
-from bench.records import CONTROL
+from bench.records import BOUND, competes
 from bench.report import units
 from bench.report.words import about_control, about_end
 
@@ -23,6 +23,10 @@ HEADER = [
     *("rank", "tier", "where", "median", "95 %", "ratio", "95 %", "verdict", "detects", "per sequence"),
     *("import", "compile", "first call", "peak memory", "pays after", "blocks", "samples", "error", "noticed"),
 ]
+
+
+LIMITS = ["rate", "of the machine", "of the products", "95 %"]
+"""Where a result has bounds: the rate, its share of the machine's, and what share of the time is the products'."""
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
@@ -43,6 +47,7 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
         lines = [
             environment_line(run.environment),
             *([facts] if facts else []),
+            *_machine_bounds([row for row in rows if row.result == str(result.path)]),
             f"`{run.command}`, {run.started_at}, order drawn by seed {run.plan.seed}",
             f"{about_end(result)}; {about_control(check)}",
         ]
@@ -51,9 +56,15 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         source = next(result.run.workloads[workload].source for result in results if workload in result.run.workloads)
         parts.append(f"## {workload}\n\n{shape}. Source: {source}.\n")
-        for task, of_task in groupby(of_workload, key=lambda row: row.task):
-            columns = HEADER + ["result"] * (len(results) > 1)
-            lines_of_task = [_line(row) + [row.result] * (len(results) > 1) for row in of_task]
+        for task, rows_of_task in groupby(of_workload, key=lambda row: row.task):
+            of_task = list(rows_of_task)
+            held = any(row.bound is not None for row in of_task)
+            if held:
+                parts.append(_operations(of_task[0]))
+            columns = HEADER + LIMITS * held + ["result"] * (len(results) > 1)
+            lines_of_task = [
+                _line(row) + (_limits(row) if held else []) + [row.result] * (len(results) > 1) for row in of_task
+            ]
             parts.append(table([task, *columns], lines_of_task, left=4))
     return "\n".join(parts)
 
@@ -66,7 +77,7 @@ def _means(result: Result) -> list[str]:
     baselines: dict[tuple[str, str], set[str | None]] = {}
     for one in judged.values():
         place = one.cell.task, units.place(one.cell.device, one.cell.threads, one.cell.precision)
-        if one.cell.implementation != CONTROL and one.log_ratios:
+        if competes(one.cell) and one.log_ratios:
             of_row = ratios.setdefault(place, {}).setdefault(one.cell.implementation, [])
             of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])
             workloads.setdefault(place, set()).add(one.cell.workload)
@@ -90,7 +101,7 @@ def short(rows: Sequence[TableRow], task: str) -> str:
 
     Bold: the first place of each group; no verdict tells those who share it from its first.
     """
-    rows = [row for row in rows if row.task == task]
+    rows = [row for row in rows if row.task == task and row.tier != BOUND]
     workloads = list(dict.fromkeys(row.workload for row in rows))
     order = sorted(dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0]))
     lines = []
@@ -138,6 +149,34 @@ def _line(row: TableRow) -> list[str]:
         units.error(row.max_relative_error),
         row.flags,
     ]
+
+
+def _limits(row: TableRow) -> list[str]:
+    return [
+        units.rate(row.flops_per_s),
+        units.percent(row.machine_share),
+        units.percent(row.bound_share),
+        units.percents(row.bound_share_low, row.bound_share_high),
+    ]
+
+
+def _operations(row: TableRow) -> str:
+    """What a call of the task has to compute."""
+    return (
+        f"{row.task}: {units.flops(row.flops)} in products a call, and about {units.flops(row.elementwise_flops)} in"
+        " elementwise operations, which no rate counts.\n"
+    )
+
+
+def _machine_bounds(rows: Sequence[TableRow]) -> list[str]:
+    """The rate of the best square product, where it was measured."""
+    found = {
+        units.place(row.device, row.threads, row.precision): row.machine_flops_per_s
+        for row in rows
+        if row.machine_flops_per_s is not None
+    }
+    words = "; ".join(f"{place} {units.rate(rate)}" for place, rate in found.items())
+    return [f"the machine's bound, the best square product of any framework: {words}"] if found else []
 
 
 def _short_cell(row: TableRow | None) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from pytest_benchmark.stats import Stats
 
 from bench.judge import judge
-from bench.records import CONTROL
+from bench.records import competes
 
 if TYPE_CHECKING:
     from bench.judge import Judged
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def to_pytest_benchmark(result: Result) -> bytes:
-    """A benchmark for each cell that has a time, the control left out; all its samples, block after block.
+    """A benchmark for each cell of a row that has a time; all its samples, block after block.
 
     pytest-benchmark knows no blocks and pairs nothing: what it says of two cells is coarser than a verdict of ours.
     """
@@ -35,7 +35,7 @@ def to_pytest_benchmark(result: Result) -> bytes:
             "cpu": {"brand_raw": here.cpu, "count": here.cores},
         },
         "commit_info": {"id": here.git_commit or "unversioned", "dirty": here.git_dirty},
-        "benchmarks": [_benchmark(one, result) for one in judged if one.blocks and one.cell.implementation != CONTROL],
+        "benchmarks": [_benchmark(one, result) for one in judged if one.blocks and competes(one.cell)],
         "datetime": run.started_at,
         "version": here.versions.get("pytest-benchmark", "unknown"),
     }

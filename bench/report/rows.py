@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from bench import stats
 from bench.cost import compile_s, costs
 from bench.judge import Judged, group_of, in_order, judge, ratio_of
-from bench.records import CONTROL, Struct, cell_of
+from bench.limits import limits_of
+from bench.records import BOUND, CONTROL, Struct, cell_of, competes
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bench.cost import Cost
+    from bench.limits import Limits
     from bench.records import Cell, Memory, Record, Result
 
 
@@ -68,12 +70,29 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Calls after which it is done sooner than the baseline, fixed costs included; None if never."""
     flags: str
     """What was noticed, joined by spaces: contended, restless, drifting, throttled, foreign."""
+    flops: int | None
+    """Floating-point operations of a call's products; None where the result does not say of what sizes they are."""
+    elementwise_flops: int | None
+    """About how many others a call has; in no rate."""
+    flops_per_s: float | None
+    """``flops`` over the median."""
+    machine_flops_per_s: float | None
+    """The machine's bound: the rate of the best square product of any framework, median of the blocks."""
+    machine_share: float | None
+    """The rate over the machine's bound, paired by block."""
+    bound: str | None
+    """The bound that the row is held against: the products alone, in the framework that makes them."""
+    bound_share: float | None
+    """Time of the bound over time of the row, paired turn by turn: 1 is nothing but products."""
+    bound_share_low: float | None
+    """95 % interval of it."""
+    bound_share_high: float | None
     result: str
     """The folder of the result it comes from, as it was named."""
 
 
 def table_rows(results: Sequence[Result]) -> list[TableRow]:
-    """Every cell as a row: by workload and task in the order of the run, then device, threads, then by time."""
+    """Every cell as a row: by workload and task in the order of the run, device, threads, then by time; bounds last."""
     rows: list[TableRow] = []
     for result in results:
         judged = judge(result.records, result.run.baseline)
@@ -84,11 +103,12 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
             for cost in of_group
         }
         weights = {cell_of(memory): memory for memory in result.memory}
+        limits = limits_of(judged, result.run)
         for cell, one in judged.items():
             if cell.implementation != CONTROL:
                 group = group_of(cell)
                 ours, theirs = fixed.get((group, cell.implementation)), fixed.get((group, one.baseline or ""))
-                rows.append(_row(one, ranks.get(cell), ours, theirs, weights.get(cell), result))
+                rows.append(_row(one, ranks.get(cell), ours, theirs, weights.get(cell), limits[cell], result))
     workloads = list(dict.fromkeys(name for result in results for name in result.run.workloads))
     return sorted(
         rows,
@@ -100,6 +120,7 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
             row.threads,
             row.precision,
             row.result,
+            row.tier == BOUND,
             row.median_s is None,
             row.ratio or 0.0,
             row.median_s or 0.0,
@@ -144,12 +165,14 @@ def _row(
     ours: Cost | None,
     theirs: Cost | None,
     memory: Memory | None,
+    limits: Limits,
     result: Result,
 ) -> TableRow:
     cell, ratio, middle = one.cell, one.ratio, one.median_s
     workload = result.run.workloads[cell.workload]
     interval = stats.time_interval(one.samples_s) if one.blocks else None
-    first = _first(one)
+    first, share = _first(one), limits.bound_share
+    has_verdict = competes(cell) and cell.implementation != one.baseline
     return TableRow(
         implementation=cell.implementation,
         framework=cell.framework,
@@ -170,8 +193,8 @@ def _row(
         ratio=ratio.estimate if ratio else None,
         ratio_low=ratio.low if ratio else None,
         ratio_high=ratio.high if ratio else None,
-        verdict=ratio.verdict if ratio and cell.implementation != one.baseline else None,
-        detectable=ratio.mde if ratio and cell.implementation != one.baseline else None,
+        verdict=ratio.verdict if ratio and has_verdict else None,
+        detectable=ratio.mde if ratio and has_verdict else None,
         baseline=one.baseline,
         blocks=len({record.block for record in one.blocks}),
         samples=sum(map(len, one.samples_s)),
@@ -185,6 +208,15 @@ def _row(
         peak_bytes=memory.peak_bytes if memory else None,
         pays_after=ours.pays_after(theirs) if ours and theirs and ours is not theirs else None,
         flags=" ".join(flags_of(one)),
+        flops=limits.flops,
+        elementwise_flops=limits.elementwise_flops,
+        flops_per_s=limits.flops_per_s,
+        machine_flops_per_s=limits.machine_flops_per_s,
+        machine_share=limits.machine_share,
+        bound=limits.bound,
+        bound_share=share.estimate if share else None,
+        bound_share_low=share.low if share else None,
+        bound_share_high=share.high if share else None,
         result=str(result.path),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from bench.judge import group_of
-from bench.records import CONTROL
+from bench.records import competes
 from bench.report import units
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def standing(judged: Iterable[Judged]) -> Table:
         table.add_column(name, no_wrap=True, justify="right", min_width=width)
     groups: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.cell.implementation != CONTROL:
+        if competes(one.cell):
             groups[group_of(one.cell)].append(one)
     for group, members in groups.items():
         timed = [one for one in members if one.ratio is not None]

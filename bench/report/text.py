@@ -12,6 +12,7 @@ from rich.text import Text
 
 from bench.cost import COUNTS, costs, rivals, winner
 from bench.judge import control, group_of, judge
+from bench.records import BOUND
 from bench.report import units
 from bench.report.words import about_control, about_end
 
@@ -45,23 +46,28 @@ def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[Rend
 
 def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Table:
     several = len(letters) > 1
+    held = not several and any(row.bound_share is not None for row in rows)  # there is no room for both columns
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     table.add_column("", justify="right", min_width=2)
-    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=17)  # a long name takes two lines
+    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=16)  # a long name takes two lines
     table.add_column("tier", no_wrap=True, min_width=9)
     for name, width in (("median", 7), ("±", 4), ("ratio", 6), ("95 %", 12)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     table.add_column("verdict", no_wrap=True, min_width=7)
+    if held:
+        table.add_column("bound", justify="right", no_wrap=True, min_width=5)
     if several:
         table.add_column("run", no_wrap=True)
     for row in rows:
-        run = [letters.get(row.result, "?")] if several else []
+        last = [letters.get(row.result, "?")] if several else []
+        if held:
+            last = ["" if row.bound_share is None else units.percent(row.bound_share)]
         if row.median_s is None:
             status = Text(row.status.replace("_", " "), style="yellow")
-            table.add_row("", row.implementation, row.tier, *[""] * 3, status, "", *run)
+            table.add_row("", row.implementation, row.tier, *[""] * 3, status, "", *last)
             continue
         is_base = row.implementation == row.baseline
-        verdict = "baseline" if is_base else row.verdict or "–"
+        verdict = "baseline" if is_base else "" if row.tier == BOUND else row.verdict or "–"
         table.add_row(
             row.rank or "",
             row.implementation + "*" * bool(row.flags),
@@ -71,8 +77,8 @@ def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Tabl
             units.ratio(row.ratio),
             "" if is_base else units.between(row.ratio_low, row.ratio_high),
             Text(verdict, style=COLOURS.get(verdict, "")),
-            *run,
-            style="bold" if is_base else None,
+            *last,
+            style="bold" if is_base else "dim" if row.tier == BOUND else None,
         )
     return table
 
@@ -132,6 +138,12 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
             " block, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all that"
             " the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells those at one place"
             " from its first.",
+            style="dim",
+        )
+    if any(row.bound_share is not None for row in rows):
+        yield Text(
+            "bound: the share of its time that a row's framework takes for the model's products alone; the lines of the"
+            " tier bound have their times. At 100 % only faster products would help.",
             style="dim",
         )
     if len(baselines) > 1:

@@ -47,6 +47,11 @@ def between(low: float | None, high: float | None) -> str:
     return "[{}, {}]".format(*(f"{side:.2f}" if side < 100 else f"{side:.0f}" for side in (low, high)))
 
 
+def percents(low: float | None, high: float | None) -> str:
+    """``71 to 73 %``."""
+    return "–" if low is None or high is None else f"{100 * low:.0f} to {100 * high:.0f} %"
+
+
 def interval(value: Ratio | None) -> str:
     """``1.24× [1.22, 1.26]``."""
     return "–" if value is None else f"{ratio(value.estimate)} {between(value.low, value.high)}"
@@ -65,6 +70,25 @@ def size(value: int | None) -> str:
         return "–"
     mebibytes = value / 2**20
     return f"{mebibytes:.1f} MiB" if mebibytes < 1024 else f"{mebibytes / 1024:.2f} GiB"
+
+
+def rate(flops_per_s: float | None) -> str:
+    """``85.5 GFLOP/s``; a dash for nothing."""
+    return "–" if flops_per_s is None else f"{_thousands(flops_per_s)}FLOP/s"
+
+
+def flops(count: float | None) -> str:
+    """``9.05 GFLOP``; a dash for nothing."""
+    return "–" if count is None else f"{_thousands(count)}FLOP"
+
+
+def _thousands(value: float) -> str:
+    """Three digits and a prefix."""
+    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= 0.9995 * size or prefix == "k":
+            scaled = value / size
+            return f"{scaled:.{2 if scaled < 9.995 else 1 if scaled < 99.95 else 0}f} {prefix}"
+    raise AssertionError
 
 
 def calls(value: float | None) -> str:

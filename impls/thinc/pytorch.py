@@ -27,6 +27,7 @@ ROW = {
     "summary": "the model of torch/module inside Thinc's PyTorchWrapper, trained by Thinc's Adam",
     "frameworks": ["thinc", "torch"],
     "unsupported": {"states": "nn.LSTM gives the hidden states of its last layer only"},
+    "multiplies_with": "torch",
 }
 
 

@@ -1,0 +1,134 @@
+"""``bench peak``: how fast products can be made here: the bounds alone at a round table, no row beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from bench import answers
+from bench.environment import parse_threads
+from bench.job import ProblemFile
+from bench.judge import judge
+from bench.lock import only_run
+from bench.plan import BUDGETS, Plan, Seat, Table, cells_of
+from bench.records import Record
+from bench.request import choose_device, choose_precisions, choose_tasks
+from bench.runner import Listener, run_plan
+from bench.workloads import choose
+from impls import find_bounds
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.judge import Judged
+    from bench.plan import Sitting
+    from bench.records import Cell, Line
+    from bench.workloads import Workload
+    from impls import Row
+    from impls.contract import Device, Precision, Task
+
+BLOCKS = 3
+SEED = 1
+"""Draws the order of groups and turns: nothing is compared here that it could favour."""
+
+BUDGET = replace(
+    BUDGETS["default"],
+    timed_s=0.2,
+    min_blocks=BLOCKS,
+    max_blocks=BLOCKS,
+    total_s=float("inf"),
+    weighs=False,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of ``bench peak``, checked."""
+
+    bounds: tuple[Row, ...]
+    workloads: tuple[Workload, ...]
+    tasks: tuple[Task, ...]
+    device: Device
+    threads: tuple[int, ...]
+    precisions: tuple[Precision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """What was measured."""
+
+    asked: Asked
+    problems: dict[str, ProblemFile]
+    """Workload to its configuration and batches."""
+    judged: dict[Cell, Judged]
+
+    @property
+    def failures(self) -> list[Record]:
+        """Why something has no time."""
+        return [one.failure for one in self.judged.values() if one.failure is not None]
+
+
+def check_peak(
+    *, workload: Sequence[str], task: Sequence[str], device: str, threads: Sequence[str], precision: Sequence[str]
+) -> Asked:
+    """What the words of a command line ask for.
+
+    Raises:
+        InvalidInput: a word means nothing here, or nothing that is asked for can be measured on this machine.
+    """
+    chosen = choose_device(device)
+    bounds = tuple(bound for bound in find_bounds().values() if bound.missing() is None and chosen in bound.devices)
+    if not bounds:
+        raise InvalidInput("no framework is installed that has a bound; `python -m bench list` names them")
+    return Asked(
+        bounds=bounds,
+        workloads=tuple(choose(workload, "default", device)),
+        tasks=choose_tasks(task, "default"),
+        device=chosen,
+        threads=tuple(parse_threads(threads)),
+        precisions=choose_precisions(precision, chosen),
+    )
+
+
+def plan_of(asked: Asked) -> Plan:
+    """A table for each number of threads and precision, with all bounds at it."""
+    places = [(number, precision) for number in asked.threads for precision in asked.precisions]
+    tables = []
+    for index, (number, precision) in enumerate(places):
+        seats = []
+        for bound in asked.bounds:
+            cells, _ = cells_of(bound, asked.workloads, asked.tasks, asked.device, number, precision)
+            if cells:
+                seats.append(Seat(bound.name, bound, number, precision, cells))
+        tables.append(Table(index, number, tuple(seats)))
+    return Plan(tuple(tables), (), BUDGET, asked.bounds[0].name, SEED)
+
+
+def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
+    """A few blocks of the bounds; ``tell`` hears what goes on. No file is left.
+
+    Raises:
+        InvalidInput: another run has this machine, or the dictionary cannot be read.
+    """
+    problems = {
+        workload.name: ProblemFile(workload.config, "", answers.sizes_of(workload)) for workload in asked.workloads
+    }
+    lines: list[Line] = []
+    block = 0
+
+    def begin(number: int, _sittings: Sequence[Sitting]) -> None:
+        nonlocal block
+        block = number
+
+    def doing(sitting: Sitting | None, what: str) -> None:
+        if sitting is not None:
+            tell(f"block {block} of {BLOCKS}: {sitting.group.workload} {sitting.group.task}: {what}")
+
+    with only_run("bench peak") as mark, TemporaryDirectory(prefix="peak-") as folder:
+        listener = Listener(block=begin, doing=doing, kept=lines.extend)
+        run_plan(plan_of(asked), problems, Path(folder), listener, mark=mark)
+    records = [line for line in lines if isinstance(line, Record)]
+    return Peak(asked=asked, problems=problems, judged=judge(records, ""))

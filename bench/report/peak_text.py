@@ -1,0 +1,107 @@
+"""What ``bench peak`` prints. Fits 80 columns, and is plain text when piped."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench import stats
+from bench.flops import elementwise_flops, product_flops
+from bench.limits import machine_bounds, place_of, square_flops_per_s
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import RenderableType
+
+    from bench.judge import Judged
+    from bench.limits import Place
+    from bench.peak import Peak
+
+
+def render(peak: Peak) -> Iterator[RenderableType]:
+    """The machine's bound, then each framework's for every workload and task; and what has no time, and why."""
+    machine = machine_bounds(peak.judged.values())
+    by_place: dict[Place, list[Judged]] = defaultdict(list)
+    for cell, one in peak.judged.items():
+        by_place[place_of(cell)].append(one)
+    for place, members in by_place.items():
+        yield from _square(place, members)
+        for workload in peak.asked.workloads:
+            of_workload = [one for one in members if one.cell.workload == workload.name]
+            yield Text(f"\n{workload.name}", style="bold").append(f"  {workload.shape}", style="not bold dim")
+            for task in peak.asked.tasks:
+                problem = peak.problems[workload.name]
+                flops = product_flops(problem.config, problem.batches, task)
+                others = units.flops(elementwise_flops(problem.config, problem.batches, task))
+                of_task = [one for one in of_workload if one.cell.task == task]
+                yield Padding(_of_task(task, flops, of_task, machine.get(place, {})), (0, 0, 0, 1))
+                yield Text(f" {units.flops(flops)} in products, about {others} elementwise", style="dim")
+    if peak.failures:
+        yield Text("\nWithout a time", style="bold")
+    for why in dict.fromkeys(f"{one.implementation} {one.task}: {one.status}: {one.reason}" for one in peak.failures):
+        yield Text(f" {why}")
+    yield Text(
+        "\nrate: operations of the products over the median time; ±: its 95 % interval. machine: share of the machine's"
+        " bound, the best square product of any framework. A model's products, made alone, are its framework's bound:"
+        " no row that multiplies with it has less to do.",
+        style="dim",
+    )
+
+
+def _square(place: Place, members: Sequence[Judged]) -> Iterator[RenderableType]:
+    """Each framework's best square product, fastest first: block by block, and the median of these."""
+    rates: dict[str, dict[int, float]] = defaultdict(dict)
+    sizes = set()
+    for one in members:
+        for record in one.blocks:
+            if (rate := square_flops_per_s(record)) is not None:
+                of_row = rates[record.implementation]
+                of_row[record.block] = max(rate, of_row.get(record.block, 0.0))
+                sizes.add(record.square_size)
+    if not rates:
+        return
+    title = f"square product, {' or '.join(map(str, sorted(filter(None, sizes))))} rows and columns"
+    yield Text(f"\n{units.place(*place)}", style="bold").append(f"  {title}", style="not bold dim")
+    table = _table("", "rate")
+    medians = {name: stats.median(list(of_row.values())) for name, of_row in rates.items()}
+    for name in sorted(medians, key=lambda name: -medians[name]):
+        table.add_row(name, units.rate(medians[name]))
+    yield Padding(table, (0, 0, 0, 1))
+
+
+def _of_task(task: str, flops: int, members: Sequence[Judged], machine: Mapping[int, float]) -> Table:
+    """The bounds at a workload and task, fastest first."""
+    table = _table(task, "time", "±", "rate", "machine")
+    for one in sorted(members, key=lambda one: one.median_s or float("inf")):
+        seconds = one.median_s
+        if seconds is None:
+            table.add_row(one.cell.implementation, one.failure.status if one.failure else "")
+            continue
+        interval = stats.time_interval(one.samples_s)
+        shares = [
+            flops / stats.median(record.samples_s) / machine[record.block]
+            for record in one.blocks
+            if record.block in machine
+        ]
+        table.add_row(
+            one.cell.implementation,
+            units.seconds(seconds),
+            units.percent(max(interval.high - seconds, seconds - interval.low) / seconds),
+            units.rate(flops / seconds),
+            units.percent(stats.median(shares) if shares else None),
+        )
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=16)
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True, min_width=7)
+    return table

@@ -1,0 +1,204 @@
+"""What a worker times: a model at a workload, or the products alone that it needs; checked and awaited alike."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from bench import answers
+from bench.flops import products
+from bench.validation import Invalid, product_error, validate, validate_timed
+from impls.numpy_model import NumpyModel
+from impls.products import Product
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.job import ProblemFile
+    from bench.records import Cell
+    from impls.contract import Device
+    from impls.products import Multiplier
+
+SQUARE_SIZE: dict[Device, int] = {"cpu": 1024, "gpu": 8192}
+"""Rows and columns of the product that shows what a device can do: some 20 ms on one core, or on a large GPU."""
+
+SQUARES = 3
+"""How often it is made before the turns of a cell."""
+
+
+class Subject(Protocol):
+    """A row that is loaded at a workload."""
+
+    row: Any
+    """What the row's ``load`` gave: on a GPU it may count memory."""
+    build_s: float
+    """How long that took, until the device had all that it needs."""
+
+    def reset(self) -> None:
+        """Forget what calls have left behind."""
+
+    def body(self, cell: Cell) -> Callable[[], Any]:
+        """The timed call: the task on every batch of the workload, awaited; it gives its last result."""
+
+    def validate(self, cell: Cell, input_set: int) -> float:
+        """The worst relative error on one of ``answers.INPUT_SETS``, from a fresh start.
+
+        Raises:
+            Invalid: it is beyond its limit.
+        """
+
+    def validate_timed(self, cell: Cell, result: Any) -> float:
+        """The worst relative error of the last timed call's result.
+
+        Raises:
+            Invalid: it is beyond its limit.
+        """
+
+    def squares_s(self) -> list[float]:
+        """Seconds of a product of two square matrices, several times; nothing where the row is a model."""
+
+    @property
+    def square_size(self) -> int | None:
+        """Rows and columns of those."""
+
+
+class Model:
+    """A model with its weights, and the numbers that it is fed and held against."""
+
+    def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device) -> None:
+        self._problem = answers.load(Path(source.path))
+        start = time.perf_counter()
+        self._model = NumpyModel(build, source.config, self._problem.parameters, device)
+        self.build_s = time.perf_counter() - start
+        self.row: Any = self._model.row
+
+    def reset(self) -> None:
+        """Load the weights anew."""
+        self._model.load(self._problem.parameters)
+
+    def body(self, cell: Cell) -> Callable[[], Any]:
+        """The task on every batch, each result awaited."""
+        return body(self._model, cell, self._problem)
+
+    def validate(self, cell: Cell, input_set: int) -> float:
+        """The error against the oracle, from freshly loaded weights."""
+        return validate(self._model, cell, self._problem, input_set=input_set)
+
+    def validate_timed(self, cell: Cell, result: Any) -> float:
+        """The error against the oracle."""
+        return validate_timed(self._model, cell, self._problem, result)
+
+    def squares_s(self) -> list[float]:
+        """Nothing."""
+        return []
+
+    @property
+    def square_size(self) -> None:
+        """Nothing."""
+        return None
+
+
+class Bound:
+    """A framework's products of random factors: the same ones in every run, drawn again wherever they are needed."""
+
+    def __init__(self, build: Callable[[str], Multiplier], source: ProblemFile, device: Device) -> None:
+        self._source = source
+        self._square = Product("square", *[SQUARE_SIZE[device]] * 3)
+        start = time.perf_counter()
+        self.row = build(device)
+        self._multiply_square = self._call([self._square], 0)
+        self._multiply_square()
+        self.build_s = time.perf_counter() - start
+
+    def reset(self) -> None:
+        """Do nothing: a product leaves nothing behind."""
+
+    def body(self, cell: Cell) -> Callable[[], Any]:
+        """All products of the task on every batch, awaited."""
+        return self._call(self._products(cell), 0)
+
+    def validate(self, cell: Cell, input_set: int) -> float:
+        """The error of the task's products, and of the square one, each made of the set's factors."""
+        when = "after timing, with factors not seen before" if input_set else "before timing"
+        return max(
+            self._worst(cell, wanted, input_set, self._call(wanted, input_set)(), when)
+            for wanted in ([self._square], self._products(cell))
+        )
+
+    def validate_timed(self, cell: Cell, result: Any) -> float:
+        """The error of the products."""
+        return self._worst(cell, self._products(cell), 0, result, "while it was timed")
+
+    def squares_s(self) -> list[float]:
+        """Seconds of the square product, `SQUARES` times."""
+        return [wall_s(self._multiply_square) for _ in range(SQUARES)]
+
+    @property
+    def square_size(self) -> int:
+        """Rows and columns of the factors of the square product."""
+        return self._square.n
+
+    def _products(self, cell: Cell) -> Sequence[Product]:
+        return products(self._source.config, self._source.batches, cell.task)
+
+    def _call(self, wanted: Sequence[Product], input_set: int) -> Callable[[], Any]:
+        multiplier = self.row
+        placed = [
+            multiplier.place(product, *factors(product, input_set, number)) for number, product in enumerate(wanted)
+        ]
+
+        def call() -> Any:
+            result = multiplier.multiply(placed)
+            multiplier.wait(result)
+            return result
+
+        return call
+
+    def _worst(self, cell: Cell, wanted: Sequence[Product], input_set: int, result: Any, when: str) -> float:
+        made = self.row.to_numpy(result)
+        if len(made) != len(wanted):
+            raise Invalid(f"{len(made)} products of {len(wanted)} were made ({when})")
+        return max(
+            product_error(cell, product, own, *factors(product, input_set, number), when)
+            for number, (product, own) in enumerate(zip(wanted, made, strict=True))
+        )
+
+
+def factors(product: Product, input_set: int, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """Random factors of a product, ``(count, m, k)`` and ``(k, n)``, uniform from -1 to 1; ``number``: its place."""
+    rng = np.random.default_rng([answers.SEED, input_set, number])
+
+    def uniform(*shape: int) -> np.ndarray:
+        drawn = rng.random(shape, dtype=np.float32)
+        drawn *= 2
+        drawn -= 1
+        return drawn
+
+    return uniform(product.count, product.m, product.k), uniform(product.k, product.n)
+
+
+def body(model: NumpyModel, cell: Cell, problem: answers.Problem) -> Callable[[], Any]:
+    """The timed call of a model: the task on every batch of the workload, each result awaited; the last result."""
+    row = model.row
+    task: Callable[..., Any] = getattr(row, cell.task)
+    wait = row.wait
+    batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
+    row.wait(batches)
+
+    def call() -> Any:
+        for batch in batches:
+            result = task(*batch)
+            wait(result)
+        return result
+
+    return call
+
+
+def wall_s(call: Callable[[], Any]) -> float:
+    """Seconds that one call takes."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start

@@ -1,0 +1,107 @@
+"""JAX's bound: the model's products in one compiled program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from impls.jax._adapter import find_device
+from impls.products import Made
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+    from impls.products import Product
+
+ROW = {
+    "tier": "bound",
+    "summary": "the model's products alone, in one program under jax.jit, the recurrent steps under lax.scan",
+    "frameworks": ["jax", "optax"],
+    "compiles": True,
+}
+
+Pair = tuple[jax.Array, jax.Array]
+"""The left factors ``(count, m, k)`` and the right one ``(k, n)``."""
+
+SMALL = 2**14
+"""Arrays of up to so many numbers leave the program as one: each by itself would cost more than a microsecond."""
+
+
+class Products(NamedTuple):
+    """What a program gave: all its small arrays in one, the others by themselves; and what it was given."""
+
+    small: Array
+    large: list[Array]
+    placed: Sequence[Pair]
+
+
+def make(left: Float[Array, "count m k"], right: Float[Array, "k n"]) -> list[Array]:
+    """The last product ``(m, n)``, and, where there are several, the last row of each ``(count, n)``.
+
+    The loop reads another left factor in each step and keeps a row of each product: XLA leaves such a loop as it is. To
+    keep all of each would cost a copy a step, which is none of the multiplying.
+    """
+    if left.shape[0] == 1:
+        return [left[0] @ right]
+
+    def step(_before: Array, factor: Float[Array, "m k"]) -> Pair:
+        product = factor @ right
+        return product, product[-1]
+
+    return list(lax.scan(step, jnp.zeros((left.shape[1], right.shape[1]), left.dtype), left))
+
+
+@jax.jit
+def make_all(placed: Sequence[Pair]) -> tuple[Array, list[Array]]:
+    """All products. Those of one loop are made one after another; in which order the loops are is XLA's affair."""
+    made = [array for pair in placed for array in make(*pair)]
+    small = [array.ravel() for array in made if array.size <= SMALL]
+    return jnp.concatenate([jnp.zeros(0), *small]), [array for array in made if array.size > SMALL]
+
+
+class JaxMultiplier:
+    """JAX's products: an ``impls.products.Multiplier``."""
+
+    def __init__(self, device: str) -> None:
+        self.device = find_device(device)
+
+    def place(self, product: Product, left: np.ndarray, right: np.ndarray) -> Pair:
+        """The factors as they are: XLA reads both in order."""
+        del product
+        return jax.device_put((left, right), self.device, may_alias=False)
+
+    def multiply(self, placed: Sequence[Pair]) -> Products:
+        """All products: compiled when they are asked for the first time."""
+        small, large = make_all(placed)
+        return Products(small, large, placed)
+
+    def wait(self, result: Products) -> None:
+        """Return when every array has been computed."""
+        jax.block_until_ready((result.small, result.large))
+
+    def to_numpy(self, result: Products) -> list[Made]:
+        """The last product of each, and a row of all."""
+        small, large = np.array(result.small), iter(result.large)
+        found, taken = [], 0
+        for left, right in result.placed:
+            (count, m, _), n = left.shape, right.shape[1]
+            arrays = []
+            for shape in [(m, n), (count, n)][: 1 + (count > 1)]:
+                size = shape[0] * shape[1]
+                if size > SMALL:
+                    arrays.append(np.array(next(large)))
+                else:
+                    arrays.append(small[taken : taken + size].reshape(shape))
+                    taken += size
+            found.append(Made(arrays[0], arrays[1] if count > 1 else arrays[0][-1:]))
+        return found
+
+
+def load(device: str) -> JaxMultiplier:
+    """JAX's products on the device."""
+    return JaxMultiplier(device)
