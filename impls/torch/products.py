@@ -70,9 +70,12 @@ class TorchMultiplier:
         yield mm
         # torch.mm is MKL's, which leaves half of an AMD processor's vector unit idle; nn.LSTM's products are oneDNN's
         if self.device.type == "cpu" and torch.backends.mkldnn.is_available():
-            linear = torch.ops.mkldnn._linear_pointwise
-            packed = torch.ops.mkldnn._reorder_linear_weight(right.T.contiguous(), lefts[0].shape[0])
-            yield lambda: [linear(left, packed, None, "none", [], "") for left in lefts]
+            # what TorchInductor makes of a linear layer; both are internal, and a later PyTorch may have neither
+            pack = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
+            linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+            if pack and linear:
+                packed = pack(right.T.contiguous(), lefts[0].shape[0])
+                yield lambda: [linear(left, packed, None, "none", [], "") for left in lefts]
 
     def _seconds(self, way: Way) -> float:
         seconds = []
