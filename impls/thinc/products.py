@@ -22,6 +22,8 @@ ROW = {
     "tier": "bound",
     "summary": "the model's products alone: ops.gemm, on the ops of the other rows",
     "frameworks": ["thinc"],
+    "environment": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"},  # as the tuned row
+    "environment_with": {"avx512f": {"OPENBLAS_CORETYPE": "SkylakeX"}},
 }
 
 
