@@ -68,7 +68,7 @@ def run(
     threads
         Numbers of threads, each measured apart.
     precision
-        float32, or on a GPU tf32 as well, each measured apart.
+        float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     preset
         smoke (two minutes, no verdicts), default (15 minutes) or full (4 hours).
     shape
@@ -178,7 +178,7 @@ def peak(
     threads
         Numbers of threads, each measured apart.
     precision
-        float32, or on a GPU tf32 as well, each measured apart.
+        float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     """
     from bench.peak import BLOCKS, check_peak, measure
     from bench.report.peak_text import render

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from bench import pronunciations
 from bench.flops import BatchSizes
-from impls.contract import INPUT_DTYPE, TASKS, initial_parameters
+from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, initial_parameters
 from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.reference import Reference, TrainingSlack
@@ -149,19 +149,14 @@ def of_batch(part: Answer, number: int, count: int) -> Answer:
 class Problem:
     """A workload with numbers in it: weights, both input sets, and the oracle's answer to each task on each set.
 
-    ``slack`` is what the weights of ``train_step`` may be off by without counting, for each input set, in float32;
-    ``tf32_slack`` is the same in TF32, empty where that was not asked for.
+    ``slack`` is what the weights of ``train_step`` may be off by without counting, for each precision that was asked
+    for and each input set.
     """
 
     parameters: Parameters
     batches: list[list[Batch]]
     answers: dict[tuple[int, Task], Answer]
-    slack: dict[int, Answer]
-    tf32_slack: dict[int, Answer] = field(default_factory=dict)
-
-    def slack_of(self, precision: Precision) -> dict[int, Answer]:
-        """The slack that a cell of this precision has."""
-        return self.tf32_slack if precision == "tf32" else self.slack
+    slack: dict[tuple[Precision, int], Answer]
 
 
 def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precision, ...] = ("float32",)) -> Problem:
@@ -186,7 +181,7 @@ def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precisio
                     losses[f"loss of step {number}"] = step.loss
                 problem.answers[index, task] = losses | dict(step.parameters)
                 for precision, slack in slacks.items():
-                    problem.slack_of(precision)[index] = slack.sizes()
+                    problem.slack[precision, index] = slack.sizes()
             else:
                 problem.answers[index, task] = solve(oracle, task, problem.batches, index)
     return problem
@@ -201,16 +196,14 @@ def save(problem: Problem, path: Path) -> None:
                 flat[f"inputs/{index}/{number}/{name}"] = getattr(batch, name)
     for (index, task), solved in problem.answers.items():
         flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in solved.items()}
-    for kind, slacks in (("slack", problem.slack), ("tf32_slack", problem.tf32_slack)):
-        for index, slack in slacks.items():
-            flat |= {f"{kind}/{index}/{name}": array for name, array in slack.items()}
+    for (precision, index), slack in problem.slack.items():
+        flat |= {f"slack/{precision}/{index}/{name}": array for name, array in slack.items()}
     save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)
 
 
 def load(path: Path) -> Problem:
     """Read what ``save`` wrote."""
-    empty_slack: list[dict[int, Answer]] = [{index: {} for index in INPUT_SETS} for _ in range(2)]
-    problem = Problem({}, [[] for _ in INPUT_SETS], {}, *empty_slack)
+    problem = Problem({}, [[] for _ in INPUT_SETS], {}, {})
     inputs: dict[tuple[int, int], dict[str, np.ndarray]] = {}
     for key, array in load_file(path).items():
         kind, rest = key.split("/", 1)
@@ -224,8 +217,9 @@ def load(path: Path) -> Problem:
             task = next(task for task in TASKS if task == name)
             problem.answers.setdefault((int(index), task), {})[quantity] = array
         else:
-            index, quantity = rest.split("/", 1)
-            (problem.tf32_slack if kind == "tf32_slack" else problem.slack)[int(index)][quantity] = array
+            name, index, quantity = rest.split("/", 2)
+            precision = next(precision for precision in PRECISIONS if precision == name)
+            problem.slack.setdefault((precision, int(index)), {})[quantity] = array
     for (set_index, _), fields in sorted(inputs.items()):
         problem.batches[set_index].append(Batch(**fields))
     return problem

@@ -321,7 +321,7 @@ def verdict_on(error: BaseException, worker: Worker) -> tuple[Status, str]:
     if isinstance(error, DeviceUnavailable):
         return "unavailable", words_of(error)
     traceback.print_exception(error)
-    return "out_of_memory" if is_out_of_memory(error) else "error", where(error, worker.row.path)
+    return "out_of_memory" if is_out_of_memory(error) else "error", where(error, worker.row.path, worker.job.blocked)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -169,7 +169,7 @@ def cells_of(
                 threads=threads,
                 precision=precision,
             )
-            if reason := row.unsupported.get(task) or _without(row, device):
+            if reason := row.unsupported.get(task) or _without(row, device, precision):
                 settled.append(settle(cell, "unsupported", reason))
             elif missing:
                 settled.append(settle(cell, "unavailable", missing))
@@ -199,10 +199,10 @@ def _renamed(cell: Cell, name: str) -> Cell:
     return msgspec.structs.replace(cell, implementation=name)
 
 
-def _without(row: Row, device: Device) -> str | None:
-    if device in row.devices:
-        return None
-    return row.unsupported.get(device, f"the row does not run on a {device}")
+def _without(row: Row, device: Device, precision: Precision) -> str | None:
+    if device not in row.devices:
+        return row.unsupported.get(device, f"the row does not run on a {device}")
+    return None if precision in row.precisions else f"the row does not compute in {precision}"
 
 
 ROUNDING = 1e-9

@@ -16,14 +16,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.environment import ROOT, worker_environment
+from bench.environment import ROOT, environment_of, worker_environment
 from bench.where import where
-from bench.worker import Blocker
+from bench.worker import block
 from bench.worker_process import blocked
 from impls import build_row, load_line, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from impls import Row
     from impls.contract import Device
 
@@ -49,7 +51,7 @@ def preflight(row: Row, device: Device, mark: str) -> None:
         process = subprocess.Popen(
             [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row)],
             cwd=ROOT,
-            env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=row.environment),
+            env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=environment_of(row)),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=log,
@@ -75,7 +77,7 @@ def preflight(row: Row, device: Device, mark: str) -> None:
     raise InvalidInput(f"--impl {row.path.name}: {why}")
 
 
-def fault(path: Path, device: str) -> str | None:
+def fault(path: Path, device: str, blocked: Sequence[str] = ()) -> str | None:
     """What keeps the file from meeting the contract, with its line, or None."""
     try:
         given = build_row(read_row(path))(TINY, initial_parameters(TINY, 0), device)
@@ -85,7 +87,7 @@ def fault(path: Path, device: str) -> str | None:
         return None  # a row of the table says so
     except BaseException as error:  # sys.exit() in the file is a fault too
         traceback.print_exc()
-        return where(error, path)
+        return where(error, path, blocked)
     if missing := [name for name in METHODS if not callable(getattr(given, name, None))]:
         line = load_line(ast.parse(path.read_text(encoding="utf-8")))
         return f"{path.name}:{line}: load gives a {type(given).__name__} without {missing[0]}()"
@@ -94,8 +96,8 @@ def fault(path: Path, device: str) -> str | None:
 
 def main(path: str, device: str, *blocked: str) -> int:
     """Print the fault, if there is one."""
-    sys.meta_path.insert(0, Blocker(blocked))
-    found = fault(Path(path), device)
+    block(blocked)
+    found = fault(Path(path), device, blocked)
     print(found or FITS)
     return 1 if found else 0
 

@@ -277,7 +277,7 @@ def choose_precisions(names: Sequence[str], device: Device) -> tuple[Precision, 
         if found is None:
             raise InvalidInput(f"unknown precision {name!r}; choose from {', '.join(PRECISIONS)}")
         if found == "tf32" and device == "cpu":
-            raise InvalidInput("--precision tf32: is a GPU's; on the CPU there is float32")
+            raise InvalidInput("--precision tf32: is a GPU's; on the CPU there are float32 and bfloat16")
         chosen.append(found)
     return tuple(chosen)
 

@@ -28,7 +28,7 @@ def validate(model: NumpyModel, cell: Cell, problem: answers.Problem, *, input_s
     """
     model.load(problem.parameters)
     solved = answers.solve(model, cell.task, problem.batches, input_set)
-    slack = problem.slack_of(cell.precision)[input_set] if cell.task == "train_step" else None
+    slack = problem.slack[cell.precision, input_set] if cell.task == "train_step" else None
     when = "after timing, on an input not seen before" if input_set else "before timing"
     return worst_error(cell, solved, problem.answers[input_set, cell.task], when, slack)
 

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
-def where(error: BaseException, path: Path) -> str:
-    """``file:line: kind: message`` of the innermost frame in the file at ``path``, else of the innermost frame."""
+def where(error: BaseException, path: Path, blocked: Collection[str] = ()) -> str:
+    """``file:line: kind: message`` of the innermost frame in the file at ``path``, else of the innermost frame.
+
+    ``blocked``: what was made unimportable. Where that is what was not found, it is said.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename) == path] or frames[-1:]
     place = f"{Path(own[-1].filename).name}:{own[-1].lineno}: " if own else ""
-    return f"{place}{type(error).__name__}: {words_of(error)}"
+    words = words_of(error)
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in blocked:
+        words = f"{error.name} is blocked: another row's framework; ROW names what a row needs"
+    return f"{place}{type(error).__name__}: {words}"
 
 
 def words_of(error: BaseException, most: int = 300) -> str:

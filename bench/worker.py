@@ -12,9 +12,8 @@ import os
 import resource
 import signal
 import sys
-from importlib.abc import MetaPathFinder
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.heap import keep_freed_memory
 from bench.job import Job, hear
@@ -25,22 +24,32 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
-class Blocker(MetaPathFinder):
-    """Makes packages unimportable. (``sys.modules[name] = None`` would break SciPy, which looks there.)"""
+class Blocker:
+    """A finder of modules that finds all but some packages: as if those were not installed.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self._names = frozenset(names)
+    To raise instead would not do, for frameworks look whether others are there (PyTorch for ``onnxruntime``). Nor would
+    ``sys.modules[name] = None``: SciPy looks there.
+    """
+
+    def __init__(self, finder: Any, names: Sequence[str]) -> None:
+        self._finder, self._names = finder, frozenset(names)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the finder's."""
+        return getattr(self._finder, name)
 
     def find_spec(
-        self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Raise ModuleNotFoundError for a blocked package; leave the others to the next finder."""
-        if fullname.partition(".")[0] in self._names:
-            raise ModuleNotFoundError(
-                f"{fullname} is blocked: another row's framework; ROW names what a row needs",
-                name=fullname,
-            )
-        return None
+        """What the finder finds, or None for a blocked package."""
+        blocked = fullname.partition(".")[0] in self._names
+        found: ModuleSpec | None = None if blocked else self._finder.find_spec(fullname, path, target)
+        return found
+
+
+def block(names: Sequence[str]) -> None:
+    """Make packages unimportable in this process."""
+    sys.meta_path[:] = [Blocker(finder, names) for finder in sys.meta_path]
 
 
 def settle_down(job: Job) -> None:
@@ -53,7 +62,7 @@ def settle_down(job: Job) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (job.memory_limit_bytes, job.memory_limit_bytes))
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    sys.meta_path.insert(0, Blocker(job.blocked))
+    block(job.blocked)
     keep_freed_memory()
 
 

@@ -40,8 +40,8 @@ START_LIMIT_S = 120.0
 LONGEST_ANSWER_BYTES = 2**24
 """A record of a million samples is about as long."""
 
-SHARED = frozenset({"numpy", "scipy", "onnx"})
-"""What is no framework, and others look for: array libraries, a file format. It stays importable, whoever names it."""
+SHARED = frozenset({"numpy", "scipy"})
+"""Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
 
 LAST_WORDS_BYTES = 2**16
 """How much of a dead worker's log is looked at: Python's dump of all stacks comes after what it died of."""
@@ -279,9 +279,6 @@ def together(
 
 
 def blocked(row: Row) -> list[str]:
-    """The frameworks of other rows that are installed, which this row's worker must not import.
-
-    One that is not installed needs no blocking, and must not be: PyTorch looks whether there is an ``onnx``.
-    """
+    """The frameworks of other rows that are installed, which this row's worker must not import."""
     known = {name for other in find_rows().values() for name in other.frameworks}
     return sorted(name for name in known - set(row.frameworks) - SHARED if find_spec(name) is not None)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
 
-from impls.contract import DEVICES, Device, InvalidInput, Task, Variant
+from impls.contract import DEVICES, Device, InvalidInput, Precision, Task, Variant
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Task, device or variant to the reason why the row cannot do it."""
     compiles: bool = False
     """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
+    precisions: Annotated[tuple[Precision, ...], msgspec.Meta(min_length=1)] = ("float32", "tf32")
+    """In which precisions it can compute; TF32 is the device's affair, bfloat16 the row's."""
     environment: dict[str, str] = {}
     """Environment variables that the row needs before Python starts."""
     environment_with: dict[str, dict[str, str]] = {}

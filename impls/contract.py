@@ -47,11 +47,13 @@ Variant = Literal["every_step", "states"]
 Device = Literal["cpu", "gpu"]
 DEVICES: tuple[Device, ...] = ("cpu", "gpu")
 
-Precision = Literal["float32", "tf32"]
-"""How a GPU may multiply float32 matrices: as they are, or rounded to TF32's 10 bits of mantissa on its tensor cores.
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""How matrices may be multiplied: as the float32 that they are, or rounded beforehand.
 
-Everything else is float32 in both. On a CPU there is no TF32."""
-PRECISIONS: tuple[Precision, ...] = ("float32", "tf32")
+``tf32``: to TF32's 10 bits of mantissa, on a GPU's tensor cores; everything else is float32. On a CPU there is none.
+``bfloat16``: to 7 bits, the states of the layers as well; weights, gradients and the optimiser stay float32, as in
+mixed precision training (Micikevicius et al. 2018, arXiv 1710.03740). What a row gives is float32 in all of them."""
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
 
 PRECISION_VARIABLE = "SEQ2SEQ_LSTM_PRECISION"
 """The environment variable that says which, for the whole process: some frameworks decide once."""
@@ -92,8 +94,8 @@ def precision() -> Precision:
     chosen = next((own for own in PRECISIONS if own == asked), None)
     if chosen is None:
         raise InvalidInput(f"{PRECISION_VARIABLE} is {asked!r}, expected one of {', '.join(PRECISIONS)}")
-    override, opposite = os.environ.get(_OVERRIDE_VARIABLE), {"float32": "1", "tf32": "0"}[chosen]
-    if override == opposite:
+    override, opposite = os.environ.get(_OVERRIDE_VARIABLE), {"float32": "1", "tf32": "0"}.get(chosen)
+    if override is not None and override == opposite:
         raise InvalidInput(f"{PRECISION_VARIABLE}={chosen} and {_OVERRIDE_VARIABLE}={override} contradict: unset one")
     return chosen
 

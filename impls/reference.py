@@ -278,6 +278,7 @@ class TrainingSlack:
     GRADIENT_NOISE: ClassVar[dict[Precision, float]] = {
         "float32": 1e-5,  # a tenth of the limit for gradients, five times the worst measured
         "tf32": 3e-3,  # the worst simulated
+        "bfloat16": 3e-2,
     }
 
     def __init__(self, parameters: Parameters, precision: Precision = "float32") -> None:

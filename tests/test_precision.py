@@ -1,4 +1,4 @@
-"""The precision that is asked for is the one computed in, and TF32's limits fit what TF32 does. Needs no GPU."""
+"""The precision that is asked for is the one computed in, and the limits of each fit what it does. Needs no GPU."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from frameworks import need
 from test_wrong_rows import HandOffReversed, MissingBias, SwappedGate
 
 from bench import answers
+from bench.plan import cells_of
 from bench.workloads import WORKLOADS
-from impls import contract, reference
-from impls.contract import PRECISION_VARIABLE, InvalidInput, Precision, precision
-from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations
+from impls import contract, find_rows, load_row, reference
+from impls.contract import PRECISION_VARIABLE, TASKS, InvalidInput, Precision, precision
+from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations, wrong_dtype
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from impls.equality import Answer
 
 TF32: Precision = "tf32"
+BFLOAT16: Precision = "bfloat16"
 CASE = draw(NOTEBOOK, t_x=10, t_y=9, batch=4)
 
 
@@ -116,7 +118,7 @@ def test_jax_obeys(monkeypatch: pytest.MonkeyPatch, name: Precision) -> None:
         assert jax.config.jax_default_matmul_precision == _adapter.MATMUL_PRECISION[name]
         # and it reaches a compiled product: XLA takes TF32 for anything below the highest
         program = jax.jit(jnp.dot).lower(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).as_text()
-        assert ("HIGHEST" in program) is (name == "float32")
+        assert ("HIGHEST" in program) is (name != "tf32")
     finally:
         _adapter.use_precision("float32")
 
@@ -222,29 +224,59 @@ def test_float32_is_within_both(task: Task) -> None:
         assert worst(Reference, task, own).within
 
 
+@pytest.mark.parametrize("own", [TF32, BFLOAT16])
 @pytest.mark.parametrize("wrong", [SwappedGate, MissingBias, HandOffReversed])
 @pytest.mark.parametrize("task", ["forward", "gradients", "train_step"])
-def test_tf32_limits_still_see_a_wrong_row(task: Task, wrong: type[Reference]) -> None:
-    assert not worst(wrong, task, "tf32").within
+def test_wider_limits_still_see_a_wrong_row(task: Task, wrong: type[Reference], own: Precision) -> None:
+    assert not worst(wrong, task, own).within
 
 
-def test_tf32_limits_still_see_a_step_not_taken() -> None:
+@pytest.mark.parametrize("own", [TF32, BFLOAT16])
+def test_wider_limits_still_see_a_step_not_taken(own: Precision) -> None:
     class Still(Reference):
         def train_step(self, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> contract.TrainStep:
             return super().train_step(x, y, target)._replace(parameters=CASE.parameters)
 
-    assert not worst(Still, "train_step", "tf32").within
+    assert not worst(Still, "train_step", own).within
 
 
-def test_the_slack_of_tf32_is_kept_on_disk(tmp_path: Path) -> None:
-    problem = answers.pose(WORKLOADS["seed"], ("train_step",), ("float32", "tf32"))
+@pytest.mark.parametrize("name", [row.name for row in find_rows().values() if "bfloat16" in row.precisions])
+def test_a_row_that_says_bfloat16_computes_in_it(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Within its limits, and beyond those of float32: it does not silently compute in that."""
+    row = find_rows()[name]
+    for framework in row.frameworks:
+        need(framework)
+    monkeypatch.setenv(PRECISION_VARIABLE, BFLOAT16)
+    model = load_row(row, NOTEBOOK, CASE.parameters)
+    for task in TASKS:
+        actual, expected = solve(model, CASE, task), solve(CASE.oracle(), CASE, task)
+        slack = slack_of(CASE, BFLOAT16) if task == "train_step" else None
+        found = deviations(task, actual, expected, slack, precision=BFLOAT16)[0]
+        assert wrong_dtype(actual) is None
+        assert found.within, found
+        if task != "train_step":
+            assert found.error > 10 * LIMITS[task], f"{found}: computed in float32"
+        model.load(CASE.parameters)
+
+
+def test_a_row_that_does_not_say_bfloat16_has_no_time_in_it() -> None:
+    layers = find_rows()["thinc/layers"]
+    cells, settled = cells_of(layers, [WORKLOADS["seed"]], ("forward",), "cpu", 1, BFLOAT16)
+    assert not cells
+    assert [(one.status, one.reason) for one in settled] == [("unsupported", "the row does not compute in bfloat16")]
+
+
+def test_the_slack_of_each_precision_is_kept_on_disk(tmp_path: Path) -> None:
+    problem = answers.pose(WORKLOADS["seed"], ("train_step",), contract.PRECISIONS)
     answers.save(problem, tmp_path / "problem.safetensors")
     again = answers.load(tmp_path / "problem.safetensors")
-    for own in contract.PRECISIONS:
-        for index, slack in problem.slack_of(own).items():
-            assert slack.keys() == problem.parameters.keys()
-            for name, array in slack.items():
-                assert np.array_equal(again.slack_of(own)[index][name], array)
-    name = "decoder.bias_l0"
-    assert np.max(problem.tf32_slack[0][name]) > np.max(problem.slack[0][name])
-    assert answers.pose(WORKLOADS["seed"], ("train_step",)).tf32_slack == {}
+    assert (
+        problem.slack.keys() == again.slack.keys() == {(own, index) for own in contract.PRECISIONS for index in (0, 1)}
+    )
+    for key, slack in problem.slack.items():
+        assert slack.keys() == problem.parameters.keys()
+        for name, array in slack.items():
+            assert np.array_equal(again.slack[key][name], array)
+    sizes = [np.max(problem.slack[own, 0]["decoder.bias_l0"]) for own in contract.PRECISIONS]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    assert {own for own, _ in answers.pose(WORKLOADS["seed"], ("train_step",)).slack} == {"float32"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from measuring import QUICK, blocks, carry_out, last, measure, plan_of
-from processes import numpy_row
+from processes import numpy_row, python
 
 from bench import worker_process
 from bench.records import CONTROL, Record, record_line
@@ -28,7 +28,26 @@ def test_what_is_not_installed_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -
     module, scan = find_rows()["torch/module"], find_rows()["jax/scan"]
     other = msgspec.structs.replace(scan, frameworks=("numpy", "no_such_framework", "pytest"))
     monkeypatch.setattr(worker_process, "find_rows", lambda: {"other": other})
-    assert blocked(module) == ["pytest"]  # PyTorch looks for packages that it can do without: it must not meet an error
+    assert blocked(module) == ["pytest"]
+
+
+def test_what_is_blocked_looks_as_if_it_were_not_installed() -> None:
+    """Frameworks look whether others are there, and go without; to import one fails."""
+    script = """
+from importlib.metadata import version
+from importlib.util import find_spec
+from bench.worker import block
+block(["hypothesis", "wave"])
+assert find_spec("hypothesis") is None and find_spec("rich") is not None
+assert version("hypothesis")  # what is installed can still be asked
+try:
+    import wave
+except ModuleNotFoundError as error:
+    print(error.name)
+"""
+    done = python("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "wave\n"
 
 
 def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:

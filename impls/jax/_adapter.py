@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 
     from impls.contract import Precision
 
-MATMUL_PRECISION: dict[Precision, str] = {"float32": "highest", "tf32": "tensorfloat32"}
-"""JAX's words. Both hold where nothing else is said of a product; neither changes anything on a CPU."""
+MATMUL_PRECISION: dict[Precision, str] = {"float32": "highest", "tf32": "tensorfloat32", "bfloat16": "highest"}
+"""JAX's words. They hold where nothing else is said of a product, and change nothing on a CPU, nor where the factors
+are bfloat16: those products are summed up in float32."""
 
 OPTIMIZER = optax.adam(LEARNING_RATE, b1=BETA_1, b2=BETA_2, eps=EPSILON)
 
@@ -121,6 +122,24 @@ class JaxArrays:
         """Do nothing: JAX has no reset. What needs one takes a new process for each cell."""
 
 
+class Lowered:
+    """A model whose weights, inputs and states are bfloat16 while it computes; it takes and gives float32."""
+
+    def __init__(self, model: JaxSeq2seq) -> None:
+        self._model = model
+        self.from_canonical, self.to_canonical, self.hand_off = model.from_canonical, model.to_canonical, model.hand_off
+
+    def __getattr__(self, name: str) -> Any:
+        """The model's method, in bfloat16."""
+        method = getattr(self._model, name)
+        return lambda *arguments: cast(method(*cast(arguments, jnp.bfloat16)), jnp.float32)
+
+
+def cast(arrays: Any, dtype: Any) -> Any:
+    """All the arrays, as this dtype."""
+    return jax.tree.map(lambda array: array.astype(dtype), arrays)
+
+
 class JaxRow(JaxArrays):
     """A model of pure functions with its weights loaded: a ``contract.Implementation``, every call under ``jax.jit``.
 
@@ -132,7 +151,7 @@ class JaxRow(JaxArrays):
 
     def __init__(self, model: JaxSeq2seq, parameters: Parameters, device: str) -> None:
         super().__init__(device)
-        self.model = model
+        self.model = model = Lowered(model) if precision() == "bfloat16" else model
         self._encode = jax.jit(model.encode)
         self._decode = jax.jit(model.decode)
         self._forward = jax.jit(model.forward)

@@ -23,6 +23,7 @@ ROW = {
     "tier": "tuned",
     "summary": "the module of jax/nnx, split once, jax.jit on its state",
     "frameworks": ["jax", "flax", "optax"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
 }
 

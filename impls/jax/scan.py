@@ -23,6 +23,7 @@ ROW = {
     "tier": "loop",
     "summary": "plain JAX functions, the cell written out under lax.scan",
     "frameworks": ["jax", "optax"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
 }
 

@@ -30,6 +30,7 @@ ROW = {
     "tier": "tuned",
     "summary": "jax/scan with a backward pass of its own; inputs before the loop, directions together, by size",
     "frameworks": ["jax", "optax"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
     "environment": {
         # programs that need more than 32 MiB get them from the system at each call, page by page: in pages of 2 MiB

@@ -132,6 +132,30 @@ def as_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
+class Lowered:
+    """A model under autocast: what it multiplies is bfloat16, its weights and what it gives are float32."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.hand_off = model.hand_off
+        self._type = next(model.parameters()).device.type
+
+    def encode(self, x: Tensor) -> LSTMOutput:
+        """The encoder alone."""
+        with torch.autocast(self._type, torch.bfloat16):
+            return LSTMOutput(*(array.float() for array in self._model.encode(x)))
+
+    def decode(self, y: Tensor, h_0: Tensor) -> LSTMOutput:
+        """The decoder alone."""
+        with torch.autocast(self._type, torch.bfloat16):
+            return LSTMOutput(*(array.float() for array in self._model.decode(y, h_0)))
+
+    def __call__(self, x: Tensor, y: Tensor) -> Tensor:
+        """The decoder's outputs."""
+        with torch.autocast(self._type, torch.bfloat16):
+            return self._model(x, y).float()
+
+
 class TorchRow:
     """A PyTorch model with its weights loaded: a ``contract.Implementation``.
 
@@ -154,7 +178,8 @@ class TorchRow:
         self.device = find_device(device)
         self.model = build(*astuple(config), device=self.device)
         self._trained = trained_parameters(self.model, config, torch_name)
-        self._seq2seq: TorchSeq2seq = self.model  # type: ignore[assignment]  # an nn.Module answers any attribute
+        # an nn.Module answers any attribute
+        self._seq2seq: TorchSeq2seq = self.model if precision() != "bfloat16" else Lowered(self.model)  # type: ignore[assignment]
         self.load(parameters)
 
     def to_device(self, array: np.ndarray) -> Tensor:

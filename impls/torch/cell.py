@@ -20,6 +20,7 @@ ROW = {
     "tier": "loop",
     "summary": "nn.LSTMCell in a Python loop over time; offers every layer's hidden states",
     "frameworks": ["torch"],
+    "precisions": ["float32", "tf32", "bfloat16"],
 }
 
 

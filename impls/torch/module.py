@@ -19,6 +19,7 @@ ROW = {
     "tier": "idiomatic",
     "summary": "nn.LSTM for encoder and decoder, the notebook's model",
     "frameworks": ["torch"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "unsupported": {"states": "nn.LSTM gives the hidden states of its last layer only"},
 }
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE
+from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, precision
 from impls.torch import module
 from impls.torch._adapter import TorchRow
 
@@ -32,6 +32,7 @@ ROW = {
     "tier": "tuned",
     "summary": "nn.LSTM with a fused Adam; few short sequences by an unrolled program, compiled ahead of time",
     "frameworks": ["torch"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
     "unsupported": {"states": "nn.LSTM gives the hidden states of its last layer only"},
     # large tensors get their memory from the system at each call, page by page; in pages of 2 MiB: a training step
@@ -127,7 +128,8 @@ class TunedRow(TorchRow):
 
     def _is_small(self, x: Tensor, y: Tensor) -> bool:
         steps = len(x) * self._config.num_encoder_layers + len(y) * self._config.num_decoder_layers
-        return self.device.type == "cpu" and self._config.context == "initial" and x.shape[1] <= FEW and steps <= SHORT
+        known = self.device.type == "cpu" and self._config.context == "initial" and precision() == "float32"
+        return known and x.shape[1] <= FEW and steps <= SHORT
 
     def _compile(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """The program for these shapes: the one in the folder where PyTorch keeps what it compiles, if it is there."""
