@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +13,7 @@ from processes import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-PAGES = {"widening.md": ("torch",)}
+PAGES = {"widening.md": ("torch",), "walkthrough.md": ("torch", "thinc", "jax", "optax")}
 """Name in ``docs/`` to what it imports."""
 
 
@@ -28,6 +29,12 @@ def test_a_page_prints_what_it_says(name: str) -> None:
 )
 def test_a_page_quotes_what_stands_in_the_file(page: Path) -> None:
     check_quotes(page)
+
+
+def test_the_walkthrough_quotes_every_framework() -> None:
+    page = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
+    quoted = {block.source for block in blocks(page) if block.source}
+    assert quoted >= {f"../impls/{row}.py" for row in ("torch/module", "torch/cell", "thinc/layers", "jax/scan")}
 
 
 def test_every_page_with_python_in_it_is_run() -> None:
@@ -169,3 +176,13 @@ def test_a_row_that_has_changed_is_caught(folder: Path) -> None:
     (folder / "row.py").write_text(ROW.replace("x = 1", "x = 2"))
     with pytest.raises(AssertionError, match=r"page\.md:6 is not in row\.py"):
         check_quotes(page)
+
+
+@pytest.mark.parametrize("shape", ["torch.Size([5, 3, 40])", "(80, 10)"])
+def test_the_walkthrough_with_a_wrong_shape_is_caught(shape: str, tmp_path: Path) -> None:
+    for framework in PAGES["walkthrough.md"]:
+        need(framework)
+    text = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
+    wrong = shape.replace("0", "1", 1)
+    with pytest.raises(AssertionError, match=rf"(?s)page\.md:\d+ prints.*{re.escape(shape)}.*has.*{re.escape(wrong)}"):
+        run_page(written(text.replace(shape, wrong, 1), tmp_path))
