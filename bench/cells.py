@@ -253,6 +253,7 @@ class Worker:
             build_s=subject.build_s,
             first_call_s=ready.first_call_s,
             compile_s=ready.compile_s,
+            compiled=subject.compiled(),
             warmup_calls=ready.warmup_calls,
             max_relative_error=error,
             disturbed=turns.disturbed,

@@ -86,6 +86,8 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     """The first call, everything included."""
     compile_s: float | None = None
     """First call less second call, for a row that compiles; in block 1 without a compilation cache."""
+    compiled: str | None = None
+    """What was compiled, in the row's own words, where that is not the whole of a task."""
     warmup_calls: int | None = None
     max_relative_error: float | None = None
     """The worst quantity against the float64 oracle."""

@@ -11,6 +11,7 @@ import numpy as np
 from bench import answers
 from bench.flops import products
 from bench.validation import Invalid, product_error, validate, validate_timed
+from impls.contract import Compiled
 from impls.numpy_model import NumpyModel
 from impls.products import Product
 
@@ -57,6 +58,9 @@ class Subject(Protocol):
             Invalid: it is beyond its limit.
         """
 
+    def compiled(self) -> str | None:
+        """What the row says that it has compiled."""
+
     def squares_s(self) -> list[float]:
         """Seconds of a product of two square matrices, several times; nothing where the row is a model."""
 
@@ -90,6 +94,10 @@ class Model:
     def validate_timed(self, cell: Cell, result: Any) -> float:
         """The error against the oracle."""
         return validate_timed(self._model, cell, self._problem, result)
+
+    def compiled(self) -> str | None:
+        """What it says, if it says anything."""
+        return (self.row.compiled() or None) if isinstance(self.row, Compiled) else None
 
     def squares_s(self) -> list[float]:
         """Nothing."""
@@ -131,6 +139,9 @@ class Bound:
     def validate_timed(self, cell: Cell, result: Any) -> float:
         """The error of the products."""
         return self._worst(cell, self._products(cell), 0, result, "while it was timed")
+
+    def compiled(self) -> None:
+        """Nothing."""
 
     def squares_s(self) -> list[float]:
         """Seconds of the square product, `SQUARES` times."""

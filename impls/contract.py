@@ -334,6 +334,17 @@ class LayerStates(Protocol):
         """Encoder and decoder, inference: what ``forward`` goes through."""
 
 
+@runtime_checkable
+class Compiled(Protocol):
+    """What a row may offer besides, where not all of it is compiled: which part is.
+
+    Optional: without it, whoever reads ``"compiles": True`` in its ROW takes it that a task is one program.
+    """
+
+    def compiled(self) -> str:
+        """What this process has compiled for this model by now, in words; empty if nothing."""
+
+
 def check_parameters(config: Seq2seqConfig, parameters: Mapping[str, np.ndarray]) -> None:
     """Raise InvalidInput unless the parameters are exactly those of ``config``, in float32."""
     expected = config.parameter_shapes

@@ -267,6 +267,14 @@ def test_markdown_has_every_row_and_time_per_word(result: Result) -> None:
     assert RUN.environment.cpu in words
 
 
+def test_what_was_compiled_stands_below_the_table_where_it_is_not_the_whole(tmp_path: Path) -> None:
+    in_part = record("torch/compiled", compile_s=9.4, compiled="the cell, 4 programs,")
+    result = read_result(write(tmp_path, record(), record("jax/scan", compile_s=1.5), in_part))
+    written = markdown.full(table_rows([result]), [result])
+    assert "`torch/compiled` cpu×1 compiled the cell, 4 programs, in 9.40 s." in written
+    assert written.count(" compiled ") == 1
+
+
 def test_rows_with_several_baselines_have_no_mean(tmp_path: Path) -> None:
     def means(folder: Path, baseline_status: str) -> bool:
         lines: list[Line] = []

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from crosschecks import NOTEBOOK, draw
 from frameworks import need
 
 from impls import find_rows, load_row
-from impls.contract import DeviceUnavailable
+from impls.contract import Compiled, DeviceUnavailable
+from impls.equality import LIMITS, relative_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from impls import Row
 
@@ -46,3 +50,41 @@ def test_the_native_kernel_says_why_it_does_not_train() -> None:
     model = load_row(find_rows()["thinc/native"], NOTEBOOK, CASE.parameters)
     with pytest.raises(NotImplementedError, match="wrong gradients"):
         model.gradients(CASE.x, CASE.y, CASE.d_output)
+
+
+def test_what_is_compiled_of_a_row_is_said() -> None:
+    """By the record and below the table: ``torch.compile`` leaves out more than one would think."""
+    need("torch")
+    model = load_row(find_rows()["torch/compiled"], NOTEBOOK, CASE.parameters)
+    assert isinstance(model.row, Compiled)
+    assert model.row.compiled() == "the cell, 0 programs,"
+    model.forward(CASE.x, CASE.y)
+    assert re.fullmatch(r"the cell, [1-9]\d* programs,", model.row.compiled())
+
+
+def test_an_unrolled_program_sees_the_weights_that_training_moves() -> None:
+    need("torch")
+    few = draw(NOTEBOOK, t_x=3, t_y=2, batch=1)
+    tuned, module = (load_row(find_rows()[name], NOTEBOOK, few.parameters) for name in ("torch/tuned", "torch/module"))
+    tuned.forward(few.x, few.y)
+    assert tuned.row.compiled() == "forward, 1 of 1 shapes,"
+    for model in (tuned, module):
+        for _ in range(3):
+            model.train_step(few.x, few.y, few.target)
+    assert relative_error(tuned.forward(few.x, few.y), module.forward(few.x, few.y)) < LIMITS["forward"]
+    tuned.forward(CASE.x, CASE.y)
+    assert tuned.row.compiled() == "forward, 1 of 2 shapes,"
+
+
+def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need("torch")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    few = draw(NOTEBOOK, t_x=2, t_y=1, batch=1)
+    first = load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
+    assert len(list((tmp_path / "cache").glob("unrolled-*.pt2"))) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.export.export", None)  # nothing is compiled again
+        again = load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
+    assert np.array_equal(first, again)

@@ -66,6 +66,12 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
                 _line(row) + (_limits(row) if held else []) + [row.result] * (len(results) > 1) for row in of_task
             ]
             parts.append(table([task, *columns], lines_of_task, left=4))
+            parts += [
+                f"`{row.implementation}` {units.place(row.device, row.threads, row.precision)} compiled {row.compiled}"
+                f" in {units.seconds(row.compile_s)}.\n"
+                for row in of_task
+                if row.compiled and row.compile_s
+            ]
     return "\n".join(parts)
 
 

@@ -63,6 +63,8 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     build_s: float | None
     compile_s: float | None
     """In block 1, without a compilation cache."""
+    compiled: str | None
+    """What was compiled, where that is not the whole of a task."""
     first_call_s: float | None
     """In block 1."""
     peak_bytes: int | None
@@ -204,6 +206,7 @@ def _row(
         import_s=_median(record.import_s for record in one.blocks),
         build_s=_median(record.build_s for record in one.blocks),
         compile_s=compile_s(one),
+        compiled=first.compiled if first else None,
         first_call_s=first.first_call_s if first else None,
         peak_bytes=memory.peak_bytes if memory else None,
         pays_after=ours.pays_after(theirs) if ours and theirs and ours is not theirs else None,

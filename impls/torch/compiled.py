@@ -58,12 +58,13 @@ class CompiledRow(cell.CellRow):
     """A row of cells that says what was compiled."""
 
     def compiled(self) -> str:
-        """What this process has compiled by now."""
-        return f"the cell: {torch._dynamo.utils.counters['stats']['unique_graphs']} programs"
+        """What this process has compiled since the model was loaded."""
+        return f"the cell, {torch._dynamo.utils.counters['stats']['unique_graphs']} programs,"
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> CompiledRow:
     """The model with these weights, on the device; programs of an earlier model go."""
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     torch._dynamo.config.recompile_limit = MOST_PROGRAMS
     return CompiledRow(Seq2seqLSTM, config, parameters, device, torch_name=cell.cell_name)

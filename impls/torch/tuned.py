@@ -126,6 +126,11 @@ class TunedRow(TorchRow):
         with torch.inference_mode():
             return self._programs[shapes](x, y)
 
+    def compiled(self) -> str:
+        """Of the tasks only forward, and that only of few short sequences."""
+        unrolled = sum(program != super(TunedRow, self).forward for program in self._programs.values())
+        return f"forward, {unrolled} of {len(self._programs)} shapes," if unrolled else ""
+
     def _is_small(self, x: Tensor, y: Tensor) -> bool:
         steps = len(x) * self._config.num_encoder_layers + len(y) * self._config.num_decoder_layers
         known = self.device.type == "cpu" and self._config.context == "initial" and precision() == "float32"
