@@ -1,8 +1,8 @@
 """``torch/module``, as fast as it is known to go: its ``nn.LSTM`` runs oneDNN's kernel, near the limit at large shapes.
 
 Each decision says what it gained: paired ratios to the row without it, on one core of an AMD EPYC with AVX-512
-(family 26), torch 2.13.0. Tried, and left out: a compiled cell called at each step (``torch/compiled``), oneDNN left out
-(1.8 at seed), a compiled training step (0.75 at seed, after 48 s of compiling).
+(family 26), torch 2.13.0. Tried, and left out: a compiled cell called at each step (``torch/compiled``), all without
+oneDNN (1.8 at seed), a compiled training step (0.75 at seed, after 48 s of compiling).
 """
 
 from __future__ import annotations
