@@ -25,7 +25,9 @@ ROW = {
     "compiles": True,
     "environment": {  # as the tuned row
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-        "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_prefer_vector_width=512",
+        "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_prefer_vector_width=512"
+        " --xla_cpu_experimental_ynn_fusion_type="
+        " --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000",
     },
 }
 
