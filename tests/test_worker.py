@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +16,7 @@ from processes import numpy_row
 from bench import worker_process
 from bench.records import CONTROL, Record, record_line
 from bench.runner import Listener
+from bench.worker import Blocker
 from bench.worker_process import blocked
 from impls import find_rows, read_row
 from impls.contract import TASKS
@@ -167,3 +171,13 @@ def test_a_row_that_names_numpy_leaves_it_to_the_others(tmp_path: Path) -> None:
     assert {"torch", "jax", "thinc"} <= set(mine) and "numpy" not in mine
     theirs = blocked(find_rows()["torch/module"])
     assert {"jax", "thinc"} <= set(theirs) and not {"torch", "numpy", "scipy"} & set(theirs)
+
+
+def test_what_is_blocked_can_be_looked_for_and_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [Blocker(["absent", "wave"]), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "wave", raising=False)
+    assert find_spec("absent") is not None  # PyTorch's compiler looks so, and an error would end its import
+    for name in ("absent", "wave", "wave.part"):
+        with pytest.raises(ModuleNotFoundError, match="is blocked: another row's framework"):
+            importlib.import_module(name)
+    assert "wave" not in sys.modules
