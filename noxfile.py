@@ -51,7 +51,7 @@ def gpus() -> list[str]:
     return [line for line in done.stdout.splitlines() if line.startswith("GPU ")] if done.returncode == 0 else []
 
 
-OPTIONAL = ("onnxruntime",)
+OPTIONAL = ("onnxruntime", "keras")
 """Extras of rows that a user may pick instead: tested always, and timed where a row of theirs is named."""
 
 

@@ -47,7 +47,7 @@ THREAD_VARIABLES = (
 
 UNWANTED = (
     *("XLA_", "JAX_", "TORCH", "PYTORCH_", "ONEDNN_", "DNNL_", "KMP_", "GOMP_", "OMP_", "MKL_"),
-    *("NVIDIA_TF32_OVERRIDE", "CUPY_"),
+    *("NVIDIA_TF32_OVERRIDE", "CUPY_", "KERAS_"),
     *("PYTHON", "PYTEST_", "COV_", "LD_PRELOAD"),
     *("MALLOC_", "GLIBC_TUNABLES"),
 )
@@ -61,6 +61,7 @@ DISTRIBUTIONS = (
     "jaxlib",
     "flax",
     "optax",
+    "keras",
     "cupy-cuda13x",
     "numpy",
     "pytest-benchmark",
@@ -102,6 +103,7 @@ def worker_environment(
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "TORCHINDUCTOR_CACHE_DIR": str(cache),
+            "KERAS_HOME": str(cache),  # with a person's own settings, or else one is made in their home
         }
     if device == "cpu":
         environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}

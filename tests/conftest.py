@@ -7,6 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from frameworks import other_process
 from hypothesis import settings
 
 from impls import find_rows
@@ -61,14 +62,20 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def require(request: pytest.FixtureRequest, device: str) -> Callable[[Row], None]:
-    """A check that a row can run: it skips with the reason, or fails where the row was asked for or CI is set."""
-    insist = bool(request.config.getoption("--impl")) or bool(os.environ.get("CI"))
+    """A check that a row can run: it skips with the reason, or fails where the row was asked for or CI is set.
+
+    CI does not ask that a row run in a process that is not for it.
+    """
+    named = bool(request.config.getoption("--impl"))
+    insist = named or bool(os.environ.get("CI"))
 
     def check(row: Row) -> None:
         if row.fault:
             pytest.fail(row.fault)
         if reason := row.missing():
             (pytest.fail if insist else pytest.skip)(f"{row.name}: {reason}")
+        if reason := other_process(row):
+            (pytest.fail if named else pytest.skip)(f"{row.name}: {reason}")
         if device not in row.devices:
             pytest.skip(f"{row.name} has no {device}: {row.unsupported[device]}")
 

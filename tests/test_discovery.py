@@ -13,7 +13,7 @@ from processes import ROOT, bench, python
 from impls import find_bounds, find_rows, load_row, read_row
 from impls.contract import InvalidInput, initial_parameters
 
-FRAMEWORKS = ("torch", "jax", "flax", "thinc", "optax")
+FRAMEWORKS = ("torch", "jax", "flax", "thinc", "optax", "keras")
 
 
 def test_every_row_of_the_table_is_found() -> None:

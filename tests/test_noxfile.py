@@ -110,7 +110,7 @@ def test_the_pins_can_be_left(noxfile: ModuleType, monkeypatch: pytest.MonkeyPat
 
 def test_every_dependency_has_a_pin(noxfile: ModuleType) -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-    listed = noxfile.requirements("torch", "thinc", "jax", groups=("test", "lint"))
+    listed = noxfile.requirements("torch", "thinc", "jax", *noxfile.OPTIONAL, groups=("test", "lint"))
     for requirement in listed:
         assert f"\n{requirement}==" in pins, requirement
     assert "+" not in pins  # no local version suffix

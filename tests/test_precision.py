@@ -109,18 +109,18 @@ def test_jax_obeys(monkeypatch: pytest.MonkeyPatch, name: Precision) -> None:
     import jax
     import jax.numpy as jnp
 
-    from impls.jax import _adapter
+    from impls.jax import _arrays
 
     monkeypatch.setenv(PRECISION_VARIABLE, name)
-    _adapter.use_precision("float32" if name == "tf32" else "tf32")
+    _arrays.use_precision("float32" if name == "tf32" else "tf32")
     try:
-        _adapter.find_device("cpu")
-        assert jax.config.jax_default_matmul_precision == _adapter.MATMUL_PRECISION[name]
+        _arrays.find_device("cpu")
+        assert jax.config.jax_default_matmul_precision == _arrays.MATMUL_PRECISION[name]
         # and it reaches a compiled product: XLA takes TF32 for anything below the highest
         program = jax.jit(jnp.dot).lower(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).as_text()
         assert ("HIGHEST" in program) is (name != "tf32")
     finally:
-        _adapter.use_precision("float32")
+        _arrays.use_precision("float32")
 
 
 @pytest.mark.parametrize(("name", "value"), [("float32", "0"), ("tf32", "1")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from frameworks import BACKEND_VARIABLES
 from measuring import measure
 from processes import numpy_row
 
@@ -71,6 +72,8 @@ def test_a_worker_has_what_its_row_asks_for(tmp_path: Path) -> None:
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
 
 
-def test_idiomatic_rows_ask_for_nothing() -> None:
-    asking = [row.name for row in find_rows().values() if row.environment or row.environment_with]
-    assert not [name for name in asking if find_rows()[name].tier == "idiomatic"]
+def test_idiomatic_rows_ask_for_nothing_but_their_backend() -> None:
+    for row in find_rows().values():
+        if row.tier == "idiomatic":
+            assert row.environment.keys() <= BACKEND_VARIABLES, row.name
+            assert not row.environment_with, row.name

@@ -11,7 +11,8 @@ from flax import nnx
 
 from impls.contract import Gradients, LSTMOutput, States, TrainStep
 from impls.jax import _nnx_weights
-from impls.jax._adapter import OPTIMIZER, JaxArrays
+from impls.jax._adapter import OPTIMIZER
+from impls.jax._arrays import JaxArrays
 
 if TYPE_CHECKING:
     from jax import Array

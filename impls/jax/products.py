@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from impls.jax._adapter import find_device
+from impls.jax._arrays import find_device
 from impls.products import Made
 
 if TYPE_CHECKING:

@@ -156,31 +156,11 @@ class Lowered:
             return self._model(x, y).float()
 
 
-class TorchRow:
-    """A PyTorch model with its weights loaded: a ``contract.Implementation``.
+class TorchArrays:
+    """What every PyTorch row does with arrays, whoever made its model."""
 
-    Args:
-        build: Makes the model from the constructor arguments of ``Seq2seqConfig`` and ``device``.
-        config: The sizes of the model.
-        parameters: Canonical float32 weights.
-        device: ``cpu`` or ``gpu``.
-        torch_name: The model's own name of a canonical parameter; without it, that of ``torch/module``.
-    """
-
-    def __init__(
-        self,
-        build: Callable[..., nn.Module],
-        config: Seq2seqConfig,
-        parameters: Parameters,
-        device: str,
-        torch_name: Callable[[str], str] | None = None,
-    ) -> None:
+    def __init__(self, device: str) -> None:
         self.device = find_device(device)
-        self.model = build(*astuple(config), device=self.device)
-        self._trained = trained_parameters(self.model, config, torch_name)
-        # an nn.Module answers any attribute
-        self._seq2seq: TorchSeq2seq = self.model if precision() != "bfloat16" else Lowered(self.model)  # type: ignore[assignment]
-        self.load(parameters)
 
     def to_device(self, array: np.ndarray) -> Tensor:
         """The array, on the device."""
@@ -202,6 +182,33 @@ class TorchRow:
     def reset_peak(self) -> None:
         """Count anew from what is held now."""
         reset_peak(self.device)
+
+
+class TorchRow(TorchArrays):
+    """A PyTorch model with its weights loaded: a ``contract.Implementation``.
+
+    Args:
+        build: Makes the model from the constructor arguments of ``Seq2seqConfig`` and ``device``.
+        config: The sizes of the model.
+        parameters: Canonical float32 weights.
+        device: ``cpu`` or ``gpu``.
+        torch_name: The model's own name of a canonical parameter; without it, that of ``torch/module``.
+    """
+
+    def __init__(
+        self,
+        build: Callable[..., nn.Module],
+        config: Seq2seqConfig,
+        parameters: Parameters,
+        device: str,
+        torch_name: Callable[[str], str] | None = None,
+    ) -> None:
+        super().__init__(device)
+        self.model = build(*astuple(config), device=self.device)
+        self._trained = trained_parameters(self.model, config, torch_name)
+        # an nn.Module answers any attribute
+        self._seq2seq: TorchSeq2seq = self.model if precision() != "bfloat16" else Lowered(self.model)  # type: ignore[assignment]
+        self.load(parameters)
 
     def canonical(self, parameters: Mapping[str, Tensor]) -> Parameters:
         """The tensors as NumPy arrays: PyTorch's layout is the canonical one."""
