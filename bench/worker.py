@@ -12,7 +12,8 @@ import os
 import resource
 import signal
 import sys
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,15 @@ from bench.job import Job, hear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 
-class Blocker(MetaPathFinder):
-    """Makes packages unimportable. (``sys.modules[name] = None`` would break SciPy, which looks there.)"""
+class Blocker(MetaPathFinder, Loader):
+    """Makes packages unimportable. (``sys.modules[name] = None`` would break SciPy, which looks there.)
+
+    Whoever only looks whether there is one finds it: PyTorch's compiler looks for ``onnxruntime``, and would take no
+    refusal.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = frozenset(names)
@@ -34,13 +38,13 @@ class Blocker(MetaPathFinder):
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Raise ModuleNotFoundError for a blocked package; leave the others to the next finder."""
-        if fullname.partition(".")[0] in self._names:
-            raise ModuleNotFoundError(
-                f"{fullname} is blocked: another row's framework; ROW names what a row needs",
-                name=fullname,
-            )
-        return None
+        """A blocked package, which this very object then refuses to load; the others are the next finder's."""
+        return ModuleSpec(fullname, self) if fullname.partition(".")[0] in self._names else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Raise ModuleNotFoundError."""
+        name = module.__name__
+        raise ModuleNotFoundError(f"{name} is blocked: another row's framework; ROW names what a row needs", name=name)
 
 
 def settle_down(job: Job) -> None:

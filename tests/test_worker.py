@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +16,7 @@ from processes import numpy_row
 from bench import worker_process
 from bench.records import CONTROL, Record, record_line
 from bench.runner import Listener
+from bench.worker import Blocker
 from bench.worker_process import blocked
 from impls import find_rows, read_row
 from impls.contract import TASKS
@@ -29,6 +33,16 @@ def test_what_is_not_installed_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -
     other = msgspec.structs.replace(scan, frameworks=("numpy", "no_such_framework", "pytest"))
     monkeypatch.setattr(worker_process, "find_rows", lambda: {"other": other})
     assert blocked(module) == ["pytest"]  # PyTorch looks for packages that it can do without: it must not meet an error
+
+
+def test_a_blocked_package_is_found_and_refuses_to_load() -> None:
+    blocker = Blocker(["no_such_framework"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "meta_path", [blocker, *sys.meta_path])
+        assert find_spec("no_such_framework") is not None  # whoever only looks, as PyTorch's compiler does, may look
+        for name in ("no_such_framework", "no_such_framework.part"):
+            with pytest.raises(ModuleNotFoundError, match="no_such_framework is blocked: another row's framework"):
+                importlib.import_module(name)
 
 
 def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
