@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LARGEST = 10
 """How many operations are shown."""
 
+LONGEST_NAME = 36
+
 
 def render(found: Profiles, folder: Path) -> Iterator[RenderableType]:
     """Each profile: its categories, its largest operations, and where its trace is."""
@@ -58,10 +60,15 @@ def _of(profile: Profile, folder: Path) -> Iterator[RenderableType]:
     for own in profile.operations[:LARGEST]:
         seconds = profile.scale * own.seconds
         share = units.percent(seconds / profile.call_s)
-        largest.add_row(own.name, NAMES[own.kind], f"{own.count}×", units.seconds(seconds), share)
+        largest.add_row(_short(own.name), NAMES[own.kind], f"{own.count}×", units.seconds(seconds), share)
     yield Padding(largest, (1, 0, 0, 1))
     if profile.trace:
         yield Text(f" trace: {folder / profile.trace}")
+
+
+def _short(name: str) -> str:
+    """The name of an operation; a compiler's may be as long as what it has fused."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _table(title: str, *columns: str) -> Table:
