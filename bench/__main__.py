@@ -194,6 +194,56 @@ def peak(
 
 
 @app.command
+def profile(
+    *rows: str,
+    workload: Annotated[tuple[str, ...], Several] = (),
+    task: Annotated[tuple[str, ...], Several] = (),
+    threads: str = "1",
+    device: str = "cpu",
+    out: Path | None = None,
+) -> int:
+    """Show what a row's time goes to: matrix products, elementwise operations, overhead. A few seconds each.
+
+    Each is held against the oracle, timed, and profiled with its framework's own profiler, whose trace is kept.
+
+    Some examples:
+      python -m bench profile torch/module
+      python -m bench profile torch/module jax/scan --workload g2p braun --task train_step
+      python -m bench profile mine.py --out results/profiles/mine
+
+    Parameters
+    ----------
+    rows
+        Rows by name, or files of your own that end in .py; all idiomatic and tuned rows if not given.
+    workload
+        Workloads by name; seed if not given.
+    task
+        encode, forward, gradients, train_step; forward and train_step if not given.
+    threads
+        Number of threads.
+    device
+        cpu.
+    out
+        Folder for profile.json and the traces, which must not exist yet; results/profiles/<time> if not given.
+    """
+    from bench.profiling.asked import check_profile
+    from bench.profiling.measure import measure
+    from bench.report.profile_text import render
+
+    asked = check_profile(rows=rows, workload=workload, task=task, threads=threads, device=device, out=out)
+    stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with stderr.status("") as status:
+        found = measure(asked, lambda what: status.update(what) if stderr.is_terminal else stderr.print(what))
+    folder = asked.out.resolve()
+    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    Console(highlight=False, markup=False, soft_wrap=True).print(*render(found, folder), sep="\n")
+    if any(one.status != "ok" for one in found.profiles):
+        stderr.print(f"what those that failed have said: {folder}/logs")
+    stderr.print(f"profiles: {folder}")
+    return 0 if all(one.status == "ok" for one in found.profiles) else 1
+
+
+@app.command
 def calibrate(*, pairs: int = 320, budget: str = "3h", out: Path | None = None) -> int:
     """Measure how often the verdicts err: identical workers, planted slow-downs, quiet and with a noisy neighbour.
 
@@ -315,6 +365,8 @@ def compare(
 def publish(result: Path | None = None) -> None:
     """Copy a valid result to results/<machine>-<date>, and make all published tables and the index anew.
 
+    Profiles and calibrations are published as well, each to its own place.
+
     Some examples:
       python -m bench publish results/local/2026-01-31T12-00-00
       python -m bench publish      (only makes the tables anew)
@@ -322,7 +374,8 @@ def publish(result: Path | None = None) -> None:
     Parameters
     ----------
     result
-        A result folder in which every row works, made by code that is committed.
+        A result folder in which every row works, a calibration or a folder of profiles, made by code that is
+        committed.
     """
     from bench.environment import ROOT
     from bench.publish import publish as publish_result

@@ -1,4 +1,4 @@
-"""``bench publish``: copies a valid result, or a calibration, into ``results/``, and makes every table anew."""
+"""``bench publish``: copies a valid result, a calibration or profiles into ``results/``, and makes every table anew."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from bench.environment import ROOT
 from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
+from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
-from bench.report import markdown
+from bench.report import markdown, profile_page
+from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.report.units import duration
@@ -28,6 +30,7 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.profiling.kept import Profiles
     from bench.records import Cell
 
 RESULTS = ROOT / "results"
@@ -35,6 +38,10 @@ README = ROOT / "README.md"
 TABLE_FILE = "table.md"
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 METHOD = RESULTS / "method"
+PROFILED = RESULTS / "profiled"
+"""Published profiles, a folder for each: without traces, which are large and of one moment."""
+
+PROFILES_PAGE = ROOT / "docs" / "profiles.md"
 EXPORT_FILE = "pytest-benchmark.json"
 README_TASKS = ("train_step", "forward")
 
@@ -55,6 +62,8 @@ def publish(folder: Path) -> Path:
 def _publish(folder: Path) -> Path:
     if (folder / calibration.HEAD_FILE).exists():
         return _publish_calibration(folder)
+    if (folder / PROFILE_FILE).exists():
+        return _publish_profiles(folder)
     result = read_result(folder)
     run, records = result.run, result.records
 
@@ -116,6 +125,31 @@ def _publish_calibration(folder: Path) -> Path:
     return METHOD
 
 
+def _publish_profiles(folder: Path) -> Path:
+    """Profiles stand beside those of other machines and days."""
+    found = read_profiles(folder)
+
+    def refuse(why: str) -> InvalidInput:
+        return InvalidInput(f"{folder}: {why}")
+
+    for one in found.profiles:
+        what = f"{one.implementation} {one.workload} {one.task}"
+        if one.status != "ok":
+            raise refuse(f"{what} is {one.status} ({one.reason}); publish profiles in which every row works")
+        if "/" not in one.implementation:
+            raise refuse(f"{one.implementation} is a file outside impls/, which no commit has")
+        if one.waited > BUSY:
+            raise refuse(f"{what}: other programs had its processor; profile again on a machine that is at rest")
+    if found.environment.git_commit is None or found.environment.git_dirty:
+        raise refuse("was made by code that is in no commit; commit, profile again, publish that")
+    target = PROFILED / f"{found.environment.machine}-{found.started_at[:10]}"
+    if target.resolve() != folder.resolve():
+        target.mkdir(parents=True, exist_ok=True)
+        write_whole(target / PROFILE_FILE, (folder / PROFILE_FILE).read_bytes())
+    refresh()
+    return target
+
+
 def _place_of(path: Path, started_at: str) -> Path:
     """The folder for a run that began then: the path, or, where other runs of that day are, the next number."""
     for number in count(1):
@@ -138,6 +172,7 @@ def generated() -> dict[Path, str]:
     files |= {result.path / EXPORT_FILE: to_pytest_benchmark(result).decode() for result in results}
     files |= method_files(results)
     files[RESULTS / "README.md"] = index(results)
+    files[PROFILES_PAGE] = profile_page.page(published_profiles())
     if shown := [result for result in results if is_for_readme(result)]:
         latest = max(reversed(shown), key=lambda result: len(result.run.workloads))  # of those that have the most
         files[README] = with_table(README.read_text(encoding="utf-8"), latest)
@@ -168,6 +203,12 @@ def published() -> list[Result]:
     folders = sorted(path.parent for path in RESULTS.glob(f"[!.]*/{RUN_FILE}"))
     results = [read_result(folder) for folder in folders]
     return sorted(results, key=lambda result: datetime.fromisoformat(result.run.started_at))
+
+
+def published_profiles() -> list[Profiles]:
+    """The published profiles, oldest first."""
+    found = [read_profiles(path.parent) for path in PROFILED.glob(f"[!.]*/{PROFILE_FILE}")]
+    return sorted(found, key=lambda one: datetime.fromisoformat(one.started_at))
 
 
 def is_for_readme(result: Result) -> bool:

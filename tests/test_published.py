@@ -68,6 +68,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(publish, "METHOD", tmp_path / "results" / "method")
     monkeypatch.setattr(publish, "README", tmp_path / "README.md")
+    monkeypatch.setattr(publish, "PROFILED", tmp_path / "results" / "profiled")
+    monkeypatch.setattr(publish, "PROFILES_PAGE", tmp_path / "profiles.md")
     return tmp_path
 
 

@@ -1,0 +1,1 @@
+"""``bench profile``: what the time of a call goes to."""

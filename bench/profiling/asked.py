@@ -1,0 +1,110 @@
+"""What is asked of ``bench profile``: the words of a command line, checked before anything is made."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.environment import ROOT, available_bytes, parse_threads
+from bench.plan import cells_of
+from bench.pronunciations import read_words
+from bench.request import choose_device, choose_rows, choose_tasks, free_folder
+from bench.workloads import choose, estimate_bytes
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records import Cell
+    from bench.workloads import Workload
+    from impls import Row
+
+PROFILES = ROOT / "results" / "profiles"
+"""Where profiles go; git ignores it."""
+
+TIERS = ("idiomatic", "tuned")
+"""Of what rows are profiled where none is named."""
+
+DEFAULT_WORKLOADS = ("seed",)
+DEFAULT_TASKS = ("forward", "train_step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What was asked of ``bench profile``, checked."""
+
+    rows: tuple[tuple[Row, tuple[Cell, ...]], ...]
+    """Each row, and what it is profiled at."""
+    workloads: tuple[Workload, ...]
+    threads: int
+    out: Path
+    command: str
+
+
+def check_profile(
+    *,
+    rows: Sequence[str],
+    workload: Sequence[str],
+    task: Sequence[str],
+    threads: str,
+    device: str,
+    out: Path | None,
+) -> Asked:
+    """What the words of a command line ask for.
+
+    Raises:
+        InvalidInput: a word means nothing here, a row cannot do what is asked of it, or is not installed.
+    """
+    chosen_rows = choose_rows(rows)
+    if not rows:
+        chosen_rows = [row for row in chosen_rows if row.tier in TIERS and row.missing() is None]
+    workloads = choose(workload or DEFAULT_WORKLOADS, "default", device)
+    tasks = choose_tasks(task or DEFAULT_TASKS, "default")
+    chosen_device = choose_device(device)
+    if chosen_device == "gpu":
+        raise InvalidInput("--device gpu: profiles are of the CPU; leave it out")
+    (number,) = parse_threads([threads])
+    if any(one.is_words for one in workloads):
+        read_words()
+    for one in workloads:
+        needed, free = estimate_bytes(one), available_bytes()
+        if needed > free:
+            raise InvalidInput(
+                f"workload {one.name} needs about {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free"
+            )
+    cells_of_rows = []
+    for row in chosen_rows:
+        if missing := row.missing():
+            raise InvalidInput(f"{row.name}: {missing}; install it, or leave the row out")
+        cells, unable = cells_of(row, workloads, tasks, chosen_device, number, "float32")
+        if rows and unable and (task or not cells):
+            raise InvalidInput(f"{row.name} has no {unable[0].task}: {unable[0].reason}")
+        if cells:
+            cells_of_rows.append((row, cells))
+    if not cells_of_rows:
+        raise InvalidInput("no idiomatic or tuned row is installed; `python -m bench list` says what is missing")
+    return Asked(
+        rows=tuple(cells_of_rows),
+        workloads=tuple(workloads),
+        threads=number,
+        out=free_folder(out) if out is not None else free_place(),
+        command=_command(rows, workload=workload, task=task, threads=[threads] if threads != "1" else []),
+    )
+
+
+def free_place() -> Path:
+    """A folder under ``PROFILES`` that does not exist yet."""
+    path, number = PROFILES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}", 1
+    while path.exists():
+        number += 1
+        path = path.with_name(f"{path.name.partition('_')[0]}_{number}")
+    return path
+
+
+def _command(rows: Sequence[str], **options: Sequence[str]) -> str:
+    names = [Path(name).name if name.endswith(".py") else name for name in rows]
+    given = [(f"--{name}", *values) for name, values in options.items() if values]
+    return shlex.join(["python", "-m", "bench", "profile", *names, *(word for words in given for word in words)])

@@ -1,0 +1,164 @@
+"""``bench profile``: rows in processes of their own, one for each workload and task; a folder that is there whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench import answers
+from bench.environment import ROOT, available_bytes, code_facts, describe, environment_of, worker_environment
+from bench.job import Job, ProblemFile
+from bench.lock import only_run
+from bench.preflight import preflight
+from bench.processors import processors
+from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
+from bench.profiling.worker import Outcome, Task
+from bench.records import fields_of
+from bench.run import LEAST_LIMIT_BYTES
+from bench.whole import write_whole
+from bench.worker_process import blocked
+from impls import HERE
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.profiling.asked import Asked
+    from bench.records import Cell
+    from impls import Row
+
+LIMIT_S = 1200.0
+"""How long a process may take: some rows compile for minutes."""
+
+
+def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
+    """The profiles, which are in the folder then; ``tell`` hears what goes on.
+
+    Raises:
+        InvalidInput: another run has this machine, a person's own file does not meet the contract, or the folder cannot
+            be written.
+    """
+    started_at = datetime.now().astimezone().isoformat(timespec="seconds")
+    with (
+        only_run("bench profile") as mark,
+        TemporaryDirectory(prefix="profile-") as scratch,
+        whole_folder(asked.out) as folder,
+    ):
+        for row, _ in asked.rows:
+            if not row.path.is_relative_to(HERE):
+                preflight(row, "cpu", mark)
+        problems = {}
+        tasks = tuple(dict.fromkeys(cell.task for _, cells in asked.rows for cell in cells))
+        for workload in asked.workloads:
+            tell(f"the oracle works out {workload.name}")
+            path = Path(scratch, f"{workload.name}.safetensors")
+            answers.save(answers.pose(workload, tasks), path)
+            problems[workload.name] = ProblemFile(workload.config, str(path))
+        profiles = []
+        for row, cells in asked.rows:
+            for cell in cells:
+                tell(f"{row.name} {cell.workload} {cell.task}")
+                profiles.append(_of_cell(row, cell, problems[cell.workload], folder, Path(scratch), mark))
+        found = Profiles(
+            schema_version=SCHEMA_VERSION,
+            started_at=started_at,
+            command=asked.command,
+            environment=describe(),
+            shapes={workload.name: workload.shape for workload in asked.workloads},
+            profiles=profiles,
+        )
+        write_whole(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    return found
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to write in, which is at ``path`` once all is written, and gone if it is not.
+
+    Raises:
+        InvalidInput: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.new")
+    try:
+        fresh.mkdir(parents=True)
+    except OSError as error:
+        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
+    try:
+        yield fresh
+        fresh.rename(path)
+    except OSError as error:
+        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _of_cell(row: Row, cell: Cell, problem: ProblemFile, folder: Path, scratch: Path, mark: str) -> Profile:
+    """The profile of a row at a workload and task, by a process of its own."""
+    name = f"{row.name.replace('/', '-')}-{cell.workload}-{cell.task}"
+    trace, task_file, result_file, log = (
+        folder / f"{name}.trace.json.gz",
+        *(scratch / f"{name}{suffix}" for suffix in (".task", ".result", ".log")),
+    )
+    allowed = processors()
+    job = Job(
+        row_path=str(row.path),
+        row_root=str(HERE) if row.path.is_relative_to(HERE) else None,
+        cells=[cell],
+        problems={cell.workload: problem},
+        block=1,
+        table=0,
+        warmup_s=0.0,
+        sittings=1,
+        processors=allowed[-cell.threads :],
+        hash_seed=0,
+        padding_bytes=0,
+        memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2),
+        blocked=blocked(row),
+    )
+    write_whole(task_file, msgspec.json.encode(Task(job=job, trace=str(trace))))
+    environment = worker_environment(
+        os.environ,
+        threads=cell.threads,
+        device=cell.device,
+        cache=scratch / row.name.replace("/", "-"),
+        mark=mark,
+        extra=environment_of(row),
+    )
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.profiling.worker", str(task_file), str(result_file)],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+    try:
+        code = process.wait(timeout=LIMIT_S)
+        words = f"the process ended with exit code {code}"
+        outcome = None
+        if result_file.exists():
+            outcome = msgspec.json.decode(result_file.read_bytes(), type=Outcome)
+    except subprocess.TimeoutExpired:
+        outcome = Outcome(status="timeout", reason=f"did not get done within {LIMIT_S:.0f} s")
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    outcome = outcome or Outcome(status="crashed", reason=words)
+    if outcome.status != "ok":
+        (folder / "logs").mkdir(exist_ok=True)
+        shutil.copyfile(log, folder / "logs" / f"{name}.log")
+    kept = {name: getattr(outcome, name) for name in Outcome.__struct_fields__ if name != "has_trace"}
+    return Profile(**fields_of(cell), **kept, code=code_facts(row), trace=trace.name if outcome.has_trace else None)

@@ -1,0 +1,228 @@
+"""A profile in a process of its own: ``python -m bench.profiling.worker TASK_FILE RESULT_FILE``.
+
+The row is loaded as a worker loads it, and held against the oracle before anything is profiled and on what was.
+"""
+
+from __future__ import annotations
+
+import gc
+import gzip
+import json
+import sys
+import time
+import traceback
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.cells import is_out_of_memory
+from bench.job import Job
+from bench.processors import delay_s
+from bench.profiling.attribution import CallProfile, attribute, each_time
+from bench.profiling.kept import Operation, Turn
+from bench.records import Status, Struct
+from bench.subjects import Model, wall_s
+from bench.validation import Invalid
+from bench.where import where, words_of
+from bench.whole import write_whole
+from bench.worker import settle_down
+from impls import import_row, read_row
+from impls.contract import DeviceUnavailable
+from impls.profiling import find_profiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from bench.records import Cell
+    from impls import Row
+    from impls.profiling import Mark, Profiler, Recording, TraceEvent
+
+WARMUP_S = 0.5
+LEAST_WARMUP_CALLS = 3
+
+PLAIN_S = 1.0
+"""How long calls are timed without the profiler, before it and once more after it."""
+
+PROFILED_S = 1.0
+"""How long calls would last that are profiled, if the profiler cost nothing."""
+
+LEAST_CALLS, MOST_PROFILED_CALLS = 4, 20
+
+TURN_S = 0.002
+SHORT_S = 0.005
+"""Calls up to so long have one before them in each turn that is not timed."""
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """What the process has to do."""
+
+    job: Job
+    """With one cell."""
+    trace: str
+    """Path of the file that the trace is written to."""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What came of it: as in ``Profile``."""
+
+    status: Status
+    reason: str | None = None
+    profiler: str | None = None
+    turns: tuple[Turn, ...] = ()
+    profiled: tuple[Turn, ...] = ()
+    own_s: float | None = None
+    operations: tuple[Operation, ...] = ()
+    max_relative_error: float | None = None
+    has_trace: bool = False
+
+
+def main(task_file: str, result_file: str) -> int:
+    """Do the task, and write what came of it."""
+    task = msgspec.json.decode(Path(task_file).read_bytes(), type=Task)
+    settle_down(task.job)
+    row = read_row(Path(task.job.row_path), Path(task.job.row_root) if task.job.row_root else None)
+    try:
+        outcome = profile(row, task)
+    except KeyboardInterrupt:
+        raise
+    except Invalid as error:
+        outcome = Outcome(status="invalid", reason=words_of(error))
+    except DeviceUnavailable as error:
+        outcome = Outcome(status="unavailable", reason=words_of(error))
+    except BaseException as error:  # a row that calls sys.exit() has no result either
+        traceback.print_exception(error)
+        status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
+        outcome = Outcome(status=status, reason=where(error, row.path))
+    write_whole(Path(result_file), msgspec.json.encode(outcome))
+    return 0
+
+
+def profile(row: Row, task: Task) -> Outcome:
+    """The row's call, timed without its framework's profiler and under it.
+
+    Raises:
+        Invalid: the row's values are wrong.
+    """
+    (cell,) = task.job.cells
+    profiler = find_profiler(row)
+    if profiler is not None:
+        profiler.prepare()
+    subject = Model(import_row(row).load, task.job.problems[cell.workload], cell.device)
+    error = subject.validate(cell, 0)
+    subject.reset()
+    call = subject.body(cell)
+    warm_up(call)
+    turns = timed(call, cell.threads)
+    if profiler is None:
+        error = max(error, subject.validate(cell, 1))
+        return Outcome(status="ok", turns=tuple(turns), max_relative_error=error)
+    count = min(MOST_PROFILED_CALLS, max(LEAST_CALLS, int(PROFILED_S / min(own.wall_s for own in turns))))
+    profiled, recording, result = recorded(profiler, row, subject, cell, count)
+    error = max(error, subject.validate_timed(cell, result), subject.validate(cell, 1))
+    subject.reset()
+    call = subject.body(cell)  # those that were profiled may have had inputs of their own kind
+    warm_up(call)
+    turns += timed(call, cell.threads)
+    calls = attribute(recording.events)
+    if len(calls) != count:
+        raise RuntimeError(f"the profiler shows {len(calls)} of {count} calls")
+    write_trace(Path(task.trace), recording.events)
+    return Outcome(
+        status="ok",
+        profiler=profiler.SAYS,
+        turns=tuple(turns),
+        profiled=tuple(profiled),
+        own_s=recording.own_s,
+        operations=operations_of(calls, recording.own_s),
+        max_relative_error=error,
+        has_trace=True,
+    )
+
+
+def recorded(profiler: Profiler, row: Row, subject: Model, cell: Cell, count: int) -> tuple[list[Turn], Recording, Any]:
+    """So many calls under the profiler, what it says of them, and the result of the last."""
+    turns: list[Turn] = []
+    result = None
+
+    def calls(mark: Mark) -> None:
+        nonlocal result
+        subject.reset()
+        call = subject.body(cell)
+        for _ in range(LEAST_WARMUP_CALLS):
+            call()
+        with without_garbage():
+            for _ in range(count):
+                with turn(turns, 1, cell.threads), mark():
+                    result = call()
+
+    recording = profiler.record(row.frameworks, calls)
+    return turns, recording, result
+
+
+def warm_up(call: Callable[[], Any]) -> None:
+    """Call until it is warm."""
+    until, count = time.perf_counter() + WARMUP_S, 0
+    while count < LEAST_WARMUP_CALLS or time.perf_counter() < until:
+        call()
+        count += 1
+
+
+def timed(call: Callable[[], Any], threads: int) -> list[Turn]:
+    """Turns such as a run has, for about `PLAIN_S`. Where calls are short, the first of a turn is not timed."""
+    call_s = min(wall_s(call) for _ in range(LEAST_WARMUP_CALLS))
+    calls = max(1, round(TURN_S / call_s))
+    turns: list[Turn] = []
+    with without_garbage():
+        until = time.perf_counter() + PLAIN_S
+        while len(turns) < LEAST_CALLS or time.perf_counter() < until:
+            if call_s < SHORT_S:
+                call()
+            with turn(turns, calls, threads):
+                for _ in range(calls):
+                    call()
+    return turns
+
+
+@contextmanager
+def turn(turns: list[Turn], calls: int, threads: int) -> Iterator[None]:
+    """Add what the context takes, in which so many calls are made, to the turns."""
+    delay_before_s, cpu_s, start_s = delay_s(), time.process_time(), time.perf_counter()
+    yield
+    wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - cpu_s
+    delay_after_s = delay_s()
+    waited_s = 0.0
+    if threads == 1 and delay_before_s is not None and delay_after_s is not None:  # of several it cannot be told
+        waited_s = max(0.0, min(delay_after_s - delay_before_s, wall_s - cpu_s))
+    turns.append(Turn(wall_s / calls, waited_s / calls))
+
+
+@contextmanager
+def without_garbage() -> Iterator[None]:
+    """Python's cyclic garbage is collected before, and not while the context lasts."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def operations_of(calls: Sequence[CallProfile], own_s: float) -> tuple[Operation, ...]:
+    """What a call's operations take, longest first."""
+    found = (
+        Operation(name=name, kind=kind, count=len(seconds), seconds=sum(seconds))
+        for (name, kind), seconds in each_time(calls, own_s).items()
+    )
+    return tuple(sorted(found, key=lambda operation: -operation.seconds))
+
+
+def write_trace(path: Path, events: Iterable[TraceEvent]) -> None:
+    """Write a trace in the Chrome trace event format, compressed; Perfetto opens it so."""
+    text = json.dumps({"displayTimeUnit": "ns", "traceEvents": list(events)}, separators=(",", ":"))
+    write_whole(path, gzip.compress(text.encode(), compresslevel=6, mtime=0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""``docs/profiles.md``: what each row's time goes to, made of published profiles."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from bench.report import markdown, units
+from bench.report.profile_words import NAMES, doubts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.profiling.kept import Category, Profile, Profiles
+
+WORDS = """# Profiles
+
+What share of a call is matrix products, what elementwise operations, what neither? Made by `python -m bench publish` of
+what `python -m bench profile` measured; [definitions.md](definitions.md#profiles) says what each column means.
+"""
+
+NONE = """
+Nothing has been published yet. On a machine that is at rest, with all frameworks installed and the code committed:
+
+```sh
+python -m bench profile --workload seed g2p latency braun     # every idiomatic and tuned row; about half an hour
+python -m bench publish results/profiles/2026-01-31T12-00-00  # the folder that it names; makes this page anew
+```
+"""
+
+COLUMNS: tuple[Category, ...] = ("product", "elementwise", "movement", "fused", "other", "overhead")
+
+
+def page(published: Sequence[Profiles]) -> str:
+    """The page: a table for each workload and task, latest profiles first."""
+    return WORDS + ("".join(map(_section, reversed(published))) or NONE)
+
+
+def _section(found: Profiles) -> str:
+    parts = [
+        f"\n## {found.environment.cpu}, {found.started_at[:10]}\n",
+        f"{markdown.environment_line(found.environment)}; `{found.command}`, {found.started_at}.\n",
+    ]
+    notes: dict[str, list[str]] = {}
+    with_profiler = [profile for profile in found.profiles if profile.status == "ok" and profile.profiler]
+    ordered = sorted(with_profiler, key=lambda own: (list(found.shapes).index(own.workload), own.task))
+    columns = [one for one in COLUMNS if any(own.categories_s[one] for own in with_profiler) or one == "overhead"]
+    for (workload, task), members in groupby(ordered, key=lambda own: (own.workload, own.task)):
+        lines = []
+        for own in members:
+            marks = ""
+            for doubt in doubts(own):
+                notes.setdefault(doubt, [])
+                marks += f" ({list(notes).index(doubt) + 1})"
+            lines.append(_line(own, columns, marks))
+        parts.append(f"**{workload}**: {found.shapes[workload]}\n")
+        header = [task, "call", *(NAMES[one] for one in columns), "profiled"]
+        parts.append(markdown.table(header, lines))
+    parts += [f"({number}) {doubt}.  " for number, doubt in enumerate(notes, 1)]
+    without = dict.fromkeys(own.framework for own in found.profiles if own.status == "ok" and not own.profiler)
+    if without:
+        parts.append(f"There is no profiler for {', '.join(without)}: call times alone are known.\n")
+    sayings = {own.framework: own.profiler for own in with_profiler}
+    parts.append("".join(f"- {framework}: {saying}.\n" for framework, saying in sayings.items()))
+    return "\n".join(parts)
+
+
+def _line(own: Profile, columns: Sequence[Category], marks: str) -> list[str]:
+    shares = {one: seconds / own.call_s for one, seconds in own.categories_s.items()}
+    if own.scale < 1:
+        shares["overhead"] = None  # type: ignore[assignment]  # not told
+    return [
+        f"`{own.implementation}`{marks}",
+        units.seconds(own.call_s),
+        *(units.percent(shares[one]) if shares[one] != 0 else "–" for one in columns),
+        units.ratio(own.slowdown),
+    ]

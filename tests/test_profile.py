@@ -1,0 +1,156 @@
+"""``bench profile``, as real processes: what it shows and keeps, what it refuses, what an end leaves."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+from frameworks import need
+from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
+
+from bench.profiling.kept import read_profiles
+from impls.contract import InvalidInput
+from impls.profiling import CALL, KINDS
+
+ROWS = {"torch/module": "torch", "jax/scan": "jax", "thinc/layers": "thinc"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ROWS)
+def test_a_rows_time_is_shown_and_kept_with_a_trace(name: str, tmp_path: Path) -> None:
+    need(ROWS[name])
+    out = tmp_path / "out"
+    done = bench("profile", name, "--out", str(out), env={"COLUMNS": "80"})
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout + done.stderr  # it can be piped
+    shown = re.sub(r"(?m)^ trace: .*$", "", done.stdout)
+    assert f"{name}  seed forward, cpu×1" in shown and f"{name}  seed train_step" in shown
+    assert re.search(r"^ overhead +[\d.]+ [mµ]s +[\d.]+ %", shown, flags=re.MULTILINE)
+    assert "https://ui.perfetto.dev" in shown
+    profiles = read_profiles(out).profiles
+    assert [profile.task for profile in profiles] == ["forward", "train_step"]
+    for profile in profiles:
+        categories = profile.categories_s
+        assert sum(categories.values()) == pytest.approx(profile.call_s)
+        assert categories["product"] + categories["fused"] > 0
+        assert categories["elementwise"] > 0
+        assert categories["other"] == 0, [own.name for own in profile.operations if own.kind == "other"]
+        assert profile.max_relative_error is not None and 0 < profile.max_relative_error < 1e-5
+        assert profile.slowdown > 0.5
+        assert profile.trace is not None
+        check_trace(out / profile.trace, len(profile.profiled))
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["profile.json", *(profile.trace or "" for profile in profiles)]
+    )
+    assert str(tmp_path) not in (out / "profile.json").read_text()
+
+
+def check_trace(path: Path, calls: int) -> None:
+    """Check that a file is what Perfetto opens: Chrome's trace event format, in its JSON object form."""
+    trace = json.loads(gzip.decompress(path.read_bytes()))
+    assert trace["displayTimeUnit"] in ("ms", "ns")
+    complete = [event for event in trace["traceEvents"] if event["ph"] == "X"]
+    for event in trace["traceEvents"]:
+        assert isinstance(event["name"], str) and len(event["ph"]) == 1
+        assert isinstance(event["pid"], int | str)
+    for event in complete:
+        assert isinstance(event["ts"], int | float) and event["dur"] >= 0 and isinstance(event["tid"], int | str)
+        assert event.get("cat", CALL) in (*KINDS, CALL)
+    assert sum(event.get("cat") == CALL for event in complete) == calls
+
+
+@pytest.mark.slow
+def test_the_optimiser_of_a_wrapper_is_seen_in_the_wrapped_frameworks_profile(tmp_path: Path) -> None:
+    need("torch")
+    need("thinc")
+    done = bench("profile", "thinc/pytorch", "--task", "train_step", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    (profile,) = read_profiles(tmp_path / "out").profiles
+    names = {own.name: own.kind for own in profile.operations}
+    assert names["thinc::adam"] == "elementwise" and names["aten::mkldnn_rnn_layer"] == "fused"
+
+
+def test_a_row_without_a_profiler_has_call_times_and_says_so(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = bench("profile", str(numpy_row(tmp_path, "mine")), "--task", "encode", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"a call takes [\d.]+ [mµ]s; there is no profiler for numpy", done.stdout)
+    (profile,) = read_profiles(out).profiles
+    assert profile.profiler is None and not profile.operations and profile.turns
+    assert [path.name for path in out.iterdir()] == ["profile.json"]
+
+
+def test_a_row_that_is_wrong_is_not_profiled(tmp_path: Path) -> None:
+    path = numpy_row(tmp_path, "wrong", after="result.h_n[0] += 1; return result")
+    out = tmp_path / "out"
+    done = bench("profile", str(path), "--task", "encode", "--out", str(out))
+    assert done.returncode == 1
+    assert "invalid: h_n is off" in done.stdout
+    assert f"what those that failed have said: {out}/logs" in done.stderr
+    assert not read_profiles(out).profiles[0].turns
+
+
+BAD = {
+    "row": (["torch/none"], r"unknown row 'torch/none'; choose from .*torch/module"),
+    "workload": (["torch/module", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
+    "task": (["torch/module", "--task", "sleep"], "unknown task 'sleep'; choose from encode"),
+    "a task that the row has not": (
+        ["thinc/native", "--task", "train_step"],
+        "thinc/native has no train_step: Thinc's backprop_lstm gives wrong gradients",
+    ),
+    "threads": (["torch/module", "--threads", "0"], "--threads 0: must be from 1"),
+    "device": (["torch/module", "--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
+    "out exists": (["torch/module", "--out", "tests"], "--out tests: exists already"),
+    "a bound": (["torch/products"], "torch/products is a bound, and no row"),
+    "option": (["torch/module", "--speed", "9"], "(?i)unknown option.*--speed"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_makes_no_sense_is_one_line_and_exit_code_2(what: str) -> None:
+    arguments, words = BAD[what]
+    if what not in ("row", "a bound"):
+        need(arguments[0].partition("/")[0])
+    one_line(ask("profile", *arguments), words)
+
+
+def test_a_framework_that_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text('ROW = {"tier": "loop", "summary": "", "frameworks": ["nowhere"]}\ndef load(*_): ...\n')
+    one_line(ask("profile", str(path)), "mine: nowhere is not installed; install it, or leave the row out")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    row = numpy_row(tmp_path, "mine")
+    one_line(bench("profile", str(row), "--out", "/proc/profiles"), "--out /proc/profiles: cannot be written")
+
+
+def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    row = numpy_row(tmp_path, "slow", before="import time; time.sleep(1)")
+    process = start("profile", str(row), "--task", "encode", "--out", str(folder / "out"))
+    wait_until(lambda: [one for one in alive("bench.profiling.worker") if one.ppid() == process.pid], "the process")
+    workers = [one for one in alive("bench.profiling.worker") if one.ppid() == process.pid]
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == "" and "Traceback" not in err
+    assert not list(folder.iterdir())
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_what_is_no_profile_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        read_profiles(tmp_path)
+    (tmp_path / "profile.json").write_text("{}")
+    with pytest.raises(InvalidInput, match="is no result of this program"):
+        read_profiles(tmp_path)
+
+
+def test_help_has_examples() -> None:
+    done = bench("profile", "--help")
+    assert done.returncode == 0 and "python -m bench profile torch/module" in done.stdout

@@ -1,0 +1,99 @@
+"""``docs/profiles.md`` says what published profiles say, and what proves nothing is not published."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from test_profile_attribution import profile
+from test_records import RUN
+
+from bench import publish
+from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles, Turn, read_profiles
+from bench.report.profile_page import page
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records import Environment
+
+
+def profiles(*own: Profile, environment: Environment = RUN.environment) -> Profiles:
+    return Profiles(
+        schema_version=SCHEMA_VERSION,
+        started_at="2026-01-31T12:00:00+00:00",
+        command="python -m bench profile",
+        environment=environment,
+        shapes={"seed": "E 10, H 20"},
+        profiles=list(own),
+    )
+
+
+QUIET = msgspec.structs.replace(profile(("product", 4.0), ("elementwise", 1.0)), turns=(Turn(10.0, 0.0),))
+OUTLASTING = msgspec.structs.replace(profile(("product", 20.0)), implementation="jax/scan", turns=(Turn(10.0, 0.0),))
+SILENT = msgspec.structs.replace(QUIET, implementation="onnxruntime/lstm", framework="onnxruntime", profiler=None)
+
+
+def test_the_page_has_the_shares_of_every_row() -> None:
+    text = page([profiles(QUIET, OUTLASTING, SILENT)])
+    assert "| forward | call | matrix product | elementwise | overhead | profiled |" in text
+    assert "| `torch/module` | 10.0 s | 40 % | 10 % | 50 % | 2.00× |" in text
+    assert "| `jax/scan` (1) | 10.0 s | 100 % | – | – | 2.00× |" in text
+    assert "(1) its operations alone take 2.00× the call under the profiler" in text
+    assert "There is no profiler for onnxruntime" in text
+    assert "- torch: a profiler." in text
+    assert "`python -m bench profile`" in text and "A Processor" in text
+
+
+def test_without_profiles_the_page_says_how_to_make_them() -> None:
+    assert "Nothing has been published yet" in page([])
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with nothing published."""
+    for name in ("results", "docs"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(publish, "METHOD", tmp_path / "results" / "method")
+    monkeypatch.setattr(publish, "PROFILED", tmp_path / "results" / "profiled")
+    monkeypatch.setattr(publish, "PROFILES_PAGE", tmp_path / "docs" / "profiles.md")
+    return tmp_path
+
+
+def written(folder: Path, found: Profiles) -> Path:
+    folder.mkdir()
+    (folder / PROFILE_FILE).write_bytes(msgspec.json.encode(found))
+    return folder
+
+
+def test_publishing_keeps_the_numbers_and_makes_the_page(house: Path, tmp_path: Path) -> None:
+    found = profiles(QUIET)
+    folder = written(tmp_path / "mine", found)
+    (folder / "torch-module-seed-forward.trace.json.gz").touch()
+    target = publish.publish(folder)
+    assert target == house / "results" / "profiled" / "a-processor-2-cores-2026-01-31"
+    assert [path.name for path in target.iterdir()] == [PROFILE_FILE]  # traces are left out
+    assert read_profiles(target) == found
+    assert "| `torch/module` | 10.0 s | 40 % |" in (house / "docs" / "profiles.md").read_text()
+    assert publish.publish(target) == target  # again: it is not harmed
+
+
+DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
+REFUSED = {
+    "a failure": (profiles(msgspec.structs.replace(QUIET, status="invalid", reason="h_n is off")), "is invalid"),
+    "a person's own file": (profiles(msgspec.structs.replace(QUIET, implementation="mine")), "a file outside impls/"),
+    "a busy machine": (profiles(msgspec.structs.replace(QUIET, turns=(Turn(10.0, 5.0),))), "had its processor"),
+    "uncommitted code": (profiles(QUIET, environment=DIRTY), "code that is in no commit"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+@pytest.mark.usefixtures("house")
+def test_what_proves_nothing_is_not_published(what: str, tmp_path: Path) -> None:
+    found, words = REFUSED[what]
+    with pytest.raises(InvalidInput, match=words):
+        publish.publish(written(tmp_path / "mine", found))
+    assert not list((tmp_path / "results").iterdir())
