@@ -94,7 +94,7 @@ def main(task_file: str, result_file: str) -> int:
     except BaseException as error:  # a row that calls sys.exit() has no result either
         traceback.print_exception(error)
         status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
-        outcome = Outcome(status=status, reason=where(error, row.path))
+        outcome = Outcome(status=status, reason=where(error, row.path, task.job.blocked))
     write_whole(Path(result_file), msgspec.json.encode(outcome))
     return 0
 
