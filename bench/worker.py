@@ -12,7 +12,8 @@ import os
 import resource
 import signal
 import sys
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +22,14 @@ from bench.job import Job, hear
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
     from types import ModuleType
 
 
-class Blocker(MetaPathFinder):
-    """Makes packages unimportable. (``sys.modules[name] = None`` would break SciPy, which looks there.)"""
+class Blocker(MetaPathFinder, Loader):
+    """Makes packages unimportable. (``sys.modules[name] = None`` would break SciPy, which looks there.)
+
+    Who only looks whether one is there, as PyTorch does for ``onnxruntime``, finds a package in no file.
+    """
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = frozenset(names)
@@ -34,13 +37,17 @@ class Blocker(MetaPathFinder):
     def find_spec(
         self, fullname: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Raise ModuleNotFoundError for a blocked package; leave the others to the next finder."""
-        if fullname.partition(".")[0] in self._names:
-            raise ModuleNotFoundError(
-                f"{fullname} is blocked: another row's framework; ROW names what a row needs",
-                name=fullname,
-            )
-        return None
+        """Take a blocked package on; leave the others to the next finder."""
+        return ModuleSpec(fullname, self) if fullname.partition(".")[0] in self._names else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Raise ModuleNotFoundError: this is where an import comes."""
+        raise ModuleNotFoundError(
+            f"{spec.name} is blocked: another row's framework; ROW names what a row needs", name=spec.name
+        )
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing: no module is ever made."""
 
 
 def settle_down(job: Job) -> None:

