@@ -40,6 +40,7 @@ def run(
     precision: Annotated[tuple[str, ...], Several] = ("float32",),
     preset: str = "default",
     shape: str | None = None,
+    sweep: Annotated[tuple[str, ...], Several] = (),
     against: str | None = None,
     baseline: str | None = None,
     budget: str | None = None,
@@ -53,6 +54,7 @@ def run(
       python -m bench run --impl mine.py --against torch/module
       python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
+      python -m bench run --sweep hidden_dim=64:2048 --shape batch_size=32
       python -m bench run --resume results/local/2026-01-31T12-00-00
 
     Parameters
@@ -70,11 +72,16 @@ def run(
     precision
         float32, or on a GPU tf32 as well, each measured apart.
     preset
-        smoke (two minutes, no verdicts), default (15 minutes) or full (4 hours).
+        smoke (two minutes, no verdicts), default (15 minutes), full (4 hours), or scaling (45 minutes): sweeps of all
+        sizes, no verdicts, and a fitted cost of each row, which bench advise reads.
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
         num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
         What is not named is as in the notebook.
+    sweep
+        Sizes that take the values from low to high, such as hidden_dim=64:2048, each doubled from the one before; one
+        at a time, the others as in --shape or else as in the preset scaling. Names: those of --shape but for
+        bidirectional; or threads, alone.
     against
         The one row that those of --impl are held against: it is measured with them, and is the baseline.
     baseline
@@ -97,6 +104,7 @@ def run(
             "--workload": workload,
             "--task": task,
             "--shape": shape,
+            "--sweep": sweep,
             "--out": out,
         }
         given |= {"--against": against, "--baseline": baseline, "--device": device != "cpu"}
@@ -114,6 +122,7 @@ def run(
         precision=precision,
         preset=preset,
         shape=shape,
+        sweep=sweep,
         against=against,
         baseline=baseline,
         budget=budget,

@@ -264,6 +264,7 @@ def _head(request: Request, plan: Plan) -> Run:
                 source=workload.source,
                 config=workload.config,
                 batches=answers.sizes_of(workload),
+                held_out=workload.held_out,
             )
             for workload in request.workloads
         },
