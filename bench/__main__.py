@@ -72,7 +72,7 @@ def run(
     precision
         float32, or on a GPU tf32 as well, each measured apart.
     preset
-        smoke (two minutes, no verdicts), default (15 minutes), full (4 hours), or scaling (45 minutes): sweeps of all
+        smoke (two minutes, no verdicts), default (15 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
         sizes, no verdicts, and a fitted cost of each row, which bench advise reads.
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
@@ -200,6 +200,61 @@ def peak(
         found = measure(asked, status.update)
     Console(highlight=False, markup=False).print(*render(found), sep="\n")
     return 1 if found.failures else 0
+
+
+@app.command
+def advise(
+    *,
+    shape: str,
+    task: Annotated[tuple[str, ...], Several] = (),
+    threads: str = "1",
+    device: str = "cpu",
+    precision: str = "float32",
+    result: Path | None = None,
+    measure: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Say which row to expect to be the fastest at a shape that was not measured, and how sure that is.
+
+    It rests on a scaling run: `bench run --preset scaling` makes one, in about 40 minutes.
+
+    Some examples:
+      python -m bench advise --shape hidden_dim=256,batch_size=32
+      python -m bench advise --shape hidden_dim=256,batch_size=32 --task train_step --threads 2
+      python -m bench advise --shape hidden_dim=256,batch_size=32 --measure
+
+    Parameters
+    ----------
+    shape
+        Such as hidden_dim=256,batch_size=32, with the names and defaults of bench run.
+    task
+        encode, forward, gradients, train_step; forward and train_step if not given.
+    threads
+        The number of threads.
+    device
+        cpu or gpu.
+    precision
+        float32 or tf32.
+    result
+        The folder of a scaling run; the newest of this machine if not given, or else of another, which is said.
+    measure
+        Go on and measure the shape.
+    """
+    from bench.advise import advise as advise_on
+    from bench.report.advice_text import render
+    from bench.request import check_request
+    from bench.run import run as run_request
+
+    advice = advise_on(shape=shape, task=task, threads=threads, device=device, precision=precision, result=result)
+    Console(highlight=False, markup=False).print(*render(advice), sep="\n")
+    if not measure:
+        return 0
+    sys.stdout.flush()
+    tasks = [of_task.at.task for of_task in advice.tasks]
+    return run_request(
+        check_request(
+            shape=shape, task=tasks, threads=[threads], device=device, precision=[precision], preset="default"
+        )
+    )
 
 
 @app.command
