@@ -40,6 +40,7 @@ def run(
     precision: Annotated[tuple[str, ...], Several] = ("float32",),
     preset: str = "default",
     shape: str | None = None,
+    sweep: Annotated[tuple[str, ...], Several] = (),
     against: str | None = None,
     baseline: str | None = None,
     budget: str | None = None,
@@ -53,6 +54,7 @@ def run(
       python -m bench run --impl mine.py --against torch/module
       python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
+      python -m bench run --sweep hidden_dim=64:2048 --shape batch_size=32
       python -m bench run --resume results/local/2026-01-31T12-00-00
 
     Parameters
@@ -70,11 +72,16 @@ def run(
     precision
         float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     preset
-        smoke (two minutes, no verdicts), default (15 minutes) or full (4 hours).
+        smoke (two minutes, no verdicts), default (15 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
+        sizes, no verdicts, and a fitted cost of each row, which bench advise reads.
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
         num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
         What is not named is as in the notebook.
+    sweep
+        Sizes that take the values from low to high, such as hidden_dim=64:2048, each doubled from the one before; one
+        at a time, the others as in --shape or else as in the preset scaling. Names: those of --shape but for
+        bidirectional; or threads, alone.
     against
         The one row that those of --impl are held against: it is measured with them, and is the baseline.
     baseline
@@ -97,6 +104,7 @@ def run(
             "--workload": workload,
             "--task": task,
             "--shape": shape,
+            "--sweep": sweep,
             "--out": out,
         }
         given |= {"--against": against, "--baseline": baseline, "--device": device != "cpu"}
@@ -114,6 +122,7 @@ def run(
         precision=precision,
         preset=preset,
         shape=shape,
+        sweep=sweep,
         against=against,
         baseline=baseline,
         budget=budget,
@@ -241,6 +250,61 @@ def profile(
         stderr.print(f"what those that failed have said: {folder}/logs")
     stderr.print(f"profiles: {folder}")
     return 0 if all(one.status == "ok" for one in found.profiles) else 1
+
+
+@app.command
+def advise(
+    *,
+    shape: str,
+    task: Annotated[tuple[str, ...], Several] = (),
+    threads: str = "1",
+    device: str = "cpu",
+    precision: str = "float32",
+    result: Path | None = None,
+    measure: Annotated[bool, Parameter(negative=())] = False,
+) -> int:
+    """Say which row to expect to be the fastest at a shape that was not measured, and how sure that is.
+
+    It rests on a scaling run: `bench run --preset scaling` makes one, in about 40 minutes.
+
+    Some examples:
+      python -m bench advise --shape hidden_dim=256,batch_size=32
+      python -m bench advise --shape hidden_dim=256,batch_size=32 --task train_step --threads 2
+      python -m bench advise --shape hidden_dim=256,batch_size=32 --measure
+
+    Parameters
+    ----------
+    shape
+        Such as hidden_dim=256,batch_size=32, with the names and defaults of bench run.
+    task
+        encode, forward, gradients, train_step; forward and train_step if not given.
+    threads
+        The number of threads.
+    device
+        cpu or gpu.
+    precision
+        float32 or tf32.
+    result
+        The folder of a scaling run; the newest of this machine if not given, or else of another, which is said.
+    measure
+        Go on and measure the shape.
+    """
+    from bench.advise import advise as advise_on
+    from bench.report.advice_text import render
+    from bench.request import check_request
+    from bench.run import run as run_request
+
+    advice = advise_on(shape=shape, task=task, threads=threads, device=device, precision=precision, result=result)
+    Console(highlight=False, markup=False).print(*render(advice), sep="\n")
+    if not measure:
+        return 0
+    sys.stdout.flush()
+    tasks = [of_task.at.task for of_task in advice.tasks]
+    return run_request(
+        check_request(
+            shape=shape, task=tasks, threads=[threads], device=device, precision=[precision], preset="default"
+        )
+    )
 
 
 @app.command

@@ -57,6 +57,16 @@ BUDGETS = {
     "full": Budget(
         timed_s=1.0, warmup_s=0.5, min_turns=5, min_blocks=10, max_blocks=None, total_s=4 * 3600, limit_s=1800
     ),
+    "scaling": Budget(
+        timed_s=0.1,
+        warmup_s=0.02,
+        min_turns=3,
+        min_blocks=3,
+        max_blocks=3,
+        total_s=3600,
+        limit_s=300,
+        weighs=False,
+    ),
 }
 
 

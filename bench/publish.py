@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from bench.compare import compare
 from bench.environment import ROOT
+from bench.forecast import model_of
 from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
-from bench.report import markdown, profile_page
+from bench.report import markdown, profile_page, scaling_page
 from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
@@ -24,6 +25,7 @@ from bench.report.units import duration
 from bench.report.words import about_control
 from bench.request import BASELINE
 from bench.stats import MIN_BLOCKS
+from bench.sweeps import SCALING
 from bench.whole import write_whole
 from impls.contract import InvalidInput
 
@@ -87,9 +89,13 @@ def _publish(folder: Path) -> Path:
             raise refuse(f"{what}; publish a run in which every row works")
         if "/" not in record.implementation and record.implementation != CONTROL:
             raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
-    if (blocks := max(record.block for record in records)) < MIN_BLOCKS:
-        many = f"{blocks} block{'s' * (blocks != 1)}"
-        raise refuse(f"has {many}, and no verdict below {MIN_BLOCKS}; `python -m bench run --resume` goes on")
+    blocks = max(record.block for record in records)
+    needed, why = MIN_BLOCKS, f"no verdict below {MIN_BLOCKS}"
+    if run.preset == SCALING:
+        model_of(result)  # it has enough shapes
+        needed, why = run.plan.min_blocks, f"{run.plan.min_blocks} were planned"
+    if blocks < needed:
+        raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; `python -m bench run --resume` goes on")
     if run.environment.git_commit is None or run.environment.git_dirty:
         raise refuse("was made by code that is in no commit; commit, run again, publish that")
     machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")
@@ -170,6 +176,9 @@ def generated() -> dict[Path, str]:
     results = published()
     files = {result.path / TABLE_FILE: markdown.full(table_rows([result]), [result]) for result in results}
     files |= {result.path / EXPORT_FILE: to_pytest_benchmark(result).decode() for result in results}
+    for model, path in ((model_of(result), result.path) for result in results if result.run.preset == SCALING):
+        files |= {path / scaling_page.PAGE_FILE: scaling_page.page(model)}
+        files |= {path / scaling_page.FACTS_FILE: scaling_page.to_json(model)}
     files |= method_files(results)
     files[RESULTS / "README.md"] = index(results)
     files[PROFILES_PAGE] = profile_page.page(published_profiles())
@@ -212,16 +221,20 @@ def published_profiles() -> list[Profiles]:
 
 
 def is_for_readme(result: Result) -> bool:
-    """Whether the result answers the README's question: the CPU, one thread, its tasks, the usual baseline."""
+    """Whether the result answers the README's question: the CPU, one thread, its tasks, the usual baseline.
+
+    A scaling run does not: it has no verdicts.
+    """
     one = [record for record in result.records if record.device == "cpu" and record.threads == 1]
-    return set(README_TASKS) <= {record.task for record in one} and result.run.baseline == BASELINE
+    tasks = {record.task for record in one}
+    return set(README_TASKS) <= tasks and result.run.baseline == BASELINE and result.run.preset != SCALING
 
 
 def index(results: Sequence[Result]) -> str:
     """The list of published results."""
     lines = [
         [
-            f"[{result.path.name}]({result.path.name}/{TABLE_FILE})",
+            f"[{result.path.name}]({result.path.name}/{page_of(result)})",
             result.run.environment.cpu,
             ", ".join(dict.fromkeys(record.device for record in result.records)),
             result.run.preset,
@@ -253,6 +266,11 @@ INDEX_HEADER = ["result", "processor", "device", "preset", "cells with a time"]
 INDEX_SINCE = ["like before", "ratios moved"]
 
 
+def page_of(result: Result) -> str:
+    """The page that the index leads to."""
+    return scaling_page.PAGE_FILE if result.run.preset == SCALING else TABLE_FILE
+
+
 def since_the_one_before(earlier: Sequence[Result], result: Result) -> tuple[str, str]:
     """How many verdicts, decided in both, are the same in this run and in the last before it that is comparable.
 
@@ -271,9 +289,10 @@ def since_the_one_before(earlier: Sequence[Result], result: Result) -> tuple[str
 
 
 def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
-    """The last on the same machine that has the same tables."""
+    """The last on the same machine that has the same tables; of a scaling run, which has no verdicts, none."""
     machine, tables = result.run.environment.machine, _rows_at_tables(result)
     alike = [one for one in earlier if one.run.environment.machine == machine and _rows_at_tables(one) == tables]
+    alike = [one for one in alike if SCALING not in (one.run.preset, result.run.preset)]
     return alike[-1] if alike else None
 
 

@@ -224,6 +224,8 @@ class WorkloadFacts(Struct, frozen=True, kw_only=True):
     config: Seq2seqConfig | None = None
     """With the sizes of the batches: what a call's floating-point operations follow from."""
     batches: tuple[BatchSizes, ...] = ()
+    held_out: bool = False
+    """Whether what is fitted to the others is judged on this one."""
 
 
 class CodeFacts(Struct, frozen=True, kw_only=True):

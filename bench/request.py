@@ -14,7 +14,8 @@ from bench.environment import ROOT, available_bytes, code_facts, describe, gpus,
 from bench.plan import BUDGETS, Budget
 from bench.pronunciations import read_words
 from bench.records import CONTROL, SAME_PROGRAM, read_result
-from bench.workloads import PRESETS, Workload, choose, estimate_bytes, named, parse_shape
+from bench.sweeps import SCALING, choose_threads, choose_workloads, parse_sweeps
+from bench.workloads import PRESETS, Workload, estimate_bytes, named
 from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import DEVICES, PRECISIONS, TASKS, InvalidInput
 
@@ -52,18 +53,19 @@ class Request:
 
 def check_request(
     *,
-    impl: Sequence[str],
-    workload: Sequence[str],
+    impl: Sequence[str] = (),
+    workload: Sequence[str] = (),
     task: Sequence[str],
     device: str,
     threads: Sequence[str],
     precision: Sequence[str],
     preset: str,
     shape: str | None,
-    against: str | None,
-    baseline: str | None,
-    budget: str | None,
-    out: Path | None,
+    sweep: Sequence[str] = (),
+    against: str | None = None,
+    baseline: str | None = None,
+    budget: str | None = None,
+    out: Path | None = None,
 ) -> Request:
     """The request behind the words of a command line.
 
@@ -79,9 +81,8 @@ def check_request(
         raise InvalidInput(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
     tasks = choose_tasks(task, preset)
     chosen_device = choose_device(device)
-    workloads = choose(workload, preset, device) if workload or shape is None else []
-    if shape is not None:
-        workloads.append(parse_shape(shape))
+    sweeps = parse_sweeps(sweep)
+    workloads = choose_workloads(workload, preset, device, shape, sweeps)
     if any(one.is_words for one in workloads):
         read_words()  # says what is wrong with the dictionary, before anything is made
     for one in workloads:
@@ -102,11 +103,11 @@ def check_request(
         raise InvalidInput(f"--baseline {baseline}: is not in this run, which has {', '.join(names)}")
     return Request(
         rows=tuple(rows),
-        bounds=bounds_of(rows, chosen_device),
+        bounds=() if preset == SCALING else bounds_of(rows, chosen_device),
         workloads=tuple(workloads),
         tasks=tasks,
         device=chosen_device,
-        threads=tuple(parse_threads(threads)),
+        threads=tuple(parse_threads(choose_threads(threads, sweeps))),
         precisions=choose_precisions(precision, chosen_device),
         preset=preset,
         budget=choose_budget(preset, budget),
@@ -121,6 +122,7 @@ def check_request(
             precision=[] if list(precision) == ["float32"] else precision,
             preset=[preset],
             shape=[shape] if shape else [],
+            sweep=sweep,
             baseline=[baseline] if baseline and not against else [],
             against=[_plain(against)] if against else [],
             budget=[budget] if budget else [],

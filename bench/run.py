@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from bench import answers
 from bench.environment import available_bytes, code_facts, describe
+from bench.forecast import model_of
 from bench.job import ProblemFile
 from bench.lock import only_run
 from bench.plan import expected_s, make_plan
@@ -34,16 +35,19 @@ from bench.records import (
     record_line,
     start_result,
 )
-from bench.report import markdown, text
+from bench.report import markdown, scaling_text, text
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
+from bench.sweeps import SCALING
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
     from bench.plan import Plan
     from bench.records import EndsBy, Result
@@ -206,7 +210,7 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
             stderr.print(
                 f"{folder}: its tables cannot be written ({error.strerror}); `python -m bench table` shows them"
             )
-    Console(highlight=False, markup=False).print(*text.render(rows, [result]), sep="\n")
+    Console(highlight=False, markup=False).print(*(_costs(result) or text.render(rows, [result])), sep="\n")
     shown = _shown(folder)
     command = ["python", "-m", "bench", "run", "--resume", shown, *(["--impl", *map(_shown, own)] if own else [])]
     again = shlex.join(command)
@@ -221,6 +225,16 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0
+
+
+def _costs(result: Result) -> list[RenderableType]:
+    """Of a scaling run, what its rows' calls cost: its table has hundreds of groups; nothing where none is fitted."""
+    if result.run.preset != SCALING:
+        return []
+    try:
+        return list(scaling_text.render(model_of(result)))
+    except InvalidInput:  # it was cut short before it had shapes enough
+        return []
 
 
 def _seats(workloads: Sequence[Workload]) -> int:
@@ -264,6 +278,7 @@ def _head(request: Request, plan: Plan) -> Run:
                 source=workload.source,
                 config=workload.config,
                 batches=answers.sizes_of(workload),
+                held_out=workload.held_out,
             )
             for workload in request.workloads
         },

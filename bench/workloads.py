@@ -17,6 +17,7 @@ PRESETS: dict[str, tuple[Task, ...]] = {
     "smoke": ("forward", "train_step"),  # what compiles longest is left out: it takes two minutes on two cores
     "default": ("forward", "train_step"),  # inference and training: what decides, six blocks in fifteen minutes
     "full": TASKS,
+    "scaling": ("forward", "train_step"),  # not the workloads below, but shapes: see `bench.sweeps`
 }
 """Name to the tasks that it measures where none is named."""
 
@@ -38,6 +39,8 @@ class Workload:
     presets: tuple[str, ...] = ()
     gpu_presets: tuple[str, ...] = ()
     """Presets that have it on a GPU only: too long for a CPU."""
+    held_out: bool = False
+    """Whether what is fitted to the run's other workloads is judged on this one."""
 
     @property
     def sequences(self) -> int:
@@ -198,6 +201,15 @@ def parse_shape(text: str) -> Workload:
     Raises:
         InvalidInput: it is malformed, or a size is not a whole number of at least 1.
     """
+    return shape_workload(**(SHAPE_DEFAULTS | parse_sizes(text)))
+
+
+def parse_sizes(text: str) -> dict[str, int | bool]:
+    """The sizes that ``hidden_dim=256,batch_size=32`` names.
+
+    Raises:
+        InvalidInput: it is malformed, or a size is not a whole number of at least 1.
+    """
     given: dict[str, int | bool] = {}
     for item in text.split(","):
         key, equals, value = (part.strip() for part in item.partition("="))
@@ -207,8 +219,8 @@ def parse_shape(text: str) -> Workload:
             raise InvalidInput(f"--shape: unknown name {key!r}; choose from {', '.join(SHAPE_DEFAULTS)}")
         if key in given:
             raise InvalidInput(f"--shape: {key} is given twice")
-        given[key] = _flag(value) if key == "bidirectional" else _size(key, value)
-    return shape_workload(**(SHAPE_DEFAULTS | given))
+        given[key] = _flag(value) if key == "bidirectional" else parse_size("--shape", key, value)
+    return given
 
 
 def named(name: str, preset: str) -> Workload:
@@ -249,12 +261,17 @@ SHAPE_NAME = re.compile(
 """What ``shape_workload`` calls its workloads."""
 
 
-def _size(key: str, value: str) -> int:
+def parse_size(option: str, key: str, value: str) -> int:
+    """A whole number from 1 to ``LARGEST_SIZE``.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     if not re.fullmatch(r"[0-9]+", value) or int(value[:20]) < 1:
-        raise InvalidInput(f"--shape: {key} must be a whole number of at least 1, not {value!r}")
+        raise InvalidInput(f"{option}: {key} must be a whole number of at least 1, not {value!r}")
     if len(value) > len(str(LARGEST_SIZE)) or int(value) > LARGEST_SIZE:
         raise InvalidInput(
-            f"--shape: {key} must be at most {LARGEST_SIZE:,}, not {value[:20]}{'…' * (len(value) > 20)}"
+            f"{option}: {key} must be at most {LARGEST_SIZE:,}, not {value[:20]}{'…' * (len(value) > 20)}"
         )
     return int(value)
 

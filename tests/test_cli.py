@@ -7,14 +7,17 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from processes import ROOT, alive, ask, bench, numpy_row, one_line, wait_until
 from test_records import record, write
 
+from bench import sweeps
 from bench.environment import gpus
 from bench.judge import control, judge
+from bench.plan import BUDGETS
 from bench.processors import processors
 from bench.records import CONTROL, read_result
 
@@ -28,7 +31,7 @@ BAD = {
     "workload": (["run", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
     "task": (["run", "--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
     "device": (["run", "--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
-    "preset": (["run", "--preset", "huge"], "unknown preset 'huge'; choose from smoke, default, full"),
+    "preset": (["run", "--preset", "huge"], "unknown preset 'huge'; choose from smoke, default, full, scaling"),
     "threads, no number": (["run", "--threads", "many"], "--threads many: must be a whole number"),
     "threads, zero": (["run", "--threads", "0"], "--threads 0: must be from 1"),
     "threads, too many": (["run", "--threads", "1", "4096"], "--threads 4096: must be from 1 to"),
@@ -43,6 +46,13 @@ BAD = {
     "shape, absurdly deep": (["run", "--shape", "num_encoder_layers=1000000000"], "must be at most 1,000,000"),
     "shape, twice": (["run", "--shape", "hidden_dim=20,hidden_dim=30"], "--shape: hidden_dim is given twice"),
     "shape, empty": (["run", "--shape", ""], "--shape: '' is not name=value"),
+    "sweep": (["run", "--sweep", "hidden_dim"], "--sweep: 'hidden_dim' is not name=low:high; example: hidden_dim=64"),
+    "sweep, unknown": (["run", "--sweep", "depth=1:4"], "--sweep: unknown name 'depth'; choose from embedding_dim"),
+    "sweep, falling": (["run", "--sweep", "batch_size=8:4"], "--sweep: batch_size must rise, and 8:4 does not"),
+    "sweep, too large": (["run", "--sweep", "hidden_dim=64:900000"], r"needs about \d+ GiB, and \d+ GiB are free"),
+    "sweep, threads": (["run", "--sweep", "threads=1:4096"], r"--threads \d+: must be from 1 to"),
+    "sweep, no value": (["run", "--sweep"], "(?i)--sweep"),
+    "scaling of words": (["run", "--preset", "scaling", "--workload", "g2p"], "--preset scaling sweeps sizes"),
     "out, too long": (["run", "--out", "x" * 300], "--out xxx.*: cannot be written"),
     "baseline": (["run", "--impl", "torch/cell", "--baseline", "jax/scan"], "--baseline jax/scan: is not in this run"),
     "option": (["run", "--speed", "9"], "(?i)unknown option.*--speed"),
@@ -197,6 +207,27 @@ def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> Non
     wait_until(lambda: not alive(f"sleep {left}"), "its end", 10)
 
 
+def test_a_scaling_run_is_made_fitted_and_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeps, "BESIDE", 6)
+    monkeypatch.setattr(sweeps, "HELD_OUT", 3)
+    quick = replace(BUDGETS["scaling"], timed_s=0.02, min_turns=2, min_blocks=1, max_blocks=1)
+    monkeypatch.setitem(BUDGETS, "scaling", quick)
+    rows = [str(numpy_row(tmp_path, "mine")), str(numpy_row(tmp_path, "slow", before="import time; time.sleep(0.001)"))]
+    words = ("--preset", "scaling", "--sweep", "hidden_dim=4:64", "batch_size=1:8", "--shape", "embedding_dim=4")
+    out = tmp_path / "out"
+    done = ask("run", "--impl", *rows, *words, "--task", "encode", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "encode cpu×1" in done.stdout and re.search(r"mine .* a call|mine .* a step", done.stdout)
+    result = read_result(out)
+    assert result.whole and {one.status for one in result.records} == {"ok"}
+    assert sum(facts.held_out for facts in result.run.workloads.values()) == 3
+    shape = "embedding_dim=4,hidden_dim=24,num_encoder_layers=1,num_decoder_layers=1,sequence_length=16,batch_size=3"
+    words = ("--shape", f"{shape},output_seq_length=16", "--task", "encode", "--result", str(out))
+    said = " ".join(ask("advise", *words).stdout.split())
+    assert "mine is expected to be the fastest; slow, the next, takes" in said
+    assert "Inside of what was swept" in said
+
+
 def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
     lines = [record(f"torch/{number}", reason="a" * 100) for number in range(1_000)]
     write(tmp_path, *lines)  # more than a pipe takes before anybody reads
@@ -231,7 +262,7 @@ def test_a_row_that_is_asked_for_and_not_there_is_said_at_once(tmp_path: Path) -
 
 
 def test_help_has_examples() -> None:
-    for command in (["run"], ["peak"], ["table"], ["list"], ["publish"], ["new", "row"]):
+    for command in (["run"], ["advise"], ["peak"], ["table"], ["list"], ["publish"], ["new", "row"]):
         done = bench(*command, "--help")
         assert done.returncode == 0
         assert f"python -m bench {' '.join(command)}" in done.stdout

@@ -307,6 +307,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),
+    "with a sweep": (lambda _: None, ("--sweep", "hidden_dim=8:16"), "leave --sweep out"),
     "with threads": (lambda _: None, ("--threads", "2"), "leave --threads out"),
     "with a precision": (lambda _: None, ("--precision", "tf32"), "leave --precision out"),
     "with a device": (lambda _: None, ("--device", "gpu"), "leave --device out"),

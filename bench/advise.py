@@ -1,0 +1,157 @@
+"""``bench advise``: what to expect of a shape that was not measured, from the newest scaling run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench.environment import ROOT, code_facts, describe, parse_threads
+from bench.flops import BatchSizes
+from bench.forecast import Beyond, Expected, Model, TaskAt, beyond, forecast, model_of
+from bench.held_out import Score, check, score
+from bench.records import RUN_FILE, read_result
+from bench.request import choose_device, choose_precisions, choose_tasks
+from bench.sweeps import SCALING
+from bench.workloads import parse_shape
+from impls import find_rows
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.workloads import Workload
+
+RESULTS = ROOT / "results"
+HOW_TO = "`python -m bench run --preset scaling` makes one (about 40 minutes)"
+
+
+class Source(NamedTuple):
+    """A scaling run, and where it is."""
+
+    path: Path
+    model: Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfTask:
+    """What is expected at a task."""
+
+    at: TaskAt
+    expected: list[Expected]
+    """The shortest time first."""
+    beyond: list[Beyond]
+    score: Score
+    """How the same fits did on held-out shapes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Advice:
+    """What is expected of a shape, and what that rests on."""
+
+    workload: Workload
+    source: Source
+    tasks: list[OfTask]
+    is_known: bool
+    """Whether the run measured the very shape."""
+    is_here: bool
+    """Whether the run was made on this machine."""
+    changed: list[str]
+    """The rows that have changed since, in code or versions."""
+    command: list[str]
+    """What measures the shape."""
+
+
+def advise(
+    *,
+    shape: str,
+    task: Sequence[str],
+    threads: str,
+    device: str,
+    precision: str,
+    result: Path | None,
+) -> Advice:
+    """What the newest scaling run, or the one in ``result``, lets one expect of a shape.
+
+    Raises:
+        InvalidInput: a word means nothing here, or there is no scaling run, or none that has what is asked for.
+    """
+    workload = parse_shape(shape)
+    (chosen_threads,), chosen_device = parse_threads([threads]), choose_device(device)
+    (chosen_precision,) = choose_precisions([precision], chosen_device)
+    machine = describe().machine
+    source = newest(machine) if result is None else Source(result, model_of(read_result(result)))
+    tasks = choose_tasks(task, SCALING)
+    places = [TaskAt(one, chosen_device, chosen_precision, chosen_threads) for one in tasks]
+    if lacking := next((at for at in places if at not in source.model.fits), None):
+        what = f"{lacking.task} on {lacking.device} with {lacking.threads} thread{'s' * (lacking.threads != 1)}"
+        raise InvalidInput(
+            f"{_shown(source.path)} has no {what}; `python -m bench run --preset scaling` measures it, with --task,"
+            " --threads and --device as here"
+        )
+    batches = [BatchSizes(*lengths, workload.batch_size) for lengths in workload.lengths]
+    return Advice(
+        workload=workload,
+        source=source,
+        tasks=[
+            OfTask(
+                at=at,
+                expected=forecast(source.model, at, workload.config, batches, without=workload.name),
+                beyond=beyond(source.model, at, workload.config, batches),
+                score=score(check(source.model, at)),
+            )
+            for at in places
+        ],
+        is_known=workload.name in source.model.run.workloads,
+        is_here=source.model.run.environment.machine == machine,
+        changed=changed(source.model),
+        command=command(shape, tasks, chosen_threads, device, precision),
+    )
+
+
+def newest(machine: str) -> Source:
+    """The newest scaling run of this machine, published or local; or else of another.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    found = []
+    for path in (*RESULTS.glob(f"[!.]*/{RUN_FILE}"), *RESULTS.glob(f"local/*/{RUN_FILE}")):
+        try:
+            result = read_result(path.parent)
+            if result.run.preset == SCALING:
+                found.append(Source(path.parent, model_of(result)))
+        except InvalidInput:  # damaged, older, or cut short before it had enough
+            continue
+    if not found:
+        raise InvalidInput(f"there is no scaling run to go by; {HOW_TO}")
+
+    def rank(source: Source) -> tuple[bool, datetime]:
+        run = source.model.run
+        return run.environment.machine == machine, datetime.fromisoformat(run.started_at)
+
+    return max(found, key=rank)
+
+
+def changed(model: Model) -> list[str]:
+    """The rows of the run that are not what they were: their code, what it imports, or the versions of that."""
+    here = find_rows()
+    rows = {fitted.implementation for fits in model.fits.values() for fitted in fits}
+    return sorted(
+        name
+        for name, facts in model.run.rows.items()
+        if name in rows and (name not in here or code_facts(here[name]) != facts)
+    )
+
+
+def command(shape: str, tasks: Sequence[str], threads: int, device: str, precision: str) -> list[str]:
+    """The words that measure the shape."""
+    words = ["python", "-m", "bench", "run", "--shape", shape, "--task", *tasks]
+    words += ["--threads", str(threads)] * (threads != 1)
+    words += ["--device", device] * (device != "cpu") + ["--precision", precision] * (precision != "float32")
+    return words
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

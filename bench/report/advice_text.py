@@ -1,0 +1,113 @@
+"""What ``bench advise`` prints. Fits 80 columns, and is plain text when piped."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bench.forecast import tied
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from bench.advise import Advice, OfTask
+    from bench.forecast import Beyond, Expected
+
+
+def render(advice: Advice) -> Iterator[RenderableType]:
+    """For each task the rows with their expected times, who is the fastest, and how sure that is."""
+    yield Text(advice.workload.name, style="bold").append(f"  {advice.workload.shape}", style="not bold dim")
+    for of_task in advice.tasks:
+        yield Padding(_table(of_task), (1, 0, 0, 1))
+        yield Text(f" {verdict(of_task.expected)}", style="bold")
+        yield Text(f" {how_sure(of_task)}")
+    yield Text(f"\n{origin(advice)}")
+    for doubt in doubts(advice):
+        yield Text(doubt, style="yellow")
+    yield Text(f"to measure it: {shlex.join(advice.command)}   (or add --measure)")
+
+
+def _table(of_task: OfTask) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    where = units.place(of_task.at.device, of_task.at.threads, of_task.at.precision)
+    table.add_column(Text(f"{of_task.at.task} {where}", style="bold not dim"), overflow="fold", min_width=16)
+    for name in ("expected", "9 of 10 within", "ratio", "within", "fastest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for one in of_task.expected:
+        table.add_row(
+            one.implementation,
+            units.seconds(one.time_s),
+            f"{units.seconds(one.low_s)} to {units.seconds(one.high_s)}",
+            units.ratio(one.ratio),
+            units.between(one.ratio_low, one.ratio_high) if one is not of_task.expected[0] else "",
+            f"{100 * one.chance:.0f} %" if one.chance else "",
+        )
+    return table
+
+
+def verdict(expected: Sequence[Expected]) -> str:
+    """Who is expected to be the fastest, or between whom that is open, in a sentence."""
+    first, names = expected[0], tied(expected)
+    others = [one for one in expected if one.implementation not in names]
+    if len(names) > 1:
+        behind = f"; {others[0].implementation} comes after them" if others else ""
+        return f"A tie between {_listed(names)}: one of them is expected to be the fastest{behind}."
+    if not others:
+        return f"{first.implementation} is the only row there is a time of."
+    rival = others[0]
+    return (
+        f"{first.implementation} is expected to be the fastest; {rival.implementation}, the next, takes"
+        f" {units.ratio(rival.ratio)} as long {units.between(rival.ratio_low, rival.ratio_high)}."
+    )
+
+
+def how_sure(of_task: OfTask) -> str:
+    """How the same fits did on shapes that were held out, and whether this one is like those."""
+    found = of_task.score
+    seen = (
+        f"On {found.shapes} held-out shapes times were off by {units.percent(found.error)} (median), and the fastest"
+        f" row was as expected, or in the tie, on {found.right * found.shapes:.0f}."
+        if found.shapes
+        else "No shape was held out: how far off it is, is known from leaving out one at a time only."
+    )
+    if not of_task.beyond:
+        return f"Inside of what was swept. {seen}"
+    outside = "; ".join(map(_outside, of_task.beyond))
+    return f"OUTSIDE of what was swept, so the intervals are wider, and still a guess: {outside}. Inside: {seen}"
+
+
+def _outside(one: Beyond) -> str:
+    if one.name == "operations":
+        return f"{units.flops(one.value)} in products a call, and no shape had more than {units.flops(one.high)}"
+    range_ = f"{one.low:g}" if one.low == one.high else f"{one.low:g} to {one.high:g}"
+    return f"{one.name} {one.value:g} (swept: {range_})"
+
+
+def origin(advice: Advice) -> str:
+    """What the expectation rests on."""
+    run = advice.source.model.run
+    where = "on this machine" if advice.is_here else f"on ANOTHER machine, {run.environment.cpu}"
+    fitted = sum(not facts.held_out for facts in run.workloads.values())
+    return f"from a scaling run of {fitted} shapes {where}, {run.started_at[:10]}: {advice.source.path.name}"
+
+
+def doubts(advice: Advice) -> Iterator[str]:
+    """What else speaks against it."""
+    if not advice.is_here:
+        yield "times are another machine's, and ratios differ from processor to processor, too"
+    if advice.changed:
+        yield f"since then, code or versions have changed: {', '.join(advice.changed)}"
+    if advice.is_known:
+        yield f"this very shape was measured: `python -m bench table` of that run has {advice.workload.name}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}"

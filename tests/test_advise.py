@@ -1,0 +1,225 @@
+"""``bench advise``, end to end: on pretended scaling runs, in this process and as a real one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from processes import ROOT, ask, bench, one_line
+from sweeping import ROWS, SHAPES, prices, scaling_run, write_scaling
+from test_records import END, RUN, record, write
+
+from bench import advise, publish
+from bench.environment import code_facts, describe
+from bench.forecast import model_of
+from bench.records import read_result
+from bench.report import scaling_page
+from impls import find_rows
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records import Run
+
+SHAPE = ("--shape", "hidden_dim=200,batch_size=24,sequence_length=20")
+
+
+def here(**fields: object) -> Run:
+    """The head of a scaling run of this machine, by the rows as they are."""
+    machine = msgspec.structs.replace(RUN.environment, machine=describe().machine)
+    rows = {name: code_facts(find_rows()[name]) for name in ROWS}
+    return scaling_run(**{"environment": machine, "rows": rows} | fields)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with nothing measured."""
+    monkeypatch.setattr(advise, "RESULTS", tmp_path / "results")
+    return tmp_path / "results"
+
+
+def test_it_says_who_is_expected_to_be_the_fastest_and_how_sure_that_is(house: Path) -> None:
+    write_scaling(house / "local" / "new", run=here())
+    done = ask("advise", *SHAPE)
+    assert done.returncode == 0 and done.stderr == ""
+    said = " ".join(done.stdout.split())
+    for task in ("forward", "train_step"):
+        assert f"{task} cpu×1" in said
+    assert said.count("torch/module is expected to be the fastest; ") == 2
+    assert all(said.count(f" {row} ") >= 2 for row in ROWS)
+    assert "Inside of what was swept. On 16 held-out shapes times were off by" in said
+    fitted = sum(not workload.held_out for workload in SHAPES)
+    assert f"from a scaling run of {fitted} shapes on this machine, 2026-01-31: new" in said
+    assert "to measure it: python -m bench run --shape hidden_dim=200,batch_size=24,sequence_length=20" in said
+    assert "ANOTHER" not in said and "changed" not in said
+
+
+def test_a_tie_is_stated(house: Path) -> None:
+    rows = {"torch/module": prices(), "jax/scan": prices(), "thinc/layers": prices(step_s=9e-5)}
+    write_scaling(house / "local" / "new", run=here(), rows=rows, unlike=0.03)
+    done = ask("advise", *SHAPE, "--task", "forward")
+    tie = r"A tie between (jax/scan and torch/module|torch/module and jax/scan): one of them is expected to be the"
+    assert re.search(tie, " ".join(done.stdout.split()))
+    assert "train_step" not in done.stdout
+
+
+def test_outside_of_what_was_swept_it_says_so_and_where(house: Path) -> None:
+    write_scaling(house / "local" / "new", run=here())
+    said = " ".join(ask("advise", "--shape", "hidden_dim=2048,batch_size=128").stdout.split())
+    assert "OUTSIDE of what was swept" in said
+    assert "hidden_dim 2048 (swept: 16 to 512); batch_size 128 (swept: 1 to 64)" in said
+    corner = " ".join(ask("advise", "--shape", "hidden_dim=500,batch_size=64,sequence_length=64").stdout.split())
+    assert re.search(r"OUTSIDE .* GFLOP in products a call, and no shape had more than", corner)
+
+
+def test_the_newest_run_of_this_machine_is_taken_wherever_it_is(house: Path) -> None:
+    write_scaling(house / "local" / "old", run=here(started_at="2026-01-01T00:00:00+00:00"))
+    write_scaling(house / "published", run=here(started_at="2026-01-02T00:00:00+00:00"))
+    write_scaling(house / "elsewhere", run=scaling_run(started_at="2026-01-03T00:00:00+00:00"))
+    write(house / "local" / "no-sweep", record(), END, run=msgspec.structs.replace(RUN, environment=here().environment))
+    (house / "local" / "damaged").mkdir()
+    (house / "local" / "damaged" / "run.json").write_text("{")
+    few = SHAPES[:5]
+    write_scaling(house / "local" / "cut-short", run=here(started_at="2026-01-04T00:00:00+00:00"), shapes=few)
+    assert advise.newest(describe().machine).path == house / "published"
+    shutil.rmtree(house / "published")
+    assert advise.newest(describe().machine).path == house / "local" / "old"
+
+
+def test_another_machines_run_is_better_than_none_and_is_told(house: Path) -> None:
+    write_scaling(house / "elsewhere", run=scaling_run())
+    said = " ".join(ask("advise", *SHAPE).stdout.split())
+    assert "on ANOTHER machine, A Processor" in said
+    assert "times are another machine's" in said
+    assert "since then, code or versions have changed: jax/scan, thinc/layers, torch/module" in said
+
+
+def test_a_shape_that_was_measured_is_told(house: Path) -> None:
+    write_scaling(house / "local" / "new", run=here())
+    shape = "embedding_dim=64,hidden_dim=64,num_encoder_layers=1,num_decoder_layers=1,sequence_length=16,"
+    said = ask("advise", "--shape", f"{shape}output_seq_length=16,batch_size=16").stdout
+    assert "this very shape was measured" in " ".join(said.split())
+
+
+def test_nothing_to_go_by_is_one_line(house: Path) -> None:
+    one_line(ask("advise", *SHAPE), "no scaling run to go by; `python -m bench run --preset scaling` makes one")
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ((), "(?i)--shape"),
+        (("--shape", "depth=2"), "--shape: unknown name 'depth'"),
+        ((*SHAPE, "--task", "sleep"), "unknown task 'sleep'"),
+        ((*SHAPE, "--task", "gradients"), r"has no gradients on cpu with 1 thread; .*--preset scaling"),
+        ((*SHAPE, "--threads", "none"), "--threads none: must be a whole number"),
+        ((*SHAPE, "--device", "tpu"), "unknown device 'tpu'"),
+        ((*SHAPE, "--precision", "tf32"), "--precision tf32: is a GPU's"),
+        ((*SHAPE, "--result", "nowhere"), "nowhere: no such folder"),
+    ],
+)
+def test_bad_input_is_one_line(words: tuple[str, ...], answer: str, house: Path) -> None:
+    write_scaling(house / "local" / "new", run=here())
+    one_line(ask("advise", *words), answer)
+
+
+def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scaling(house / "local" / "new", run=here())
+    asked = []
+    monkeypatch.setattr("bench.run.run", lambda request: asked.append(request) or 1)
+    done = ask("advise", *SHAPE, "--task", "forward", "--measure")
+    assert done.returncode == 1, "the run's own exit code"
+    (request,) = asked
+    assert [workload.name for workload in request.workloads] == ["e10-h200-l2+2-d2-t20+9-b24"]
+    assert request.tasks == ("forward",) and request.threads == (1,)
+    assert request.command in " ".join(done.stdout.split()).replace("--shape", "--preset default --shape") or (
+        "--shape hidden_dim=200,batch_size=24,sequence_length=20" in request.command
+    )
+
+
+def test_a_real_process_answers_and_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
+    folder = write_scaling(tmp_path / "run")
+    done = bench("advise", *SHAPE, "--result", str(folder))
+    assert done.returncode == 0 and "expected to be the fastest" in done.stdout
+    assert (
+        max(map(len, bench("advise", *SHAPE, "--result", str(folder), env={"COLUMNS": "80"}).stdout.split("\n"))) <= 80
+    )
+    command = f"{sys.executable} -m bench advise {' '.join(SHAPE)} --result {folder}"
+    gone = subprocess.run(
+        f"{command} | head -c 1", shell=True, cwd=ROOT, capture_output=True, text=True, env=os.environ
+    )
+    assert gone.stderr == ""
+    helped = bench("advise", "--help")
+    assert helped.returncode == 0 and "python -m bench advise --shape" in helped.stdout
+
+
+CLEAN = msgspec.structs.replace(RUN.environment, git_dirty=False)
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with nothing published."""
+    (tmp_path / "results").mkdir()
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n")
+    for name, path in {"ROOT": "", "RESULTS": "results", "METHOD": "results/method", "README": "README.md"}.items():
+        monkeypatch.setattr(publish, name, tmp_path / path)
+    return tmp_path
+
+
+def test_what_is_published_of_a_scaling_run_is_made_from_its_records(published: Path, tmp_path: Path) -> None:
+    target = publish.publish(write_scaling(tmp_path / "run", run=scaling_run(environment=CLEAN)))
+    page, data = target / scaling_page.PAGE_FILE, target / scaling_page.FACTS_FILE
+    files = publish.generated()
+    assert {page, data} < files.keys()
+    assert all(path.read_text() == text for path, text in files.items())
+    assert f"[{target.name}]({target.name}/scaling.md)" in (published / "results" / "README.md").read_text()
+    assert "outdated" in (published / "README.md").read_text(), "sweeps do not answer the README's question"
+    facts = msgspec.json.decode(data.read_bytes(), type=scaling_page.Scaling)
+    assert {of_task.task for of_task in facts.tasks} == {"forward", "train_step"}
+    for of_task in facts.tasks:
+        assert [row.implementation for row in of_task.fits] == list(ROWS)
+        assert len(of_task.held_out) == 16
+    text = page.read_text()
+    assert "On 16 held-out shapes, times were off by" in text and "| `jax/scan` |" in text
+
+
+def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) -> None:
+    assert scaling_page.columns(ROWS["torch/module"]) == [
+        *("40.0 µs", "2.00 µs", "2 ns", "300 ps"),
+        *("20.0 GFLOP/s", "33.3 GFLOP/s", "100 GFLOP/s", "200 GFLOP/s"),
+        "20 GB/s",
+    ]
+    text = scaling_page.page(model_of(read_result(write_scaling(tmp_path))))
+    (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
+    shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
+    assert shown["products, 64 sequences"].startswith("20"), shown
+
+
+def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(published: Path, tmp_path: Path) -> None:
+    run = scaling_run(environment=CLEAN)
+    with pytest.raises(InvalidInput, match="has 2 blocks, and 3 were planned"):
+        publish.publish(write_scaling(tmp_path / "short", run=run, blocks=2))
+    with pytest.raises(InvalidInput, match="has no row with times of 12 shapes"):
+        publish.publish(write_scaling(tmp_path / "few", run=run, shapes=SHAPES[:5]))
+    assert publish.published() == []
+
+
+def test_a_price_is_shown_in_the_unit_that_fits() -> None:
+    assert [scaling_page.price(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
+        "–",
+        "2.00 ms",
+        "1.50 µs",
+        "2.35 ns",
+        "300 ps",
+    ]
+    words = scaling_page.in_words(prices(weight_s=0.0))
+    assert words == (
+        "40.0 µs a call + 2.00 µs a step + 2 ns a number of the state + products at 20.0 GFLOP/s to 200 GFLOP/s"
+    )
