@@ -72,7 +72,7 @@ def run(
     precision
         float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     preset
-        smoke (two minutes, no verdicts), default (15 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
+        smoke (two minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
         sizes, no verdicts, and a fitted cost of each row, which bench advise reads.
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,

@@ -53,7 +53,9 @@ BUDGETS = {
     "smoke": Budget(
         timed_s=0.1, warmup_s=0.02, min_turns=2, min_blocks=1, max_blocks=1, total_s=90, limit_s=120, weighs=False
     ),
-    "default": Budget(timed_s=0.3, warmup_s=0.05, min_turns=3, min_blocks=6, max_blocks=None, total_s=900, limit_s=300),
+    "default": Budget(
+        timed_s=0.3, warmup_s=0.05, min_turns=3, min_blocks=6, max_blocks=None, total_s=1200, limit_s=300
+    ),
     "full": Budget(
         timed_s=1.0, warmup_s=0.5, min_turns=5, min_blocks=10, max_blocks=None, total_s=4 * 3600, limit_s=1800
     ),

@@ -196,13 +196,13 @@ class WorkerProcess:
         line, newline, rest = self._buffer.partition(b"\n")
         if not newline:
             return Failure("error", "the worker said too much") if len(line) > LONGEST_ANSWER_BYTES else None
-        if rest:
-            return Failure("error", "the worker said something that it was not asked")
         self._buffer = b""
         try:
             answer: Answer = msgspec.json.decode(line, type=Answer)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return Failure("error", f"the worker said something that is no answer ({error})")
+        if rest:
+            return Failure("error", "the worker said something that it was not asked")
         self.answered = True
         self._left_s -= time.monotonic() - self._asked_at
         return answer

@@ -201,8 +201,9 @@ def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> No
 
 def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> None:
     workloads = choose([], "default", "cpu")
+    optional = ("keras", "onnxruntime")  # they are in a run where they are named
     own = make_plan(
-        rows=list(find_rows().values()),
+        rows=[row for row in find_rows().values() if row.framework not in optional],
         bounds=list(find_bounds().values()),
         workloads=workloads,
         tasks=PRESETS["default"],

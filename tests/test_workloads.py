@@ -109,7 +109,7 @@ def test_a_problem_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert all(np.array_equal(again.parameters[name], own) for name, own in problem.parameters.items())
     for index in answers.INPUT_SETS:
         assert np.array_equal(again.batches[index][0].target, problem.batches[index][0].target)
-        assert again.slack[index].keys() == problem.slack[index].keys()
+        assert again.slack["float32", index].keys() == problem.slack["float32", index].keys()
 
 
 def test_the_two_input_sets_differ() -> None:
