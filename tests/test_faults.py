@@ -63,7 +63,7 @@ FAULTS = {
     ),
     "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "said too much"),
     "says_twice": (
-        f"import os; os.write({ANSWERS}, b'{{}}\\n{{}}\\n')",
+        f'import os; os.write({ANSWERS}, 2 * b\'{{"type":"Seated"}}\\n\')',
         "error",
         "said something that it was not asked",
     ),
