@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -296,6 +297,7 @@ def advise(
 
     advice = advise_on(shape=shape, task=task, threads=threads, device=device, precision=precision, result=result)
     Console(highlight=False, markup=False).print(*render(advice), sep="\n")
+    print("", shlex.join(advice.command))
     if not measure:
         return 0
     sys.stdout.flush()

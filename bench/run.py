@@ -35,7 +35,7 @@ from bench.records import (
     record_line,
     start_result,
 )
-from bench.report import markdown, scaling_text, text
+from bench.report import markdown, scaling_page, scaling_text, text
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
@@ -47,8 +47,7 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import RenderableType
-
+    from bench.forecast import Model
     from bench.plan import Plan
     from bench.records import EndsBy, Result
     from bench.request import Request, Resumed
@@ -201,7 +200,11 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     """
     result = read_result(folder)
     rows, failed = table_rows([result]), False
+    model = _model(result)
     try:
+        if model is not None:
+            (folder / scaling_page.PAGE_FILE).write_text(scaling_page.page(model), encoding="utf-8")
+            (folder / scaling_page.FACTS_FILE).write_text(scaling_page.to_json(model), encoding="utf-8")
         (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
         (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
     except OSError as error:
@@ -210,7 +213,9 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
             stderr.print(
                 f"{folder}: its tables cannot be written ({error.strerror}); `python -m bench table` shows them"
             )
-    Console(highlight=False, markup=False).print(*(_costs(result) or text.render(rows, [result])), sep="\n")
+    # the table of a scaling run has a hundred groups: what is fitted to them is shown instead
+    said = text.render(rows, [result]) if model is None else scaling_text.render(model)
+    Console(highlight=False, markup=False).print(*said, sep="\n")
     shown = _shown(folder)
     command = ["python", "-m", "bench", "run", "--resume", shown, *(["--impl", *map(_shown, own)] if own else [])]
     again = shlex.join(command)
@@ -227,14 +232,14 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     return 1 if failed or not any(record.ok for record in result.records) else 0
 
 
-def _costs(result: Result) -> list[RenderableType]:
-    """Of a scaling run, what its rows' calls cost: its table has hundreds of groups; nothing where none is fitted."""
+def _model(result: Result) -> Model | None:
+    """Of a scaling run, what is fitted to it, if it has shapes enough."""
     if result.run.preset != SCALING:
-        return []
+        return None
     try:
-        return list(scaling_text.render(model_of(result)))
-    except InvalidInput:  # it was cut short before it had shapes enough
-        return []
+        return model_of(result)
+    except InvalidInput:
+        return None
 
 
 def _seats(workloads: Sequence[Workload]) -> int:

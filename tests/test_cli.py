@@ -218,6 +218,7 @@ def test_a_scaling_run_is_made_fitted_and_asked(tmp_path: Path, monkeypatch: pyt
     done = ask("run", "--impl", *rows, *words, "--task", "encode", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "encode cpu×1" in done.stdout and re.search(r"mine .* a call|mine .* a step", done.stdout)
+    assert "# What a call costs" in (out / "scaling.md").read_text() and (out / "scaling.json").exists()
     result = read_result(out)
     assert result.whole and {one.status for one in result.records} == {"ok"}
     assert sum(facts.held_out for facts in result.run.workloads.values()) == 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
@@ -25,13 +24,14 @@ def render(advice: Advice) -> Iterator[RenderableType]:
     """For each task the rows with their expected times, who is the fastest, and how sure that is."""
     yield Text(advice.workload.name, style="bold").append(f"  {advice.workload.shape}", style="not bold dim")
     for of_task in advice.tasks:
-        yield Padding(_table(of_task), (1, 0, 0, 1))
+        yield Text()
+        yield Padding(_table(of_task), (0, 0, 0, 1))
         yield Text(f" {verdict(of_task.expected)}", style="bold")
         yield Text(f" {how_sure(of_task)}")
     yield Text(f"\n{origin(advice)}")
     for doubt in doubts(advice):
         yield Text(doubt, style="yellow")
-    yield Text(f"to measure it: {shlex.join(advice.command)}   (or add --measure)")
+    yield Text("to measure it, add --measure, or:")
 
 
 def _table(of_task: OfTask) -> Table:
@@ -57,8 +57,11 @@ def verdict(expected: Sequence[Expected]) -> str:
     first, names = expected[0], tied(expected)
     others = [one for one in expected if one.implementation not in names]
     if len(names) > 1:
+        within = [name for name in names if name != first.implementation]
+        are = "is" if len(within) == 1 else "are"
         behind = f"; {others[0].implementation} comes after them" if others else ""
-        return f"A tie between {_listed(names)}: one of them is expected to be the fastest{behind}."
+        best = f"{first.implementation} is expected to be the fastest"
+        return f"{best}, but {_listed(within)} {are} within the error: a tie{behind}."
     if not others:
         return f"{first.implementation} is the only row there is a time of."
     rival = others[0]
@@ -110,4 +113,4 @@ def doubts(advice: Advice) -> Iterator[str]:
 
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
-    return f"{', '.join(others)} and {last}"
+    return f"{', '.join(others)} and {last}" if others else last
