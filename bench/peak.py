@@ -14,7 +14,7 @@ from bench.judge import judge
 from bench.lock import only_run
 from bench.plan import BUDGETS, Plan, Seat, Table, cells_of
 from bench.records import Record
-from bench.request import choose_device, choose_precisions, choose_tasks
+from bench.request import check_workloads, choose_device, choose_precisions, choose_tasks
 from bench.runner import Listener, run_plan
 from bench.workloads import choose
 from impls import find_bounds
@@ -83,9 +83,11 @@ def check_peak(
     bounds = tuple(bound for bound in find_bounds().values() if bound.missing() is None and chosen in bound.devices)
     if not bounds:
         raise InvalidInput("no framework is installed that has a bound; `python -m bench list` names them")
+    workloads = choose(workload, "default", device)
+    check_workloads(workloads)
     return Asked(
         bounds=bounds,
-        workloads=tuple(choose(workload, "default", device)),
+        workloads=tuple(workloads),
         tasks=choose_tasks(task, "default"),
         device=chosen,
         threads=tuple(parse_threads(threads)),

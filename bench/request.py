@@ -83,15 +83,7 @@ def check_request(
     chosen_device = choose_device(device)
     sweeps = parse_sweeps(sweep)
     workloads = choose_workloads(workload, preset, device, shape, sweeps)
-    if any(one.is_words for one in workloads):
-        read_words()  # says what is wrong with the dictionary, before anything is made
-    for one in workloads:
-        needed, free = estimate_bytes(one), available_bytes()
-        if needed > free:
-            raise InvalidInput(
-                f"workload {one.name} needs about {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free;"
-                " choose smaller sizes"
-            )
+    check_workloads(workloads)
     names = [row.name for row in rows]
     if impl and (absent := next((row for row in rows if row.missing()), None)):
         raise InvalidInput(f"{absent.name}: {absent.missing()}; install it, or leave the row out")
@@ -113,8 +105,9 @@ def check_request(
         budget=choose_budget(preset, budget),
         baseline=baseline or default_baseline(rows, chosen_device),
         out=free_folder(out),
-        command=_command(
-            impl=[_plain(name) for name in impl],
+        command=command_of(
+            "run",
+            impl=[plain(name) for name in impl],
             workload=workload,
             task=task,
             device=[device],
@@ -124,7 +117,7 @@ def check_request(
             shape=[shape] if shape else [],
             sweep=sweep,
             baseline=[baseline] if baseline and not against else [],
-            against=[_plain(against)] if against else [],
+            against=[plain(against)] if against else [],
             budget=[budget] if budget else [],
         ),
     )
@@ -307,15 +300,32 @@ def parse_budget(budget: str) -> float:
     return int(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
 
 
-def free_folder(out: Path | None) -> Path:
-    """A folder for the result that does not exist yet.
+def check_workloads(workloads: Sequence[Workload]) -> None:
+    """Make sure that the workloads can be had here, before anything is made.
+
+    Raises:
+        InvalidInput: one is real words and the dictionary cannot be read, or one does not fit into memory.
+    """
+    if any(one.is_words for one in workloads):
+        read_words()
+    for one in workloads:
+        needed, free = estimate_bytes(one), available_bytes()
+        if needed > free:
+            raise InvalidInput(
+                f"workload {one.name} needs about {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free;"
+                " choose smaller sizes"
+            )
+
+
+def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
+    """A folder for the result that does not exist yet: ``out``, or one in ``home`` named after the time.
 
     Raises:
         InvalidInput: it exists already.
     """
     if out is None:
         stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-        return next(path for path in _numbered(LOCAL / stamp) if not path.exists())
+        return next(path for path in _numbered(home / stamp) if not path.exists())
     try:
         if not out.exists():
             return out
@@ -324,7 +334,7 @@ def free_folder(out: Path | None) -> Path:
     raise InvalidInput(f"--out {out}: exists already; choose another folder, or remove it")
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """The name of a row, or of a file without the folders of this machine."""
     return Path(name).name if name.endswith(".py") else name
 
@@ -334,6 +344,7 @@ def _numbered(path: Path) -> Iterator[Path]:
     yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
 
 
-def _command(**options: Sequence[str]) -> str:
-    given = [(f"--{name}", *values) for name, values in options.items() if values]
-    return shlex.join(["python", "-m", "bench", "run", *(word for words in given for word in words)])
+def command_of(*words: str, **options: Sequence[str]) -> str:
+    """The command line of these words and of the options that have values."""
+    given = [word for name, values in options.items() if values for word in (f"--{name}", *values)]
+    return shlex.join(["python", "-m", "bench", *words, *given])

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.environment import ROOT, available_bytes, parse_threads
+from bench.environment import ROOT, parse_threads
 from bench.plan import cells_of
-from bench.pronunciations import read_words
-from bench.request import choose_device, choose_rows, choose_tasks, free_folder
-from bench.workloads import choose, estimate_bytes
+from bench.request import check_workloads, choose_device, choose_rows, choose_tasks, command_of, free_folder, plain
+from bench.workloads import choose
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -67,14 +64,7 @@ def check_profile(
     if chosen_device == "gpu":
         raise InvalidInput("--device gpu: profiles are of the CPU; leave it out")
     (number,) = parse_threads([threads])
-    if any(one.is_words for one in workloads):
-        read_words()
-    for one in workloads:
-        needed, free = estimate_bytes(one), available_bytes()
-        if needed > free:
-            raise InvalidInput(
-                f"workload {one.name} needs about {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free"
-            )
+    check_workloads(workloads)
     cells_of_rows = []
     for row in chosen_rows:
         if missing := row.missing():
@@ -90,21 +80,8 @@ def check_profile(
         rows=tuple(cells_of_rows),
         workloads=tuple(workloads),
         threads=number,
-        out=free_folder(out) if out is not None else free_place(),
-        command=_command(rows, workload=workload, task=task, threads=[threads] if threads != "1" else []),
+        out=free_folder(out, PROFILES),
+        command=command_of(
+            "profile", *map(plain, rows), workload=workload, task=task, threads=[threads] if threads != "1" else []
+        ),
     )
-
-
-def free_place() -> Path:
-    """A folder under ``PROFILES`` that does not exist yet."""
-    path, number = PROFILES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}", 1
-    while path.exists():
-        number += 1
-        path = path.with_name(f"{path.name.partition('_')[0]}_{number}")
-    return path
-
-
-def _command(rows: Sequence[str], **options: Sequence[str]) -> str:
-    names = [Path(name).name if name.endswith(".py") else name for name in rows]
-    given = [(f"--{name}", *values) for name, values in options.items() if values]
-    return shlex.join(["python", "-m", "bench", "profile", *names, *(word for words in given for word in words)])
