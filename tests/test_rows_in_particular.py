@@ -80,6 +80,8 @@ def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need("torch")
+    import torch
+
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     few = draw(NOTEBOOK, t_x=2, t_y=1, batch=1)
     first = load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
@@ -88,3 +90,6 @@ def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
         patch.setattr("torch.export.export", None)  # nothing is compiled again
         again = load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
     assert np.array_equal(first, again)
+    monkeypatch.setattr(torch, "__version__", "another")
+    load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
+    assert len(list((tmp_path / "cache").glob("unrolled-*.pt2"))) == 2  # not the old one, whatever it is

@@ -7,6 +7,7 @@ oneDNN (1.8 at seed), a compiled training step (0.75 at seed, after 48 s of comp
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -137,9 +138,13 @@ class TunedRow(TorchRow):
         return known and x.shape[1] <= FEW and steps <= SHORT
 
     def _compile(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """The program for these shapes: the one in the folder where PyTorch keeps what it compiles, if it is there."""
+        """The program for these shapes: the one in the folder where PyTorch keeps what it compiles, if it is there.
+
+        A program that this file, or another PyTorch, made before has another name.
+        """
         unrolled = Unrolled(self.model)
-        name = "-".join(map(str, ("unrolled", *x.shape, *y.shape, *astuple(self._config))))
+        maker = hashlib.sha256(Path(__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:16]
+        name = "-".join(map(str, ("unrolled", maker, *x.shape, *y.shape, *astuple(self._config))))
         with tempfile.TemporaryDirectory() as own:
             package = Path(os.environ.get("TORCHINDUCTOR_CACHE_DIR", own), f"{name}.pt2")
             if not package.exists():
@@ -147,7 +152,9 @@ class TunedRow(TorchRow):
                     exported = torch.export.export(unrolled, (x, y))
                     made = torch._inductor.aoti_compile_and_package(exported, package_path=f"{own}/{name}.pt2")
                 package.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(made, package)
+                whole = package.with_suffix(f".{os.getpid()}")  # there at once, or not at all
+                shutil.move(made, whole)
+                whole.replace(package)
             program: Any = torch._inductor.aoti_load_package(str(package))
         weights = {name: parameter.data for name, parameter in unrolled.named_parameters()}
         # the program reads the model's own memory: what training moves, it sees
