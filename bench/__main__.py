@@ -284,7 +284,7 @@ def advise(
     device
         cpu or gpu.
     precision
-        float32 or tf32.
+        float32, bfloat16 or tf32.
     result
         The folder of a scaling run; the newest of this machine if not given, or else of another, which is said.
     measure
