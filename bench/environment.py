@@ -62,6 +62,7 @@ DISTRIBUTIONS = (
     "flax",
     "optax",
     "keras",
+    "onnxruntime",
     "cupy-cuda13x",
     "numpy",
     "pytest-benchmark",

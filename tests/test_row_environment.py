@@ -9,7 +9,7 @@ from frameworks import BACKEND_VARIABLES
 from measuring import measure
 from processes import numpy_row
 
-from bench.environment import environment_of
+from bench.environment import DISTRIBUTIONS, environment_of
 from bench.machine.processor import features
 from impls import find_rows, read_row
 
@@ -77,3 +77,8 @@ def test_idiomatic_rows_ask_for_nothing_but_their_backend() -> None:
         if row.tier == "idiomatic":
             assert row.environment.keys() <= BACKEND_VARIABLES, row.name
             assert not row.environment_with, row.name
+
+
+def test_a_result_says_the_version_of_every_rows_framework() -> None:
+    """By the package that has its name."""
+    assert {row.framework for row in find_rows().values()} <= {*DISTRIBUTIONS}
