@@ -11,6 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from impls.jax._arrays import find_device
+from impls.jax.tuned import CLASH, PAD
 from impls.products import Made
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ ROW = {
     "frameworks": ["jax", "optax"],
     "compiles": True,
     "environment": {  # as the tuned row
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
+        ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
         "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_prefer_vector_width=512"
         " --xla_cpu_experimental_ynn_fusion_type="
         " --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000",
@@ -32,10 +34,17 @@ ROW = {
 }
 
 Pair = tuple[jax.Array, jax.Array]
-"""The left factors ``(count, m, k)`` and the right one ``(k, n)``."""
+"""The left factors ``(count, m, k)`` and the right one ``(k, n)``; ``(n, k)`` for left ones of a single row."""
 
 SMALL = 2**14
 """Arrays of up to so many numbers leave the program as one: each by itself would cost more than a microsecond."""
+
+
+class Placed(NamedTuple):
+    """A product, and its factors on the device."""
+
+    product: Product
+    factors: Pair
 
 
 class Products(NamedTuple):
@@ -43,29 +52,34 @@ class Products(NamedTuple):
 
     small: Array
     large: list[Array]
-    placed: Sequence[Pair]
+    placed: Sequence[Placed]
 
 
-def make(left: Float[Array, "count m k"], right: Float[Array, "k n"]) -> list[Array]:
+def multiply(left: Float[Array, "m k"], right: Float[Array, "k n"] | Float[Array, "n k"]) -> Float[Array, "m n"]:
+    """One product: of a single row with each of the right factor's own, which are as stored."""
+    return (right @ left[0])[None] if len(left) == 1 else left @ right
+
+
+def make(left: Float[Array, "count m k"], right: Float[Array, "k n"] | Float[Array, "n k"]) -> list[Array]:
     """The last product ``(m, n)``, and, where there are several, the last row of each ``(count, n)``.
 
     The loop reads another left factor in each step and keeps a row of each product: XLA leaves such a loop as it is. To
     keep all of each would cost a copy a step, which is none of the multiplying.
     """
     if left.shape[0] == 1:
-        return [left[0] @ right]
+        return [multiply(left[0], right)]
 
     def step(_before: Array, factor: Float[Array, "m k"]) -> Pair:
-        product = factor @ right
+        product = multiply(factor, right)
         return product, product[-1]
 
-    return list(lax.scan(step, jnp.zeros((left.shape[1], right.shape[1]), left.dtype), left))
+    return list(lax.scan(step, jnp.zeros_like(multiply(left[0], right)), left))
 
 
 @jax.jit
-def make_all(placed: Sequence[Pair]) -> tuple[Array, list[Array]]:
+def make_all(factors: Sequence[Pair]) -> tuple[Array, list[Array]]:
     """All products. Those of one loop are made one after another; in which order the loops are is XLA's affair."""
-    made = [array for pair in placed for array in make(*pair)]
+    made = [array for pair in factors for array in make(*pair)]
     small = [array.ravel() for array in made if array.size <= SMALL]
     return jnp.concatenate([jnp.zeros(0), *small]), [array for array in made if array.size > SMALL]
 
@@ -76,14 +90,15 @@ class JaxMultiplier:
     def __init__(self, device: str) -> None:
         self.device = find_device(device)
 
-    def place(self, product: Product, left: np.ndarray, right: np.ndarray) -> Pair:
-        """The factors as they are: XLA reads both in order."""
-        del product
-        return jax.device_put((left, right), self.device, may_alias=False)
+    def place(self, product: Product, left: np.ndarray, right: np.ndarray) -> Placed:
+        """The factors as the tuned row has them: no clash of the cache's lines, the right one in order of reading."""
+        more = PAD if product.n % CLASH == 0 else 0
+        right = right.T.copy() if product.m == 1 else np.pad(right, ((0, 0), (0, more)))
+        return Placed(product, jax.device_put((left, right), self.device, may_alias=False))
 
-    def multiply(self, placed: Sequence[Pair]) -> Products:
+    def multiply(self, placed: Sequence[Placed]) -> Products:
         """All products: compiled when they are asked for the first time."""
-        small, large = make_all(placed)
+        small, large = make_all([one.factors for one in placed])
         return Products(small, large, placed)
 
     def wait(self, result: Products) -> None:
@@ -94,17 +109,18 @@ class JaxMultiplier:
         """The last product of each, and a row of all."""
         small, large = np.array(result.small), iter(result.large)
         found, taken = [], 0
-        for left, right in result.placed:
-            (count, m, _), n = left.shape, right.shape[1]
+        for product, (_, right) in result.placed:
+            stored = right.shape[product.m > 1]  # n, or a little more
             arrays = []
-            for shape in [(m, n), (count, n)][: 1 + (count > 1)]:
+            for shape in [(product.m, stored), (product.count, stored)][: 1 + (product.count > 1)]:
                 size = shape[0] * shape[1]
                 if size > SMALL:
                     arrays.append(np.array(next(large)))
                 else:
                     arrays.append(small[taken : taken + size].reshape(shape))
                     taken += size
-            found.append(Made(arrays[0], arrays[1] if count > 1 else arrays[0][-1:]))
+            last, *rows = (array[:, : product.n] for array in arrays)
+            found.append(Made(last, rows[0] if rows else last[-1:]))
         return found
 
 
