@@ -132,13 +132,25 @@ def as_numpy(tensor: Tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy().copy()
 
 
+def cpu_has_bfloat16() -> bool:
+    """Whether oneDNN, and with it ``nn.LSTM``, computes in bfloat16 on this processor. Other operations always do."""
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return supported
+
+
 class Lowered:
-    """A model under autocast: what it multiplies is bfloat16, its weights and what it gives are float32."""
+    """A model under autocast: what it multiplies is bfloat16, its weights and what it gives are float32.
+
+    Raises:
+        DeviceUnavailable: it needs an ``nn.LSTM`` that this processor cannot run so.
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self.hand_off = model.hand_off
         self._type = next(model.parameters()).device.type
+        if self._type == "cpu" and not cpu_has_bfloat16() and any(isinstance(own, nn.LSTM) for own in model.modules()):
+            raise DeviceUnavailable("nn.LSTM has no bfloat16 on this processor: oneDNN has it with AVX-512 only")
 
     def encode(self, x: Tensor) -> LSTMOutput:
         """The encoder alone."""
