@@ -17,7 +17,7 @@ from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
-from bench.report import markdown, profile_page, scaling_page
+from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
@@ -44,6 +44,7 @@ PROFILED = RESULTS / "profiled"
 """Published profiles, a folder for each: without traces, which are large and of one moment."""
 
 PROFILES_PAGE = ROOT / "docs" / "profiles.md"
+GOALS_PAGE = ROOT / "docs" / "goals.md"
 EXPORT_FILE = "pytest-benchmark.json"
 README_TASKS = ("train_step", "forward")
 
@@ -182,8 +183,9 @@ def generated() -> dict[Path, str]:
     files |= method_files(results)
     files[RESULTS / "README.md"] = index(results)
     files[PROFILES_PAGE] = profile_page.page(published_profiles())
+    files[GOALS_PAGE] = goals_page.page(results)
     if shown := [result for result in results if is_for_readme(result)]:
-        latest = max(reversed(shown), key=lambda result: len(result.run.workloads))  # of those that have the most
+        latest = max(reversed(shown), key=lambda result: len(result.run.rows))  # of those that have the most
         files[README] = with_table(README.read_text(encoding="utf-8"), latest)
     return files
 

@@ -220,6 +220,13 @@ def test_a_virtual_machine_that_is_stolen_from(tmp_path: Path) -> None:
     assert all(NOT_FROM_INSIDE in fault.cure for fault in faults(facts) if fault.name in ("virtual", "steal"))
 
 
+@pytest.mark.parametrize(("features", "reported"), [("011001" + "0" * 58, True), ("0" * 64, False)])
+def test_a_balloon_may_report_free_pages(tmp_path: Path, features: str, reported: bool) -> None:
+    balloon = {"sys/bus/virtio/drivers/virtio_balloon/virtio3/features": features + "\n"}
+    assert read_facts(write(tmp_path, VIRTUAL, balloon)).free_pages_reported is reported
+    assert read_facts(write(tmp_path / "none", VIRTUAL)).free_pages_reported is None
+
+
 def test_steal_is_read_before_and_after(tmp_path: Path) -> None:
     write(tmp_path, VIRTUAL)
 
@@ -293,6 +300,7 @@ CHANGES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "steal": ({"steal": 0.011}, {"steal": 0.01}),
     "lost": ({"lost": 0.06}, {"lost": 0.05}),
     "virtual": ({"virtual": True}, {"virtual": None}),
+    "free_pages": ({"free_pages_reported": True}, {"free_pages_reported": False}),
     "swap": ({"swap_bytes": 1 << 30}, {"swap_bytes": 1 << 20}),
     "memory": ({"free_bytes": 3 << 30}, {"free_bytes": 4 << 30}),
     "timer": ({"timer_step_s": 4e-3, "clocksource": "jiffies"}, {"timer_step_s": 1e-6}),

@@ -45,6 +45,8 @@ class Facts:
     smt: bool | None = None
     virtual: bool | None = None
     hypervisor: str | None = None
+    free_pages_reported: bool | None = None
+    """Whether the host takes memory that is free here; ``None`` also where there is no balloon."""
     container: str | None = None
     """Which; ``none``."""
     load: float | None = None
@@ -111,6 +113,7 @@ def read_facts(root: Path = Path("/"), *, during: Callable[[], Watched] | None =
         smt=processor.smt(cpu, is_virtual),
         virtual=is_virtual,
         hypervisor=hypervisor,
+        free_pages_reported=virtual.free_pages_reported(root),
         container=virtual.container(root),
         load=load,
         runnable=runnable,

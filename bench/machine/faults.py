@@ -153,6 +153,15 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
 
 
 def _memory_faults(facts: Facts) -> Iterator[Fault]:
+    if facts.free_pages_reported:
+        yield Fault(
+            "free_pages",
+            "memory that is free here goes back to the host (the balloon reports free pages)",
+            "A call that takes large memory anew may wait for the host to find it, page by page: some calls take twice"
+            " as long as others, in programs that give memory back.",
+            "keep memory in the program, as the tuned rows do: GLIBC_TUNABLES in their files",
+            "medium",
+        )
     if (facts.swap_bytes or 0) > SWAP_BYTES:
         yield Fault(
             "swap",

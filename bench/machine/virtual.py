@@ -49,6 +49,13 @@ def hypervisor(root: Path) -> tuple[bool | None, str | None]:
     return (True, which) if hypervised else (None, None)
 
 
+def free_pages_reported(root: Path) -> bool | None:
+    """Whether the host takes free memory away: bit 5 of virtio's balloon (Virtual I/O Device 1.2, section 5.5.3)."""
+    balloons = (root / "sys/bus/virtio/drivers/virtio_balloon").glob("virtio*/features")
+    reported = [bit for path in balloons if (bit := match(r"^[01]{5}([01])", read(path)))]
+    return "1" in reported if reported else None
+
+
 def container(root: Path) -> str | None:
     """Which kind of container this is; a virtual machine made from a container's image is none."""
     if not there(root / "proc"):
