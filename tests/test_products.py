@@ -42,6 +42,8 @@ SHAPES = [
     Product("gradient of the state", 1, 20, 5, 1),
     Product("gradient of the input weights", 130, 300, 140),
     Product("recurrent step", 64, 70, 280, 3),
+    Product("recurrent step", 32, 128, 512, 3),
+    Product("recurrent step", 1, 128, 512, 3),
 ]
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from crosschecks import NOTEBOOK, draw
 from frameworks import need
+from test_precision import slack_of, solve
 
 from impls import find_rows, load_row
-from impls.contract import Compiled, DeviceUnavailable
-from impls.equality import LIMITS, relative_error
+from impls.contract import TASKS, Compiled, DeviceUnavailable, Seq2seqConfig
+from impls.equality import LIMITS, deviations, relative_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,3 +94,20 @@ def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
     monkeypatch.setattr(torch, "__version__", "another")
     load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
     assert len(list((tmp_path / "cache").glob("unrolled-*.pt2"))) == 2  # not the old one, whatever it is
+
+
+@pytest.mark.parametrize("batch", [1, 4, 32])
+def test_wide_layers_are_equal_however_they_multiply(batch: int) -> None:
+    """jax/tuned: 128 wide, one state by rows, a few transposed, many with rows moved apart."""
+    need("jax")
+    need("optax")
+    wide = Seq2seqConfig(
+        embedding_dim=9, hidden_dim=128, num_encoder_layers=2, num_decoder_layers=1, bidirectional=True
+    )
+    case = draw(wide, t_x=4, t_y=3, batch=batch)
+    model = load_row(find_rows()["jax/tuned"], wide, case.parameters)
+    for task in TASKS:
+        slack = slack_of(case, "float32") if task == "train_step" else None
+        for found in deviations(task, solve(model, case, task), solve(case.oracle(), case, task), slack):
+            assert found.within, found
+        model.load(case.parameters)
