@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -29,13 +30,16 @@ BOUNDS = {name: f"{name.partition('/')[0]}/products" for name in BEFORE}
 
 
 def run_of(
-    tmp_path: Path, changed: dict[tuple[str, str], float] | None = None, names: tuple[str, ...] = NAMES
+    tmp_path: Path,
+    changed: dict[tuple[str, str], float] | None = None,
+    names: tuple[str, ...] = NAMES,
+    threads: tuple[int, ...] = (1, 2),
 ) -> Result:
     """Six blocks; ``changed``: how many times as long a row takes at a workload."""
     rng = np.random.default_rng(1)
     lines: list[Line] = []
     for block in range(1, 7):
-        for workload in names:
+        for workload, number in product(names, threads):
             for task in TASKS:
                 for name, time in TIMES.items():
                     if name == ENGINE and task != "forward":
@@ -43,12 +47,12 @@ def run_of(
                     seconds = 1e-3 * time * (changed or {}).get((name, workload), 1.0)
                     tier = "bound" if name.endswith("/products") else "loop"
                     samples = (seconds * rng.lognormal(0, 0.002, 9)).tolist()
-                    where = {"workload": workload, "task": task, "block": block, "tier": tier}
+                    where = {"workload": workload, "task": task, "block": block, "tier": tier, "threads": number}
                     lines.append(record(name, samples_s=samples, **where))
         lines.append(msgspec.structs.replace(BLOCK, block=block))
     facts = RUN.workloads["seed"]
     rows = {name: CodeFacts(code=name, versions={}) for name in TIMES if name != CONTROL}
-    plan = msgspec.structs.replace(RUN.plan, tables=[list(TIMES)], tasks=list(TASKS))
+    plan = msgspec.structs.replace(RUN.plan, tables=[list(TIMES)], tasks=list(TASKS), threads=list(threads))
     run = msgspec.structs.replace(RUN, workloads=dict.fromkeys(names, facts), rows=rows, bounds=BOUNDS, plan=plan)
     return read_result(write(tmp_path, *lines, END, run=run))
 
@@ -57,7 +61,7 @@ def test_all_is_reached(tmp_path: Path) -> None:
     page = goals_page.page([run_of(tmp_path)])
     cells = 4 * len(NAMES) * 2  # four pairs, two tasks
     means, shares, engine = 3 * 2, 3 * 2 * len(LARGE), len(NAMES)
-    every = cells + means + shares + engine
+    every = 2 * (cells + means + shares + engine)  # with one thread, and with two
     assert f"{every} of {every} goals are reached." in page
     assert "Missed" not in page and "**0" not in page
 
@@ -90,7 +94,8 @@ def test_near_the_engine_is_enough_but_at_seed(tmp_path: Path) -> None:
 
 
 def test_a_run_without_all_of_it_shows_no_goals(tmp_path: Path) -> None:
-    assert NONE in goals_page.page([run_of(tmp_path, names=("seed", "g2p", "latency", "braun"))])
+    assert NONE in goals_page.page([run_of(tmp_path / "few", names=("seed", "g2p", "latency", "braun"))])
+    assert NONE in goals_page.page([run_of(tmp_path / "alone", threads=(1,))])
 
 
 def test_the_command_that_is_given_measures_all_of_it() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.judge import Group, judge, paired, ratio_of
+from bench.judge import Group, group_of, judge, paired, ratio_of
 from bench.limits import limits_of
 from bench.records import competes
 from bench.report import units
@@ -38,6 +38,7 @@ BEFORE = {"jax/tuned": ("jax/nnx", "jax/nnx_split"), "thinc/tuned": ("thinc/laye
 """What people write in each framework: no tuned row is to be SLOWER anywhere."""
 
 BOUND_SHARE: Mapping[Task, float] = {"forward": 0.90, "train_step": 0.80}
+THREADS = {1, 2}
 LARGE = ("braun", "tutorial", "fastrnns")
 """Where a row is to reach that share of its framework's products."""
 
@@ -96,17 +97,19 @@ def page(published: Sequence[Result]) -> str:
 
 
 def shows(result: Result) -> bool:
-    """Whether the run has all rows and workloads that the goals speak of."""
+    """Whether the run has all rows, workloads and numbers of threads that the goals speak of, on the CPU."""
     rows = {ENGINE, *BEFORE, *(name for names in BEFORE.values() for name in names)}
     default = {name for name, workload in WORKLOADS.items() if "default" in workload.presets}
-    return rows <= set(result.run.rows) and {*LARGE, *default} <= set(result.run.workloads)
+    plan, workloads = result.run.plan, set(result.run.workloads)
+    measured = plan.device == "cpu" and set(plan.threads) >= THREADS and set(TASKS) <= set(plan.tasks)
+    return measured and rows <= set(result.run.rows) and {*LARGE, *default} <= workloads
 
 
 def report_of(result: Result) -> Report:
     """The run's cells, judged."""
     judged = judge(result.records, result.run.baseline)
     cells = {
-        (Group(cell.workload, cell.task, cell.device, cell.precision, cell.threads), cell.implementation): one
+        (group_of(cell), cell.implementation): one
         for cell, one in judged.items()
         if one.blocks and cell.workload in WORKLOADS
     }
