@@ -35,7 +35,8 @@ ROW = {
     "compiles": True,
     "environment": {
         # a program's memory of more than 32 MiB comes from the system at each call, and goes back, page by page; in
-        # pages of 2 MiB, and kept, a training step takes 0.77 of the time at braun
+        # pages of 2 MiB a training step takes 0.77 of the time at braun;
+        # kept besides, none of it waits for a host that takes free pages away (docs/method.md)
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
         ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
         # operations one after the other, as each waits for the one before it: forward 0.8 at seed;
