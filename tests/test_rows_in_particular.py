@@ -97,15 +97,17 @@ def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
 
 
 @pytest.mark.parametrize("batch", [1, 4, 32])
-def test_wide_layers_are_equal_however_they_multiply(batch: int) -> None:
-    """jax/tuned: 128 wide, one state by rows, a few transposed, many with rows moved apart."""
-    need("jax")
-    need("optax")
+@pytest.mark.parametrize("name", ["jax/tuned", "thinc/tuned"])
+def test_wide_layers_are_equal_however_they_multiply(name: str, batch: int) -> None:
+    """What 128 wide layers do for one, a few and many sequences; thinc/tuned goes back over many part by part."""
+    need(name.partition("/")[0])
+    if name == "jax/tuned":
+        need("optax")
     wide = Seq2seqConfig(
         embedding_dim=9, hidden_dim=128, num_encoder_layers=2, num_decoder_layers=1, bidirectional=True
     )
     case = draw(wide, t_x=4, t_y=3, batch=batch)
-    model = load_row(find_rows()["jax/tuned"], wide, case.parameters)
+    model = load_row(find_rows()[name], wide, case.parameters)
     for task in TASKS:
         slack = slack_of(case, "float32") if task == "train_step" else None
         for found in deviations(task, solve(model, case, task), solve(case.oracle(), case, task), slack):

@@ -113,13 +113,13 @@ def find_ops(device: str) -> Ops:
     return get_ops("cupy")
 
 
-def adam() -> Optimizer:
-    """Thinc's Adam, made to follow the paper.
+def adam(kind: Callable[..., Optimizer] = Adam) -> Optimizer:
+    """Thinc's Adam, or one of another kind that takes the same, made to follow the paper.
 
     Thinc clips gradients and keeps averages unless told not to, and adds eps *before* the bias correction: an eps that
     is scaled at every step cancels that. ``step_schedules`` has to be called after each step.
     """
-    return Adam(
+    return kind(
         LEARNING_RATE,
         beta1=BETA_1,
         beta2=BETA_2,
@@ -208,8 +208,11 @@ class ThincRow:
         """Take these weights, with a fresh Adam."""
         self._weights.write(parameters)
         self._weights.clear_gradients()
-        self._optimizer = adam()
+        self._optimizer = self._fresh_optimizer()
         self.wait(None)
+
+    def _fresh_optimizer(self) -> Optimizer:
+        return adam()
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""

@@ -2,8 +2,7 @@
 
 Each decision says what it gained: paired ratios to the row without it, on one core of an AMD EPYC with AVX-512
 (family 26), NumPy 2.4.6, thinc 8.3.14. Tried, and left out: Thinc's own LSTM kernel for inference (1.1 at seed, 6 at
-g2p: its products are BLIS's), input and state joined for one product (1.2 at braun), the gates' gradients worked out
-step by step (0.93 at braun, 1.35 at seed).
+g2p: its products are BLIS's), input and state joined for one product (1.2 at braun).
 """
 
 from __future__ import annotations
@@ -15,15 +14,16 @@ import numpy as np
 from thinc.api import Model
 
 from impls.contract import LSTMOutput, States
-from impls.thinc._adapter import ThincRow, find_ops
-from impls.thinc._both_directions import LSTM, apart, together
+from impls.thinc._adapter import ThincRow, adam, find_ops
+from impls.thinc._blocked_adam import BlockedAdam
+from impls.thinc._both_directions import LSTM, apart, canonical, computed, together
 from impls.thinc.layers import decoder_forward, decoder_states, hand_off, seq2seq_forward, with_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from jaxtyping import Float
-    from thinc.api import Ops
+    from thinc.api import Ops, Optimizer
     from thinc.types import Floats3d
 
     from impls.contract import Parameters, Seq2seqConfig
@@ -75,10 +75,12 @@ def encoder_forward(
         d_x = d.output
         for index in reversed(range(len(backprops))):
             here = slice(index * directions, (index + 1) * directions)
-            d_x, _ = backprops[index](LSTMOutput(d_x, together(d.h_n[here]), together(d.c_n[here])))
+            d_x, _ = backprops[index](LSTMOutput(d_x, *(together(own[here].swapaxes(0, 1)) for own in (d.h_n, d.c_n))))
         return d_x
 
-    h_n, c_n = (xp.concatenate([apart(result[state], directions) for result in results]) for state in (1, 2))
+    h_n, c_n = (
+        xp.concatenate([apart(result[state], directions).swapaxes(0, 1) for result in results]) for state in (1, 2)
+    )
     return LSTMOutput(x, h_n, c_n), backprop
 
 
@@ -128,7 +130,7 @@ class LayerWeights:
     def write(self, parameters: Parameters) -> None:
         """Set every node's parameters."""
         for (node, param), names in self._places.items():
-            node.set_param(param, node.ops.asarray(np.stack([parameters[name] for name in names])))
+            node.set_param(param, node.ops.asarray(np.stack([computed(parameters[name]) for name in names])))
 
     def gradients(self) -> Mapping[str, Any]:
         """Canonical name to the gradient gathered."""
@@ -154,6 +156,10 @@ class LayerWeights:
 class TunedRow(ThincRow):
     """A ThincRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
 
+    def canonical(self, parameters: Mapping[str, Any]) -> Parameters:
+        """The arrays as NumPy's, gates in canonical order."""
+        return {name: canonical(array) for name, array in super().canonical(parameters).items()}
+
     def states(self, x: Any, y: Any) -> States:
         """Every layer's hidden states, ``predict``."""
         xp, directions = self.ops.xp, self.encoder.get_dim("dirs")
@@ -164,6 +170,9 @@ class TunedRow(ThincRow):
             x = result.output
             states.append(x)
         return States(xp.stack(states), decoder_states(self.decoder, y, result.h_n))
+
+    def _fresh_optimizer(self) -> Optimizer:
+        return adam(BlockedAdam)
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> TunedRow:
