@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,20 @@ def test_what_is_missed_is_named(tmp_path: Path, changed: dict[tuple[str, str], 
 
 def test_near_the_engine_is_enough_but_at_seed(tmp_path: Path) -> None:
     assert "Missed" not in goals_page.page([run_of(tmp_path, {(ENGINE, "braun"): 0.7})])
+
+
+def test_what_was_not_measured_is_missed(tmp_path: Path) -> None:
+    run = run_of(tmp_path)
+    gone = ("jax/tuned", "g2p"), ("jax/products", "braun"), (ENGINE, "seed")
+    records = [own for own in run.records if (own.implementation, own.workload) not in gone]
+    page = goals_page.page([replace(run, records=records)])
+    for line in (
+        "jax/tuned against jax/nnx, forward cpu×1, g2p",
+        "jax/tuned against jax/nnx_split, forward cpu×1, mean",
+        "jax/tuned, train_step cpu×2, braun, of the bound",
+        f"forward cpu×1, seed, against {ENGINE}",
+    ):
+        assert f"- {line}: not measured" in page
 
 
 def test_a_run_without_all_of_it_shows_no_goals(tmp_path: Path) -> None:

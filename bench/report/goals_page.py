@@ -5,7 +5,7 @@ Every figure is a paired ratio, ours over theirs (below 1 is faster), out of one
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.judge import Group, group_of, judge, paired, ratio_of
@@ -45,6 +45,8 @@ LARGE = ("braun", "tutorial", "fastrnns")
 ENGINE, AHEAD_AT, WITHIN = "onnxruntime/lstm", "seed", 1.25
 """In forward the best row is to be ahead of the engine there, and elsewhere within so many times its time."""
 
+NOT_MEASURED = "not measured"
+
 HEADING = """# Goals
 
 What the tuned rows are to reach, and what published runs show of it. Made by `python -m bench publish`. A cell is a
@@ -62,23 +64,46 @@ python -m bench run --threads 1 2 --workload seed g2p latency braun tutorial fas
 """
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure that is to reach something: in words, and what it is about."""
+
+    words: str
+    reached: bool
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A table of goals and words; the first three columns say where."""
+
+    heading: str
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str | Goal]]
+
+    @property
+    def goals(self) -> list[Goal]:
+        """The goals in it."""
+        return [cell for line in self.lines for cell in line if isinstance(cell, Goal)]
+
+    def __str__(self) -> str:
+        """In Markdown, bold what misses its goal."""
+        return f"### {self.heading}\n\n" + table(self.columns, [list(map(_shown, line)) for line in self.lines], left=3)
+
+
+def _shown(cell: str | Goal) -> str:
+    if isinstance(cell, str):
+        return cell
+    return cell.words if cell.reached else f"**{cell.words}**"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """A run's cells, and what of the goals was looked at."""
+    """A run's cells, and how far each is from its limits."""
 
     result: Result
     cells: Mapping[tuple[Group, str], Judged]
     limits: Mapping[Cell, Limits]
-    asked: int = 0
-    missed: list[str] = field(default_factory=list)
-
-    def mark(self, words: str, reached: bool, what: str) -> str:
-        """The words, bold where the goal is missed; both are counted."""
-        self.asked += 1
-        if reached:
-            return words
-        self.missed.append(f"{what}: {words}")
-        return f"**{words}**"
 
     def groups(self, task: Task) -> dict[tuple[str, int, str], list[Group]]:
         """The groups of a task, those of one device and number of threads together, in the order of the workloads."""
@@ -118,20 +143,20 @@ def report_of(result: Result) -> Report:
 
 def _section(report: Report) -> str:
     run = report.result.run
-    parts = [against(report, task) for task in TASKS]
-    parts += [bounds(report), engine(report)]
-    missed = "".join(f"- {one}\n" for one in report.missed)
-    summary = f"{report.asked - len(report.missed)} of {report.asked} goals are reached." + (
-        f" Missed:\n\n{missed}" if missed else "\n"
+    sections = [*(against(report, task) for task in TASKS), bounds(report), engine(report)]
+    goals = [goal for section in sections for goal in section.goals]
+    missed = [f"- {goal.what}: {goal.words}\n" for goal in goals if not goal.reached]
+    summary = f"{len(goals) - len(missed)} of {len(goals)} goals are reached." + (
+        f" Missed:\n\n{''.join(missed)}" if missed else "\n"
     )
     head = [
         f"\n## {run.environment.cpu}, {run.started_at[:10]}\n\n{environment_line(run.environment)}",
         f"`{run.command}`, {run.started_at}; {about_end(report.result)}",
     ]
-    return "\n".join(["  \n".join(head) + "\n", summary, *parts])
+    return "\n".join(["  \n".join(head) + "\n", summary, *map(str, sections)])
 
 
-def against(report: Report, task: Task) -> str:
+def against(report: Report, task: Task) -> Section:
     """Every tuned row against what people write, workload by workload, and its mean over the default workloads."""
     lines = []
     here = {group.workload for groups in report.groups(task).values() for group in groups}
@@ -142,86 +167,77 @@ def against(report: Report, task: Task) -> str:
                 where = units.place(device, threads, precision)
                 what = f"{tuned} against {other}, {task} {where}"
                 by_name = {group.workload: group for group in groups}
-                cells = [_against(report, by_name.get(name), tuned, other, what) for name in names]
+                cells = [_against(report, by_name.get(name), name, tuned, other, what) for name in names]
                 lines.append([f"`{tuned}`", f"`{other}`", where, *cells, _mean(report, groups, tuned, other, what)])
-    return f"### {task}: the tuned rows against what people write\n\n" + table(
-        ["row", "against", "where", *names, "mean of the default workloads"], lines, left=3
-    )
+    columns = ["row", "against", "where", *names, "mean of the default workloads"]
+    return Section(f"{task}: the tuned rows against what people write", columns, lines)
 
 
-def _against(report: Report, group: Group | None, tuned: str, other: str, what: str) -> str:
+def _against(report: Report, group: Group | None, name: str, tuned: str, other: str, what: str) -> Goal:
     ours, theirs = (report.cells.get((group, name)) if group else None for name in (tuned, other))
     ratio = ratio_of(ours, theirs) if ours and theirs else None
-    if ratio is None or group is None:
-        return "–"
-    return report.mark(
-        f"{units.interval(ratio)} {ratio.verdict or '–'}", ratio.verdict != "SLOWER", f"{what}, {group.workload}"
-    )
+    if ratio is None:
+        return Goal(NOT_MEASURED, False, f"{what}, {name}")
+    return Goal(f"{units.interval(ratio)} {ratio.verdict or '–'}", ratio.verdict != "SLOWER", f"{what}, {name}")
 
 
-def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what: str) -> str:
+def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what: str) -> str | Goal:
     against, times = MEANS[tuned]
     default = [group for group in groups if "default" in WORKLOADS[group.workload].presets]
     pairs = [(report.cells.get((group, tuned)), report.cells.get((group, other))) for group in default]
-    ratios = [list(paired(ours, theirs).values()) for ours, theirs in pairs if ours and theirs]
+    ratios = [list(paired(ours, theirs).values()) if ours and theirs else [] for ours, theirs in pairs]
     if not ratios or not all(ratios):
-        return "–"
+        return Goal(NOT_MEASURED, False, f"{what}, mean")
     mean = geometric_mean(ratios)
     words = f"{units.ratio(mean.estimate)} {units.between(mean.low, mean.high)}"
     if other != against:
         return words
     goal = 1 / times
-    return report.mark(f"{words}, goal {units.ratio(goal)}", mean.estimate <= goal, f"{what}, mean")
+    return Goal(f"{words}, goal {units.ratio(goal)}", mean.estimate <= goal, f"{what}, mean")
 
 
-def bounds(report: Report) -> str:
+def bounds(report: Report) -> Section:
     """The share of its framework's bound that each tuned row reaches where products are large."""
-    lines = []
+    lines: list[list[str | Goal]] = []
     for tuned in BEFORE:
         for task in TASKS:
             for (device, threads, precision), groups in report.groups(task).items():
                 where = units.place(device, threads, precision)
-                shares = {group.workload: _share(report, group, tuned) for group in groups}
-                cells = [shares.get(name, "–") for name in LARGE]
+                by_name = {group.workload: group for group in groups}
+                cells = [_share(report, by_name.get(name), tuned, f"{tuned}, {task} {where}, {name}") for name in LARGE]
                 lines.append([f"`{tuned}`", task, where, *cells, units.percent(BOUND_SHARE[task])])
-    return "### The share of the framework's own products\n\n" + table(
-        ["row", "task", "where", *LARGE, "goal"], lines, left=3
-    )
+    return Section("The share of the framework's own products", ["row", "task", "where", *LARGE, "goal"], lines)
 
 
-def _share(report: Report, group: Group, tuned: str) -> str:
-    one = report.cells.get((group, tuned))
+def _share(report: Report, group: Group | None, tuned: str, what: str) -> Goal:
+    one = report.cells.get((group, tuned)) if group else None
     share = report.limits[one.cell].bound_share if one else None
-    if share is None or group.workload not in LARGE:
-        return "–"
-    where = units.place(group.device, group.threads, group.precision)
-    what = f"{tuned}, {group.task} {where}, {group.workload}, of the bound"
+    if one is None or share is None:
+        return Goal(NOT_MEASURED, False, f"{what}, of the bound")
     words = f"{units.percent(share.estimate)} ({units.percents(share.low, share.high)})"
-    return report.mark(words, share.estimate >= BOUND_SHARE[group.task], what)
+    return Goal(words, share.estimate >= BOUND_SHARE[one.cell.task], f"{what}, of the bound")
 
 
-def engine(report: Report) -> str:
+def engine(report: Report) -> Section:
     """The best of our rows against the engine, in forward."""
-    lines = []
+    lines: list[list[str | Goal]] = []
     for (device, threads, precision), groups in report.groups("forward").items():
         where = units.place(device, threads, precision)
         lines += [[where, group.workload, *_best(report, group, where)] for group in groups]
-    return f"### forward: the best row against `{ENGINE}`\n\n" + table(
-        ["where", "workload", "row", "ratio"], lines, left=3
-    )
+    return Section(f"forward: the best row against `{ENGINE}`", ["where", "workload", "row", "ratio"], lines)
 
 
-def _best(report: Report, group: Group, where: str) -> Iterator[str]:
+def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
     theirs = report.cells.get((group, ENGINE))
     ours = [one for (of, name), one in report.cells.items() if of == group and name != ENGINE and competes(one.cell)]
     ratios = {one.cell.implementation: ratio for one in ours if theirs and (ratio := ratio_of(one, theirs))}
     if not ratios:
-        yield from ("–", "–")
+        yield from ("–", Goal(NOT_MEASURED, False, f"forward {where}, {group.workload}, against {ENGINE}"))
         return
     best = min(ratios, key=lambda name: ratios[name].estimate)
     ratio, goal = ratios[best], 1.0 if group.workload == AHEAD_AT else WITHIN
     yield f"`{best}`"
-    yield report.mark(
+    yield Goal(
         f"{units.interval(ratio)} {ratio.verdict or '–'}, goal {units.ratio(goal)}",
         ratio.estimate <= goal,
         f"{best} against {ENGINE}, forward {where}, {group.workload}",

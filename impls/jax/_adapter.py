@@ -23,6 +23,8 @@ from impls.contract import (
 from impls.jax._arrays import JaxArrays
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jax import Array
 
 OPTIMIZER = optax.adam(LEARNING_RATE, b1=BETA_1, b2=BETA_2, eps=EPSILON)
@@ -87,12 +89,16 @@ class JaxRow(JaxArrays):
     def __init__(self, model: JaxSeq2seq, parameters: Parameters, device: str) -> None:
         super().__init__(device)
         self.model = model = Lowered(model) if precision() == "bfloat16" else model
-        self._encode = jax.jit(model.encode)
-        self._decode = jax.jit(model.decode)
-        self._forward = jax.jit(model.forward)
-        self._gradients = jax.jit(self._backward)
-        self._train_step = jax.jit(self._update, donate_argnums=(0, 1))
+        self._encode = self.jit(model.encode)
+        self._decode = self.jit(model.decode)
+        self._forward = self.jit(model.forward)
+        self._gradients = self.jit(self._backward)
+        self._train_step = self.jit(self._update, donate_argnums=(0, 1))
         self.load(parameters)
+
+    def jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """The function compiled: ``jax.jit``."""
+        return jax.jit(function, **options)
 
     def canonical(self, parameters: Any) -> Parameters:
         """The state's weights, under canonical names and shapes."""
@@ -155,7 +161,7 @@ class JaxLayersRow(JaxRow):
 
     def __init__(self, model: JaxLayers, parameters: Parameters, device: str) -> None:
         super().__init__(model, parameters, device)
-        self._layers = jax.jit(model.states)
+        self._layers = self.jit(model.states)
 
     def states(self, x: Array, y: Array) -> States:
         """Every layer's hidden states."""

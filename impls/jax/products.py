@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array, lax
 
 from impls.jax._arrays import find_device
-from impls.jax.tuned import CLASH, PAD
+from impls.jax.tuned import CLASH, OLDER, PAD, older_is_faster
 from impls.products import Made
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ ROW = {
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
         ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
         "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_prefer_vector_width=512"
-        " --xla_cpu_experimental_ynn_fusion_type="
         " --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000",
     },
 }
@@ -76,12 +75,14 @@ def make(left: Float[Array, "count m k"], right: Float[Array, "k n"] | Float[Arr
     return list(lax.scan(step, jnp.zeros_like(multiply(left[0], right)), left))
 
 
-@jax.jit
 def make_all(factors: Sequence[Pair]) -> tuple[Array, list[Array]]:
     """All products. Those of one loop are made one after another; in which order the loops are is XLA's affair."""
     made = [array for pair in factors for array in make(*pair)]
     small = [array.ravel() for array in made if array.size <= SMALL]
     return jnp.concatenate([jnp.zeros(0), *small]), [array for array in made if array.size > SMALL]
+
+
+make_by_newer, make_by_older = jax.jit(make_all), jax.jit(make_all, compiler_options=OLDER)
 
 
 class JaxMultiplier:
@@ -98,7 +99,9 @@ class JaxMultiplier:
 
     def multiply(self, placed: Sequence[Placed]) -> Products:
         """All products: compiled when they are asked for the first time."""
-        small, large = make_all([one.factors for one in placed])
+        in_loops = [one.product for one in placed if one.product.count > 1]
+        older = all(older_is_faster(product.m, product.k) for product in in_loops)
+        small, large = (make_by_older if older else make_by_newer)([one.factors for one in placed])
         return Products(small, large, placed)
 
     def wait(self, result: Products) -> None:

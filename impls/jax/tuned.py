@@ -21,6 +21,8 @@ from impls.jax import scan
 from impls.jax._adapter import JaxLayersRow
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jax import Array
     from jaxtyping import Float
 
@@ -41,10 +43,8 @@ ROW = {
         ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
         # operations one after the other, as each waits for the one before it: forward 0.8 at seed;
         # vectors as wide as the processor's: forward 0.8 at latency;
-        # products by XLA's older library: forward 0.86 at g2p and braun, if factors are not transposed (see below);
         # a loop with so little memory as one function: forward 0.5 at seed
         "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_prefer_vector_width=512"
-        " --xla_cpu_experimental_ynn_fusion_type="
         " --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000",
     },
 }
@@ -52,8 +52,14 @@ ROW = {
 FEW = 32
 """With so many sequences a product is as fast for one step as for all of them at once."""
 
+LARGE = 2**18
+"""So many weights take long to read at each step."""
+
 NARROW = 64
 """Up to this width a loop is one function, in which a product costs no call of its own."""
+
+OLDER = {"xla_cpu_experimental_ynn_fusion_type": ""}
+"""Options of a program whose products are made by XLA's older library, ``older_is_faster``."""
 
 CLASH, PAD = 512, 16
 """Rows a multiple of ``CLASH`` numbers long begin at places that share a few sets of the cache; ``PAD`` moves them."""
@@ -76,19 +82,19 @@ def run(
     """The final state, and of every step the hidden state; with ``keep``, its tape as well."""
     time, batch, _ = x.shape
     width = h_0.shape[1]
-    wide, many = width > NARROW, batch >= FEW
-    if wide and batch > 1:
+    many, as_given = batch >= FEW, len(w_hh) != width
+    if as_given and batch > 1:
         w_hh = transposed(w_hh)
     if many:
         w_ih, w_hh, bias = padded(w_ih, 1), padded(w_hh, 1), padded(bias, 0)
     # one product for all steps: 0.65 at latency; where it is of no use, it takes longer: 1.1 at braun, 1.2 at seed
-    before_the_loop = wide and not many
+    before_the_loop = width > NARROW and not many and (batch == 1 or w_ih.size >= LARGE)
     inputs = (x.reshape(time * batch, -1) @ w_ih).reshape(time, batch, -1) if before_the_loop else x
 
     def step(carry: State, x_t: Array) -> tuple[State, Any]:
         h, c_before = carry
         given = x_t if before_the_loop else x_t @ w_ih
-        kept = (w_hh @ h[0])[None] if wide and batch == 1 else h @ w_hh
+        kept = (w_hh @ h[0])[None] if as_given and batch == 1 else h @ w_hh
         i, f, g, o = jnp.split((given + kept + bias)[:, : 4 * width], 4, axis=-1)
         i, f, g, o = jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
         c = f * c_before + i * g
@@ -128,8 +134,8 @@ def lstm_backward(reverse: bool, saved: Any, d: tuple[Array, Array, Array]) -> t
     x, h_0, w_ih, w_hh, output, tape = saved
     d_output, d_h, d_c = d
     time, batch, width = output.shape
-    wide = width > NARROW
-    towards_x, towards_h = transposed(w_ih), w_hh if wide else transposed(w_hh)
+    as_given = len(w_hh) != width
+    towards_x, towards_h = transposed(w_ih), w_hh if as_given else transposed(w_hh)
     if batch >= FEW:
         towards_x, towards_h = padded(towards_x, 0, 1), padded(towards_h, 0, 1)
     gates = len(towards_h)
@@ -160,12 +166,20 @@ def lstm_backward(reverse: bool, saved: Any, d: tuple[Array, Array, Array]) -> t
         (d_z @ towards_x)[:, : x.shape[2]].reshape(x.shape),
         d_h_0,
         d_w_ih[:, : 4 * width],
-        d_w_hh[:, : 4 * width].T if wide else d_w_hh,
+        d_w_hh[:, : 4 * width].T if as_given else d_w_hh[:, : 4 * width],
         d_z.sum(axis=0)[: 4 * width],
     )
 
 
 lstm.defvjp(lstm_forward, lstm_backward)
+
+
+def older_is_faster(batch: int, width: int) -> bool:
+    """Whether XLA's older library multiplies faster: 0.8 to 0.9 of the newer one's time at g2p, braun and latency.
+
+    For few sequences it takes up to twice as long.
+    """
+    return width > NARROW and (batch == 1 or batch >= FEW)
 
 
 def transposed(matrix: Float[Array, "N M"]) -> Float[Array, "M N"]:
@@ -185,8 +199,8 @@ def padded(array: Array, *axes: int) -> Array:
 class Seq2seqLSTM(scan.Seq2seqLSTM):
     """Sequence-to-sequence LSTM: pure functions of the weights, which it does not hold.
 
-    ``w_hh`` of wide layers is ``(4H, H)``: the product with a single state reads it row by row, 0.95 at latency, and
-    the backward pass has no need to transpose it: 0.8 in training there.
+    A large ``w_hh`` is ``(4H, H)``: the product with a single state reads it row by row, 0.95 at latency, and the
+    backward pass has no need to transpose it: 0.8 in training there.
     """
 
     def layer(
@@ -203,7 +217,7 @@ class Seq2seqLSTM(scan.Seq2seqLSTM):
         ]
 
     def from_canonical(self, parameters: Parameters) -> Weights:
-        """The weights as JAX arrays, under the same names, transposed but for the recurrent ones of wide layers."""
+        """The weights as JAX arrays, under the same names, transposed but for large recurrent ones."""
         return super().from_canonical(parameters) | {name: jnp.asarray(parameters[name]) for name in self._as_given()}
 
     def to_canonical(self, weights: Weights) -> Parameters:
@@ -212,9 +226,27 @@ class Seq2seqLSTM(scan.Seq2seqLSTM):
 
     def _as_given(self) -> list[str]:
         layers = (*self.config.encoder_layers, *self.config.decoder_layers)
-        return [layer.weight_hh for layer in layers if layer.hidden_dim > NARROW]
+        return [layer.weight_hh for layer in layers if 4 * layer.hidden_dim**2 > LARGE]
 
 
-def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> JaxLayersRow:
+class TunedRow(JaxLayersRow):
+    """A JaxLayersRow with two programs for each call, by which library multiplies faster."""
+
+    def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
+        self._width = config.hidden_dim
+        super().__init__(Seq2seqLSTM(*astuple(config)), parameters, device)
+
+    def jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        """The function compiled, either way when it is first called so."""
+        newer, older = jax.jit(function, **options), jax.jit(function, compiler_options=OLDER, **options)
+
+        def call(*arguments: Any) -> Any:
+            batch = arguments[-1].shape[-2]  # of (T, B, D) or (B, D)
+            return (older if older_is_faster(batch, self._width) else newer)(*arguments)
+
+        return call
+
+
+def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> TunedRow:
     """The functions with these weights, on the device."""
-    return JaxLayersRow(Seq2seqLSTM(*astuple(config)), parameters, device)
+    return TunedRow(config, parameters, device)
