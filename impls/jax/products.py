@@ -100,7 +100,8 @@ class JaxMultiplier:
     def multiply(self, placed: Sequence[Placed]) -> Products:
         """All products: compiled when they are asked for the first time."""
         in_loops = [one.product for one in placed if one.product.count > 1]
-        older = all(older_is_faster(product.m, product.k) for product in in_loops)
+        widest = max((product.k for product in in_loops), default=0)
+        older = all(older_is_faster(product.m, product.k, widest) for product in in_loops)
         small, large = (make_by_older if older else make_by_newer)([one.factors for one in placed])
         return Products(small, large, placed)
 

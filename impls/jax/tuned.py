@@ -55,6 +55,9 @@ FEW = 32
 LARGE = 2**18
 """So many weights take long to read at each step."""
 
+TINY = 40
+"""Products over no more than so many numbers are written out in the loop by XLA's older library, and not called."""
+
 NARROW = 64
 """Up to this width a loop is one function, in which a product costs no call of its own."""
 
@@ -174,12 +177,12 @@ def lstm_backward(reverse: bool, saved: Any, d: tuple[Array, Array, Array]) -> t
 lstm.defvjp(lstm_forward, lstm_backward)
 
 
-def older_is_faster(batch: int, width: int) -> bool:
-    """Whether XLA's older library multiplies faster: 0.8 to 0.9 of the newer one's time at g2p, braun and latency.
+def older_is_faster(batch: int, width: int, widest: int) -> bool:
+    """Whether XLA's older library multiplies faster: for many sequences or one, or where no factor is longer than TINY.
 
-    For few sequences it takes up to twice as long.
+    Forward then takes 0.7 of the newer one's time at seed, 0.9 at g2p, braun and latency; elsewhere up to six times it.
     """
-    return width > NARROW and (batch == 1 or batch >= FEW)
+    return widest <= TINY or (width > NARROW and (batch == 1 or batch >= FEW))
 
 
 def transposed(matrix: Float[Array, "N M"]) -> Float[Array, "M N"]:
@@ -233,7 +236,9 @@ class TunedRow(JaxLayersRow):
     """A JaxLayersRow with two programs for each call, by which library multiplies faster."""
 
     def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
+        layers = (*config.encoder_layers, *config.decoder_layers)
         self._width = config.hidden_dim
+        self._widest = max(max(layer.input_dim, layer.hidden_dim) for layer in layers)
         super().__init__(Seq2seqLSTM(*astuple(config)), parameters, device)
 
     def jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
@@ -242,7 +247,7 @@ class TunedRow(JaxLayersRow):
 
         def call(*arguments: Any) -> Any:
             batch = arguments[-1].shape[-2]  # of (T, B, D) or (B, D)
-            return (older if older_is_faster(batch, self._width) else newer)(*arguments)
+            return (older if older_is_faster(batch, self._width, self._widest) else newer)(*arguments)
 
         return call
 
