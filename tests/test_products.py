@@ -21,7 +21,7 @@ from bench.records import CONTROL, Cell, Record
 from bench.runner import Listener, run_plan
 from bench.subjects import SQUARE_SIZE, SQUARES, Bound, factors
 from bench.validation import Invalid, product_error
-from bench.workloads import SEED
+from bench.workloads import SEED, WORKLOADS
 from impls import find_bounds, find_rows, import_row, read_row
 from impls.contract import TASKS
 from impls.products import Made, Product
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.workloads import Workload
     from impls import Row
     from impls.contract import Task
     from impls.products import Multiplier
@@ -123,6 +124,20 @@ def test_xla_neither_merges_nor_drops_the_steps() -> None:
         assert trips == ["7"]
         shapes = re.findall(r"= f32\[([\d,]+)\]\S* dot\(", text)
         assert shapes == ["16,96"], text
+
+
+@pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "encode"])  # the row knows its decoder there, too
+def test_xlas_library_is_that_of_the_tuned_row(workload: Workload, task: Task) -> None:
+    multiplier_of("jax")
+    from impls.jax.products import by_older
+    from impls.jax.tuned import older_is_faster
+
+    config, size = workload.config, workload.batch_size
+    layers = (*config.encoder_layers, *config.decoder_layers)
+    own = older_is_faster(size, {layer.input_dim for layer in layers}, {layer.hidden_dim for layer in layers})
+    assert by_older(products(config, [BatchSizes(3, 3, size)], task)) == own
+    assert by_older([Product("square", 64, 64, 64)])
 
 
 class Right:

@@ -96,16 +96,22 @@ def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
     assert len(list((tmp_path / "cache").glob("unrolled-*.pt2"))) == 2  # not the old one, whatever it is
 
 
+BOTH_WAYS = Seq2seqConfig(
+    embedding_dim=9, hidden_dim=130, num_encoder_layers=2, num_decoder_layers=1, bidirectional=True
+)
+LARGE = Seq2seqConfig(
+    embedding_dim=256, hidden_dim=260, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False
+)
+
+
 @pytest.mark.parametrize("batch", [1, 4, 32])
+@pytest.mark.parametrize("wide", [BOTH_WAYS, LARGE], ids=["both ways", "large"])
 @pytest.mark.parametrize("name", ["jax/tuned", "thinc/tuned"])
-def test_wide_layers_are_equal_however_they_multiply(name: str, batch: int) -> None:
-    """What 128 wide layers do for one, a few and many sequences; thinc/tuned goes back over many part by part."""
+def test_wide_layers_are_equal_however_they_multiply(name: str, wide: Seq2seqConfig, batch: int) -> None:
+    """What wide layers do for one, a few and many sequences; thinc/tuned goes back over many part by part."""
     need(name.partition("/")[0])
     if name == "jax/tuned":
         need("optax")
-    wide = Seq2seqConfig(
-        embedding_dim=9, hidden_dim=128, num_encoder_layers=2, num_decoder_layers=1, bidirectional=True
-    )
     case = draw(wide, t_x=4, t_y=3, batch=batch)
     model = load_row(find_rows()[name], wide, case.parameters)
     for task in TASKS:
@@ -113,3 +119,25 @@ def test_wide_layers_are_equal_however_they_multiply(name: str, batch: int) -> N
         for found in deviations(task, solve(model, case, task), solve(case.oracle(), case, task), slack):
             assert found.within, found
         model.load(case.parameters)
+
+
+def test_adam_in_blocks_is_thincs() -> None:
+    need("thinc")
+    from thinc.api import Adam
+
+    from impls.thinc._adapter import adam
+    from impls.thinc._blocked_adam import BLOCK, BlockedAdam
+
+    rng = np.random.default_rng(0)
+    blocks, whole = (rng.standard_normal((3, BLOCK // 2 + 1)).astype("f") for _ in range(2))
+    whole[:] = blocks
+    optimizers = adam(BlockedAdam), adam(Adam)
+    for _ in range(20):
+        gradient = rng.standard_normal(blocks.shape).astype("f")
+        for optimizer, weights in zip(optimizers, (blocks, whole), strict=True):
+            own = gradient.copy()
+            optimizer((1, "W"), weights, own)
+            optimizer.step_schedules()
+            assert not own.any()
+    np.testing.assert_allclose(blocks, whole, atol=1e-6)
+    assert np.abs(blocks).max() > 1

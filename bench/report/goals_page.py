@@ -158,7 +158,7 @@ def _section(report: Report) -> str:
 
 def against(report: Report, task: Task) -> Section:
     """Every tuned row against what people write, workload by workload, and its mean over the default workloads."""
-    lines = []
+    lines: list[list[str | Goal]] = []
     here = {group.workload for groups in report.groups(task).values() for group in groups}
     names = [name for name in WORKLOADS if name in here]
     for tuned, others in BEFORE.items():
@@ -174,7 +174,7 @@ def against(report: Report, task: Task) -> Section:
 
 
 def _against(report: Report, group: Group | None, name: str, tuned: str, other: str, what: str) -> Goal:
-    ours, theirs = (report.cells.get((group, name)) if group else None for name in (tuned, other))
+    ours, theirs = (report.cells.get((group, row)) if group else None for row in (tuned, other))
     ratio = ratio_of(ours, theirs) if ours and theirs else None
     if ratio is None:
         return Goal(NOT_MEASURED, False, f"{what}, {name}")
@@ -187,7 +187,7 @@ def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what:
     pairs = [(report.cells.get((group, tuned)), report.cells.get((group, other))) for group in default]
     ratios = [list(paired(ours, theirs).values()) if ours and theirs else [] for ours, theirs in pairs]
     if not ratios or not all(ratios):
-        return Goal(NOT_MEASURED, False, f"{what}, mean")
+        return Goal(NOT_MEASURED, False, f"{what}, mean") if other == against else NOT_MEASURED
     mean = geometric_mean(ratios)
     words = f"{units.ratio(mean.estimate)} {units.between(mean.low, mean.high)}"
     if other != against:

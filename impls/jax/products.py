@@ -82,6 +82,12 @@ def make_all(factors: Sequence[Pair]) -> tuple[Array, list[Array]]:
     return jnp.concatenate([jnp.zeros(0), *small]), [array for array in made if array.size > SMALL]
 
 
+def by_older(products: Sequence[Product]) -> bool:
+    """Whether the older library makes these: as the tuned row decides; and it makes a square product alone."""
+    inputs, steps = ([own for own in products if own.kind == kind] for kind in ("input projection", "recurrent step"))
+    return not steps or older_is_faster(steps[0].m, {own.k for own in inputs}, {own.k for own in steps})
+
+
 make_by_newer, make_by_older = jax.jit(make_all), jax.jit(make_all, compiler_options=OLDER)
 
 
@@ -92,16 +98,14 @@ class JaxMultiplier:
         self.device = find_device(device)
 
     def place(self, product: Product, left: np.ndarray, right: np.ndarray) -> Placed:
-        """The factors as the tuned row has them: no clash of the cache's lines, the right one in order of reading."""
+        """The factors as the tuned row has large ones: no clash of the cache's lines, read in the order they are in."""
         more = PAD if product.n % CLASH == 0 else 0
         right = right.T.copy() if product.m == 1 else np.pad(right, ((0, 0), (0, more)))
         return Placed(product, jax.device_put((left, right), self.device, may_alias=False))
 
     def multiply(self, placed: Sequence[Placed]) -> Products:
         """All products: compiled when they are asked for the first time."""
-        in_loops = [one.product for one in placed if one.product.count > 1]
-        widest = max((product.k for product in in_loops), default=0)
-        older = all(older_is_faster(product.m, product.k, widest) for product in in_loops)
+        older = self.device.platform == "cpu" and by_older([one.product for one in placed])
         small, large = (make_by_older if older else make_by_newer)([one.factors for one in placed])
         return Products(small, large, placed)
 

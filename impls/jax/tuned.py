@@ -21,7 +21,7 @@ from impls.jax import scan
 from impls.jax._adapter import JaxLayersRow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from jax import Array
     from jaxtyping import Float
@@ -53,10 +53,10 @@ FEW = 32
 """With so many sequences a product is as fast for one step as for all of them at once."""
 
 LARGE = 2**18
-"""So many weights take long to read at each step."""
+"""More weights than these take long to read at each step."""
 
 TINY = 40
-"""Products over no more than so many numbers are written out in the loop by XLA's older library, and not called."""
+"""Up to this width of inputs and states XLA writes products out, and calls no library, if it has not the newer one."""
 
 NARROW = 64
 """Up to this width a loop is one function, in which a product costs no call of its own."""
@@ -91,7 +91,7 @@ def run(
     if many:
         w_ih, w_hh, bias = padded(w_ih, 1), padded(w_hh, 1), padded(bias, 0)
     # one product for all steps: 0.65 at latency; where it is of no use, it takes longer: 1.1 at braun, 1.2 at seed
-    before_the_loop = width > NARROW and not many and (batch == 1 or w_ih.size >= LARGE)
+    before_the_loop = width > NARROW and not many and (batch == 1 or w_ih.size > LARGE)
     inputs = (x.reshape(time * batch, -1) @ w_ih).reshape(time, batch, -1) if before_the_loop else x
 
     def step(carry: State, x_t: Array) -> tuple[State, Any]:
@@ -177,12 +177,14 @@ def lstm_backward(reverse: bool, saved: Any, d: tuple[Array, Array, Array]) -> t
 lstm.defvjp(lstm_forward, lstm_backward)
 
 
-def older_is_faster(batch: int, width: int, widest: int) -> bool:
-    """Whether XLA's older library multiplies faster: for many sequences or one, or where no factor is longer than TINY.
+def older_is_faster(batch: int, inputs: Collection[int], states: Collection[int]) -> bool:
+    """Whether XLA's older library multiplies faster, in layers with inputs and states of these widths.
 
-    Forward then takes 0.7 of the newer one's time at seed, 0.9 at g2p, braun and latency; elsewhere up to six times it.
+    It does where all are tiny, 0.7 of the newer one's time in forward at seed, and where no state is narrow and there
+    are many sequences or one, 0.9 at g2p, braun and latency. Elsewhere it takes up to six times as long.
     """
-    return widest <= TINY or (width > NARROW and (batch == 1 or batch >= FEW))
+    tiny = max(*inputs, *states) <= TINY
+    return tiny or (min(states) > NARROW and (batch == 1 or batch >= FEW))
 
 
 def transposed(matrix: Float[Array, "N M"]) -> Float[Array, "M N"]:
@@ -233,21 +235,22 @@ class Seq2seqLSTM(scan.Seq2seqLSTM):
 
 
 class TunedRow(JaxLayersRow):
-    """A JaxLayersRow with two programs for each call, by which library multiplies faster."""
+    """A JaxLayersRow with two programs for each call on a CPU, by which library multiplies faster."""
 
     def __init__(self, config: Seq2seqConfig, parameters: Parameters, device: str) -> None:
         layers = (*config.encoder_layers, *config.decoder_layers)
-        self._width = config.hidden_dim
-        self._widest = max(max(layer.input_dim, layer.hidden_dim) for layer in layers)
+        self._widths = {layer.input_dim for layer in layers}, {layer.hidden_dim for layer in layers}
         super().__init__(Seq2seqLSTM(*astuple(config)), parameters, device)
 
     def jit(self, function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
         """The function compiled, either way when it is first called so."""
+        if self.device.platform != "cpu":
+            return super().jit(function, **options)
         newer, older = jax.jit(function, **options), jax.jit(function, compiler_options=OLDER, **options)
 
         def call(*arguments: Any) -> Any:
             batch = arguments[-1].shape[-2]  # of (T, B, D) or (B, D)
-            return (older if older_is_faster(batch, self._width, self._widest) else newer)(*arguments)
+            return (older if older_is_faster(batch, *self._widths) else newer)(*arguments)
 
         return call
 

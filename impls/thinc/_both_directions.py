@@ -26,7 +26,7 @@ CACHED = 2**16
 def LSTM(nI: int, nO: int, directions: int, *, ops: Ops) -> Model[Any, LSTMOutput]:
     """One layer, both directions: ``(x, h_0)`` to ``(output, h_n, c_n)``, all ``(…, B, D)``, forward then reverse.
 
-    Its weights are as ``computed`` makes them.
+    Its weights are as ``to_layer`` makes them. Its backprop is to be called once: see ``train``.
     """
     return Model(
         "lstm",
@@ -37,20 +37,20 @@ def LSTM(nI: int, nO: int, directions: int, *, ops: Ops) -> Model[Any, LSTMOutpu
     )
 
 
-def computed(canonical: Float[Any, "4H ..."]) -> Float[Any, "4H ..."]:
+def to_layer(array: Float[Any, "4H ..."]) -> Float[Any, "4H ..."]:
     """Canonical weights (or gradients) as the layer has them: gates in the order o, i, f, g, all but g negative.
 
     s(z) = 1 / (1 + exp(-z)) then takes three loops over three gates that lie together. Made of a tanh it would take as
     many, but NumPy's tanh takes twice as long as its exp where a processor has no AVX-512: forward 0.9 at g2p and braun
     there. Adam moves a negative weight as it would the positive one.
     """
-    i, f, g, o = np.split(canonical, 4)
+    i, f, g, o = np.split(array, 4)
     return np.concatenate([-o, -i, -f, g])
 
 
-def canonical(computed: Float[Any, "4H ..."]) -> Float[Any, "4H ..."]:
-    """The way back from ``computed``."""
-    o, i, f, g = np.split(computed, 4)
+def from_layer(array: Float[Any, "4H ..."]) -> Float[Any, "4H ..."]:
+    """The way back from ``to_layer``."""
+    o, i, f, g = np.split(array, 4)
     return np.concatenate([-i, -f, g, -o])
 
 
@@ -59,7 +59,7 @@ def lstm_forward(
 ) -> tuple[LSTMOutput, Callable[..., Any]]:
     """The layer's hidden states and final states, and the backprop where there will be one."""
     x, h_0 = inputs
-    with np.errstate(over="ignore"):  # 1 / (1 + inf) is 0, as it should be
+    with np.errstate(over="ignore"):  # of exp: 1 / (1 + inf) is 0, as it should be
         return train(model, x, h_0) if is_train else (predict(model, x, h_0), no_backprop)
 
 
@@ -76,7 +76,7 @@ def predict(model: Model[Any, LSTMOutput], x: Float[Floats3d, "T B I"], h_0: Flo
     b = b[:, :, None]
     x = ways(xp, x, directions).transpose(0, 2, 3, 1)
     given: Iterable[Float[Any, "dirs 4H B"]]
-    before_the_loop = batch < FEW
+    before_the_loop = batch < FEW or not isinstance(model.ops, NumpyOps)
     if before_the_loop:
         products = xp.matmul(W_ih, x.transpose(1, 2, 0, 3).reshape(directions, -1, time * batch))
         products += b
@@ -106,8 +106,8 @@ def predict(model: Model[Any, LSTMOutput], x: Float[Floats3d, "T B I"], h_0: Flo
         xp.tanh(c, out=h_t)
         h_t *= o
         h = h_t
-    states = in_order(xp, states.transpose(0, 3, 1, 2))
-    return LSTMOutput(*(together(array) for array in (states, h.transpose(2, 0, 1), c.transpose(2, 0, 1))))
+    results = in_order(xp, states.transpose(0, 3, 1, 2)), h.transpose(2, 0, 1), c.transpose(2, 0, 1)
+    return LSTMOutput(*(xp.ascontiguousarray(together(array)) for array in results))
 
 
 def train(
@@ -116,7 +116,7 @@ def train(
     """The same with what the backprop needs, and the backprop from its gradients to ``d_x`` and ``d_h_0``.
 
     A sequence is a row here: the products of all steps that give the weights' gradients want it so. The backprop is to
-    be called once: it writes the gates' gradients over the gates, which halves the memory that a step takes.
+    be called once: it writes the gates' gradients over the gates, part by part, as what was read is still in the cache.
     """
     xp = model.ops.xp
     time, batch, _ = x.shape

@@ -16,7 +16,7 @@ from thinc.api import Model
 from impls.contract import LSTMOutput, States
 from impls.thinc._adapter import ThincRow, adam, find_ops
 from impls.thinc._blocked_adam import BlockedAdam
-from impls.thinc._both_directions import LSTM, apart, canonical, computed, together
+from impls.thinc._both_directions import LSTM, apart, from_layer, to_layer, together
 from impls.thinc.layers import decoder_forward, decoder_states, hand_off, seq2seq_forward, with_context
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ROW = {
     "tier": "tuned",
-    "summary": "thinc/layers with both directions in one loop, weights scaled beforehand, inference in place",
+    "summary": "thinc/layers with both directions in one loop, gates in an order of their own, inference in place",
     "frameworks": ["thinc"],
     # large arrays get their memory from the system at each call, and give it back, page by page;
     # in pages of 2 MiB: 0.8 at braun; kept besides,
@@ -130,7 +130,7 @@ class LayerWeights:
     def write(self, parameters: Parameters) -> None:
         """Set every node's parameters."""
         for (node, param), names in self._places.items():
-            node.set_param(param, node.ops.asarray(np.stack([computed(parameters[name]) for name in names])))
+            node.set_param(param, node.ops.asarray(np.stack([to_layer(parameters[name]) for name in names])))
 
     def gradients(self) -> Mapping[str, Any]:
         """Canonical name to the gradient gathered."""
@@ -158,7 +158,7 @@ class TunedRow(ThincRow):
 
     def canonical(self, parameters: Mapping[str, Any]) -> Parameters:
         """The arrays as NumPy's, gates in canonical order."""
-        return {name: canonical(array) for name, array in super().canonical(parameters).items()}
+        return {name: from_layer(array) for name, array in super().canonical(parameters).items()}
 
     def states(self, x: Any, y: Any) -> States:
         """Every layer's hidden states, ``predict``."""
