@@ -108,7 +108,7 @@ LARGE = Seq2seqConfig(
 @pytest.mark.parametrize("wide", [BOTH_WAYS, LARGE], ids=["both ways", "large"])
 @pytest.mark.parametrize("name", ["jax/tuned", "thinc/tuned"])
 def test_wide_layers_are_equal_however_they_multiply(name: str, wide: Seq2seqConfig, batch: int) -> None:
-    """What wide layers do for one, a few and many sequences; thinc/tuned goes back over many part by part."""
+    """jax/tuned multiplies otherwise for one, a few and many sequences, thinc/tuned goes back over parts."""
     need(name.partition("/")[0])
     if name == "jax/tuned":
         need("optax")

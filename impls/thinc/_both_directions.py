@@ -10,14 +10,11 @@ from thinc.api import Model, NumpyOps
 from impls.contract import LSTMOutput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from jaxtyping import Float
     from thinc.api import Ops
     from thinc.types import Floats2d, Floats3d
-
-FEW = 32
-"""With so many sequences a product is as fast for one step as for all at once, and what it gives stays in the cache."""
 
 CACHED = 2**16
 """So many numbers of the gates, and what is made of them, stay in a processor's own cache."""
@@ -73,18 +70,11 @@ def predict(model: Model[Any, LSTMOutput], x: Float[Floats3d, "T B I"], h_0: Flo
     time, batch, _ = x.shape
     directions, width = model.get_dim("dirs"), model.get_dim("nO")
     W_ih, W_hh, b = (model.get_param(name) for name in ("W_ih", "W_hh", "b"))
-    b = b[:, :, None]
-    x = ways(xp, x, directions).transpose(0, 2, 3, 1)
-    given: Iterable[Float[Any, "dirs 4H B"]]
-    before_the_loop = batch < FEW or not isinstance(model.ops, NumpyOps)
-    if before_the_loop:
-        products = xp.matmul(W_ih, x.transpose(1, 2, 0, 3).reshape(directions, -1, time * batch))
-        products += b
-        products = products.reshape(directions, 4 * width, time, batch).transpose(2, 0, 1, 3)
-        given = xp.ascontiguousarray(products)  # step by step
-    else:
-        product = xp.empty((directions, 4 * width, batch), "f")
-        given = (xp.matmul(W_ih, x_t, out=product) for x_t in x)
+    x = ways(xp, x, directions).transpose(2, 3, 0, 1).reshape(directions, -1, time * batch)
+    given = xp.matmul(W_ih, x)
+    given += b[:, :, None]
+    given = given.reshape(directions, 4 * width, time, batch).transpose(2, 0, 1, 3)
+    given = xp.ascontiguousarray(given)  # step by step
 
     h, c = apart(h_0, directions).transpose(1, 2, 0), xp.zeros((directions, width, batch), "f")
     states = xp.empty((time, directions, width, batch), "f")
@@ -94,8 +84,6 @@ def predict(model: Model[Any, LSTMOutput], x: Float[Floats3d, "T B I"], h_0: Flo
     for given_t, h_t in zip(given, states, strict=True):
         xp.matmul(W_hh, h, out=z)
         z += given_t
-        if not before_the_loop:
-            z += b
         xp.exp(sigmoids, out=sigmoids)
         sigmoids += 1
         xp.reciprocal(sigmoids, out=sigmoids)
@@ -116,7 +104,8 @@ def train(
     """The same with what the backprop needs, and the backprop from its gradients to ``d_x`` and ``d_h_0``.
 
     A sequence is a row here: the products of all steps that give the weights' gradients want it so. The backprop is to
-    be called once: it writes the gates' gradients over the gates, part by part, as what was read is still in the cache.
+    be called once: it writes the gates' gradients over the gates, part by part, while these are in the cache: 0.96 at
+    braun.
     """
     xp = model.ops.xp
     time, batch, _ = x.shape
