@@ -141,3 +141,13 @@ def test_adam_in_blocks_is_thincs() -> None:
             assert not own.any()
     np.testing.assert_allclose(blocks, whole, atol=1e-6)
     assert np.abs(blocks).max() > 1
+
+
+def test_a_backprop_that_has_used_up_its_gates_says_so() -> None:
+    need("thinc")
+    case = draw(NOTEBOOK, t_x=3, t_y=2, batch=2)
+    model = load_row(find_rows()["thinc/tuned"], NOTEBOOK, case.parameters).row.model
+    output, backprop = model.begin_update((case.x, case.y))
+    backprop(np.ones_like(output))
+    with pytest.raises(RuntimeError, match="called before"):
+        backprop(np.ones_like(output))

@@ -181,7 +181,8 @@ def older_is_faster(batch: int, inputs: Collection[int], states: Collection[int]
     """Whether XLA's older library multiplies faster, in layers with inputs and states of these widths.
 
     It does where all are tiny, 0.7 of the newer one's time in forward at seed, and where no state is narrow and there
-    are many sequences or one, 0.9 at g2p, braun and latency. Elsewhere it takes up to six times as long.
+    are many sequences or one, 0.9 at g2p, braun and latency. Elsewhere it takes up to six times as long. (Measured on
+    AMD family 25, without AVX-512.)
     """
     tiny = max(*inputs, *states) <= TINY
     return tiny or (min(states) > NARROW and (batch == 1 or batch >= FEW))

@@ -39,7 +39,7 @@ def to_layer(array: Float[Any, "4H ..."]) -> Float[Any, "4H ..."]:
 
     s(z) = 1 / (1 + exp(-z)) then takes three loops over three gates that lie together. Made of a tanh it would take as
     many, but NumPy's tanh takes twice as long as its exp where a processor has no AVX-512: forward 0.9 at g2p and braun
-    there. Adam moves a negative weight as it would the positive one.
+    there (AMD family 25). Adam moves a negative weight as it would the positive one.
     """
     i, f, g, o = np.split(array, 4)
     return np.concatenate([-o, -i, -f, g])
@@ -105,7 +105,7 @@ def train(
 
     A sequence is a row here: the products of all steps that give the weights' gradients want it so. The backprop is to
     be called once: it writes the gates' gradients over the gates, part by part, while these are in the cache: 0.96 at
-    braun.
+    braun, on AMD family 25.
     """
     xp = model.ops.xp
     time, batch, _ = x.shape
@@ -140,8 +140,12 @@ def train(
         xp.tanh(c_next, out=tanh_t)
         xp.multiply(o_t, tanh_t, out=h_next)
 
+    unused = [gates]
+
     def backprop(d: LSTMOutput) -> tuple[Float[Floats3d, "T B I"], Float[Floats2d, "B D"]]:
-        d_z = gates
+        if not unused:
+            raise RuntimeError("this backprop was called before: the gates that it needs are written over")
+        d_z = unused.pop()
         d_output = in_order(xp, apart(d.output, directions))
         d_h, d_c = (xp.array(apart(own, directions)) for own in (d.h_n, d.c_n))
         new = xp.empty_like(d_c)
