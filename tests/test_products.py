@@ -128,8 +128,12 @@ def test_xla_neither_merges_nor_drops_the_steps() -> None:
 
 @pytest.mark.parametrize("workload", WORKLOADS.values(), ids=list(WORKLOADS))
 @pytest.mark.parametrize("task", [task for task in TASKS if task != "encode"])  # the row knows its decoder there, too
-def test_xlas_library_is_that_of_the_tuned_row(workload: Workload, task: Task) -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_xlas_library_is_that_of_the_tuned_row(
+    workload: Workload, task: Task, several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     multiplier_of("jax")
+    monkeypatch.setattr("impls.jax.tuned.SEVERAL", several)
     from impls.jax.products import by_older
     from impls.jax.tuned import older_is_faster
 

@@ -100,18 +100,25 @@ BOTH_WAYS = Seq2seqConfig(
     embedding_dim=9, hidden_dim=130, num_encoder_layers=2, num_decoder_layers=1, bidirectional=True
 )
 LARGE = Seq2seqConfig(
-    embedding_dim=256, hidden_dim=260, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False
+    embedding_dim=256, hidden_dim=384, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False
 )
 
 
 @pytest.mark.parametrize("batch", [1, 4, 32])
 @pytest.mark.parametrize("wide", [BOTH_WAYS, LARGE], ids=["both ways", "large"])
-@pytest.mark.parametrize("name", ["jax/tuned", "thinc/tuned"])
-def test_wide_layers_are_equal_however_they_multiply(name: str, wide: Seq2seqConfig, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "several"),
+    [("jax/tuned", False), ("jax/tuned", True), ("thinc/tuned", None)],
+    ids=["jax on one processor", "jax on several", "thinc"],
+)
+def test_wide_layers_are_equal_however_they_multiply(
+    name: str, several: bool | None, wide: Seq2seqConfig, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """jax/tuned multiplies otherwise for one, a few and many sequences, thinc/tuned goes back over parts."""
     need(name.partition("/")[0])
-    if name == "jax/tuned":
+    if several is not None:
         need("optax")
+        monkeypatch.setattr("impls.jax.tuned.SEVERAL", several)
     case = draw(wide, t_x=4, t_y=3, batch=batch)
     model = load_row(find_rows()[name], wide, case.parameters)
     for task in TASKS:

@@ -8,6 +8,7 @@ layers side by side on the diagonal (1.04 at seed).
 
 from __future__ import annotations
 
+import os
 from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -58,6 +59,12 @@ LARGE = 2**18
 TINY = 40
 """Up to this width of inputs and states XLA writes products out, and calls no library, if it has not the newer one."""
 
+WIDE = 256
+"""States wider than this are multiplied faster by XLA's newer library where several processors share a product."""
+
+SEVERAL = len(os.sched_getaffinity(0)) > 1
+"""JAX takes all processors that the process may run on."""
+
 NARROW = 64
 """Up to this width a loop is one function, in which a product costs no call of its own."""
 
@@ -88,7 +95,8 @@ def run(
     many, as_given = batch >= FEW, len(w_hh) != width
     if as_given and batch > 1:
         w_hh = transposed(w_hh)
-    if many:
+    # at two processors the newer library has no use for it in forward: 1.06 at tutorial
+    if many and (keep or older_is_faster(batch, {x.shape[2]}, {width})):
         w_ih, w_hh, bias = padded(w_ih, 1), padded(w_hh, 1), padded(bias, 0)
     # one product for all steps: 0.65 at latency; where it is of no use, it takes longer: 1.1 at braun, 1.2 at seed
     before_the_loop = width > NARROW and not many and (batch == 1 or w_ih.size > LARGE)
@@ -181,11 +189,13 @@ def older_is_faster(batch: int, inputs: Collection[int], states: Collection[int]
     """Whether XLA's older library multiplies faster, in layers with inputs and states of these widths.
 
     It does where all are tiny, 0.7 of the newer one's time in forward at seed, and where no state is narrow and there
-    are many sequences or one, 0.9 at g2p, braun and latency. Elsewhere it takes up to six times as long. (Measured on
-    AMD family 25, without AVX-512.)
+    are many sequences or one, 0.9 at g2p, braun and latency; but two processors share the products of many sequences
+    and wide states as well or better by the newer one, 0.92 in forward at tutorial, 1.0 at braun and fastrnns.
+    Elsewhere the older one takes up to six times as long. (Measured on AMD family 25, without AVX-512.)
     """
     tiny = max(*inputs, *states) <= TINY
-    return tiny or (min(states) > NARROW and (batch == 1 or batch >= FEW))
+    many = batch >= FEW and not (SEVERAL and min(states) > WIDE)
+    return tiny or (min(states) > NARROW and (batch == 1 or many))
 
 
 def transposed(matrix: Float[Array, "N M"]) -> Float[Array, "M N"]:
