@@ -190,7 +190,7 @@ def older_is_faster(batch: int, inputs: Collection[int], states: Collection[int]
 
     It does where all are tiny, 0.7 of the newer one's time in forward at seed, and where no state is narrow and there
     are many sequences or one, 0.9 at g2p, braun and latency; but two processors share the products of many sequences
-    and wide states as well or better by the newer one, 0.92 in forward at tutorial, 1.0 at braun and fastrnns.
+    and wide states as well or better by the newer one, 0.95 in forward at tutorial, 1.0 at braun and fastrnns.
     Elsewhere the older one takes up to six times as long. (Measured on AMD family 25, without AVX-512.)
     """
     tiny = max(*inputs, *states) <= TINY
