@@ -209,9 +209,14 @@ def test_rounds_go_on_for_those_who_were_disturbed_but_not_for_ever(tmp_path: Pa
         disturbed = measure(tmp_path, row, tasks=["encode"], budget=budget)
     assert all(len(record.samples_s) == 10 * budget.most_rounds for record in disturbed if record.attempt == 0)
     assert all(record.disturbed for record in disturbed)
-    (tmp_path / "calm").mkdir()
-    calm = measure(tmp_path / "calm", row, tasks=["encode"], budget=replace(budget, most_rounds=1))
-    assert all(len(record.samples_s) == 10 for record in calm)
+    rounds = []
+    for number in range(5):  # somebody else may really have the processor, hardly each time
+        (tmp_path / f"calm {number}").mkdir()
+        calm = measure(tmp_path / f"calm {number}", row, tasks=["encode"], budget=budget)
+        rounds.append(max(len(record.samples_s) for record in calm if record.attempt == 0))
+        if rounds[-1] < 10 * budget.most_rounds:
+            return
+    pytest.fail(f"rounds of five calm groups, each as long as a disturbed one: {rounds}")
 
 
 def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
