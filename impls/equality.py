@@ -15,7 +15,7 @@ from impls.contract import INPUT_DTYPE, Gradients, LSTMOutput, States, TrainStep
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from impls.contract import Precision, Task
+    from impls.contract import Device, Precision, Task
 
 Answer = dict[str, np.ndarray]
 """The result of a task, flat: name of the quantity to NumPy array."""
@@ -64,6 +64,13 @@ PRECISION_LIMITS: dict[Precision, dict[Task, float]] = {
     "bfloat16": BFLOAT16_LIMITS,
 }
 
+GPU_LIMITS: dict[Task, float] = {"encode": 5e-5, "forward": 5e-5}
+"""What float32 may show on a GPU, where that is more: cuDNN is less exact with few narrow sequences.
+
+On an H200 ``nn.LSTM`` was off by 1.2e-5 at the notebook's shape, by 1e-6 at ``g2p`` and by 5e-7 at ``braun``; the cells
+that Thinc and JAX make themselves by at most 6e-7 everywhere.
+"""
+
 ZERO_LIMIT = 1e-7
 """Largest absolute value where the oracle says that everything is zero."""
 
@@ -83,6 +90,12 @@ class Deviation:
 
     def __str__(self) -> str:
         return f"{self.quantity} is off by {self.error:.2e}, limit {self.limit:.0e}"
+
+
+def limit_of(task: Task, precision: Precision = "float32", device: Device = "cpu") -> float:
+    """The largest relative error that a task may show."""
+    limit = PRECISION_LIMITS[precision][task]
+    return max(limit, GPU_LIMITS.get(task, 0.0)) if device == "gpu" else limit
 
 
 def relative_error(actual: np.ndarray, oracle: np.ndarray, slack: np.ndarray | float = 0.0) -> float:
@@ -107,9 +120,10 @@ def deviations(
     slack: Mapping[str, np.ndarray] | None = None,
     *,
     precision: Precision = "float32",
+    device: Device = "cpu",
 ) -> list[Deviation]:
     """Every quantity of the oracle's answer, worst first; one that is missing is infinitely far off."""
-    limit, slack = PRECISION_LIMITS[precision][task], slack or {}
+    limit, slack = limit_of(task, precision, device), slack or {}
     found = [
         Deviation(
             name, relative_error(actual[name], expected, slack.get(name, 0.0)) if name in actual else np.inf, limit

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from impls.contract import Implementation
+    from impls.contract import Device, Implementation
 
 
 class NumpyModel:
@@ -47,10 +47,10 @@ class NumpyModel:
         build: Callable[[Seq2seqConfig, Parameters, str], Implementation],
         config: Seq2seqConfig,
         parameters: Parameters,
-        device: str = "cpu",
+        device: Device = "cpu",
     ) -> None:
         check_parameters(config, parameters)
-        self.config = config
+        self.config, self.device = config, device
         self.row = build(config, parameters, device)
 
     def load(self, parameters: Parameters) -> None:

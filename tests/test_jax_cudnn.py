@@ -66,6 +66,22 @@ def test_weights_packed_in_another_order_are_seen(monkeypatch: pytest.MonkeyPatc
         CHECKS["encode"][1](model, case)
 
 
+def test_the_order_in_memory_of_what_cudnn_reads_and_writes_is_asked_for() -> None:
+    """Which no value shows without cuDNN: any other kernel is told of every layout."""
+    import jax
+
+    case = draw(CONFIGS["initial"], t_x=3, t_y=2, batch=2)
+    layers = CONFIGS["initial"].encoder_layers
+    weights = {name: jax.numpy.asarray(array) for name, array in case.parameters.items()}
+    h_0 = jax.numpy.zeros((len(layers), 2, layers[0].hidden_dim))
+
+    def loss(x: Any, h_0: Any) -> Any:
+        return sum(array.sum() for array in cudnn.stack(weights, layers, x, h_0))
+
+    asked = [jax.jit(own).lower(case.x, h_0).as_text().count("@LayoutConstraint") for own in (loss, jax.grad(loss))]
+    assert asked == [5, 6]  # x, h_0, output, h_n, c_n; for the gradient x, h_0, d output, d h_n, d c_n, d x
+
+
 def test_cudnn_may_use_tf32_only_where_it_was_asked_for() -> None:
     """cuDNN reads JAX's own precision: what the adapter sets holds for it, too."""
     import jax

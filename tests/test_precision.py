@@ -21,7 +21,7 @@ from bench.plan import cells_of
 from bench.workloads import WORKLOADS
 from impls import contract, find_rows, load_row, reference
 from impls.contract import PRECISION_VARIABLE, TASKS, DeviceUnavailable, InvalidInput, Precision, precision
-from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations, wrong_dtype
+from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations, limit_of, wrong_dtype
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
@@ -76,6 +76,16 @@ def test_a_contradiction_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, 
 def test_every_precision_has_its_limits() -> None:
     assert get_args(Precision) == contract.PRECISIONS
     assert PRECISION_LIMITS.keys() == TrainingSlack.GRADIENT_NOISE.keys() == set(contract.PRECISIONS)
+
+
+def test_a_gpu_may_be_less_exact_where_cudnn_is_and_nowhere_else() -> None:
+    assert limit_of("forward", device="gpu") > limit_of("forward") == LIMITS["forward"]
+    assert limit_of("gradients", device="gpu") == LIMITS["gradients"]
+    assert limit_of("forward", "tf32", "gpu") == TF32_LIMITS["forward"]
+    oracle = {"output": np.ones(3)}
+    off = {"output": np.float32(1 + 2e-5) * np.ones(3, np.float32)}
+    allowed = [deviations("forward", off, oracle, device=device)[0].within for device in contract.DEVICES]
+    assert allowed == [False, True]
 
 
 # --- the adapters obey -----------------------------------------------------------------------------------------------
