@@ -52,8 +52,11 @@ class Seq2seqLSTM:
         self.every_step = context == "every_step"
         width = self.num_directions * hidden_dim
 
+        # what JAX hands to cuDNN may be in another order than it says (impls/jax/cudnn.py): it trained wrongly on a GPU
+        use_cudnn = False if keras.backend.backend() == "jax" else "auto"
+
         def lstm(units: int) -> keras.layers.LSTM:
-            return keras.layers.LSTM(units, return_sequences=True, return_state=True)
+            return keras.layers.LSTM(units, return_sequences=True, return_state=True, use_cudnn=use_cudnn)
 
         def encoder_layer() -> keras.layers.Layer:
             return keras.layers.Bidirectional(lstm(hidden_dim)) if bidirectional else lstm(hidden_dim)
