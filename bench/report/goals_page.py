@@ -58,7 +58,7 @@ NONE = """
 No run of all of these rows and workloads has been published yet:
 
 ```sh
-python -m bench run --threads 1 2 --workload seed g2p latency braun tutorial fastrnns --budget 2h \\
+python -m bench run --threads 1 2 --workload seed g2p latency braun tutorial fastrnns --budget 150m \\
   --impl torch/module torch/tuned jax/nnx jax/nnx_split jax/tuned thinc/layers thinc/tuned onnxruntime/lstm
 ```
 """
