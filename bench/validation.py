@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import answers
-from impls.equality import answer, deviations, limit_of, wrong_dtype, wrong_shape
+from impls.equality import PRECISION_LIMITS, answer, deviations, wrong_dtype, wrong_shape
 
 if TYPE_CHECKING:
     from bench.records import Cell
@@ -92,7 +92,7 @@ def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, ri
         size = np.sqrt(np.max(lefts.astype(np.float64) ** 2 @ factor**2))
         errors.append(np.max(np.abs(ours @ vector - lefts @ factor)) / size)
     worst = float(np.max(errors))
-    limit = limit_of("forward", cell.precision, cell.device)
+    limit = PRECISION_LIMITS[cell.precision]["forward"]
     if not worst <= limit:  # NaN compares false
         raise Invalid(f"{product.kind} is off by {worst:.2e}, limit {limit:.0e} ({when})")
     return worst

@@ -276,7 +276,7 @@ class TrainingSlack:
     """
 
     GRADIENT_NOISE: ClassVar[dict[Precision, float]] = {
-        "float32": 1e-5,  # a tenth of the limit for gradients, five times the worst measured
+        "float32": 1e-5,  # a tenth of the limit for gradients; worst measured 4e-6, by nn.LSTM on a GPU 9e-6
         "tf32": 3e-3,  # the worst simulated
         "bfloat16": 3e-2,
     }

@@ -58,6 +58,22 @@ print(sorted({"torch", "jax", "flax", "optax", "thinc"} & sys.modules.keys()))
 """
 
 
+LAYERS = """
+import sys
+from crosschecks import NOTEBOOK, draw
+from impls import find_rows, load_row
+
+row = load_row(find_rows()[sys.argv[1]], NOTEBOOK, draw(NOTEBOOK, t_x=3, t_y=2, batch=2).parameters).row
+both = [own for layer in row.seq2seq.encoder_layers for own in (layer.forward_layer, layer.backward_layer)]
+print(*{layer.use_cudnn for layer in (*both, *row.seq2seq.decoder_layers)})
+"""
+
+
+def test_jax_is_kept_from_cudnn_in_every_layer(name: str) -> None:
+    done = python("-c", LAYERS, name, env=ROWS[name].environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    assert done.stdout == {"keras/jax": "False\n", "keras/torch": "auto\n"}[name], done.stderr
+
+
 def test_a_worker_has_the_one_backend_and_no_other_framework(name: str) -> None:
     done = python("-c", FORWARD, name, env=ROWS[name].environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
     assert done.returncode == 0, done.stderr

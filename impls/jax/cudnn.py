@@ -55,7 +55,7 @@ def flat(weights: Weights, layers: Sequence[LSTMLayer]) -> Float[Array, " N"]:
 
 
 def in_order(array: Array) -> Array:
-    """The array, and its gradient, with the last axis next to each other in memory, then the one before it."""
+    """The array, and its gradient, row-major: the last axis varies fastest."""
     return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
 
 

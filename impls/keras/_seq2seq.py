@@ -52,7 +52,7 @@ class Seq2seqLSTM:
         self.every_step = context == "every_step"
         width = self.num_directions * hidden_dim
 
-        # what JAX hands to cuDNN may be in another order than it says (impls/jax/cudnn.py): it trained wrongly on a GPU
+        # on a GPU it trained wrongly: JAX may hand cuDNN arrays in another order than it says (impls/jax/cudnn.py)
         use_cudnn = False if keras.backend.backend() == "jax" else "auto"
 
         def lstm(units: int) -> keras.layers.LSTM:

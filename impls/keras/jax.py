@@ -2,6 +2,7 @@
 
 For one batch Keras's documentation says to call the model and not ``predict``; in JAX, where a call is slow by itself,
 ``stateless_call`` under ``jax.jit``. (``predict_on_batch`` and ``train_on_batch`` copy what they give to the host.)
+On a GPU it is Keras's own loop and not, as Keras has it by default, cuDNN: that trained wrongly.
 """
 
 from __future__ import annotations
