@@ -62,7 +62,7 @@ def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: 
     """
     if wrong := wrong_shape(solved, expected) or wrong_dtype(solved):
         raise Invalid(f"{wrong} ({when})")
-    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision, device=cell.device)[0]
+    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
     if not worst.within:
         raise Invalid(f"{worst} ({when})")
     return worst.error

@@ -199,7 +199,7 @@ def build_row(row: Row) -> Callable[[Seq2seqConfig, Parameters, str], Implementa
     return build
 
 
-def load_row(row: Row, config: Seq2seqConfig, parameters: Parameters, device: Device = "cpu") -> NumpyModel:
+def load_row(row: Row, config: Seq2seqConfig, parameters: Parameters, device: str = "cpu") -> NumpyModel:
     """The row with these weights, for NumPy users.
 
     Raises:

@@ -15,7 +15,7 @@ from impls.contract import INPUT_DTYPE, Gradients, LSTMOutput, States, TrainStep
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from impls.contract import Device, Precision, Task
+    from impls.contract import Precision, Task
 
 Answer = dict[str, np.ndarray]
 """The result of a task, flat: name of the quantity to NumPy array."""
@@ -26,7 +26,7 @@ LIMITS: dict[Task, float] = {
     "gradients": 1e-4,  # sums over time and batch; measured worst 4e-6
     "train_step": 1e-5,  # losses and parameters, beyond the slack; measured worst 6e-7
 }
-"""Largest relative error against the float64 oracle that float32 may show, for each task; on a GPU see GPU_LIMITS."""
+"""Largest relative error against the float64 oracle that float32 may show, for each task."""
 
 TF32_LIMITS: dict[Task, float] = {
     "encode": 5e-3,  # simulated worst 1.4e-3
@@ -64,13 +64,6 @@ PRECISION_LIMITS: dict[Precision, dict[Task, float]] = {
     "bfloat16": BFLOAT16_LIMITS,
 }
 
-GPU_LIMITS: dict[Task, float] = {"encode": 5e-5, "forward": 5e-5}
-"""What float32 may show on a GPU, in place of a smaller limit: ``nn.LSTM`` is less exact there on few narrow sequences.
-
-On an H200 its outputs were off by up to 1.6e-5 at small shapes, by 1e-6 at ``g2p`` and by 5e-7 at ``braun``; those of
-JAX and Thinc, cuDNN through JAX among them, by at most 6e-7.
-"""
-
 ZERO_LIMIT = 1e-7
 """Largest absolute value where the oracle says that everything is zero."""
 
@@ -90,12 +83,6 @@ class Deviation:
 
     def __str__(self) -> str:
         return f"{self.quantity} is off by {self.error:.2e}, limit {self.limit:.0e}"
-
-
-def limit_of(task: Task, precision: Precision = "float32", device: Device = "cpu") -> float:
-    """The largest relative error that a task may show."""
-    limit = PRECISION_LIMITS[precision][task]
-    return max(limit, GPU_LIMITS.get(task, 0.0)) if device == "gpu" else limit
 
 
 def relative_error(actual: np.ndarray, oracle: np.ndarray, slack: np.ndarray | float = 0.0) -> float:
@@ -120,10 +107,9 @@ def deviations(
     slack: Mapping[str, np.ndarray] | None = None,
     *,
     precision: Precision = "float32",
-    device: Device = "cpu",
 ) -> list[Deviation]:
     """Every quantity of the oracle's answer, worst first; one that is missing is infinitely far off."""
-    limit, slack = limit_of(task, precision, device), slack or {}
+    limit, slack = PRECISION_LIMITS[precision][task], slack or {}
     found = [
         Deviation(
             name, relative_error(actual[name], expected, slack.get(name, 0.0)) if name in actual else np.inf, limit

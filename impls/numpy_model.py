@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from impls.contract import Device, Implementation
+    from impls.contract import Implementation
 
 
 class NumpyModel:
@@ -47,10 +47,10 @@ class NumpyModel:
         build: Callable[[Seq2seqConfig, Parameters, str], Implementation],
         config: Seq2seqConfig,
         parameters: Parameters,
-        device: Device = "cpu",
+        device: str = "cpu",
     ) -> None:
         check_parameters(config, parameters)
-        self.config, self.device = config, device
+        self.config = config
         self.row = build(config, parameters, device)
 
     def load(self, parameters: Parameters) -> None:

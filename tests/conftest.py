@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from impls import Row
-    from impls.contract import Device
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
@@ -55,14 +54,14 @@ def own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def device(request: pytest.FixtureRequest) -> Device:
+def device(request: pytest.FixtureRequest) -> str:
     """Where the rows run."""
-    chosen: Device = request.config.getoption("--device")
+    chosen: str = request.config.getoption("--device")
     return chosen
 
 
 @pytest.fixture(scope="session")
-def require(request: pytest.FixtureRequest, device: Device) -> Callable[[Row], None]:
+def require(request: pytest.FixtureRequest, device: str) -> Callable[[Row], None]:
     """A check that a row can run: it skips with the reason, or fails where the row was asked for or CI is set.
 
     CI does not ask that a row run in a process that is not for it.

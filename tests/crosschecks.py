@@ -17,7 +17,7 @@ from impls.reference import Reference, TrainingSlack
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from impls.contract import Device, Parameters, Task, Variant
+    from impls.contract import Parameters, Task, Variant
     from impls.numpy_model import NumpyModel
 
 NOTEBOOK = Seq2seqConfig(
@@ -76,38 +76,30 @@ def assert_equal(
     actual: Mapping[str, np.ndarray],
     oracle: Mapping[str, np.ndarray],
     slack: Mapping[str, np.ndarray] | None = None,
-    *,
-    device: Device,
 ) -> None:
     """Fail, naming what is off, unless every quantity is within its limit."""
     wrong = wrong_dtype(actual)
     assert wrong is None, wrong
-    found = deviations(task, actual, oracle, slack, device=device)
-    off = [str(deviation) for deviation in found if not deviation.within]
+    off = [str(deviation) for deviation in deviations(task, actual, oracle, slack) if not deviation.within]
     assert not off, "; ".join(off)
 
 
 def check_encode(model: NumpyModel, case: Case) -> None:
     """Outputs, ``h_n`` and ``c_n`` of the encoder."""
     model.load(case.parameters)
-    assert_equal("encode", answer(model.encode(case.x)), answer(case.oracle().encode(case.x)), device=model.device)
+    assert_equal("encode", answer(model.encode(case.x)), answer(case.oracle().encode(case.x)))
 
 
 def check_hand_off(model: NumpyModel, case: Case) -> None:
     """What the decoder starts from, for any ``h_n``."""
-    assert_equal(
-        "encode",
-        {"hand-off": model.hand_off(case.h_n)},
-        {"hand-off": case.oracle().hand_off(case.h_n)},
-        device=model.device,
-    )
+    assert_equal("encode", {"hand-off": model.hand_off(case.h_n)}, {"hand-off": case.oracle().hand_off(case.h_n)})
 
 
 def check_decode(model: NumpyModel, case: Case) -> None:
     """Outputs, ``h_n`` and ``c_n`` of the decoder."""
     model.load(case.parameters)
     expected = case.oracle().decode(case.y, case.h_0)
-    assert_equal("encode", answer(model.decode(case.y, case.h_0)), answer(expected), device=model.device)
+    assert_equal("encode", answer(model.decode(case.y, case.h_0)), answer(expected))
 
 
 def check_forward(model: NumpyModel, case: Case) -> None:
@@ -115,9 +107,7 @@ def check_forward(model: NumpyModel, case: Case) -> None:
     model.load(case.parameters)
     for inputs in (case, case.other()):
         expected = case.oracle().forward(inputs.x, inputs.y)
-        assert_equal(
-            "forward", {"output": model.forward(inputs.x, inputs.y)}, {"output": expected}, device=model.device
-        )
+        assert_equal("forward", {"output": model.forward(inputs.x, inputs.y)}, {"output": expected})
 
 
 def check_states(model: NumpyModel, case: Case) -> None:
@@ -126,11 +116,11 @@ def check_states(model: NumpyModel, case: Case) -> None:
     assert offers, "no states(x, y): offer contract.LayerStates, or say under 'states' in ROW's 'unsupported' why not"
     model.load(case.parameters)
     states = model.states(case.x, case.y)
-    assert_equal("encode", answer(states), answer(case.oracle().states(case.x, case.y)), device=model.device)
+    assert_equal("encode", answer(states), answer(case.oracle().states(case.x, case.y)))
     encoded = model.encode(case.x)
     decoded = model.decode(case.y, model.hand_off(encoded.h_n))
     last = States(states.encoder[-1], states.decoder[-1])
-    assert_equal("encode", answer(last), answer(States(encoded.output, decoded.output)), device=model.device)
+    assert_equal("encode", answer(last), answer(States(encoded.output, decoded.output)))
 
 
 def check_gradients(model: NumpyModel, case: Case) -> None:
@@ -138,7 +128,7 @@ def check_gradients(model: NumpyModel, case: Case) -> None:
     model.load(case.parameters)
     actual = model.gradients(case.x, case.y, case.d_output)
     expected = case.oracle().gradients(case.x, case.y, case.d_output)
-    assert_equal("gradients", answer(actual), answer(expected), device=model.device)
+    assert_equal("gradients", answer(actual), answer(expected))
 
 
 def check_training(model: NumpyModel, case: Case) -> None:
@@ -152,8 +142,8 @@ def check_training(model: NumpyModel, case: Case) -> None:
             actual = model.train_step(case.x, case.y, case.target)
             expected = oracle.train_step(case.x, case.y, case.target)
             slack.step(oracle.last_gradients)
-            assert_equal("train_step", answer(actual), answer(expected), slack.sizes(), device=model.device)
-        assert_equal("train_step", model.parameters(), oracle.parameters(), slack.sizes(), device=model.device)
+            assert_equal("train_step", answer(actual), answer(expected), slack.sizes())
+        assert_equal("train_step", model.parameters(), oracle.parameters(), slack.sizes())
 
 
 def check_parameters(model: NumpyModel, case: Case) -> None:

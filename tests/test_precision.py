@@ -21,13 +21,13 @@ from bench.plan import cells_of
 from bench.workloads import WORKLOADS
 from impls import contract, find_rows, load_row, reference
 from impls.contract import PRECISION_VARIABLE, TASKS, DeviceUnavailable, InvalidInput, Precision, precision
-from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations, limit_of, wrong_dtype
+from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations, wrong_dtype
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from impls.contract import Device, Task
+    from impls.contract import Task
     from impls.equality import Answer
 
 TF32: Precision = "tf32"
@@ -76,16 +76,6 @@ def test_a_contradiction_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, 
 def test_every_precision_has_its_limits() -> None:
     assert get_args(Precision) == contract.PRECISIONS
     assert PRECISION_LIMITS.keys() == TrainingSlack.GRADIENT_NOISE.keys() == set(contract.PRECISIONS)
-
-
-def test_on_a_gpu_outputs_may_be_less_exact_and_nothing_else() -> None:
-    assert limit_of("forward", device="gpu") > limit_of("forward") == LIMITS["forward"]
-    assert limit_of("gradients", device="gpu") == LIMITS["gradients"]
-    assert limit_of("forward", "tf32", "gpu") == TF32_LIMITS["forward"]
-    oracle = {"output": np.ones(3)}
-    off = {"output": np.float32(1 + 2e-5) * np.ones(3, np.float32)}
-    allowed = [deviations("forward", off, oracle, device=device)[0].within for device in contract.DEVICES]
-    assert allowed == [False, True]
 
 
 # --- the adapters obey -----------------------------------------------------------------------------------------------
@@ -202,10 +192,10 @@ def slack_of(case: Case, own: Precision) -> Answer:
     return slack.sizes()
 
 
-def worst(row: type[Reference], task: Task, own: Precision, device: Device = "cpu") -> Any:
+def worst(row: type[Reference], task: Task, own: Precision) -> Any:
     actual = solve(row(NOTEBOOK, CASE.parameters, np.float32), CASE, task)  # type: ignore[arg-type]
     slack = slack_of(CASE, own) if task == "train_step" else None
-    return deviations(task, actual, solve(CASE.oracle(), CASE, task), slack, precision=own, device=device)[0]
+    return deviations(task, actual, solve(CASE.oracle(), CASE, task), slack, precision=own)[0]
 
 
 def test_the_simulation_rounds_as_tf32_does() -> None:
@@ -226,7 +216,7 @@ def test_tf32_is_within_its_limits(task: Task, factors: str) -> None:
 @pytest.mark.parametrize("task", LIMITS)
 def test_tf32_is_not_within_the_limits_of_float32(task: Task, factors: str) -> None:
     """A row that computes in TF32 where float32 was asked for is caught."""
-    assert not worst(SIMULATED[factors], task, "float32", "gpu").within  # whose limits are the wider
+    assert not worst(SIMULATED[factors], task, "float32").within
 
 
 @pytest.mark.parametrize("task", LIMITS)
