@@ -74,7 +74,8 @@ def run(
         float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     preset
         smoke (two minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
-        sizes, no verdicts, and a fitted cost of each row, which bench advise reads.
+        sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads: a sweep of these, up
+        to all processors, at the shape in the middle of scaling.
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
         num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.

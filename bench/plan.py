@@ -70,6 +70,7 @@ BUDGETS = {
         weighs=False,
     ),
 }
+BUDGETS["threads"] = BUDGETS["default"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import shutil
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -30,23 +31,56 @@ from bench.whole import write_whole
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from bench.profiling.kept import Profiles
     from bench.records import Cell
 
-RESULTS = ROOT / "results"
-README = ROOT / "README.md"
 TABLE_FILE = "table.md"
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
-METHOD = RESULTS / "method"
-PROFILED = RESULTS / "profiled"
-"""Published profiles, a folder for each: without traces, which are large and of one moment."""
-
-PROFILES_PAGE = ROOT / "docs" / "profiles.md"
-GOALS_PAGE = ROOT / "docs" / "goals.md"
 EXPORT_FILE = "pytest-benchmark.json"
 README_TASKS = ("train_step", "forward")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a repository keeps what is published, and the pages made of it."""
+
+    root: Path
+
+    @property
+    def readme(self) -> Path:
+        """Has the latest result's table."""
+        return self.root / "README.md"
+
+    @property
+    def results(self) -> Path:
+        """A folder for each result, and the index."""
+        return self.root / "results"
+
+    @property
+    def method(self) -> Path:
+        """What was simulated and measured of the method itself."""
+        return self.results / "method"
+
+    @property
+    def profiled(self) -> Path:
+        """A folder for each command's profiles: without traces, which are large and of one moment."""
+        return self.results / "profiled"
+
+    @property
+    def goals_page(self) -> Path:
+        """What the tuned rows are to reach."""
+        return self.root / "docs" / "goals.md"
+
+    @property
+    def profiles_page(self) -> Path:
+        """What the rows' time goes to."""
+        return self.root / "docs" / "profiles.md"
+
+
+OURS = Repository(ROOT)
+"""What is read and written; a test has its own."""
 
 
 def publish(folder: Path) -> Path:
@@ -59,7 +93,7 @@ def publish(folder: Path) -> Path:
     try:
         return _publish(folder)
     except OSError as error:
-        raise InvalidInput(f"{error.filename or RESULTS}: cannot be written ({error.strerror})") from None
+        raise InvalidInput(f"{error.filename or OURS.results}: cannot be written ({error.strerror})") from None
 
 
 def _publish(folder: Path) -> Path:
@@ -100,7 +134,7 @@ def _publish(folder: Path) -> Path:
     if run.environment.git_commit is None or run.environment.git_dirty:
         raise refuse("was made by code that is in no commit; commit, run again, publish that")
     machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")
-    target = _place_of(RESULTS / f"{machine}-{run.started_at[:10]}", run.started_at)
+    target = _place_of(OURS.results / machine, run.started_at, lambda there: read_result(there).run.started_at)
     if target.resolve() != folder.resolve():
         fresh = target.with_name(f".{target.name}")  # no result by that name; what an ended publish has left goes first
         shutil.rmtree(fresh, ignore_errors=True)
@@ -123,13 +157,13 @@ def _publish_calibration(folder: Path) -> Path:
         raise InvalidInput(f"{folder}: has no complete batch yet; `python -m bench calibrate --out` goes on")
     if head.environment.git_commit is None or head.environment.git_dirty:
         raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, calibrate again, publish that")
-    METHOD.mkdir(parents=True, exist_ok=True)
-    if folder.resolve() != METHOD.resolve():
+    OURS.method.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() != OURS.method.resolve():
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
-        write_whole(METHOD / calibration.PACKED_FILE, packed)
-        write_whole(METHOD / calibration.HEAD_FILE, (folder / calibration.HEAD_FILE).read_bytes())
+        write_whole(OURS.method / calibration.PACKED_FILE, packed)
+        write_whole(OURS.method / calibration.HEAD_FILE, (folder / calibration.HEAD_FILE).read_bytes())
     refresh()
-    return METHOD
+    return OURS.method
 
 
 def _publish_profiles(folder: Path) -> Path:
@@ -149,7 +183,8 @@ def _publish_profiles(folder: Path) -> Path:
             raise refuse(f"{what}: other programs had its processor; profile again on a machine that is at rest")
     if found.environment.git_commit is None or found.environment.git_dirty:
         raise refuse("was made by code that is in no commit; commit, profile again, publish that")
-    target = PROFILED / f"{found.environment.machine}-{found.started_at[:10]}"
+    place = OURS.profiled / found.environment.machine
+    target = _place_of(place, found.started_at, lambda there: read_profiles(there).started_at)
     if target.resolve() != folder.resolve():
         target.mkdir(parents=True, exist_ok=True)
         write_whole(target / PROFILE_FILE, (folder / PROFILE_FILE).read_bytes())
@@ -157,11 +192,11 @@ def _publish_profiles(folder: Path) -> Path:
     return target
 
 
-def _place_of(path: Path, started_at: str) -> Path:
-    """The folder for a run that began then: the path, or, where other runs of that day are, the next number."""
+def _place_of(path: Path, started_at: str, began: Callable[[Path], str]) -> Path:
+    """The folder for what began then: the path with the day, or, where others of that day are, the next number."""
     for number in count(1):
-        numbered = path if number == 1 else path.with_name(f"{path.name}-{number}")
-        if not numbered.exists() or read_result(numbered).run.started_at == started_at:
+        numbered = path.with_name(f"{path.name}-{started_at[:10]}" + (f"-{number}" if number > 1 else ""))
+        if not numbered.exists() or began(numbered) == started_at:
             return numbered
     raise AssertionError
 
@@ -181,44 +216,44 @@ def generated() -> dict[Path, str]:
         files |= {path / scaling_page.PAGE_FILE: scaling_page.page(model)}
         files |= {path / scaling_page.FACTS_FILE: scaling_page.to_json(model)}
     files |= method_files(results)
-    files[RESULTS / "README.md"] = index(results)
-    files[PROFILES_PAGE] = profile_page.page(published_profiles())
-    files[GOALS_PAGE] = goals_page.page(results)
+    files[OURS.results / "README.md"] = index(results)
+    files[OURS.profiles_page] = profile_page.page(published_profiles())
+    files[OURS.goals_page] = goals_page.page(results, published_profiles())
     if shown := [result for result in results if is_for_readme(result)]:
         latest = max(reversed(shown), key=lambda result: len(result.run.rows))  # of those that have the most
-        files[README] = with_table(README.read_text(encoding="utf-8"), latest)
+        files[OURS.readme] = with_table(OURS.readme.read_text(encoding="utf-8"), latest)
     return files
 
 
 def method_files(results: Sequence[Result]) -> dict[Path, str]:
     """The tables of what was simulated and measured of the method itself, as far as it was."""
-    files = {}
-    if (METHOD / rule.RAW_FILE).exists():
-        files[METHOD / rule.TABLE_FILE] = rule.report(read(METHOD / rule.RAW_FILE, rule.Simulation))
-    if (METHOD / turns.RAW_FILE).exists():
-        files[METHOD / turns.TABLE_FILE] = turns.report(read(METHOD / turns.RAW_FILE, turns.Experiment))
-    if (METHOD / protocol.RAW_FILE).exists():
-        experiment = read(METHOD / protocol.RAW_FILE, protocol.Experiment)
+    files, method = {}, OURS.method
+    if (method / rule.RAW_FILE).exists():
+        files[method / rule.TABLE_FILE] = rule.report(read(method / rule.RAW_FILE, rule.Simulation))
+    if (method / turns.RAW_FILE).exists():
+        files[method / turns.TABLE_FILE] = turns.report(read(method / turns.RAW_FILE, turns.Experiment))
+    if (method / protocol.RAW_FILE).exists():
+        experiment = read(method / protocol.RAW_FILE, protocol.Experiment)
         of_it = next((result for result in results if result.path.name == experiment.result), None)
         if of_it is None:
-            raise InvalidInput(f"{METHOD / protocol.RAW_FILE}: is about {experiment.result}, which is not published")
-        files[METHOD / protocol.TABLE_FILE] = protocol.report(experiment, of_it)
-    if (METHOD / calibration.HEAD_FILE).exists():
-        head, batches = calibration.read_head(METHOD), calibration.read_batches(METHOD)
-        files[METHOD / calibration.TABLE_FILE] = calibration_table.markdown(head, batches)
+            raise InvalidInput(f"{method / protocol.RAW_FILE}: is about {experiment.result}, which is not published")
+        files[method / protocol.TABLE_FILE] = protocol.report(experiment, of_it)
+    if (method / calibration.HEAD_FILE).exists():
+        head, batches = calibration.read_head(method), calibration.read_batches(method)
+        files[method / calibration.TABLE_FILE] = calibration_table.markdown(head, batches)
     return files
 
 
 def published() -> list[Result]:
     """The published results, oldest first."""
-    folders = sorted(path.parent for path in RESULTS.glob(f"[!.]*/{RUN_FILE}"))
+    folders = sorted(path.parent for path in OURS.results.glob(f"[!.]*/{RUN_FILE}"))
     results = [read_result(folder) for folder in folders]
     return sorted(results, key=lambda result: datetime.fromisoformat(result.run.started_at))
 
 
 def published_profiles() -> list[Profiles]:
     """The published profiles, oldest first."""
-    found = [read_profiles(path.parent) for path in PROFILED.glob(f"[!.]*/{PROFILE_FILE}")]
+    found = [read_profiles(path.parent) for path in OURS.profiled.glob(f"[!.]*/{PROFILE_FILE}")]
     return sorted(found, key=lambda one: datetime.fromisoformat(one.started_at))
 
 
@@ -246,7 +281,7 @@ def index(results: Sequence[Result]) -> str:
         ]
         for number, result in enumerate(results)
     ]
-    method = [path.relative_to(RESULTS) for path in sorted(method_files(results))]
+    method = [path.relative_to(OURS.results) for path in sorted(method_files(results))]
     return (
         "# Published results\n\nMade by `python -m bench publish`. Each folder has the raw records, the machine and the"
         " command, and the table made of them.\n\n"
@@ -323,7 +358,7 @@ def with_table(readme: str, result: Result) -> str:
     before, start, rest = readme.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:
-        raise InvalidInput(f"{README.name}: has no place for the results, between {START!r} and {END!r}")
+        raise InvalidInput(f"{OURS.readme.name}: has no place for the results, between {START!r} and {END!r}")
     rows = table_rows([result])
     one = [row for row in rows if row.threads == 1]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
@@ -336,7 +371,7 @@ def with_table(readme: str, result: Result) -> str:
         " column, and those whom no verdict tells from it."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
         f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
-        f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(ROOT)}/{TABLE_FILE})."
+        f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(OURS.root)}/{TABLE_FILE})."
         f" {error_rate_in_words()}\n"
     )
     shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())
@@ -345,8 +380,8 @@ def with_table(readme: str, result: Result) -> str:
 
 def error_rate_in_words() -> str:
     """How often verdicts were wrong when identical workers were compared, if that was measured."""
-    if not (METHOD / calibration.HEAD_FILE).exists():
+    if not (OURS.method / calibration.HEAD_FILE).exists():
         return "How often verdicts err has not been measured yet."
-    comparisons = [one for batch in calibration.read_batches(METHOD) for one in batch.comparisons]
-    where = (METHOD / calibration.TABLE_FILE).relative_to(ROOT)
+    comparisons = [one for batch in calibration.read_batches(OURS.method) for one in batch.comparisons]
+    where = (OURS.method / calibration.TABLE_FILE).relative_to(OURS.root)
     return f"{calibration_table.in_words(comparisons)} ([measured]({where}))."

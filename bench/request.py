@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from bench.environment import ROOT, available_bytes, code_facts, describe, gpus, parse_threads
 from bench.plan import BUDGETS, Budget
+from bench.processors import processors
 from bench.pronunciations import read_words
 from bench.records import CONTROL, SAME_PROGRAM, read_result
-from bench.sweeps import SCALING, choose_threads, choose_workloads, parse_sweeps
+from bench.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
 from bench.workloads import PRESETS, Workload, estimate_bytes, named
 from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import DEVICES, PRECISIONS, TASKS, InvalidInput
@@ -81,7 +82,7 @@ def check_request(
         raise InvalidInput(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)}")
     tasks = choose_tasks(task, preset)
     chosen_device = choose_device(device)
-    sweeps = parse_sweeps(sweep)
+    sweeps = choose_sweeps(sweep, preset, len(processors()))
     workloads = choose_workloads(workload, preset, device, shape, sweeps)
     check_workloads(workloads)
     names = [row.name for row in rows]

@@ -25,7 +25,7 @@ SCALING = "scaling"
 """The preset whose runs costs are fitted to."""
 
 THREADS = "threads"
-"""What may be swept beside the sizes of a shape."""
+"""What may be swept beside the sizes of a shape, and the preset that does, up to all processors."""
 
 SIZES = tuple(name for name in SHAPE_DEFAULTS if name != "bidirectional")
 
@@ -106,8 +106,26 @@ def parse_sweep(text: str) -> Sweep:
     first, last = (parse_size("--sweep", name, value) for value in (low, high))
     if first >= last:
         raise InvalidInput(f"--sweep: {name} must rise, and {first}:{last} does not")
+    return Sweep(name, doubled(first, last))
+
+
+def doubled(first: int, last: int) -> tuple[int, ...]:
+    """Values that double from the first on, and end with the last."""
     doublings = math.ceil(math.log2(last / first))
-    return Sweep(name, (*(first * 2**power for power in range(doublings)), last))
+    return (*(first * 2**power for power in range(doublings)), last)
+
+
+def choose_sweeps(texts: Sequence[str], preset: str, processors: int) -> tuple[Sweep, ...]:
+    """The sweeps that are described; those of the preset ``threads``, up to so many, where that is asked for.
+
+    Raises:
+        InvalidInput: one is malformed, or both are asked for.
+    """
+    if preset != THREADS:
+        return parse_sweeps(texts)
+    if texts:
+        raise InvalidInput(f"--preset threads sweeps threads; leave --sweep {texts[0]} out, or the preset")
+    return (Sweep(THREADS, doubled(1, processors)),)
 
 
 def base_of(shape: str | None) -> dict[str, int | bool]:
@@ -148,7 +166,7 @@ def choose_threads(threads: Sequence[str], sweeps: Sequence[Sweep]) -> Sequence[
     """
     swept_threads = [sweep for sweep in sweeps if sweep.name == THREADS]
     if swept_threads and list(threads) != ["1"]:
-        raise InvalidInput("--sweep threads: says how many; leave --threads out")
+        raise InvalidInput("--threads: a sweep of threads says how many; leave --threads out")
     return [str(value) for sweep in swept_threads for value in sweep.values] or threads
 
 

@@ -18,6 +18,7 @@ PRESETS: dict[str, tuple[Task, ...]] = {
     "default": ("forward", "train_step"),  # inference and training: what decides, six blocks in twenty minutes
     "full": TASKS,
     "scaling": ("forward", "train_step"),  # not the workloads below, but shapes: see `bench.sweeps`
+    "threads": ("forward", "train_step"),  # one such shape
 }
 """Name to the tasks that it measures where none is named."""
 

@@ -167,8 +167,8 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n")
-    for name, path in {"ROOT": "", "RESULTS": "results", "METHOD": "results/method", "README": "README.md"}.items():
-        monkeypatch.setattr(publish, name, tmp_path / path)
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
     return tmp_path
 
 

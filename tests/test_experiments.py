@@ -15,7 +15,7 @@ from bench.method import protocol, rule, turns
 from bench.method.arms import Sides
 from bench.method.keep import keep, read
 from bench.method.simulate import NOISES, error_rate
-from bench.publish import METHOD
+from bench.publish import OURS
 from bench.records import CONTROL, Cell, Run, read_result
 from bench.stats import LEVEL
 
@@ -93,7 +93,7 @@ def test_the_cost_of_the_protocol_is_that_of_twenty_processes_a_cell(tmp_path: P
 
 @pytest.mark.parametrize("name", ["normal 0.05", "drifting 0.1"])
 def test_the_published_simulation_is_that_of_this_rule(name: str) -> None:
-    published = read(METHOD / rule.RAW_FILE, rule.Simulation)
+    published = read(OURS.method / rule.RAW_FILE, rule.Simulation)
     assert published.level == LEVEL
     assert list(published.errors) == list(NOISES)
     assert rule.worst(published).wrong_bounds.high <= 0.01

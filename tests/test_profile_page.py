@@ -38,7 +38,7 @@ SILENT = msgspec.structs.replace(QUIET, implementation="onnxruntime/lstm", frame
 
 def test_the_page_has_the_shares_of_every_row() -> None:
     text = page([profiles(QUIET, OUTLASTING, SILENT)])
-    assert "| forward | call | matrix product | elementwise | overhead | profiled |" in text
+    assert "| forward cpu×1 | call | matrix product | elementwise | overhead | profiled |" in text
     assert "| `torch/module` | 10.0 s | 40 % | 10 % | 50 % | 2.00× |" in text
     assert "| `jax/scan` (1) | 10.0 s | 100 % | – | – | 2.00× |" in text
     assert "(1) its operations alone take 2.00× the call under the profiler" in text
@@ -56,10 +56,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     for name in ("results", "docs"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(publish, "METHOD", tmp_path / "results" / "method")
-    monkeypatch.setattr(publish, "PROFILED", tmp_path / "results" / "profiled")
-    monkeypatch.setattr(publish, "PROFILES_PAGE", tmp_path / "docs" / "profiles.md")
+    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
     return tmp_path
 
 
@@ -79,6 +76,9 @@ def test_publishing_keeps_the_numbers_and_makes_the_page(house: Path, tmp_path: 
     assert read_profiles(target) == found
     assert "| `torch/module` | 10.0 s | 40 % |" in (house / "docs" / "profiles.md").read_text()
     assert publish.publish(target) == target  # again: it is not harmed
+    later = msgspec.structs.replace(found, started_at="2026-01-31T13:00:00+00:00")
+    assert publish.publish(written(tmp_path / "later", later)).name == f"{target.name}-2"
+    assert read_profiles(target) == found
 
 
 DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)

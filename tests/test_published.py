@@ -64,12 +64,8 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n\nthe rest\n")
-    monkeypatch.setattr(publish, "ROOT", tmp_path)
-    monkeypatch.setattr(publish, "RESULTS", tmp_path / "results")
-    monkeypatch.setattr(publish, "METHOD", tmp_path / "results" / "method")
-    monkeypatch.setattr(publish, "README", tmp_path / "README.md")
-    monkeypatch.setattr(publish, "PROFILED", tmp_path / "results" / "profiled")
-    monkeypatch.setattr(publish, "PROFILES_PAGE", tmp_path / "profiles.md")
+    (tmp_path / "docs").mkdir()
+    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
     return tmp_path
 
 

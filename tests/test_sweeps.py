@@ -22,7 +22,9 @@ from bench.sweeps import (
     SCALING,
     SIZES,
     SWEEPS,
+    THREADS,
     Sweep,
+    choose_sweeps,
     choose_workloads,
     drawn,
     parse_sweep,
@@ -211,6 +213,15 @@ def test_threads_are_swept_at_one_shape() -> None:
     assert [one.name for one in named_one] == ["seed"]
     if len(processors()) > 1:
         assert asked(sweep=["threads=1:2"]).threads == (1, 2)
+    preset = asked(preset=THREADS)
+    assert preset.threads == choose_sweeps([], THREADS, len(processors()))[0].values
+    assert list(preset.workloads) == [base]
+    assert [one.name for one in asked(preset=THREADS, workload=["seed"]).workloads] == ["seed"]
+    assert [choose_sweeps([], THREADS, most)[0].values for most in (1, 2, 6)] == [(1,), (1, 2), (1, 2, 4, 6)]
+    with pytest.raises(InvalidInput, match="leave --sweep batch_size=1:2 out"):
+        asked(preset=THREADS, sweep=["batch_size=1:2"])
+    with pytest.raises(InvalidInput, match="leave --threads out"):
+        asked(preset=THREADS, threads=["2"])
     with pytest.raises(InvalidInput, match="leave --threads out"):
         asked(sweep=["threads=1:2"], threads=["2"])
     with pytest.raises(InvalidInput, match="--preset scaling sweeps sizes"):

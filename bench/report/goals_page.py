@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from bench.judge import Group, group_of, judge, paired, ratio_of
 from bench.limits import limits_of
-from bench.records import competes
-from bench.report import units
+from bench.records import cell_of, competes
+from bench.report import profile_page, units
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.stats import geometric_mean
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from bench.judge import Judged
     from bench.limits import Limits
+    from bench.profiling.kept import Profiles
     from bench.records import Cell, Result
     from impls.contract import Task
 
@@ -51,7 +52,8 @@ HEADING = """# Goals
 
 What the tuned rows are to reach, and what published runs show of it. Made by `python -m bench publish`. A cell is a
 paired ratio, ours over theirs (below 1 is faster), with its 95 % interval and the verdict; **bold** is what misses its
-goal. [profiles.md](profiles.md) shows what a call's time goes to.
+goal. Where the time of those goes stands below them, as far as it was profiled on such a processor
+([profiles.md](profiles.md) has the rest); [what_holds.md](what_holds.md) says in words what holds each row.
 """
 
 NONE = """
@@ -71,6 +73,8 @@ class Goal:
     words: str
     reached: bool
     what: str
+    cells: tuple[Cell, ...] = ()
+    """Our cells that it speaks of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,13 @@ class Report:
         }
 
 
-def page(published: Sequence[Result]) -> str:
-    """The page: of each run that has all that the goals speak of, what it shows; the latest first."""
-    return HEADING + ("".join(_section(report_of(result)) for result in reversed(published) if shows(result)) or NONE)
+def page(published: Sequence[Result], profiled: Sequence[Profiles]) -> str:
+    """The page: of each run that has all that the goals speak of, what it shows; the latest first.
+
+    Beside what misses its goal stands what its calls do, by the latest profile of the same cell on such a processor.
+    """
+    sections = (_section(report_of(result), profiled) for result in reversed(published) if shows(result))
+    return HEADING + ("".join(sections) or NONE)
 
 
 def shows(result: Result) -> bool:
@@ -141,19 +149,50 @@ def report_of(result: Result) -> Report:
     return Report(result, cells, limits_of(judged, result.run))
 
 
-def _section(report: Report) -> str:
+def _section(report: Report, profiled: Sequence[Profiles]) -> str:
     run = report.result.run
     sections = [*(against(report, task) for task in TASKS), bounds(report), engine(report)]
     goals = [goal for section in sections for goal in section.goals]
-    missed = [f"- {goal.what}: {goal.words}\n" for goal in goals if not goal.reached]
-    summary = f"{len(goals) - len(missed)} of {len(goals)} goals are reached." + (
-        f" Missed:\n\n{''.join(missed)}" if missed else "\n"
-    )
+    missed = [goal for goal in goals if not goal.reached]
+    summary = f"{len(goals) - len(missed)} of {len(goals)} goals are reached."
+    summary += " Missed:\n\n" if missed else "\n"
+    summary += "".join(f"- {goal.what}: {goal.words}\n" for goal in missed)
+    held = _held(missed, [found for found in profiled if found.environment.cpu == run.environment.cpu])
     head = [
         f"\n## {run.environment.cpu}, {run.started_at[:10]}\n\n{environment_line(run.environment)}",
         f"`{run.command}`, {run.started_at}; {about_end(report.result)}",
     ]
-    return "\n".join(["  \n".join(head) + "\n", summary, *map(str, sections)])
+    return "\n".join(["  \n".join(head) + "\n", summary, *held, *map(str, sections)])
+
+
+def _held(missed: Sequence[Goal], profiled: Sequence[Profiles]) -> list[str]:
+    """What the calls do that miss a goal, as far as they were profiled."""
+    found = {cell_of(own): (own, of) for of in profiled for own in of.profiles if own.status == "ok" and own.profiler}
+    order = list(WORKLOADS)
+    cells = sorted(
+        {cell for goal in missed for cell in goal.cells},
+        key=lambda cell: (cell.implementation, cell.task, cell.threads, order.index(cell.workload)),
+    )
+    held = [found[cell] for cell in cells if cell in found]
+    if not held:
+        return []
+    columns = profile_page.columns_of([own for own, _ in held])
+    commits = dict.fromkeys(str(of.environment.git_commit)[:12] for _, of in held)
+    unknown = [" ".join(_place(cell)) for cell in cells if cell not in found]
+    return [
+        f"### What the calls do that miss a goal\n\nProfiles of commit {', '.join(commits)}.\n",
+        table(
+            ["row", "task", "where", "workload", *profile_page.header(columns)],
+            [[*_place(own), *profile_page.shares(own, columns)] for own, _ in held],
+            left=4,
+        ),
+        *([f"Not profiled: {', '.join(unknown)}.\n"] if unknown else []),
+    ]
+
+
+def _place(cell: Cell) -> list[str]:
+    where = units.place(cell.device, cell.threads, cell.precision)
+    return [f"`{cell.implementation}`", cell.task, where, cell.workload]
 
 
 def against(report: Report, task: Task) -> Section:
@@ -176,9 +215,10 @@ def against(report: Report, task: Task) -> Section:
 def _against(report: Report, group: Group | None, name: str, tuned: str, other: str, what: str) -> Goal:
     ours, theirs = (report.cells.get((group, row)) if group else None for row in (tuned, other))
     ratio = ratio_of(ours, theirs) if ours and theirs else None
-    if ratio is None:
+    if ours is None or ratio is None:
         return Goal(NOT_MEASURED, False, f"{what}, {name}")
-    return Goal(f"{units.interval(ratio)} {ratio.verdict or '–'}", ratio.verdict != "SLOWER", f"{what}, {name}")
+    words = f"{units.interval(ratio)} {ratio.verdict or '–'}"
+    return Goal(words, ratio.verdict != "SLOWER", f"{what}, {name}", (ours.cell,))
 
 
 def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what: str) -> str | Goal:
@@ -193,7 +233,8 @@ def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what:
     if other != against:
         return words
     goal = 1 / times
-    return Goal(f"{words}, goal {units.ratio(goal)}", mean.estimate <= goal, f"{what}, mean")
+    cells = tuple(ours.cell for ours, _ in pairs if ours)
+    return Goal(f"{words}, goal {units.ratio(goal)}", mean.estimate <= goal, f"{what}, mean", cells)
 
 
 def bounds(report: Report) -> Section:
@@ -215,7 +256,7 @@ def _share(report: Report, group: Group | None, tuned: str, what: str) -> Goal:
     if one is None or share is None:
         return Goal(NOT_MEASURED, False, f"{what}, of the bound")
     words = f"{units.percent(share.estimate)} ({units.percents(share.low, share.high)})"
-    return Goal(words, share.estimate >= BOUND_SHARE[one.cell.task], f"{what}, of the bound")
+    return Goal(words, share.estimate >= BOUND_SHARE[one.cell.task], f"{what}, of the bound", (one.cell,))
 
 
 def engine(report: Report) -> Section:
@@ -230,15 +271,16 @@ def engine(report: Report) -> Section:
 def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
     theirs = report.cells.get((group, ENGINE))
     ours = [one for (of, name), one in report.cells.items() if of == group and name != ENGINE and competes(one.cell)]
-    ratios = {one.cell.implementation: ratio for one in ours if theirs and (ratio := ratio_of(one, theirs))}
+    ratios = {one.cell: ratio for one in ours if theirs and (ratio := ratio_of(one, theirs))}
     if not ratios:
         yield from ("–", Goal(NOT_MEASURED, False, f"forward {where}, {group.workload}, against {ENGINE}"))
         return
-    best = min(ratios, key=lambda name: ratios[name].estimate)
+    best = min(ratios, key=lambda cell: ratios[cell].estimate)
     ratio, goal = ratios[best], 1.0 if group.workload == AHEAD_AT else WITHIN
-    yield f"`{best}`"
+    yield f"`{best.implementation}`"
     yield Goal(
         f"{units.interval(ratio)} {ratio.verdict or '–'}, goal {units.ratio(goal)}",
         ratio.estimate <= goal,
-        f"{best} against {ENGINE}, forward {where}, {group.workload}",
+        f"{best.implementation} against {ENGINE}, forward {where}, {group.workload}",
+        (best,),
     )

@@ -44,18 +44,17 @@ def _section(found: Profiles) -> str:
     notes: dict[str, list[str]] = {}
     with_profiler = [profile for profile in found.profiles if profile.status == "ok" and profile.profiler]
     ordered = sorted(with_profiler, key=lambda own: (list(found.shapes).index(own.workload), own.task))
-    columns = [one for one in COLUMNS if any(own.categories_s[one] for own in with_profiler) or one == "overhead"]
-    for (workload, task), members in groupby(ordered, key=lambda own: (own.workload, own.task)):
+    columns = columns_of(with_profiler)
+    for (workload, task, threads), members in groupby(ordered, key=lambda own: (own.workload, own.task, own.threads)):
         lines = []
         for own in members:
             marks = ""
             for doubt in doubts(own):
                 notes.setdefault(doubt, [])
                 marks += f" ({list(notes).index(doubt) + 1})"
-            lines.append(_line(own, columns, marks))
+            lines.append([f"`{own.implementation}`{marks}", *shares(own, columns)])
         parts.append(f"**{workload}**: {found.shapes[workload]}\n")
-        header = [task, "call", *(NAMES[one] for one in columns), "profiled"]
-        parts.append(markdown.table(header, lines))
+        parts.append(markdown.table([f"{task} {units.place('cpu', threads)}", *header(columns)], lines))
     parts += [f"({number}) {doubt}.  " for number, doubt in enumerate(notes, 1)]
     without = dict.fromkeys(own.framework for own in found.profiles if own.status == "ok" and not own.profiler)
     if without:
@@ -65,13 +64,22 @@ def _section(found: Profiles) -> str:
     return "\n".join(parts)
 
 
-def _line(own: Profile, columns: Sequence[Category], marks: str) -> list[str]:
-    shares = {one: seconds / own.call_s for one, seconds in own.categories_s.items()}
-    if own.scale < 1:
-        shares["overhead"] = None  # type: ignore[assignment]  # not told
+def columns_of(profiles: Sequence[Profile]) -> list[Category]:
+    """The categories that any of them has time in, and overhead."""
+    return [one for one in COLUMNS if any(own.categories_s[one] for own in profiles) or one == "overhead"]
+
+
+def header(columns: Sequence[Category]) -> list[str]:
+    """The names of what ``shares`` says."""
+    return ["call", *(NAMES[one] for one in columns), "profiled"]
+
+
+def shares(own: Profile, columns: Sequence[Category]) -> list[str]:
+    """What a call takes, the share of each category in it, and how many times as long it is under the profiler."""
+    found = {one: seconds / own.call_s for one, seconds in own.categories_s.items()}
+    told = [one for one in columns if found[one] != 0 and not (one == "overhead" and own.scale < 1)]
     return [
-        f"`{own.implementation}`{marks}",
         units.seconds(own.call_s),
-        *(units.percent(shares[one]) if shares[one] != 0 else "–" for one in columns),
+        *(units.percent(found[one]) if one in told else "–" for one in columns),
         units.ratio(own.slowdown),
     ]
