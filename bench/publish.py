@@ -17,7 +17,7 @@ from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.profiling.kept import PROFILE_FILE, read_profiles
-from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
+from bench.records import CONTROL, FAILURES, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
@@ -119,7 +119,7 @@ def _publish(folder: Path) -> Path:
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
     for record in records:
-        if record.status not in ("ok", "unsupported"):
+        if record.status in FAILURES:
             what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
             raise refuse(f"{what}; publish a run in which every row works")
         if "/" not in record.implementation and record.implementation != CONTROL:
@@ -220,7 +220,7 @@ def generated() -> dict[Path, str]:
     files[OURS.profiles_page] = profile_page.page(published_profiles())
     files[OURS.goals_page] = goals_page.page(results, published_profiles())
     if shown := [result for result in results if is_for_readme(result)]:
-        latest = max(reversed(shown), key=lambda result: len(result.run.rows))  # of those that have the most
+        latest = max(reversed(shown), key=lambda result: len(timed_rows(result)))  # of those that have the most
         files[OURS.readme] = with_table(OURS.readme.read_text(encoding="utf-8"), latest)
     return files
 
@@ -265,6 +265,11 @@ def is_for_readme(result: Result) -> bool:
     one = [record for record in result.records if record.device == "cpu" and record.threads == 1]
     tasks = {record.task for record in one}
     return set(README_TASKS) <= tasks and result.run.baseline == BASELINE and result.run.preset != SCALING
+
+
+def timed_rows(result: Result) -> set[str]:
+    """The rows that have a time in it: of others only their names are known."""
+    return {record.implementation for record in result.records if record.ok}
 
 
 def index(results: Sequence[Result]) -> str:

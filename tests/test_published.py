@@ -17,7 +17,7 @@ from bench.compare import compare
 from bench.environment import ROOT
 from bench.method import calibration
 from bench.method.calibration import Batch
-from bench.records import CONTROL, End, Record
+from bench.records import CONTROL, FAILURES, End, Record
 from bench.whole import write_whole
 from impls.contract import InvalidInput
 
@@ -36,7 +36,7 @@ def test_something_is_published_and_all_of_it_is_valid() -> None:
     for result in results:
         assert any(own.ok for own in result.records)
         assert not result.run.environment.git_dirty
-        assert not [own for own in result.records if own.status not in ("ok", "unsupported")]
+        assert not [own for own in result.records if own.status in FAILURES]
 
 
 def test_two_published_runs_of_the_same_code_are_not_told_apart() -> None:
@@ -85,6 +85,28 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     publish.publish(target)  # nor is it harmed when it is published itself
     assert len(publish.published()) == 1
     assert publish.published()[0].records == records
+
+
+def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_nothing(
+    house: Path, tmp_path: Path
+) -> None:
+    tasks = ("forward", "train_step")
+    lean = run_of(*(record(task=task, samples_s=[0.5]) for task in tasks))
+    absent = [
+        record(name, block=0, task=task, status="unavailable", reason="keras is not installed", samples_s=[])
+        for name in ("keras/jax", "keras/torch")
+        for task in tasks
+    ]
+    publish.publish(write(tmp_path / "lean", *lean, *absent, END))
+    readme = (house / "README.md").read_text()
+    assert readme.count("Not timed: `keras/jax` – keras is not installed; `keras/torch` – keras is not installed.") == 2
+    assert "| `keras/jax`" not in readme
+    rich = run_of(
+        *(record(name, task=task, samples_s=[0.25]) for name in ("torch/module", "jax/scan") for task in tasks)
+    )
+    before = msgspec.structs.replace(RUN, started_at="2026-01-30T12:00:00+00:00")
+    publish.publish(write(tmp_path / "rich", *rich, END, run=before))
+    assert "| `jax/scan`" in (house / "README.md").read_text()  # more rows have a time, though it is older
 
 
 def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:

@@ -105,17 +105,23 @@ def _means(result: Result) -> list[str]:
 def short(rows: Sequence[TableRow], task: str) -> str:
     """One task: a line for each implementation, a column for each workload: median, ratio and verdict.
 
-    Bold: the first place of each group; no verdict tells those who share it from its first.
+    Bold: the first place of each group; no verdict tells those who share it from its first. Below: who has no time in
+    any column, and why.
     """
     rows = [row for row in rows if row.task == task and row.tier != BOUND]
     workloads = list(dict.fromkeys(row.workload for row in rows))
-    order = sorted(dict.fromkeys((row.implementation, row.tier) for row in rows), key=lambda pair: _rank(rows, pair[0]))
+    timed = dict.fromkeys((row.implementation, row.tier) for row in rows if row.median_s is not None)
+    order = sorted(timed, key=lambda pair: _rank(rows, pair[0]))
     lines = []
     for implementation, tier in order:
         found = {row.workload: row for row in rows if row.implementation == implementation}
         cells = [_short_cell(found.get(workload)) for workload in workloads]
         lines.append([f"`{implementation}`", tier, *cells])
-    return table([f"**{task}**", "tier", *workloads], lines, left=2)
+    others = dict.fromkeys(
+        (row.implementation, row.reason) for row in rows if (row.implementation, row.tier) not in timed
+    )
+    words = "; ".join(f"`{implementation}` – {reason}" for implementation, reason in others)
+    return table([f"**{task}**", "tier", *workloads], lines, left=2) + (f"\nNot timed: {words}.\n" if words else "")
 
 
 def environment_line(environment: Environment) -> str:

@@ -43,10 +43,11 @@ def about_end(result: Result) -> str:
     if not result.ends:
         return f"{many}; not whole: it was cut short, `python -m bench run --resume` goes on{half}"
     end = result.ends[-1]
+    of = "last continuation's " if len(result.ends) > 1 else ""
     return {
         "decided": f"{many}; all that can be decided is",
         "blocks": f"{many}, as planned",
-        "budget": f"{many}; the budget of {units.duration(end.budget_s or result.run.plan.budget_s)} is spent",
+        "budget": f"{many}; the {of}budget of {units.duration(end.budget_s or result.run.plan.budget_s)} is spent",
         "interrupted": f"{many}; not whole: it was interrupted, `python -m bench run --resume` goes on{half}",
         "disk": f"{many}; not whole: the disk was full, `python -m bench run --resume` goes on{half}",
         "error": f"{many}; not whole: the system refused something, `python -m bench run --resume` goes on{half}",
