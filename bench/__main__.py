@@ -73,7 +73,7 @@ def run(
     precision
         float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     preset
-        smoke (two minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
+        smoke (some minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
         sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads: a sweep of these, up
         to all processors, at the shape in the middle of scaling.
     shape
@@ -189,7 +189,7 @@ def peak(
     threads
         Numbers of threads, each measured apart.
     precision
-        float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
+        float32, or on a GPU tf32, each measured apart.
     """
     from bench.peak import BLOCKS, check_peak, measure
     from bench.report.peak_text import render
@@ -210,12 +210,12 @@ def profile(
     workload: Annotated[tuple[str, ...], Several] = (),
     task: Annotated[tuple[str, ...], Several] = (),
     threads: str = "1",
-    device: str = "cpu",
     out: Path | None = None,
 ) -> int:
-    """Show what a row's time goes to: matrix products, elementwise operations, overhead. A few seconds each.
+    """Show what a row's time goes to: matrix products, elementwise operations, overhead. Seconds each, or minutes.
 
-    Each is held against the oracle, timed, and profiled with its framework's own profiler, whose trace is kept.
+    Each is held against the oracle, timed, and profiled on the CPU with its framework's own profiler, whose trace is
+    kept.
 
     Some examples:
       python -m bench profile torch/module
@@ -232,8 +232,6 @@ def profile(
         encode, forward, gradients, train_step; forward and train_step if not given.
     threads
         Number of threads.
-    device
-        cpu.
     out
         Folder for profile.json and the traces, which must not exist yet; results/profiles/<time> if not given.
     """
@@ -241,7 +239,7 @@ def profile(
     from bench.profiling.measure import measure
     from bench.report.profile_text import render
 
-    asked = check_profile(rows=rows, workload=workload, task=task, threads=threads, device=device, out=out)
+    asked = check_profile(rows=rows, workload=workload, task=task, threads=threads, out=out)
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with stderr.status("") as status:
         found = measure(asked, lambda what: status.update(what) if stderr.is_terminal else stderr.print(what))
@@ -251,6 +249,9 @@ def profile(
     if any(one.status != "ok" for one in found.profiles):
         stderr.print(f"what those that failed have said: {folder}/logs")
     stderr.print(f"profiles: {folder}")
+    if len(found.profiles) < len(asked.cells):
+        stderr.print(f"interrupted: {len(found.profiles)} of {len(asked.cells)} are made, and kept")
+        return 130
     return 0 if all(one.status == "ok" for one in found.profiles) else 1
 
 
@@ -497,6 +498,7 @@ def main() -> int:
     except CycloptsError as error:
         message = " ".join(str(error).split())
     except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
         return 130
     except OSError as error:
         if error.filename is not None:  # no output: that has no name

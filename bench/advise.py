@@ -11,6 +11,7 @@ from bench.flops import BatchSizes
 from bench.forecast import Beyond, Expected, Model, TaskAt, beyond, forecast, model_of
 from bench.held_out import Score, check, score
 from bench.records import RUN_FILE, read_result
+from bench.report import units
 from bench.request import choose_device, choose_precisions, choose_tasks
 from bench.sweeps import SCALING
 from bench.workloads import parse_shape
@@ -18,9 +19,10 @@ from impls import find_rows
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
+    from bench.records import Result
     from bench.workloads import Workload
 
 RESULTS = ROOT / "results"
@@ -81,14 +83,14 @@ def advise(
     (chosen_threads,), chosen_device = parse_threads([threads]), choose_device(device)
     (chosen_precision,) = choose_precisions([precision], chosen_device)
     machine = describe().machine
-    source = newest(machine) if result is None else Source(result, model_of(read_result(result)))
     tasks = choose_tasks(task, SCALING)
     places = [TaskAt(one, chosen_device, chosen_precision, chosen_threads) for one in tasks]
+    source = newest(machine, places) if result is None else Source(result, model_of(read_result(result)))
     if lacking := next((at for at in places if at not in source.model.fits), None):
-        what = f"{lacking.task} on {lacking.device} with {lacking.threads} thread{'s' * (lacking.threads != 1)}"
+        what = f"{lacking.task} at {units.place(lacking.device, lacking.threads, lacking.precision)}"
         raise InvalidInput(
             f"{_shown(source.path)} has no {what}; `python -m bench run --preset scaling` measures it, with --task,"
-            " --threads and --device as here"
+            " --threads, --device and --precision as here"
         )
     batches = [BatchSizes(*lengths, workload.batch_size) for lengths in workload.lengths]
     return Advice(
@@ -110,8 +112,10 @@ def advise(
     )
 
 
-def newest(machine: str) -> Source:
-    """The newest scaling run of this machine, published or local; or else of another.
+def newest(machine: str, places: Collection[TaskAt]) -> Source:
+    """The newest scaling run, published or local, of all these tasks; one of this machine before others.
+
+    If none has them all, the first in that order.
 
     Raises:
         InvalidInput: there is none.
@@ -120,18 +124,26 @@ def newest(machine: str) -> Source:
     for path in (*RESULTS.glob(f"[!.]*/{RUN_FILE}"), *RESULTS.glob(f"local/*/{RUN_FILE}")):
         try:
             result = read_result(path.parent)
-            if result.run.preset == SCALING:
-                found.append(Source(path.parent, model_of(result)))
-        except InvalidInput:  # damaged, older, or cut short before it had enough
+        except InvalidInput:  # damaged, or older
             continue
-    if not found:
+        if result.run.preset == SCALING:
+            found.append(result)
+
+    def rank(result: Result) -> tuple[bool, datetime]:
+        return result.run.environment.machine == machine, datetime.fromisoformat(result.run.started_at)
+
+    first = None
+    for result in sorted(found, key=rank, reverse=True):
+        try:
+            source = Source(result.path, model_of(result))
+        except InvalidInput:  # cut short before it had enough
+            continue
+        if source.model.fits.keys() >= set(places):
+            return source
+        first = first or source
+    if first is None:
         raise InvalidInput(f"there is no scaling run to go by; {HOW_TO}")
-
-    def rank(source: Source) -> tuple[bool, datetime]:
-        run = source.model.run
-        return run.environment.machine == machine, datetime.fromisoformat(run.started_at)
-
-    return max(found, key=rank)
+    return first
 
 
 def changed(model: Model) -> list[str]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LEAST_SHAPES = 12
 """With fewer shapes there is no fit: it has nine prices."""
 
+LEAST_SEEN = 5
+"""With fewer shapes of which it is known how far all rows are off, nothing can be said of how sure a forecast is."""
+
 CONFIDENCE = 0.9
 """Of intervals, and of a tie: rows are tied whose chances to be the fastest add up to this."""
 
@@ -66,6 +69,16 @@ class Model:
     run: Run
     times_s: Times
     fits: dict[TaskAt, list[Fitted]]
+
+    def timed(self, at: TaskAt) -> list[str]:
+        """The workloads on which every row that has a fit has a time: not all, where the run was cut short."""
+        own = [self.times_s[at][row.implementation] for row in self.fits[at]]
+        return [name for name in self.run.workloads if all(name in of_row for of_row in own)]
+
+    def fitted(self) -> int:
+        """To how many shapes costs were fitted, at any task."""
+        names = {name for at in self.fits for name in self.timed(at)}
+        return sum(not self.run.workloads[name].held_out for name in names)
 
 
 class Expected(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -131,9 +144,15 @@ def model_of(result: Result) -> Model:
             fitted = [name for name in of_row if not run.workloads[name].held_out]
             if len(fitted) >= LEAST_SHAPES:
                 fits.setdefault(at, []).append(_fitted(run, at, row, of_row, fitted))
+    fits = {at: rows for at, rows in fits.items() if len(seen_by_all(rows)) >= LEAST_SEEN}
     if not fits:
         raise InvalidInput(f"{result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
     return Model(run, times_s, fits)
+
+
+def seen_by_all(rows: Sequence[Fitted]) -> list[str]:
+    """The workloads of which it is known how far every row is off."""
+    return [name for name in rows[0].off if all(name in row.off for row in rows)]
 
 
 def _fitted(run: Run, at: TaskAt, row: str, times_s: dict[str, float], fitted: Sequence[str]) -> Fitted:
@@ -181,9 +200,9 @@ def forecast(
     """
     fits, of = model.fits[at], amounts(config, batches, at.task)
     wide = 1 + sum(one.doublings for one in beyond(model, at, config, batches))
-    shapes = [name for name in fits[0].off if name != without and all(name in row.off for row in fits)]
-    costs = np.log([max(cost_s(row.prices, of), 1e-9) for row in fits])
-    off = wide * np.array([[row.off[name] for name in shapes] for row in fits]).reshape(len(fits), -1)
+    shapes = [name for name in seen_by_all(fits) if name != without]
+    costs = np.log([cost_s(row.prices, of) for row in fits])
+    off = wide * np.array([[row.off[name] for name in shapes] for row in fits])
     best = int(np.argmin(costs))
     first = np.argmin(costs[:, None] + off, axis=0)
     expected = []
@@ -199,7 +218,7 @@ def forecast(
                 ratio=ratio,
                 ratio_low=ratio * ratio_low,
                 ratio_high=ratio * ratio_high,
-                chance=float(np.mean(first == index)) if shapes else 0.0,
+                chance=float(np.mean(first == index)),
             )
         )
     return sorted(expected, key=lambda one: one.time_s)
@@ -207,8 +226,6 @@ def forecast(
 
 def _range(off: np.ndarray) -> tuple[float, float]:
     """The factors between which nine of ten lie; of a few shapes, all."""
-    if not off.size:
-        return 0.0, math.inf
     low, high = np.quantile(off, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="median_unbiased")
     return float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
 
@@ -246,7 +263,7 @@ def beyond(model: Model, at: TaskAt, config: Seq2seqConfig, batches: Sequence[Ba
     """The sizes in which a shape lies outside of what was measured; or, if in none, its arithmetic in all."""
     known = [
         (sizes(facts.config, facts.batches), sum(amounts(facts.config, facts.batches, at.task).flops))
-        for facts in model.run.workloads.values()
+        for facts in map(model.run.workloads.__getitem__, model.timed(at))
         if facts.config is not None
     ]
     found = []

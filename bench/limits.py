@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bench.judge import Judged
-    from bench.records import Cell, Record, Run
+    from bench.records import Cell, Run
     from impls.contract import Device
 
 
@@ -73,20 +73,31 @@ def place_of(cell: Cell) -> Place:
 
 def machine_bounds(judged: Iterable[Judged]) -> dict[Place, dict[int, float]]:
     """Of each place, block by block, the rate of the best square product of any framework, in operations a second."""
-    best: dict[Place, dict[int, float]] = defaultdict(dict)
+    by_place: dict[Place, list[Judged]] = defaultdict(list)
+    for one in judged:
+        by_place[place_of(one.cell)].append(one)
+    return {place: rates for place, members in by_place.items() if (rates := square_rates(members))}
+
+
+def square_rates(judged: Iterable[Judged]) -> dict[int, float]:
+    """Block by block, the rate of the best square product that their workers made before their turns, if any did."""
+    best: dict[int, float] = {}
     for one in judged:
         for record in one.blocks:
-            if (rate := square_flops_per_s(record)) is not None:
-                of_place = best[place_of(record)]
-                of_place[record.block] = max(rate, of_place.get(record.block, 0.0))
-    return dict(best)
+            if record.squares_s and record.square_size is not None:
+                rate = 2 * record.square_size**3 / min(record.squares_s)
+                best[record.block] = max(rate, best.get(record.block, 0.0))
+    return best
 
 
-def square_flops_per_s(record: Record) -> float | None:
-    """The rate of the best square product that the worker made before its turns, if it made any."""
-    if not record.squares_s or record.square_size is None:
-        return None
-    return 2 * record.square_size**3 / min(record.squares_s)
+def machine_share(flops: int, one: Judged, machine: Mapping[int, float]) -> float | None:
+    """The rate over the machine's bound in the same block: the median of the blocks that have both."""
+    shares = [
+        flops / stats.median(record.samples_s) / machine[record.block]
+        for record in one.blocks
+        if record.block in machine
+    ]
+    return stats.median(shares) if shares else None
 
 
 def _limits(one: Judged, name: str | None, bound: Judged | None, machine: Mapping[int, float], run: Run) -> Limits:
@@ -95,17 +106,12 @@ def _limits(one: Judged, name: str | None, bound: Judged | None, machine: Mappin
     if facts.config is not None:
         flops = product_flops(facts.config, facts.batches, task)
         elementwise = elementwise_flops(facts.config, facts.batches, task)
-    shares = [
-        flops / stats.median(record.samples_s) / machine[record.block]
-        for record in one.blocks
-        if flops is not None and record.block in machine
-    ]
     return Limits(
         flops=flops,
         elementwise_flops=elementwise,
         flops_per_s=flops / one.median_s if flops is not None and one.median_s else None,
         machine_flops_per_s=stats.median(list(machine.values())) if machine else None,
-        machine_share=stats.median(shares) if shares else None,
+        machine_share=machine_share(flops, one, machine) if flops is not None else None,
         bound=name,
         bound_share=ratio_of(bound, one) if bound is not None and one.blocks else None,
     )

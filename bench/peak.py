@@ -85,13 +85,17 @@ def check_peak(
         raise InvalidInput("no framework is installed that has a bound; `python -m bench list` names them")
     workloads = choose(workload, "default", device)
     check_workloads(workloads)
+    precisions = choose_precisions(precision, chosen)
+    had = {one for bound in bounds for one in bound.precisions if one != "tf32" or chosen == "gpu"}
+    if without := [one for one in precisions if one not in had]:
+        raise InvalidInput(f"--precision {without[0]}: no bound computes in it; choose {' or '.join(sorted(had))}")
     return Asked(
         bounds=bounds,
         workloads=tuple(workloads),
         tasks=choose_tasks(task, "default"),
         device=chosen,
         threads=tuple(parse_threads(threads)),
-        precisions=choose_precisions(precision, chosen),
+        precisions=precisions,
     )
 
 

@@ -28,6 +28,7 @@ from bench.request import BASELINE
 from bench.stats import MIN_BLOCKS
 from bench.sweeps import SCALING
 from bench.whole import write_whole
+from bench.workloads import WORKLOADS
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -84,11 +85,12 @@ OURS = Repository(ROOT)
 
 
 def publish(folder: Path) -> Path:
-    """The published copy of the result or calibration in ``folder``; index and README speak of it.
+    """The published copy of the result, calibration or profiles in ``folder``; index, README and pages speak of it.
 
     Raises:
-        InvalidInput: the folder holds neither, or one that proves nothing: no time, a row that failed, a control that
-            did, or code that no commit has. Or what is to be made anew cannot be written.
+        InvalidInput: the folder holds none of these, or one that proves nothing: no time, a row that failed, a control
+            that did, profiles of a busy machine, or code that no commit has. Or what is to be made anew cannot be
+            written.
     """
     try:
         return _publish(folder)
@@ -258,13 +260,15 @@ def published_profiles() -> list[Profiles]:
 
 
 def is_for_readme(result: Result) -> bool:
-    """Whether the result answers the README's question: the CPU, one thread, its tasks, the usual baseline.
+    """Whether the result answers the README's question: the default workloads, its tasks, the usual baseline."""
+    default = {(name, task) for name, one in WORKLOADS.items() if "default" in one.presets for task in README_TASKS}
+    here = {(record.workload, record.task) for record in result.records if _is_readmes(cell_of(record))}
+    return default <= here and result.run.baseline == BASELINE
 
-    A scaling run does not: it has no verdicts.
-    """
-    one = [record for record in result.records if record.device == "cpu" and record.threads == 1]
-    tasks = {record.task for record in one}
-    return set(README_TASKS) <= tasks and result.run.baseline == BASELINE and result.run.preset != SCALING
+
+def _is_readmes(cell: Cell) -> bool:
+    """Whether the README speaks of it: the CPU, one thread, float32."""
+    return (cell.device, cell.threads, cell.precision) == ("cpu", 1, "float32")
 
 
 def timed_rows(result: Result) -> set[str]:
@@ -365,10 +369,10 @@ def with_table(readme: str, result: Result) -> str:
     if not start or not end:
         raise InvalidInput(f"{OURS.readme.name}: has no place for the results, between {START!r} and {END!r}")
     rows = table_rows([result])
-    one = [row for row in rows if row.threads == 1]
+    one = [row for row in rows if (row.device, row.threads, row.precision) == ("cpu", 1, "float32")]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     judged = judge(result.records, result.run.baseline).values()
-    compared = [one for one in judged if one.is_compared]
+    compared = [one for one in judged if one.is_compared and _is_readmes(one.cell)]
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."

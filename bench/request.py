@@ -152,9 +152,9 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
         return InvalidInput(f"--resume {folder}: {why}")
 
     for what in SAME_PROGRAM:
-        then, now = getattr(run.environment, what), getattr(here, what)
+        then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
         if then != now:
-            raise refuse(f"was begun with another {what} ({_difference(then, now)}); begin anew")
+            raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
     if run.preset not in BUDGETS or not run.rows:
         raise refuse("does not say which rows and preset it had; begin anew")
     effort = choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s")
@@ -165,7 +165,8 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
         row = files.pop(name, None) or known.get(name)
         if row is None:
             raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
-        if then_row != code_facts(row):
+        facts = code_facts(row)
+        if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
             raise refuse(f"{name} has changed since; begin anew")
         rows.append(row)
     if files:
@@ -176,6 +177,13 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resum
         bounds=tuple(row for row in rows if row.is_bound),
         workloads=tuple(named(name, run.preset) for name in run.workloads),
         budget=effort,
+    )
+
+
+def _known_then(then: object, now: object) -> object:
+    """What of now was there then: a package installed since is in no row that had a time."""
+    return (
+        {name: now[name] for name in now if name in then} if isinstance(then, dict) and isinstance(now, dict) else now
     )
 
 

@@ -4,11 +4,13 @@
 
 An amount follows from the shape (`amounts`), a price is the row's and at least zero (`Prices`). The rate depends on the
 number of sequences, for a product of few rows is mostly reading its weights: it has a price at each of `KNOTS`, and
-between two knots one in between. A sum of prices has one best fit, which is found exactly and the same everywhere.
+between two knots one in between. Where the shapes cannot tell two amounts apart, one price may stand for both
+(`told_apart`).
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,9 +30,13 @@ KNOTS = (1, 2, 8, 64)
 than one with a matrix, and two may be dearer; beyond the last, the price is the last one's."""
 
 CACHE_BYTES = 2 * 2**20
-"""Recurrent weights that a core keeps at hand from step to step: with more, the rest is read anew at each step."""
+"""Recurrent weights in float32 that are taken to be kept at hand from step to step: with more, the rest is read anew at
+each step. Chosen, not fitted."""
 
 FLOAT_BYTES = 4
+
+LEAST_S = 1e-9
+"""No call is taken to cost less: a cost has a log."""
 
 HUBER = 1.5
 """A shape that lies further than so many robust standard deviations off is pulled in to there, as in `stats.centre`."""
@@ -38,8 +44,11 @@ HUBER = 1.5
 LEAST_SPREAD = 0.02
 """The robust standard deviation is taken to be at least this: a few per cent are the noise of a few blocks."""
 
+RANK_TOLERANCE = 1e-9
+"""What is smaller than this share is rounding."""
+
 ITERATIONS = 60
-"""Until prices stand still to more than the digits of any page: so it is on every machine."""
+"""Gauss and Newton's steps, the same everywhere: prices stand still long before."""
 
 
 class Amounts(NamedTuple):
@@ -54,7 +63,7 @@ class Amounts(NamedTuple):
     weights: float
     """Weights, read once a call, and in a training step moved."""
     far_bytes: float
-    """Recurrent weights beyond `CACHE_BYTES`, at each step."""
+    """Recurrent weights beyond `CACHE_BYTES`, at each step of the forward pass, as if in float32."""
     flops: tuple[float, ...]
     """Floating-point operations of the products, shared out among the `KNOTS`."""
 
@@ -84,7 +93,8 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=False):
 def amounts(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> Amounts:
     """What one call of the task over these batches is made of."""
     batches = tuple(batches)
-    weights = sum(int(np.prod(shape)) for shape in config.parameter_shapes.values())
+    layers_of_task = (*config.encoder_layers, *(() if task == "encode" else config.decoder_layers))
+    weights = sum(math.prod(shape) for layer in layers_of_task for shape in layer.parameter_shapes.values())
     steps = states = far_bytes = 0
     flops = np.zeros(len(KNOTS))
     for sizes in batches:
@@ -104,8 +114,22 @@ def shares(batch: int) -> np.ndarray:
 
 
 def cost_s(prices: Prices, of: Amounts) -> float:
-    """Seconds that a call of these amounts takes at these prices."""
-    return float(np.dot(prices.terms, of.terms))
+    """Seconds that a call of these amounts takes at these prices, at least `LEAST_S`."""
+    return max(float(np.dot(prices.terms, of.terms)), LEAST_S)
+
+
+def told_apart(shapes: Sequence[Amounts]) -> tuple[bool, ...]:
+    """For each of the prices, in their order: whether these shapes tell it apart from all the others.
+
+    An amount that no shape has does not show, nor one that is a sum of others at every shape, as operations at one
+    number of sequences and at another where all shapes have the same: their prices may be shared out in any way.
+    """
+    matrix = np.array([shape.terms for shape in shapes])
+    scale = matrix.max(axis=0)
+    matrix = matrix / np.where(scale, scale, 1)
+    _, sizes, directions = np.linalg.svd(matrix)
+    silent = directions[np.count_nonzero(sizes > sizes[0] * RANK_TOLERANCE) :]
+    return tuple((np.abs(silent) < RANK_TOLERANCE).all(axis=0).tolist())
 
 
 def fit(shapes: Sequence[Amounts], times_s: Sequence[float]) -> Prices:
@@ -139,7 +163,7 @@ def fit(shapes: Sequence[Amounts], times_s: Sequence[float]) -> Prices:
 
 def off_by(prices: Prices, shape: Amounts, time_s: float) -> float:
     """The log of the time over what the prices make of the shape."""
-    return float(np.log(time_s / max(cost_s(prices, shape), 1e-12)))
+    return math.log(time_s / cost_s(prices, shape))
 
 
 def left_out(shapes: Sequence[Amounts], times_s: Sequence[float], one: int) -> float:

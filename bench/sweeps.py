@@ -97,6 +97,10 @@ def parse_sweep(text: str) -> Sweep:
     Raises:
         InvalidInput: it is malformed, or the name is none, or the values are no sizes or do not rise.
     """
+    if "," in text:
+        raise InvalidInput(
+            f"--sweep: {text!r} has a comma; a space stands between sweeps: hidden_dim=64:2048 batch_size=1:64"
+        )
     name, equals, values = (part.strip() for part in text.partition("="))
     low, colon, high = (part.strip() for part in values.partition(":"))
     if not (name and equals and low and colon and high):

@@ -84,6 +84,7 @@ def lines(
     noise: float = 0.01,
     unlike: float = 0.0,
     blocks: int = 3,
+    threads: int = 1,
     seed: int = 1,
 ) -> list[Record]:
     """What three blocks would bring. ``unlike``: how far a row lies from its prices, shape by shape, as a share."""
@@ -98,9 +99,8 @@ def lines(
                 weather = random.lognormal(0, 0.05)
                 for name, time_s in own.items():
                     samples_s = (time_s * weather * random.lognormal(0, noise, 5)).tolist()
-                    found.append(
-                        record(name, workload=workload.name, task=task, block=block, samples_s=samples_s, calls=3)
-                    )
+                    place = {"workload": workload.name, "task": task, "threads": threads}
+                    found.append(record(name, **place, block=block, samples_s=samples_s, calls=3))
     return found
 
 

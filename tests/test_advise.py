@@ -17,9 +17,10 @@ from test_records import END, RUN, record, write
 
 from bench import advise, publish
 from bench.environment import code_facts, describe
-from bench.forecast import model_of
+from bench.forecast import TaskAt, model_of
 from bench.records import read_result
 from bench.report import scaling_page
+from bench.sweeps import BASE, Sweep, preset_shapes
 from impls import find_rows
 from impls.contract import InvalidInput
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from bench.records import Run
 
+FORWARD = TaskAt("forward", "cpu", "float32", 1)
 SHAPE = ("--shape", "hidden_dim=200,batch_size=24,sequence_length=20")
 
 
@@ -81,6 +83,15 @@ def test_outside_of_what_was_swept_it_says_so_and_where(house: Path) -> None:
     assert re.search(r"OUTSIDE .* GFLOP in products a call, and no shape had more than", corner)
 
 
+def test_what_a_run_had_planned_and_not_reached_is_outside(house: Path) -> None:
+    reached = [shape for shape in SHAPES if shape.config.hidden_dim <= 128]
+    write_scaling(house / "local" / "cut-short", run=here(), shapes=reached)
+    said = " ".join(ask("advise", "--shape", "hidden_dim=512").stdout.split())
+    assert "OUTSIDE of what was swept" in said and re.search(r"hidden_dim 512 \(swept: 16 to \d+\)", said)
+    fitted = sum(not shape.held_out for shape in reached)
+    assert f"from a scaling run of {fitted} shapes" in said
+
+
 def test_the_newest_run_of_this_machine_is_taken_wherever_it_is(house: Path) -> None:
     write_scaling(house / "local" / "old", run=here(started_at="2026-01-01T00:00:00+00:00"))
     write_scaling(house / "published", run=here(started_at="2026-01-02T00:00:00+00:00"))
@@ -90,9 +101,15 @@ def test_the_newest_run_of_this_machine_is_taken_wherever_it_is(house: Path) -> 
     (house / "local" / "damaged" / "run.json").write_text("{")
     few = SHAPES[:5]
     write_scaling(house / "local" / "cut-short", run=here(started_at="2026-01-04T00:00:00+00:00"), shapes=few)
-    assert advise.newest(describe().machine).path == house / "published"
+    machine = describe().machine
+    assert advise.newest(machine, [FORWARD]).path == house / "published"
     shutil.rmtree(house / "published")
-    assert advise.newest(describe().machine).path == house / "local" / "old"
+    assert advise.newest(machine, [FORWARD]).path == house / "local" / "old"
+    two = FORWARD._replace(threads=2)
+    write_scaling(house / "local" / "threads", run=here(started_at="2026-01-05T00:00:00+00:00"), threads=2)
+    assert advise.newest(machine, [FORWARD]).path == house / "local" / "old", "it has what is asked for"
+    assert advise.newest(machine, [two]).path == house / "local" / "threads"
+    assert advise.newest(machine, [FORWARD, two]).path == house / "local" / "threads", "none has both"
 
 
 def test_another_machines_run_is_better_than_none_and_is_told(house: Path) -> None:
@@ -100,7 +117,8 @@ def test_another_machines_run_is_better_than_none_and_is_told(house: Path) -> No
     said = " ".join(ask("advise", *SHAPE).stdout.split())
     assert "on ANOTHER machine, A Processor" in said
     assert "times are another machine's" in said
-    assert "since then, code or versions have changed: jax/scan, thinc/layers, torch/module" in said
+    doubt = "since then, code or versions have changed, and so may have errors: "
+    assert f"{doubt}jax/scan, thinc/layers, torch/module" in said
 
 
 def test_a_shape_that_was_measured_is_told(house: Path) -> None:
@@ -120,7 +138,8 @@ def test_nothing_to_go_by_is_one_line(house: Path) -> None:
         ((), "(?i)--shape"),
         (("--shape", "depth=2"), "--shape: unknown name 'depth'"),
         ((*SHAPE, "--task", "sleep"), "unknown task 'sleep'"),
-        ((*SHAPE, "--task", "gradients"), r"has no gradients on cpu with 1 thread; .*--preset scaling"),
+        ((*SHAPE, "--task", "gradients"), r"has no gradients at cpu×1; .*--preset scaling"),
+        ((*SHAPE, "--precision", "bfloat16"), r"has no forward at cpu×1 bfloat16; .*--precision as here"),
         ((*SHAPE, "--threads", "none"), "--threads none: must be a whole number"),
         ((*SHAPE, "--device", "tpu"), "unknown device 'tpu'"),
         ((*SHAPE, "--precision", "tf32"), "--precision tf32: is a GPU's"),
@@ -190,7 +209,7 @@ def test_what_is_published_of_a_scaling_run_is_made_from_its_records(published: 
 
 
 def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) -> None:
-    assert scaling_page.columns(ROWS["torch/module"]) == [
+    assert scaling_page.columns(ROWS["torch/module"], [True] * 9) == [
         *("40.0 µs", "2.00 µs", "2 ns", "300 ps"),
         *("20.0 GFLOP/s", "33.3 GFLOP/s", "100 GFLOP/s", "200 GFLOP/s"),
         "20 GB/s",
@@ -199,6 +218,30 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) 
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
     assert shown["products, 64 sequences"].startswith("20"), shown
+
+
+def test_a_price_that_one_sweep_cannot_tell_from_others_is_not_shown(tmp_path: Path) -> None:
+    shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
+    text = scaling_page.page(model_of(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes))))
+    (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
+    shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
+    assert shown["products, 8 sequences"] == shown["products, 64 sequences"] == scaling_page.SHARED
+
+
+def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_alone(tmp_path: Path) -> None:
+    whole = scaling_page.page(model_of(read_result(write_scaling(tmp_path / "whole"))))
+    held_out = {shape.name for shape in SHAPES if shape.held_out}
+    lines = [
+        one
+        for one in read_result(tmp_path / "whole").records
+        if one.implementation != "jax/scan" or one.workload not in held_out
+    ]
+    lacking = scaling_page.page(model_of(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
+
+    def left_out(page: str) -> list[str]:
+        return [line.split(" | ")[-3] for line in page.splitlines() if line.startswith("| `torch/module` | ")]
+
+    assert left_out(lacking) == left_out(whole)
 
 
 def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(published: Path, tmp_path: Path) -> None:
@@ -221,4 +264,5 @@ def test_a_price_is_shown_in_the_unit_that_fits() -> None:
     words = scaling_page.in_words(prices(weight_s=0.0))
     assert words == (
         "40.0 µs a call + 2.00 µs a step + 2 ns a number of the state + products at 20.0 GFLOP/s to 200 GFLOP/s"
+        " + weights beyond 2.0 MiB at 20 GB/s"
     )

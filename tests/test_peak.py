@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import signal
 
@@ -9,7 +10,15 @@ import psutil
 import pytest
 from frameworks import need
 from processes import alive, ask, bench, one_line, start, wait_until
+from rich.console import Console
+from test_records import record
 
+from bench.flops import BatchSizes, product_flops
+from bench.job import ProblemFile
+from bench.judge import judge
+from bench.peak import Asked, Peak
+from bench.report.peak_text import render
+from bench.workloads import SEED, WORDS
 from impls import find_bounds
 
 QUICK = ("--workload", "seed", "--task", "encode")
@@ -39,6 +48,10 @@ BAD = {
     "device": (["--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
     "threads": (["--threads", "0"], "--threads 0: must be from 1"),
     "precision": (["--precision", "tf32"], "--precision tf32: is a GPU's"),
+    "precision that no bound has": (
+        ["--precision", "float32", "bfloat16"],
+        "--precision bfloat16: no bound computes in it; choose float32$",
+    ),
     "option": (["--impl", "torch/module"], "(?i)unknown option.*--impl"),
 }
 
@@ -52,6 +65,35 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(what: str) -> None:
 def test_without_a_framework_there_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bench.peak.find_bounds", dict)
     one_line(ask("peak"), "no framework is installed that has a bound")
+
+
+def test_what_was_measured_is_shown_and_what_failed_is_named() -> None:
+    sizes = [BatchSizes(10, 9, 2)]
+    flops = product_flops(SEED.config, sizes, "forward")
+    records = []
+    for block, seconds in enumerate((0.010, 0.020, 0.020), 1):
+        for name, times in (("a/products", 1), ("b/products", 2)):
+            squares = {"square_size": 100, "squares_s": [times * seconds, 3 * seconds]}
+            samples_s = [times * seconds] * 9
+            records.append(record(name, tier="bound", block=block, samples_s=samples_s, **squares))
+    words = {"status": "invalid", "reason": "it is off", "samples_s": []}
+    records += [record("c/products", tier="bound", workload=name, **words) for name in ("seed", "g2p")]
+    asked = Asked(
+        bounds=(), workloads=(SEED, WORDS), tasks=("forward",), device="cpu", threads=(1,), precisions=("float32",)
+    )
+    problems = {one.name: ProblemFile(SEED.config, "", sizes) for one in (SEED, WORDS)}
+    stream = io.StringIO()
+    peak = Peak(asked=asked, problems=problems, judged=judge(records, ""))
+    Console(file=stream, width=80, highlight=False).print(*render(peak), sep="\n")
+    shown = stream.getvalue()
+    assert re.findall(r"^ ([ab]/products) +([\d.]+) MFLOP/s", shown, flags=re.MULTILINE) == [
+        ("a/products", "100"),
+        ("b/products", "50.0"),
+    ]
+    shares = [f"{100 * flops / 2 / 100**3 / times:.0f} %" for times in (1, 2)]  # in every block the same
+    assert re.findall(r"^ [ab]/products .*/s +(\d+ %) *$", shown, flags=re.MULTILINE) == shares
+    assert " c/products seed forward: invalid: it is off" in shown
+    assert " c/products g2p forward: invalid: it is off" in shown
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

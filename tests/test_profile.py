@@ -7,14 +7,24 @@ import json
 import re
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 from frameworks import need
 from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
+from test_records import RUN
 
+from bench.environment import code_facts
+from bench.profiling import measure as measuring
+from bench.profiling.asked import check_profile
 from bench.profiling.kept import read_profiles
+from bench.profiling.measure import whole_folder
 from impls.contract import InvalidInput
 from impls.profiling import CALL, KINDS
+
+if TYPE_CHECKING:
+    from bench.records import Environment
 
 ROWS = {"torch/module": "torch", "jax/scan": "jax", "thinc/layers": "thinc"}
 
@@ -103,7 +113,7 @@ BAD = {
         "thinc/native has no train_step: Thinc's backprop_lstm gives wrong gradients",
     ),
     "threads": (["torch/module", "--threads", "0"], "--threads 0: must be from 1"),
-    "device": (["torch/module", "--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
+    "device": (["torch/module", "--device", "cpu"], "(?i)unknown option.*--device"),
     "out exists": (["torch/module", "--out", "tests"], "--out tests: exists already"),
     "a bound": (["torch/products"], "torch/products is a bound, and no row"),
     "option": (["torch/module", "--speed", "9"], "(?i)unknown option.*--speed"),
@@ -129,6 +139,45 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     one_line(bench("profile", str(row), "--out", "/proc/profiles"), "--out /proc/profiles: cannot be written")
 
 
+def test_what_a_killed_one_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    left = tmp_path / ".out.new"
+    left.mkdir()
+    (left / "old.trace.json.gz").touch()
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+
+
+def test_only_what_the_folder_refuses_is_told_of_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(BlockingIOError), whole_folder(out):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InvalidInput, match=r"--out .*: cannot be written"), whole_folder(out):
+        out.mkdir()
+        (out / "somebody's").touch()
+
+
+def test_the_code_is_what_it_was_when_profiling_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = numpy_row(tmp_path, "mine")
+    asked = check_profile(rows=[str(path)], workload=[], task=["encode"], threads="1", out=tmp_path / "out")
+    ((row, _),) = asked.rows
+    before, told = code_facts(row), []
+
+    def describe() -> Environment:
+        return msgspec.structs.replace(RUN.environment, git_commit="after" if told else "before")
+
+    def tell(what: str) -> None:
+        told.append(what)
+        path.write_text(f"{path.read_text()}\n# {what}\n")
+
+    monkeypatch.setattr(measuring, "describe", describe)
+    found = measuring.measure(asked, tell)
+    assert told and found.environment.git_commit == "before"
+    assert found.profiles[0].status == "ok" and found.profiles[0].code == before != code_facts(row)
+
+
 def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     row = numpy_row(tmp_path, "slow", before="import time; time.sleep(1)")
@@ -141,6 +190,20 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert out == "" and "Traceback" not in err
     assert not list(folder.iterdir())
     assert not any(worker.is_running() for worker in workers)
+
+
+def test_ctrl_c_keeps_the_profiles_that_are_made(tmp_path: Path) -> None:
+    folder, flag = tmp_path / "out", tmp_path / "flag"
+    row = numpy_row(tmp_path, "stops", before=f"import os, time; os.path.exists({str(flag)!r}) and time.sleep(60)")
+    process = start("profile", str(row), "--task", "encode", "forward", "--out", str(folder))
+    wait_until(lambda: any("forward" in one.cmdline()[-1] for one in alive("bench.profiling.worker")), "the second")
+    flag.touch()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and "encode" in out
+    assert err.endswith("interrupted: 1 of 2 are made, and kept\n")
+    assert [one.task for one in read_profiles(folder).profiles] == ["encode"]
 
 
 def test_what_is_no_profile_is_refused(tmp_path: Path) -> None:

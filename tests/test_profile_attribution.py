@@ -6,6 +6,7 @@ import pytest
 
 from bench.profiling.attribution import CallProfile, attribute, each_time, typical
 from bench.profiling.kept import Operation, Profile, Turn
+from bench.profiling.worker import operations_of
 from bench.records import CodeFacts
 from impls.profiling import CALL, TraceEvent, span
 
@@ -42,6 +43,16 @@ def test_an_operation_counts_as_far_as_it_is_in_the_call() -> None:
     assert second == CallProfile(pytest.approx(10), {("dot", "product"): [pytest.approx(2)]})
 
 
+def test_all_that_threads_are_in_where_a_call_begins_counts() -> None:
+    events = [call(10, 110), span("a", 1, 0, 60, "product"), span("b", 2, 0, 60, "elementwise")]
+    (found,) = attribute(events)
+    assert found.operations == {
+        ("a", "product"): [pytest.approx(25)],
+        ("b", "elementwise"): [pytest.approx(25)],
+    }
+    assert attribute([call(0, 10)]) == [CallProfile(pytest.approx(10), {})]
+
+
 def test_an_event_that_outlasts_the_one_around_it_is_cut() -> None:
     assert only(span("outer", 1, 0, 4, "elementwise"), span("inner", 1, 3, 5, "product")) == {
         "outer": [3.0],
@@ -54,6 +65,14 @@ def test_what_disturbs_a_call_here_and_another_there_does_not_count() -> None:
     calls = [CallProfile(9.0, {dot: [1.0 + 7 * (n == 0), 2.0 + 7 * (n == 1)]}) for n in range(4)]
     assert each_time(calls, 0.5) == {dot: [0.5, 1.5]}
     assert typical([3.0, 1.0, 2.0, 4.0, 9.0]) == 2.0
+
+
+def test_what_a_call_has_typically_is_counted() -> None:
+    dot, rare = ("dot", "product"), ("print", "other")
+    calls = [CallProfile(9.0, {dot: [1.0, 0.2, 1.0]})] * 19
+    calls.append(CallProfile(90.0, {dot: [1.0] * 30, rare: [5.0]}))
+    (found,) = operations_of(calls, 0.5)
+    assert (found.name, found.count, found.seconds) == ("dot", 3, 1.0)  # one that the profiler's own outlasts is there
 
 
 def profile(*operations: tuple[str, float], call_s: float = 10.0) -> Profile:

@@ -33,7 +33,9 @@ def profiles(*own: Profile, environment: Environment = RUN.environment) -> Profi
 
 QUIET = msgspec.structs.replace(profile(("product", 4.0), ("elementwise", 1.0)), turns=(Turn(10.0, 0.0),))
 OUTLASTING = msgspec.structs.replace(profile(("product", 20.0)), implementation="jax/scan", turns=(Turn(10.0, 0.0),))
-SILENT = msgspec.structs.replace(QUIET, implementation="onnxruntime/lstm", framework="onnxruntime", profiler=None)
+SILENT = msgspec.structs.replace(
+    QUIET, implementation="onnxruntime/lstm", framework="onnxruntime", profiler=None, profiled=(), operations=()
+)
 
 
 def test_the_page_has_the_shares_of_every_row() -> None:
@@ -42,7 +44,8 @@ def test_the_page_has_the_shares_of_every_row() -> None:
     assert "| `torch/module` | 10.0 s | 40 % | 10 % | 50 % | 2.00× |" in text
     assert "| `jax/scan` (1) | 10.0 s | 100 % | – | – | 2.00× |" in text
     assert "(1) its operations alone take 2.00× the call under the profiler" in text
-    assert "There is no profiler for onnxruntime" in text
+    assert "| `onnxruntime/lstm` | 10.0 s | – | – | – | – |" in text
+    assert "There is no profiler for onnxruntime: call times alone are known" in text
     assert "- torch: a profiler." in text
     assert "`python -m bench profile`" in text and "A Processor" in text
 

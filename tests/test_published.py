@@ -19,6 +19,7 @@ from bench.method import calibration
 from bench.method.calibration import Batch
 from bench.records import CONTROL, FAILURES, End, Record
 from bench.whole import write_whole
+from bench.workloads import SEED
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n\nthe rest\n")
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
+    monkeypatch.setattr(publish, "WORKLOADS", {"seed": SEED})
     return tmp_path
 
 
@@ -107,6 +109,21 @@ def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_not
     before = msgspec.structs.replace(RUN, started_at="2026-01-30T12:00:00+00:00")
     publish.publish(write(tmp_path / "rich", *rich, END, run=before))
     assert "| `jax/scan`" in (house / "README.md").read_text()  # more rows have a time, though it is older
+
+
+def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(house: Path, tmp_path: Path) -> None:
+    def of(**fields: object) -> list:
+        return [one for task in ("forward", "train_step") for one in run_of(record(task=task, **fields))]  # type: ignore[arg-type]
+
+    two = of(samples_s=[0.5]) + of(samples_s=[0.25], threads=2)
+    publish.publish(write(tmp_path / "both", *two, END))
+    readme = (house / "README.md").read_text()
+    assert "500 ms (1.00×)" in readme and "250 ms" not in readme
+    assert "0 of 0 ratios are decided" in readme, "of those that are shown: the baseline alone"
+    for number, fields in enumerate(({"workload": "g2p"}, {"threads": 4}, {"device": "gpu"})):
+        later = msgspec.structs.replace(RUN, started_at=f"2026-02-0{number + 1}T12:00:00+00:00")
+        publish.publish(write(tmp_path / str(number), *of(samples_s=[0.125], **fields), END, run=later))
+        assert (house / "README.md").read_text() == readme
 
 
 def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:

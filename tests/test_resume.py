@@ -17,6 +17,7 @@ from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
 
 from bench.lock import MARK_VARIABLE
 from bench.records import CONTROL, Record, read_result, record_line
+from bench.request import check_resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -302,8 +303,8 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "foreign": (lambda folder: (folder / "run.json").write_text("{}"), (), r"run\.json: is no result of this program"),
     "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
-    "made with other versions": (other_machine, (), r"another versions \(numpy 0.9, now .*\); begin anew"),
-    "made by another program": (other_program, (), r"another harness \(0{40}, now [0-9a-f]{40}\); begin anew"),
+    "made with other versions": (other_machine, (), r"versions not the same \(numpy 0.9, now .*\); begin anew"),
+    "made by another program": (other_program, (), r"harness not the same \(0{40}, now [0-9a-f]{40}\); begin anew"),
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),
@@ -325,6 +326,17 @@ def test_what_cannot_go_on_is_refused(what: str, killed: Killed, tmp_path: Path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     one_line(ask("run", "--resume", str(folder), *options), words)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_package_installed_since_is_no_hindrance(killed: Killed, tmp_path: Path) -> None:
+    """A row that needs it had no time, and has none when the run goes on."""
+    folder = tmp_path / "copy"
+    shutil.copytree(killed.out, folder)
+    environment = json.loads((folder / "run.json").read_text())["environment"]
+    assert environment["versions"].pop("jax", None)
+    head(environment=environment)(folder)
+    names = [name for name in own(killed.out.parent) if name.endswith(".py")]
+    assert {row.name for row in check_resume(folder, names, None).rows} == {"one", "two"}
 
 
 @pytest.mark.parametrize(

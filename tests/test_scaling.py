@@ -19,7 +19,7 @@ from bench.flops import BatchSizes, product_flops
 from bench.forecast import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
 from bench.held_out import check, score
 from bench.records import Result, read_result
-from bench.scaling import KNOTS, Amounts, Prices, amounts, cost_s, fit, left_out, off_by, shares
+from bench.scaling import KNOTS, Amounts, Prices, amounts, cost_s, fit, left_out, off_by, shares, told_apart
 from bench.sweeps import BASE
 from bench.workloads import WORKLOADS, shape_workload
 from impls.contract import InvalidInput
@@ -111,6 +111,21 @@ def test_amounts_follow_from_the_shape() -> None:
     assert several.terms == tuple(4 * amount for amount in own.terms)
     assert of(workload, "encode").steps == 2 * 16
     assert sum(of(workload, "train_step").flops) > 2.5 * sum(own.flops)
+
+
+def test_prices_are_told_apart_by_several_sweeps_and_not_by_one() -> None:
+    assert all(told_apart([of(workload) for workload in FITTED]))
+    one = told_apart([of(shape_workload(**(BASE | {"hidden_dim": size}))) for size in range(16, 512, 16)])
+    fields = [*Prices.__struct_fields__[:-1], *(f"products, {knot}" for knot in KNOTS)]
+    assert [name for name, own in zip(fields, one, strict=True) if own] == ["far_byte_s"]
+
+
+def test_the_encoder_alone_has_the_encoders_weights() -> None:
+    sizes = [BatchSizes(5, 4, 3)]
+    few, many = (shape_workload(**(BASE | {"num_decoder_layers": number})).config for number in (1, 3))
+    assert few and many
+    assert amounts(few, sizes, "encode") == amounts(many, sizes, "encode")
+    assert amounts(few, sizes, "forward").weights < amounts(many, sizes, "forward").weights
 
 
 def test_what_is_left_out_is_not_known_to_the_fit() -> None:

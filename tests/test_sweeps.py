@@ -69,6 +69,7 @@ def test_a_sweep_is_what_its_words_say() -> None:
 
 BAD = {
     "hidden_dim": "'hidden_dim' is not name=low:high; example: hidden_dim=64:2048",
+    "hidden_dim=64:128,batch_size=1:4": "has a comma; a space stands between sweeps",
     "hidden_dim=64": "is not name=low:high",
     "hidden_dim=64:": "is not name=low:high",
     "=1:2": "is not name=low:high",

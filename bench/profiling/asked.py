@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.environment import ROOT, parse_threads
 from bench.plan import cells_of
-from bench.request import check_workloads, choose_device, choose_rows, choose_tasks, command_of, free_folder, plain
+from bench.request import check_workloads, choose_rows, choose_tasks, command_of, free_folder, plain
 from bench.workloads import choose
 from impls.contract import InvalidInput
 
@@ -40,6 +40,11 @@ class Asked:
     out: Path
     command: str
 
+    @property
+    def cells(self) -> list[tuple[Row, Cell]]:
+        """All that is to be profiled, in order."""
+        return [(row, cell) for row, cells in self.rows for cell in cells]
+
 
 def check_profile(
     *,
@@ -47,7 +52,6 @@ def check_profile(
     workload: Sequence[str],
     task: Sequence[str],
     threads: str,
-    device: str,
     out: Path | None,
 ) -> Asked:
     """What the words of a command line ask for.
@@ -58,18 +62,15 @@ def check_profile(
     chosen_rows = choose_rows(rows)
     if not rows:
         chosen_rows = [row for row in chosen_rows if row.tier in TIERS and row.missing() is None]
-    workloads = choose(workload or DEFAULT_WORKLOADS, "default", device)
+    workloads = choose(workload or DEFAULT_WORKLOADS, "default", "cpu")
     tasks = choose_tasks(task or DEFAULT_TASKS, "default")
-    chosen_device = choose_device(device)
-    if chosen_device == "gpu":
-        raise InvalidInput("--device gpu: profiles are of the CPU; leave it out")
     (number,) = parse_threads([threads])
     check_workloads(workloads)
     cells_of_rows = []
     for row in chosen_rows:
         if missing := row.missing():
             raise InvalidInput(f"{row.name}: {missing}; install it, or leave the row out")
-        cells, unable = cells_of(row, workloads, tasks, chosen_device, number, "float32")
+        cells, unable = cells_of(row, workloads, tasks, "cpu", number, "float32")
         if rows and unable and (task or not cells):
             raise InvalidInput(f"{row.name} has no {unable[0].task}: {unable[0].reason}")
         if cells:

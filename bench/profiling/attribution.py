@@ -8,7 +8,7 @@ more than the call.
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
 from dataclasses import dataclass, replace
 from itertools import count, pairwise, zip_longest
@@ -60,7 +60,8 @@ def attribute(events: Iterable[TraceEvent]) -> list[CallProfile]:
     found = []
     for start, end in sorted(calls):
         lasted: dict[tuple[Operation, int], float] = {}
-        first = max(0, bisect_right(starts, start) - 1)
+        begun = bisect_right(starts, start)
+        first = bisect_left(starts, starts[begun - 1]) if begun else 0  # of several threads, some begin at once
         for stretch, share in stretches[first : bisect_right(starts, end)]:
             length = min(stretch.end, end) - max(stretch.start, start)
             if length > 0:
@@ -125,15 +126,20 @@ def typical(times: Sequence[float]) -> float:
     return ordered[(len(ordered) - 1) // 4]
 
 
+ABSENT = -math.inf
+"""Stands where a call has no such time: shorter than any."""
+
+
 def each_time(calls: Sequence[CallProfile], own_s: float) -> dict[Operation, list[float]]:
     """Operation to the seconds of each time that a call carries it out, typical ones of all calls.
 
     Calls do the same things in the same order, so that the first time of one is held against the first of the others:
-    what somebody else's program did to a call, wherever in it, does not count. ``own_s`` is taken off each: what of it
-    is the profiler's own.
+    what somebody else's program did to a call, wherever in it, does not count; nor does a time that a call typically
+    has not. ``own_s`` is taken off each: what of it is the profiler's own.
     """
     found = {}
     for operation in {operation: None for call in calls for operation in call.operations}:
-        times = zip_longest(*(call.operations.get(operation, ()) for call in calls), fillvalue=0.0)
-        found[operation] = [max(0.0, typical(own) - own_s) for own in times]
+        times = zip_longest(*(call.operations.get(operation, ()) for call in calls), fillvalue=ABSENT)
+        if there := [seconds for own in times if (seconds := typical(own)) != ABSENT]:
+            found[operation] = [max(0.0, seconds - own_s) for seconds in there]
     return found

@@ -39,7 +39,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     name: str
     kind: Kind
     count: int
-    """How many a call has."""
+    """How many a call typically has."""
     seconds: float
     """Of a call under the profiler, all of them together: first quartiles over the calls, less the profiler's own."""
 

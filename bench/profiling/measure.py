@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from bench.profiling.asked import Asked
-    from bench.records import Cell
+    from bench.records import Cell, CodeFacts
     from impls import Row
 
 LIMIT_S = 1200.0
@@ -42,13 +42,14 @@ LIMIT_S = 1200.0
 
 
 def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
-    """The profiles, which are in the folder then; ``tell`` hears what goes on.
+    """The profiles, which are in the folder then; ``tell`` hears what goes on. Ctrl-C ends it with those that are made.
 
     Raises:
         InvalidInput: another run has this machine, a person's own file does not meet the contract, or the folder cannot
             be written.
     """
-    started_at = datetime.now().astimezone().isoformat(timespec="seconds")
+    started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
+    code = {row.name: code_facts(row) for row, _ in asked.rows}  # as it is now: it may change while this goes on
     with (
         only_run("bench profile") as mark,
         TemporaryDirectory(prefix="profile-") as scratch,
@@ -64,20 +65,28 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
             path = Path(scratch, f"{workload.name}.safetensors")
             answers.save(answers.pose(workload, tasks), path)
             problems[workload.name] = ProblemFile(workload.config, str(path))
-        profiles = []
-        for row, cells in asked.rows:
-            for cell in cells:
-                tell(f"{row.name} {cell.workload} {cell.task}")
-                profiles.append(_of_cell(row, cell, problems[cell.workload], folder, Path(scratch), mark))
+        profiles: list[Profile] = []
+        try:
+            for row, cell in asked.cells:
+                where = f"{len(profiles) + 1} of {len(asked.cells)}"
+                tell(f"{where}: {row.name} {cell.workload} {cell.task}")
+                problem = problems[cell.workload]
+                profiles.append(_of_cell(row, code[row.name], cell, problem, folder, Path(scratch), mark))
+        except KeyboardInterrupt:
+            if not profiles:
+                raise
+            for trace in set(folder.glob("*.trace.json.gz")) - {folder / str(one.trace) for one in profiles}:
+                trace.unlink()  # of the one that was not done
         found = Profiles(
             schema_version=SCHEMA_VERSION,
             started_at=started_at,
             command=asked.command,
-            environment=describe(),
+            environment=environment,
             shapes={workload.name: workload.shape for workload in asked.workloads},
             profiles=profiles,
         )
-        write_whole(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+        with _written(asked.out):
+            write_whole(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
 
 
@@ -89,20 +98,29 @@ def whole_folder(path: Path) -> Iterator[Path]:
         InvalidInput: it cannot be written.
     """
     fresh = path.with_name(f".{path.name}.new")
-    try:
+    shutil.rmtree(fresh, ignore_errors=True)  # what one that was killed has left
+    with _written(path):
         fresh.mkdir(parents=True)
-    except OSError as error:
-        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
     try:
         yield fresh
-        fresh.rename(path)
-    except OSError as error:
-        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
+        with _written(path):
+            fresh.rename(path)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _of_cell(row: Row, cell: Cell, problem: ProblemFile, folder: Path, scratch: Path, mark: str) -> Profile:
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """What cannot be written to ``--out`` is one line."""
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
+
+
+def _of_cell(
+    row: Row, code: CodeFacts, cell: Cell, problem: ProblemFile, folder: Path, scratch: Path, mark: str
+) -> Profile:
     """The profile of a row at a workload and task, by a process of its own."""
     name = f"{row.name.replace('/', '-')}-{cell.workload}-{cell.task}"
     trace, task_file, result_file, log = (
@@ -145,8 +163,8 @@ def _of_cell(row: Row, cell: Cell, problem: ProblemFile, folder: Path, scratch: 
             start_new_session=True,
         )
     try:
-        code = process.wait(timeout=LIMIT_S)
-        words = f"the process ended with exit code {code}"
+        exit_code = process.wait(timeout=LIMIT_S)
+        words = f"the process ended with exit code {exit_code}"
         outcome = None
         if result_file.exists():
             outcome = msgspec.json.decode(result_file.read_bytes(), type=Outcome)
@@ -161,4 +179,4 @@ def _of_cell(row: Row, cell: Cell, problem: ProblemFile, folder: Path, scratch: 
         (folder / "logs").mkdir(exist_ok=True)
         shutil.copyfile(log, folder / "logs" / f"{name}.log")
     kept = {name: getattr(outcome, name) for name in Outcome.__struct_fields__ if name != "has_trace"}
-    return Profile(**fields_of(cell), **kept, code=code_facts(row), trace=trace.name if outcome.has_trace else None)
+    return Profile(**fields_of(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)

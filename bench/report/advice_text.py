@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bench.forecast import tied
 from bench.report import units
+from bench.stats import PRACTICAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +60,9 @@ def verdict(expected: Sequence[Expected]) -> str:
     if len(names) > 1:
         within = [name for name in names if name != first.implementation]
         are = "is" if len(within) == 1 else "are"
-        behind = f"; {others[0].implementation} comes after them" if others else ""
+        last = max(expected.index(one) for one in expected if one.implementation in names)
+        after = expected[last + 1 :]
+        behind = f"; {after[0].implementation} comes after them" if after else ""
         best = f"{first.implementation} is expected to be the fastest"
         return f"{best}, but {_listed(within)} {are} within the error: a tie{behind}."
     if not others:
@@ -76,7 +79,8 @@ def how_sure(of_task: OfTask) -> str:
     found = of_task.score
     seen = (
         f"On {found.shapes} held-out shapes times were off by {units.percent(found.error)} (median), and the fastest"
-        f" row was as expected, or in the tie, on {found.right * found.shapes:.0f}."
+        f" row, or one within {units.percent(PRACTICAL)} of it, was as expected, or in the tie, on"
+        f" {found.right * found.shapes:.0f}."
         if found.shapes
         else "No shape was held out: how far off it is, is known from leaving out one at a time only."
     )
@@ -95,10 +99,9 @@ def _outside(one: Beyond) -> str:
 
 def origin(advice: Advice) -> str:
     """What the expectation rests on."""
-    run = advice.source.model.run
-    where = "on this machine" if advice.is_here else f"on ANOTHER machine, {run.environment.cpu}"
-    fitted = sum(not facts.held_out for facts in run.workloads.values())
-    return f"from a scaling run of {fitted} shapes {where}, {run.started_at[:10]}: {advice.source.path.name}"
+    model, path = advice.source.model, advice.source.path
+    where = "on this machine" if advice.is_here else f"on ANOTHER machine, {model.run.environment.cpu}"
+    return f"from a scaling run of {model.fitted()} shapes {where}, {model.run.started_at[:10]}: {path.name}"
 
 
 def doubts(advice: Advice) -> Iterator[str]:
@@ -106,7 +109,7 @@ def doubts(advice: Advice) -> Iterator[str]:
     if not advice.is_here:
         yield "times are another machine's, and ratios differ from processor to processor, too"
     if advice.changed:
-        yield f"since then, code or versions have changed: {', '.join(advice.changed)}"
+        yield f"since then, code or versions have changed, and so may have errors: {', '.join(advice.changed)}"
     if advice.is_known:
         yield f"this very shape was measured: `python -m bench table` of that run has {advice.workload.name}"
 

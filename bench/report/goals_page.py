@@ -75,6 +75,13 @@ class Goal:
     what: str
     cells: tuple[Cell, ...] = ()
     """Our cells that it speaks of."""
+    verdict: str | None = None
+    """Of the ratio, where it is one of one workload."""
+
+    @property
+    def is_unclear(self) -> bool:
+        """Whether the blocks do not say more."""
+        return self.verdict == "UNCLEAR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,9 @@ def _section(report: Report, profiled: Sequence[Profiles]) -> str:
     sections = [*(against(report, task) for task in TASKS), bounds(report), engine(report)]
     goals = [goal for section in sections for goal in section.goals]
     missed = [goal for goal in goals if not goal.reached]
-    summary = f"{len(goals) - len(missed)} of {len(goals)} goals are reached."
+    undecided = sum(goal.reached and goal.is_unclear for goal in goals)
+    summary = f"{len(goals) - len(missed)} of {len(goals)} goals are reached"
+    summary += f", {undecided} of them by a ratio whose verdict is UNCLEAR." if undecided else "."
     summary += " Missed:\n\n" if missed else "\n"
     summary += "".join(f"- {goal.what}: {goal.words}\n" for goal in missed)
     held = _held(missed, [found for found in profiled if found.environment.cpu == run.environment.cpu])
@@ -218,7 +227,7 @@ def _against(report: Report, group: Group | None, name: str, tuned: str, other: 
     if ours is None or ratio is None:
         return Goal(NOT_MEASURED, False, f"{what}, {name}")
     words = f"{units.interval(ratio)} {ratio.verdict or '–'}"
-    return Goal(words, ratio.verdict != "SLOWER", f"{what}, {name}", (ours.cell,))
+    return Goal(words, ratio.verdict != "SLOWER", f"{what}, {name}", (ours.cell,), ratio.verdict)
 
 
 def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what: str) -> str | Goal:
@@ -255,8 +264,11 @@ def _share(report: Report, group: Group | None, tuned: str, what: str) -> Goal:
     share = report.limits[one.cell].bound_share if one else None
     if one is None or share is None:
         return Goal(NOT_MEASURED, False, f"{what}, of the bound")
-    words = f"{units.percent(share.estimate)} ({units.percents(share.low, share.high)})"
-    return Goal(words, share.estimate >= BOUND_SHARE[one.cell.task], f"{what}, of the bound", (one.cell,))
+    goal = BOUND_SHARE[one.cell.task]
+    is_close = share.estimate < goal and units.percent(share.estimate) == units.percent(goal)
+    estimate = f"{100 * share.estimate:.1f} %" if is_close else units.percent(share.estimate)
+    words = f"{estimate} ({units.percents(share.low, share.high)})"
+    return Goal(words, share.estimate >= goal, f"{what}, of the bound", (one.cell,))
 
 
 def engine(report: Report) -> Section:
@@ -283,4 +295,5 @@ def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
         ratio.estimate <= goal,
         f"{best.implementation} against {ENGINE}, forward {where}, {group.workload}",
         (best,),
+        ratio.verdict,
     )

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from bench import stats
 from bench.flops import elementwise_flops, product_flops
-from bench.limits import machine_bounds, place_of, square_flops_per_s
+from bench.limits import machine_bounds, machine_share, place_of, square_rates
 from bench.report import units
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def render(peak: Peak) -> Iterator[RenderableType]:
                 yield Text(f" {units.flops(flops)} in products, about {others} elementwise", style="dim")
     if peak.failures:
         yield Text("\nWithout a time", style="bold")
-    for why in dict.fromkeys(f"{one.implementation} {one.task}: {one.status}: {one.reason}" for one in peak.failures):
+    words = (f"{one.implementation} {one.workload} {one.task}: {one.status}: {one.reason}" for one in peak.failures)
+    for why in dict.fromkeys(words):
         yield Text(f" {why}")
     yield Text(
         "\nrate: operations of the products over the median time; ±: its 95 % interval. machine: share of the machine's"
@@ -56,20 +57,18 @@ def render(peak: Peak) -> Iterator[RenderableType]:
 
 def _square(place: Place, members: Sequence[Judged]) -> Iterator[RenderableType]:
     """Each framework's best square product, fastest first: block by block, and the median of these."""
-    rates: dict[str, dict[int, float]] = defaultdict(dict)
-    sizes = set()
+    by_name: dict[str, list[Judged]] = defaultdict(list)
     for one in members:
-        for record in one.blocks:
-            if (rate := square_flops_per_s(record)) is not None:
-                of_row = rates[record.implementation]
-                of_row[record.block] = max(rate, of_row.get(record.block, 0.0))
-                sizes.add(record.square_size)
-    if not rates:
+        by_name[one.cell.implementation].append(one)
+    medians = {
+        name: stats.median(list(rates.values())) for name, own in by_name.items() if (rates := square_rates(own))
+    }
+    if not medians:
         return
-    title = f"square product, {' or '.join(map(str, sorted(filter(None, sizes))))} rows and columns"
+    sizes = {record.square_size for one in members for record in one.blocks if record.square_size is not None}
+    title = f"square product, {' or '.join(map(str, sorted(sizes)))} rows and columns"
     yield Text(f"\n{units.place(*place)}", style="bold").append(f"  {title}", style="not bold dim")
     table = _table("", "rate")
-    medians = {name: stats.median(list(of_row.values())) for name, of_row in rates.items()}
     for name in sorted(medians, key=lambda name: -medians[name]):
         table.add_row(name, units.rate(medians[name]))
     yield Padding(table, (0, 0, 0, 1))
@@ -84,17 +83,12 @@ def _of_task(task: str, flops: int, members: Sequence[Judged], machine: Mapping[
             table.add_row(one.cell.implementation, one.failure.status if one.failure else "")
             continue
         interval = stats.time_interval(one.samples_s)
-        shares = [
-            flops / stats.median(record.samples_s) / machine[record.block]
-            for record in one.blocks
-            if record.block in machine
-        ]
         table.add_row(
             one.cell.implementation,
             units.seconds(seconds),
             units.percent(max(interval.high - seconds, seconds - interval.low) / seconds),
             units.rate(flops / seconds),
-            units.percent(stats.median(shares) if shares else None),
+            units.percent(machine_share(flops, one, machine)),
         )
     return table
 

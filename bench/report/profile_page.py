@@ -42,8 +42,9 @@ def _section(found: Profiles) -> str:
         f"{markdown.environment_line(found.environment)}; `{found.command}`, {found.started_at}.\n",
     ]
     notes: dict[str, list[str]] = {}
-    with_profiler = [profile for profile in found.profiles if profile.status == "ok" and profile.profiler]
-    ordered = sorted(with_profiler, key=lambda own: (list(found.shapes).index(own.workload), own.task))
+    worked = [profile for profile in found.profiles if profile.status == "ok"]
+    with_profiler = [profile for profile in worked if profile.profiler]
+    ordered = sorted(worked, key=lambda own: (list(found.shapes).index(own.workload), own.task))
     columns = columns_of(with_profiler)
     for (workload, task, threads), members in groupby(ordered, key=lambda own: (own.workload, own.task, own.threads)):
         lines = []
@@ -56,7 +57,7 @@ def _section(found: Profiles) -> str:
         parts.append(f"**{workload}**: {found.shapes[workload]}\n")
         parts.append(markdown.table([f"{task} {units.place('cpu', threads)}", *header(columns)], lines))
     parts += [f"({number}) {doubt}.  " for number, doubt in enumerate(notes, 1)]
-    without = dict.fromkeys(own.framework for own in found.profiles if own.status == "ok" and not own.profiler)
+    without = dict.fromkeys(own.framework for own in worked if not own.profiler)
     if without:
         parts.append(f"There is no profiler for {', '.join(without)}: call times alone are known.\n")
     sayings = {own.framework: own.profiler for own in with_profiler}
@@ -75,7 +76,12 @@ def header(columns: Sequence[Category]) -> list[str]:
 
 
 def shares(own: Profile, columns: Sequence[Category]) -> list[str]:
-    """What a call takes, the share of each category in it, and how many times as long it is under the profiler."""
+    """What a call takes, the share of each category in it, and how many times as long it is under the profiler.
+
+    Where there is no profiler, the first alone is known.
+    """
+    if own.profiler is None:
+        return [units.seconds(own.call_s), *("–" for _ in columns), "–"]
     found = {one: seconds / own.call_s for one, seconds in own.categories_s.items()}
     told = [one for one in columns if found[one] != 0 and not (one == "overhead" and own.scale < 1)]
     return [
