@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bench import answers
 from bench.flops import BatchSizes, elementwise_flops, product_flops, products
 from bench.workloads import WORDS, WORKLOADS, trimmed
-from impls.contract import TASKS, Seq2seqConfig, Task
+from impls.contract import CONTEXTS, TASKS, Seq2seqConfig, Task
 from impls.products import products_of
 from impls.reference import Reference
 
@@ -55,6 +55,7 @@ def cases(draw_from: st.DrawFn) -> Case:
         num_encoder_layers=draw_from(st.integers(1, 3)),
         num_decoder_layers=draw_from(st.integers(1, 3)),
         bidirectional=draw_from(st.booleans()),
+        context=draw_from(st.sampled_from(CONTEXTS)),
     )
     return draw(config, draw_from(length), draw_from(length), draw_from(st.integers(1, 4)))
 

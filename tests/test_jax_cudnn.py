@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from crosschecks import CHECKS, CONFIGS, draw
 from frameworks import need
+from test_rows import EDGES, agrees
 
 from impls import find_rows
 from impls.numpy_model import NumpyModel
 
 need("jax")
 
+import jax.numpy as jnp  # noqa: E402
 from jax.experimental import rnn  # noqa: E402
 
 from impls.jax import cudnn  # noqa: E402
@@ -58,12 +60,31 @@ def test_the_row_equals_the_oracle(check: str, context: Any) -> None:
     CHECKS[check][1](MODELS[context], case)
 
 
-def test_weights_packed_in_another_order_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    packed = cudnn.flat
-    monkeypatch.setattr(cudnn, "flat", lambda weights, layers: packed(weights, layers[::-1]))
+@pytest.mark.parametrize("edge", EDGES)
+def test_the_row_equals_the_oracle_at_the_edges(edge: str) -> None:
+    config, t_x, t_y, batch = EDGES[edge]
+    case = draw(config, t_x, t_y, batch)
+    agrees(NumpyModel(cudnn.load, config, case.parameters, "cpu"), case, find_rows()["jax/cudnn"])
+
+
+def layers_backwards(weights: Any, layers: Any) -> Any:
+    return PACKED(weights, layers[::-1])
+
+
+def biases_first(weights: Any, layers: Any) -> Any:
+    packed, biases = PACKED(weights, layers), 2 * sum(weights[layer.bias].size for layer in layers)
+    return jnp.concatenate([packed[-biases:], packed[:-biases]])
+
+
+PACKED = cudnn.flat
+
+
+@pytest.mark.parametrize("wrong", [layers_backwards, biases_first])
+def test_weights_packed_in_another_order_are_seen(wrong: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "flat", wrong)
     case = draw(CONFIGS["initial"], t_x=3, t_y=2, batch=2)
     model = NumpyModel(cudnn.load, CONFIGS["initial"], case.parameters, "cpu")
-    with pytest.raises((AssertionError, TypeError)):
+    with pytest.raises(AssertionError, match="output is off"):
         CHECKS["encode"][1](model, case)
 
 
@@ -79,10 +100,12 @@ def test_the_order_in_memory_of_what_cudnn_reads_and_writes_is_asked_for() -> No
     def loss(x: Any, h_0: Any) -> Any:
         return sum(array.sum() for array in cudnn.stack(weights, layers, x, h_0))
 
-    for function, sides in ((loss, 5), (jax.grad(loss, (0, 1)), 7)):
+    # x, h_0, output, h_n, c_n; x, h_0, and the gradients of h_n, c_n, output, h_0 and x; all of these
+    both = jax.value_and_grad(loss, (0, 1))
+    for function, sides in ((loss, 5), (jax.grad(loss, (0, 1)), 7), (both, 10)):
         text = jax.jit(function).lower(case.x, h_0).as_text()
         asked = re.findall(r"@LayoutConstraint.*result_layouts = \[dense<(.*?)> ", text)
-        assert asked == ["[2, 1, 0]"] * sides  # x, h_0, output, h_n, c_n; of gradients d x and d h_0, too
+        assert asked == ["[2, 1, 0]"] * sides
 
 
 def test_cudnn_may_use_tf32_only_where_it_was_asked_for() -> None:

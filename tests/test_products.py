@@ -97,6 +97,27 @@ def test_products_are_right_whatever_their_shape(framework: str) -> None:
                 assert product_error(cell(), product, own, left, right, "now") < 1e-5
 
 
+def test_each_of_pytorchs_ways_is_right_whatever_the_shape() -> None:
+    """It keeps the one that is faster when it is tried: another may be, the next time."""
+    multiplier: Any = multiplier_of("torch")
+    import torch
+
+    counts = set()
+    for number, product in enumerate(SHAPES):
+        left, right = factors(product, 0, number)
+        expected = left.astype(np.float64) @ right
+        with torch.inference_mode():
+            ways = list(multiplier._ways([torch.from_numpy(one) for one in left], torch.from_numpy(right)))
+            for way in ways:
+                steps = way()
+                assert len(steps) == product.count
+                made = multiplier.to_numpy([steps])
+                assert product_error(cell(), product, made[0], left, right, "now") < 1e-5
+                np.testing.assert_allclose(np.stack([step.numpy() for step in steps]), expected, atol=1e-4)
+        counts.add(len(ways))
+    assert counts == {2 if torch.backends.mkldnn.is_available() else 1}
+
+
 @pytest.mark.parametrize("framework", BOUNDS)
 @pytest.mark.parametrize("task", TASKS)
 def test_a_bound_makes_what_the_task_needs(framework: str, task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from frameworks import BACKEND_VARIABLES
+from frameworks import BACKEND_VARIABLES, need
 from measuring import measure
-from processes import numpy_row
+from processes import numpy_row, python
 
 from bench.environment import DISTRIBUTIONS, environment_of
 from bench.machine.processor import features
-from impls import find_rows, read_row
+from impls import find_bounds, find_rows, read_row
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
+
+    from impls import Row
 
 ASKS = """
 import os
@@ -70,6 +73,50 @@ def test_a_worker_has_what_its_row_asks_for(tmp_path: Path) -> None:
     )
     records = measure(tmp_path, read_row(asking), tasks=("encode",))
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
+
+
+def asking(rows: dict[str, Row]) -> list[str]:
+    """Those with variables of their own; what chooses a backend is no such, and ``test_keras.py`` sets it."""
+    return [
+        name
+        for name, row in rows.items()
+        if (row.environment or row.environment_with) and not BACKEND_VARIABLES & row.environment.keys()
+    ]
+
+
+def checked(row: Row, file: str, which: str, *options: str, **also: str) -> subprocess.CompletedProcess[str]:
+    """The tests of the file in a process that has the row's variables from its start, as a worker has them."""
+    for framework in row.frameworks:
+        need(framework)
+    return python(
+        *("-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{file}", "-k", which, *options),
+        env=environment_of(row) | also,
+        timeout=600,
+    )
+
+
+@pytest.mark.parametrize("name", asking(find_rows()))
+def test_a_row_equals_the_oracle_with_its_own_variables(name: str, device: str) -> None:
+    options = ("--impl", name, "--device", device)
+    done = checked(find_rows()[name], "test_rows.py", f"edges and both and {name}", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+@pytest.mark.parametrize("framework", asking(find_bounds()))
+def test_a_bounds_products_are_right_with_its_own_variables(framework: str) -> None:
+    done = checked(find_bounds()[framework], "test_products.py", f"products_are_right and {framework}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def test_the_variables_reach_the_row_that_is_tested() -> None:
+    """XLA ends the process of whoever names a flag that it does not know."""
+    name, flag = "jax/tuned", "--xla_no_such_flag=true"
+    options = ("-s", "--impl", name)  # what XLA says would end with the process that pytest captures it in
+    done = checked(find_rows()[name], "test_rows.py", f"edges and both and {name}", *options, XLA_FLAGS=flag)
+    assert done.returncode != 0
+    assert "xla_no_such_flag" in done.stdout + done.stderr
 
 
 def test_idiomatic_rows_ask_for_nothing_but_their_backend() -> None:
