@@ -48,7 +48,7 @@ RANK_TOLERANCE = 1e-9
 """What is smaller than this share is rounding."""
 
 ITERATIONS = 60
-"""Gauss and Newton's steps, the same everywhere: prices stand still long before."""
+"""Gauss and Newton's steps, the same everywhere: prices stand still by then, to more digits than a page shows."""
 
 
 class Amounts(NamedTuple):
