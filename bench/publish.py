@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from bench.profiling.kept import Profiles
     from bench.records import Cell
+    from bench.report.rows import TableRow
 
 TABLE_FILE = "table.md"
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
@@ -266,7 +267,7 @@ def is_for_readme(result: Result) -> bool:
     return default <= here and result.run.baseline == BASELINE
 
 
-def _is_readmes(cell: Cell) -> bool:
+def _is_readmes(cell: Cell | TableRow) -> bool:
     """Whether the README speaks of it: the CPU, one thread, float32."""
     return (cell.device, cell.threads, cell.precision) == ("cpu", 1, "float32")
 
@@ -369,7 +370,7 @@ def with_table(readme: str, result: Result) -> str:
     if not start or not end:
         raise InvalidInput(f"{OURS.readme.name}: has no place for the results, between {START!r} and {END!r}")
     rows = table_rows([result])
-    one = [row for row in rows if (row.device, row.threads, row.precision) == ("cpu", 1, "float32")]
+    one = [row for row in rows if _is_readmes(row)]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     judged = judge(result.records, result.run.baseline).values()
     compared = [one for one in judged if one.is_compared and _is_readmes(one.cell)]
