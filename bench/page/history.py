@@ -1,0 +1,163 @@
+"""The same cells in several results, or under several versions, and where a verdict says that they changed. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from itertools import groupby, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from bench import stats
+from bench.compare import compare
+from bench.judge import group_of, judge, ratio_of
+from bench.records import CodeFacts, Struct, competes
+from bench.report import units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.judge import Judged
+    from bench.records import Cell, Result
+
+
+class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A cell at one of several times, or under one of several versions, and what is said of the change since the last.
+
+    A version is one of a run in which rows of several environments took turns.
+    """
+
+    result: int
+    series: str
+    """The row, the group and its sizes, and the machine: what stays the same."""
+    label: str
+    """The row and the group."""
+    machine: str
+    at: str
+    """When the run began, or the version."""
+    order: int
+    """Its place in the series, from 0."""
+    by_version: bool
+    median_s: float
+    low_s: float
+    high_s: float
+    packages: str
+    """The packages of the row that have another version than the last time; of the first, all."""
+    verdict: str | None
+    """On the change since the last: None where nothing is said."""
+    change: float | None
+    """The time over that of the last, paired where that can be."""
+    change_low: float | None
+    change_high: float | None
+
+
+class _Seen(NamedTuple):
+    """A cell that has a time in a result."""
+
+    number: int
+    result: Result
+    one: Judged
+
+
+def over_time(newest: Sequence[Result]) -> list[Moment]:
+    """Cells that have a time in several results of a machine, oldest first in each series.
+
+    The change is that of `bench.compare` against the last earlier result that has the cell: through a row that did not
+    change, where there is one. Nothing is said of results between which no verdict can be.
+    """
+    series: dict[str, list[_Seen]] = defaultdict(list)
+    for number, result in sorted(enumerate(newest), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
+        for cell, one in judge(result.records, result.run.baseline).items():
+            if one.median_s is not None and competes(cell) and "@" not in cell.implementation:
+                name = f"{_label(cell)}, {result.run.workloads[cell.workload].shape}, {result.run.environment.machine}"
+                series[name].append(_Seen(number, result, one))
+    several = {name: seen for name, seen in series.items() if len(seen) > 1}
+    pairs = {(old.number, new.number) for seen in several.values() for old, new in pairwise(seen)}
+    compared = {
+        (old, new): {one.cell: one for one in compare(newest[old], newest[new]).cells if one.new} for old, new in pairs
+    }
+    moments = []
+    for name, seen in several.items():
+        for order, (number, result, one) in enumerate(seen):
+            before = seen[order - 1] if order else None
+            found = compared[before.number, number].get(one.cell) if before else None
+            change = found.change if found and found.status == "compared" else None
+            moments.append(
+                Moment(
+                    result=number,
+                    series=name,
+                    label=_label(one.cell),
+                    machine=result.run.environment.machine,
+                    at=result.run.started_at,
+                    order=order,
+                    by_version=False,
+                    **_times(one),
+                    packages=_packages(result, one.cell, before),
+                    verdict=change.verdict if change else None,
+                    change=change.ratio if change else None,
+                    change_low=change.low if change else None,
+                    change_high=change.high if change else None,
+                )
+            )
+    return moments
+
+
+def over_versions(newest: Sequence[Result]) -> list[Moment]:
+    """Rows that took turns under several versions, in the order in which these were named."""
+    return [moment for number, result in enumerate(newest) for moment in _over_versions(number, result)]
+
+
+def _over_versions(number: int, result: Result) -> Iterator[Moment]:
+    named = list(result.run.rows)
+    versioned = [
+        one
+        for cell, one in judge(result.records, result.run.baseline).items()
+        if one.median_s is not None and competes(cell) and "@" in cell.implementation
+    ]
+
+    def series_of(one: Judged) -> tuple[str, ...]:
+        return (one.cell.implementation.partition("@")[0], *map(str, group_of(one.cell)))
+
+    versioned.sort(key=lambda one: (*series_of(one), named.index(one.cell.implementation)))
+    for _, of_series in groupby(versioned, key=series_of):
+        before: Judged | None = None
+        for order, one in enumerate(of_series):
+            row, _, version = one.cell.implementation.partition("@")
+            ratio = ratio_of(one, before) if before else None
+            label = _label(one.cell).replace(one.cell.implementation, row)
+            yield Moment(
+                result=number,
+                series=f"{label}, {result.run.workloads[one.cell.workload].shape}, {result.path.name}",
+                label=label,
+                machine=result.run.environment.machine,
+                at=version,
+                order=order,
+                by_version=True,
+                **_times(one),
+                packages=_packages(result, one.cell, _Seen(number, result, before) if before else None),
+                verdict=ratio.verdict if ratio else None,
+                change=ratio.estimate if ratio else None,
+                change_low=ratio.low if ratio else None,
+                change_high=ratio.high if ratio else None,
+            )
+            before = one
+
+
+def _label(cell: Cell) -> str:
+    place = units.place(cell.device, cell.threads, cell.precision)
+    return f"{cell.implementation}: {cell.workload} {cell.task} {place}"
+
+
+def _times(one: Judged) -> dict[str, float]:
+    interval, middle = stats.time_interval(one.samples_s), one.median_s
+    assert middle is not None
+    return {"median_s": middle, "low_s": interval.low, "high_s": interval.high}
+
+
+def _packages(result: Result, cell: Cell, before: _Seen | None) -> str:
+    ours = _versions(result, cell)
+    theirs = _versions(before.result, before.one.cell) if before else {}
+    return ", ".join(f"{name} {version}" for name, version in ours.items() if theirs.get(name) != version)
+
+
+def _versions(result: Result, cell: Cell) -> dict[str, str]:
+    return result.run.rows.get(cell.implementation, CodeFacts(code="", versions={})).versions

@@ -1,0 +1,376 @@
+"use strict";
+// Filters, sorts and shows what stands in the page. Works no statistics out: ratios, intervals and verdicts are looked up.
+// Whatever comes from a record is set as text, never as markup.
+(() => {
+  const $ = (id) => document.getElementById(id);
+  const read = (id) => JSON.parse($(id).textContent);
+  const data = read("data");
+  const charts = read("charts");
+
+  const MOST_FACETS = 12;
+  const FIRST_ROWS = 200;
+  const ERRORS = 1; // of Vega: it warns of what is meant here, scales that several fields share
+  const LABELS_PX = 150; // row names left of a chart
+  const WIDE_PX = 900; // room for two columns of charts
+
+  // Numbers as people read them: as bench/report/units.py has them.
+  const DASH = "–";
+  const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
+  const known = (format) => (value) => (value === null || value === undefined ? DASH : format(value));
+  const seconds = known((value) => {
+    if (value >= 1) return `${digits(value)} s`;
+    return value >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
+  });
+  const ratio = known((value) => `${value < 100 ? value.toFixed(2) : value.toFixed(0)}×`);
+  const percent = known((value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`);
+  const bytes = known((value) =>
+    value < 2 ** 30 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`);
+  const rate = known((value) => {
+    const [prefix, size] = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, own]) => value >= own) ?? ["", 1];
+    return `${digits(value / size)} ${prefix}FLOP/s`;
+  });
+  const count = known((value) => Math.round(value).toLocaleString("en"));
+  const error = known((value) => value.toExponential(0));
+  const between = (format, low, high) =>
+    low === null || low === undefined ? DASH : `[${format(low)}, ${format(high)}]`;
+  const bare = (value) => (value < 100 ? value.toFixed(2) : value.toFixed(0));
+
+  // Every cell, flat, with the group that it is of.
+  const rows = data.groups.flatMap((group, number) =>
+    group.rows.map((values, place) => ({
+      ...Object.fromEntries(data.columns.map((name, index) => [name, values[index]])),
+      fixed_s: group.fixed_s[place], place, number, group: group.label, result: group.result,
+      run: data.results[group.result].letter,
+      where: group.label.split(" ")[2],
+    })));
+
+  // The ratio of two rows of a group, looked up among the pairs: seen from the other side, signs and verdict turn round.
+  const TURNED = { FASTER: "SLOWER", SLOWER: "FASTER" };
+  function ratioOf(group, ours, theirs) {
+    const [one, other] = [group.compared.indexOf(ours), group.compared.indexOf(theirs)];
+    if (one < 0 || other < 0) return null;
+    if (one === other) return { ratio: 1, ratio_low: 1, ratio_high: 1, verdict: "baseline" };
+    const [first, second] = one < other ? [one, other] : [other, one];
+    const pair = group.ratios[(first * (2 * group.compared.length - first - 1)) / 2 + second - first - 1];
+    if (!pair) return null;
+    const [estimate, low, high, verdict] = pair;
+    return one < other
+      ? { ratio: Math.exp(estimate), ratio_low: Math.exp(low), ratio_high: Math.exp(high), verdict: verdict ?? "no verdict" }
+      : { ratio: Math.exp(-estimate), ratio_low: Math.exp(-high), ratio_high: Math.exp(-low),
+          verdict: TURNED[verdict] ?? verdict ?? "no verdict" };
+  }
+
+  function against(baseline) {
+    const places = data.groups.map((group, number) => {
+      const own = rows.filter((row) => row.number === number);
+      const wanted = own.find((row) => row.implementation === baseline && group.compared.includes(row.place));
+      return (wanted ?? own.find((row) => row.implementation === row.baseline))?.place;
+    });
+    for (const row of rows) {
+      const found = ratioOf(data.groups[row.number], row.place, places[row.number]);
+      Object.assign(row, found ?? { ratio: null, ratio_low: null, ratio_high: null, verdict: null });
+    }
+  }
+
+  // What stands in the table: name, text, value to sort by, and whether it stands to the left.
+  const COLUMNS = [
+    ["place", (row) => row.rank ?? "", (row) => Number.parseInt(row.rank ?? "", 10)],
+    ["row", (row) => row.implementation, (row) => row.implementation, "left"],
+    ["tier", (row) => row.tier, (row) => row.tier, "left"],
+    ["workload", (row) => row.workload, (row) => row.workload, "left"],
+    ["task", (row) => row.task, (row) => row.task, "left"],
+    ["where", (row) => row.where, (row) => row.where, "left"],
+    ...(data.results.length > 1 ? [["run", (row) => row.run, (row) => row.run, "left"]] : []),
+    ["median", (row) => seconds(row.median_s), (row) => row.median_s],
+    ["95 %", (row) => between(seconds, row.ci_low_s, row.ci_high_s), (row) => row.ci_high_s - row.ci_low_s],
+    ["ratio", (row) => ratio(row.ratio), (row) => row.ratio],
+    ["95 % of it", (row) => between(bare, row.ratio_low, row.ratio_high), (row) => row.ratio_high - row.ratio_low],
+    ["verdict", (row) => row.verdict ?? DASH, (row) => row.verdict ?? "~", "left"],
+    ["finds", (row) => percent(row.detectable), (row) => row.detectable],
+    ["per sequence", (row) => seconds(row.per_sequence_s), (row) => row.per_sequence_s],
+    ["rate", (row) => rate(row.flops_per_s), (row) => row.flops_per_s],
+    ["of the machine", (row) => percent(row.machine_share), (row) => row.machine_share],
+    ["of its products", (row) => percent(row.bound_share), (row) => row.bound_share],
+    ["95 % of that", (row) => between(percent, row.bound_share_low, row.bound_share_high), (row) => row.bound_share_low],
+    ["import", (row) => seconds(row.import_s), (row) => row.import_s],
+    ["build", (row) => seconds(row.build_s), (row) => row.build_s],
+    ["compile", (row) => seconds(row.compile_s), (row) => row.compile_s],
+    ["first call", (row) => seconds(row.first_call_s), (row) => row.first_call_s],
+    ["pays after", (row) => count(row.pays_after), (row) => row.pays_after],
+    ["peak memory", (row) => bytes(row.peak_bytes), (row) => row.peak_bytes],
+    ["error", (row) => error(row.max_relative_error), (row) => row.max_relative_error],
+    ["blocks", (row) => count(row.blocks), (row) => row.blocks],
+    ["samples", (row) => count(row.samples), (row) => row.samples],
+    ["disturbed", (row) => count(row.disturbed), (row) => row.disturbed],
+    ["far out", (row) => count(row.outliers), (row) => row.outliers],
+    ["noticed", (row) => row.flags, (row) => row.flags, "left"],
+  ];
+
+  const FILTERS = [
+    ["run", (row) => row.run], ["workload", (row) => row.workload], ["task", (row) => row.task],
+    ["device", (row) => row.device], ["threads", (row) => String(row.threads)], ["precision", (row) => row.precision],
+    ["tier", (row) => row.tier], ["framework", (row) => row.framework],
+  ];
+
+  const element = (name, text = "", attributes = {}) => {
+    const made = document.createElement(name);
+    made.textContent = text;
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+
+  let chosen = {};
+  let sorted = { column: null, descending: false };
+  let limit = FIRST_ROWS;
+  let drawing = 0; // counts; an older drawing stops where a newer one has begun
+
+  function shownRows() {
+    return rows.filter((row) => FILTERS.every(([name, of]) => !chosen[name] || of(row) === chosen[name]));
+  }
+
+  function inOrder(some) {
+    if (sorted.column === null) return some;
+    const of = COLUMNS[sorted.column][2];
+    const sign = sorted.descending ? -1 : 1;
+    const absent = (value) => value === null || value === undefined || Number.isNaN(value);
+    return [...some].sort((one, other) => {
+      const [a, b] = [of(one), of(other)];
+      if (absent(a) || absent(b)) return absent(a) - absent(b); // what is not known comes last, either way round
+      return sign * (typeof a === "string" ? a.localeCompare(b) : a - b);
+    });
+  }
+
+  function fillTable(some) {
+    const ordered = inOrder(some.filter((row) => row.median_s !== null));
+    const body = document.createDocumentFragment();
+    for (const row of ordered.slice(0, limit)) {
+      const line = element("tr");
+      if (row.verdict === "baseline") line.className = "baseline";
+      if (row.tier === "bound") line.className = "bound";
+      COLUMNS.forEach(([name, text, , side], index) => {
+        const cell = element(index === 1 ? "th" : "td", text(row), index === 1 ? { scope: "row" } : {});
+        cell.className = side ?? "";
+        if (name === "verdict" && row.verdict) cell.classList.add(row.verdict.replace(" ", "-"));
+        line.append(cell);
+      });
+      body.append(line);
+    }
+    document.querySelector("#table tbody").replaceChildren(body);
+    $("more").hidden = ordered.length <= limit;
+    $("more").textContent = `Show all ${ordered.length} rows, not only the first ${limit}`;
+    document.querySelectorAll("#table thead th").forEach((head, index) => {
+      const state = index !== sorted.column ? "none" : sorted.descending ? "descending" : "ascending";
+      head.setAttribute("aria-sort", state);
+    });
+  }
+
+  function fillUntimed(some) {
+    const without = some.filter((row) => row.median_s === null);
+    const body = document.createDocumentFragment();
+    for (const row of without.slice(0, limit)) {
+      const line = element("tr");
+      line.append(element("th", row.implementation, { scope: "row", class: "left" }));
+      line.append(element("td", row.group, { class: "left" }), element("td", row.status.replaceAll("_", " "), { class: "left" }));
+      line.append(element("td", row.reason ?? "", { class: "words" }));
+      body.append(line);
+    }
+    document.querySelector("#untimed tbody").replaceChildren(body);
+    $("untimed").hidden = without.length === 0;
+  }
+
+  // Words that a chart shows where the pointer rests.
+  const worded = (one) => ({
+    ...one,
+    time: seconds(one.median_s ?? one.time_s),
+    interval: between(seconds, one.ci_low_s ?? one.low_s, one.ci_high_s ?? one.high_s),
+    ratio_words: `${ratio(one.ratio)} ${between(bare, one.ratio_low, one.ratio_high)}`,
+  });
+
+  function linesOf(some) {
+    const timed = some.filter((row) => row.median_s !== null);
+    return timed.filter((row) => row.tier !== "bound").map((row) => worded({
+      ...row,
+      order: row.median_s,
+      bound_flops_per_s: row.bound_share ? row.flops_per_s / row.bound_share : null,
+      rate: rate(row.flops_per_s),
+      bound_words: `${percent(row.bound_share)} of its products' rate`,
+      machine_words: `${percent(row.machine_share)} of the machine's ${rate(row.machine_flops_per_s)}`,
+      memory: bytes(row.peak_bytes),
+      fixed: seconds(row.fixed_s),
+      pays_after_words: `${count(row.pays_after)} calls`,
+    }));
+  }
+
+  function datasetsOf(some) {
+    const cells = new Set(some.map((row) => `${row.result} ${row.implementation}`));
+    const results = new Set(some.map((row) => row.result));
+    const rowsSeen = new Set(some.map((row) => row.implementation));
+    const ofResult = (one) => results.has(one.result);
+    return {
+      lines: linesOf(some),
+      points: data.points.filter((one) => cells.has(`${one.result} ${one.implementation}`)
+        && (!chosen.task || one.task === chosen.task)).map(worded),
+      maps: data.maps.filter((one) => ofResult(one) && (!chosen.task || one.task === chosen.task))
+        .map((one) => worded({ ...one, many: one.tied.length, ties: one.tied.join(", ") })),
+      moments: data.moments.filter((one) => some.some((row) => one.label.startsWith(row.implementation.split("@")[0] + ":")
+        && one.label.endsWith(row.group.split(" · ")[0])))
+        .map((one) => worded({
+          ...one,
+          step: one.verdict === null ? "no verdict" : one.verdict,
+          change_words: one.change === null ? DASH : `${ratio(one.change)} ${between(bare, one.change_low, one.change_high)}`,
+        })),
+      machines: data.machines.filter((one) => rowsSeen.has(one.implementation)
+        && some.some((row) => one.cell_group.startsWith(row.group.split(" · ")[0] + ","))).map(worded),
+      drift: data.drift.filter(ofResult).map(worded),
+    };
+  }
+
+  async function drawAll(some) {
+    const mine = ++drawing;
+    const datasets = datasetsOf(some);
+    const room = $("contents").clientWidth;
+    const columns = room >= WIDE_PX ? 2 : 1;
+    for (const chart of charts) {
+      const figure = $(chart.name);
+      const all = datasets[chart.data].filter((one) => chart.needs.every((name) => one[name] !== null && one[name] !== undefined));
+      figure.hidden = all.length === 0;
+      document.querySelector(`#contents [href="#${chart.name}"]`).parentElement.hidden = all.length === 0;
+      const place = figure.querySelector(".chart");
+      if (all.length === 0) { place.replaceChildren(); continue; }
+      const facets = [...new Set(all.map((one) => one[chart.facet]))];
+      const kept = new Set(facets.slice(0, MOST_FACETS));
+      figure.querySelector(".note").textContent = facets.length > MOST_FACETS
+        ? `The first ${MOST_FACETS} of ${facets.length} are drawn; choose less above to see the others.` : "";
+      const spec = structuredClone(chart.spec);
+      spec.datasets = { [chart.data]: all.filter((one) => kept.has(one[chart.facet])) };
+      spec.columns = columns;
+      spec.spec.width = Math.max(120, Math.floor((room - 24 * (columns - 1)) / columns) - LABELS_PX - 20);
+      if (room < 600) spec.config.legend.columns = 2;
+      await new Promise((resume) => setTimeout(resume)); // the page stays quick to answer
+      if (mine !== drawing) return;
+      const fresh = element("div");
+      await vegaEmbed(fresh, spec, { actions: false, renderer: "svg", ast: true, logLevel: ERRORS, tooltip: { theme: "custom" } });
+      if (mine !== drawing) return;
+      place.replaceChildren(fresh);
+    }
+    document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1);
+  }
+
+  function show() {
+    const some = shownRows();
+    against(chosen.baseline ?? "");
+    const groups = new Set(some.map((row) => row.number)).size;
+    $("shown").textContent = `${some.length} of ${rows.length} cells, in ${groups} of ${data.groups.length} groups`
+      + (chosen.baseline ? `; ratios are to ${chosen.baseline}, or where it has no time to the run's own baseline` : "");
+    fillTable(some);
+    fillUntimed(some);
+    return drawAll(some);
+  }
+
+  function addSelect(name, values, all) {
+    const select = element("select", "", { name, id: `filter-${name}` });
+    select.append(element("option", all, { value: "" }), ...values.map((value) => element("option", value, { value })));
+    const label = element("label", name, { for: `filter-${name}` });
+    label.append(select);
+    $("choices").append(label);
+  }
+
+  function setUp() {
+    for (const [name, of] of FILTERS) {
+      const values = [...new Set(rows.map(of))];
+      if (values.length > 1) addSelect(name, values, "all");
+    }
+    const bases = [...new Set(rows.filter((row) => data.groups[row.number].compared.includes(row.place)).map((row) => row.implementation))];
+    addSelect("baseline", bases.sort(), data.results.length > 1 ? "each run's own" : data.results[0].baseline);
+    const form = $("filters");
+    form.addEventListener("change", () => {
+      chosen = Object.fromEntries([...new FormData(form)].filter(([, value]) => value));
+      limit = FIRST_ROWS;
+      show();
+    });
+    form.addEventListener("submit", (event) => event.preventDefault());
+    form.addEventListener("reset", () => { chosen = {}; limit = FIRST_ROWS; show(); });
+
+    for (const chart of charts) addContents(chart.name, chart.title);
+    addContents("table", "Every number");
+    addContents("repeat", "The machine, the command, the raw records");
+
+    const head = element("tr");
+    COLUMNS.forEach(([name, , , side], index) => {
+      const cell = element("th", "", { scope: "col", class: side ?? "" });
+      const button = element("button", name, { type: "button" });
+      button.addEventListener("click", () => {
+        sorted = { column: index, descending: sorted.column === index && !sorted.descending };
+        fillTable(shownRows());
+      });
+      cell.append(button);
+      head.append(cell);
+    });
+    document.querySelector("#table thead").append(head);
+    const heads = element("tr");
+    for (const name of ["row", "group", "status", "why"]) heads.append(element("th", name, { scope: "col", class: "left" }));
+    document.querySelector("#untimed thead").append(heads);
+    $("more").addEventListener("click", () => { limit = Infinity; fillTable(shownRows()); fillUntimed(shownRows()); });
+    $("csv").addEventListener("click", () => save("table.csv", "text/csv", csvOf(inOrder(shownRows()))));
+    data.results.forEach(addResult);
+
+    let width = $("contents").clientWidth;
+    new ResizeObserver(() => {
+      if (Math.abs($("contents").clientWidth - width) < 40) return;
+      width = $("contents").clientWidth;
+      drawAll(shownRows());
+    }).observe(document.body);
+  }
+
+  function addContents(name, title) {
+    const item = element("li");
+    item.append(element("a", title, { href: `#${name}` }));
+    $("contents").append(item);
+  }
+
+  function csvOf(some) {
+    const names = [...data.columns.filter((name) => name !== "result"), "fixed_s", "run"];
+    const quoted = (value) => {
+      const text = value === null || value === undefined ? "" : String(value);
+      return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    };
+    return [names, ...some.map((row) => names.map((name) => row[name]))]
+      .map((line) => line.map(quoted).join(",")).join("\r\n") + "\r\n";
+  }
+
+  function save(name, type, content) {
+    const link = element("a", "", { href: URL.createObjectURL(new Blob([content], { type })), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  async function unpacked(id) {
+    const packed = Uint8Array.from(atob($(id).textContent), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+  }
+
+  function addResult(result, number) {
+    const article = element("article", "", { "aria-label": result.name });
+    article.append(element("h3", data.results.length > 1 ? `${result.letter}: ${result.name}` : result.name));
+    if (result.doubt) article.append(element("p", result.doubt, { class: "doubt" }));
+    article.append(element("p", `${result.started_at}. ${result.end}; ${result.control}.`));
+    article.append(element("p", "To repeat it:"));
+    article.append(element("pre", [`git checkout ${result.facts.commit.split(",")[0]}`, result.command].join("\n")));
+    const buttons = element("p");
+    for (const file of ["records.jsonl", "run.json"]) {
+      const button = element("button", `Save ${file}`, { type: "button", "data-file": file, "data-result": number });
+      button.addEventListener("click", async () => save(file, "application/json", await unpacked(`${file}-${number}`)));
+      buttons.append(button, " ");
+    }
+    article.append(buttons);
+    const facts = element("dl");
+    for (const [name, value] of [...Object.entries(result.facts), ...Object.entries(result.workloads)]) {
+      facts.append(element("dt", name), element("dd", value));
+    }
+    article.append(facts);
+    $("results").append(article);
+  }
+
+  setUp();
+  show();
+})();

@@ -1,0 +1,164 @@
+"""How times go with sizes: the curves of what was measured, and a map of who is expected to win. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from bench import stats
+from bench.flops import BatchSizes
+from bench.forecast import forecast, model_of, sizes, tied
+from bench.judge import judge
+from bench.records import Struct, competes
+from bench.report import units
+from bench.sweeps import SCALING, THREADS, doubled
+from impls.contract import InvalidInput, Seq2seqConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from bench.forecast import Model, TaskAt
+    from bench.records import Result
+
+LEAST_VALUES = 3
+"""A curve has at least so many points."""
+
+
+class Point(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A row's time at one value of a size, all others alike."""
+
+    result: int
+    curve: str
+    """The task and place, the size, and what the others are."""
+    size: str
+    task: str
+    value: int
+    implementation: str
+    median_s: float
+    low_s: float
+    high_s: float
+
+
+class Map(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """Who is expected to be the fastest at a batch size and hidden size: a forecast, not a measurement."""
+
+    result: int
+    label: str
+    """The task and place, and what the other sizes are."""
+    task: str
+    batch_size: int
+    hidden_dim: int
+    winner: str
+    """The row with the shortest expected time."""
+    tied: list[str]
+    """Those that may as well be the fastest, for all that is known: more than one is a tie."""
+    time_s: float
+
+
+def curves(number: int, result: Result) -> Iterator[Point]:
+    """The points of all sweeps in a result: of sizes, and of threads."""
+    facts = result.run.workloads
+    shapes = {
+        name: sizes(one.config, one.batches) for name, one in facts.items() if one.config and len(one.batches) == 1
+    }
+    lines = {size: _lines(shapes, size) for size in next(iter(shapes.values()), {})}
+    for cell, one in judge(result.records, result.run.baseline).items():
+        if one.median_s is None or not competes(cell):
+            continue
+        interval = stats.time_interval(one.samples_s)
+        place = units.place(cell.device, cell.threads, cell.precision)
+        found = [
+            (size, shapes[cell.workload][size], f"{cell.task} {place}: {size}, at {of_size[cell.workload]}")
+            for size, of_size in lines.items()
+            if cell.workload in of_size
+        ]
+        if len(result.run.plan.threads) > 1 and cell.device == "cpu":
+            place = units.place(cell.device, 0, cell.precision).replace("×0", "")
+            found.append((THREADS, cell.threads, f"{cell.task} {place}: threads, at {cell.workload}"))
+        for size, value, curve in found:
+            yield Point(
+                result=number,
+                curve=curve,
+                size=size,
+                task=cell.task,
+                value=value,
+                implementation=cell.implementation,
+                median_s=one.median_s,
+                low_s=interval.low,
+                high_s=interval.high,
+            )
+
+
+def _lines(shapes: Mapping[str, Mapping[str, int]], size: str) -> dict[str, str]:
+    """The workloads that lie on a line along this size, each with what the other sizes are."""
+    lines: dict[tuple[tuple[str, int], ...], list[str]] = defaultdict(list)
+    for workload, own in shapes.items():
+        lines[tuple((name, value) for name, value in own.items() if name != size)].append(workload)
+    return {
+        workload: in_words(dict(others))
+        for others, workloads in lines.items()
+        if len({shapes[name][size] for name in workloads}) >= LEAST_VALUES
+        for workload in workloads
+    }
+
+
+SHORT = {
+    "embedding_dim": "E",
+    "hidden_dim": "H",
+    "num_encoder_layers": "encoder layers",
+    "num_decoder_layers": "decoder layers",
+    "directions": "directions",
+    "sequence_length": "T",
+    "output_seq_length": "T'",
+    "batch_size": "B",
+}
+
+
+def in_words(own: Mapping[str, int]) -> str:
+    """``E 64, T 16, T' 16, B 16, …``."""
+    return ", ".join(f"{SHORT[name]} {value}" for name, value in own.items())
+
+
+def maps(number: int, result: Result) -> Iterator[Map]:
+    """Of a scaling run: who is expected to win over batch size and hidden size, all else as where its sweeps cross."""
+    if result.run.preset != SCALING:
+        return
+    try:
+        model = model_of(result)
+    except InvalidInput:  # it was ended before it had shapes enough
+        return
+    for at in model.fits:
+        yield from _map(number, model, at)
+
+
+def _map(number: int, model: Model, at: TaskAt) -> Iterator[Map]:
+    facts = [one for name in model.timed(at) if (one := model.run.workloads[name]).config and not one.held_out]
+    shapes = [sizes(one.config, one.batches) for one in facts if one.config]
+    crossing = {name: Counter(own[name] for own in shapes).most_common(1)[0][0] for name in shapes[0]}
+    grids = {
+        name: doubled(min(own[name] for own in shapes), max(own[name] for own in shapes))
+        for name in ("batch_size", "hidden_dim")
+    }
+    place = units.place(at.device, at.threads, at.precision)
+    others = in_words({name: value for name, value in crossing.items() if name not in grids})
+    for batch_size in grids["batch_size"]:
+        for hidden_dim in grids["hidden_dim"]:
+            config = Seq2seqConfig(
+                embedding_dim=crossing["embedding_dim"],
+                hidden_dim=hidden_dim,
+                num_encoder_layers=crossing["num_encoder_layers"],
+                num_decoder_layers=crossing["num_decoder_layers"],
+                bidirectional=crossing["directions"] == 2,
+            )
+            batch = BatchSizes(crossing["sequence_length"], crossing["output_seq_length"], batch_size)
+            expected = forecast(model, at, config, [batch])
+            yield Map(
+                result=number,
+                label=f"{at.task} {place}, at {others}",
+                task=at.task,
+                batch_size=batch_size,
+                hidden_dim=hidden_dim,
+                winner=expected[0].implementation,
+                tied=tied(expected),
+                time_s=expected[0].time_s,
+            )
