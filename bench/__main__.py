@@ -379,6 +379,39 @@ def table(
 
 
 @app.command
+def page(*results: Path, out: Path | None = None) -> None:
+    """Write a page with charts, filters and every number, its charts as pictures, and the raw samples.
+
+    The page, report.html, is one file that needs no network. Several results are shown side by side, and over time.
+
+    Some examples:
+      python -m bench page results/local/2026-01-31T12-00-00
+      python -m bench page results/local/*/ --out site
+
+    Parameters
+    ----------
+    results
+        Result folders.
+    out
+        Folder for report.html, pictures/ and samples.csv; the result's own if there is one, and
+        results/pages/<time> if there are several.
+    """
+    from bench.page.write import write_all
+    from bench.records import read_result
+    from bench.request import PAGES
+
+    if not results:
+        raise InvalidInput("page: name at least one result folder; `bench run` says where it put its result")
+    folders = list({folder.resolve(): folder for folder in results}.values())
+    read = [read_result(folder) for folder in folders]
+    place = out or (folders[0] if len(folders) == 1 else PAGES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
+    stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with stderr.status("reads the results") as status:
+        written = write_all(read, place, status.update)
+    print(written)
+
+
+@app.command
 def compare(
     old: Path,
     new: Path,

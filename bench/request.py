@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 BASELINE = "torch/module"
 LOCAL = ROOT / "results" / "local"
 CALIBRATIONS = ROOT / "results" / "calibrations"
+PAGES = ROOT / "results" / "pages"
 """Beside the results, for `bench table results/local/*/` reads results only."""
 
 

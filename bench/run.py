@@ -18,6 +18,8 @@ from bench.environment import available_bytes, code_facts, describe
 from bench.forecast import model_of
 from bench.job import ProblemFile
 from bench.lock import only_run
+from bench.page.build import REPORT_FILE
+from bench.page.write import write_report
 from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
 from bench.processors import processors
@@ -207,6 +209,8 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
             (folder / scaling_page.FACTS_FILE).write_text(scaling_page.to_json(model), encoding="utf-8")
         (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
         (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
+        with stderr.status("writes the page"):
+            write_report([result], folder)
     except OSError as error:
         failed = True
         if not stopped:
@@ -226,7 +230,7 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     if any(record.status in FAILURES for record in result.records):
         failed = True
         stderr.print(f"what the workers that failed have said: {shown}/logs")
-    stderr.print(f"result: {shown}")
+    stderr.print(f"result: {shown}, and as a page: {shown}/{REPORT_FILE}")
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0

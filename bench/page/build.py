@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import vl_convert
 
 from bench.page.charts import CHARTS
-from bench.page.data import PageData, page_data, to_json
+from bench.page.data import PageData, newest_first, to_json
 from bench.records import RECORDS_FILE, RUN_FILE
 
 if TYPE_CHECKING:
@@ -33,10 +33,9 @@ VEGA_LITE = "6.4"
 """The version that Altair's charts are written for, of those that come with vl-convert."""
 
 
-def page(results: Sequence[Result]) -> str:
-    """The page of these results."""
-    data = page_data(results)
-    newest = sorted(results, key=lambda one: [own.name for own in data.results].index(one.path.resolve().name))
+def page(data: PageData, results: Sequence[Result]) -> str:
+    """The page of these results, of which ``data`` is known."""
+    newest = newest_first(results)
     vega, script = vega_code(), _file("page.js")
     policy = (
         f"default-src 'none'; script-src {_hash(vega)} {_hash(script)}; style-src 'unsafe-inline'; img-src data:;"

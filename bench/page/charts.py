@@ -145,7 +145,7 @@ CHARTS = (
         "The same cell in one result after the other, or under one version after the other. Triangles: a verdict says"
         " that it became faster or slower; whatever else the line does is not told from the noise between runs.",
         "moments",
-        "label",
+        "series",
         drawings.history,
     ),
     Chart(

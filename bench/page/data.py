@@ -14,17 +14,17 @@ import msgspec
 from bench import stats
 from bench.cost import costs
 from bench.judge import control, group_of, judge, ratio_of
-from bench.page.history import Moment, over_time, over_versions
+from bench.page.datasets import fixed
+from bench.page.history import Moment, label_of, over_time, over_versions
 from bench.page.scaling import Map, Point, curves, maps
 from bench.records import BOUND, CONTROL, Struct, competes
-from bench.report import units
 from bench.report.rows import TableRow, table_rows
 from bench.report.words import about_control, about_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.judge import Group, Judged
+    from bench.judge import Judged
     from bench.records import Cell, Result
 
 
@@ -123,9 +123,14 @@ DIGITS = 6
 """Significant ones of every number on the page."""
 
 
+def newest_first(results: Sequence[Result]) -> list[Result]:
+    """The results in the order of the page."""
+    return sorted(results, key=lambda one: datetime.fromisoformat(one.run.started_at), reverse=True)
+
+
 def page_data(results: Sequence[Result]) -> PageData:
     """What the page of these results knows."""
-    newest = sorted(results, key=lambda one: datetime.fromisoformat(one.run.started_at), reverse=True)
+    newest = newest_first(results)
     groups: list[PageGroup] = []
     drift: list[Drift] = []
     for number, result in enumerate(newest):
@@ -149,10 +154,13 @@ COLUMNS = TableRow.__struct_fields__
 
 def to_json(data: PageData) -> bytes:
     """The data for the page's script: floats rounded to `DIGITS`, and the names of a row's fields said once."""
-    plain = msgspec.to_builtins(data)
-    for group in plain["groups"]:
+    groups = msgspec.to_builtins(data.groups)
+    for group in groups:
         group["rows"] = [[row[name] for name in COLUMNS] for row in group["rows"]]
-    return msgspec.json.encode(_rounded({"columns": COLUMNS, **plain}))
+    results = msgspec.to_builtins(data.results)
+    return msgspec.json.encode(
+        _rounded({"columns": COLUMNS, "results": results, "groups": groups, "datasets": fixed(data)})
+    )
 
 
 def _rounded(value: object) -> object:
@@ -170,11 +178,6 @@ def letter_of(number: int) -> str:
     """``A``, …, ``Z``, ``AA``, …"""
     more, last = divmod(number, len(ascii_uppercase))
     return (letter_of(more - 1) if more else "") + ascii_uppercase[last]
-
-
-def label_of(group: Group) -> str:
-    """``g2p train_step cpu×1``."""
-    return f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}"
 
 
 def _result(number: int, result: Result) -> PageResult:
@@ -264,7 +267,7 @@ def _machines(newest: Sequence[Result], groups: Sequence[PageGroup]) -> list[OnM
     found: dict[tuple[str, str, str], OnMachine] = {}
     for group in groups:
         machine = newest[group.result].run.environment.machine
-        label = f"{group.label.partition(' · ')[0]}, {group.rows[0].shape}"
+        label = f"{group.label.partition(' · ')[0]}\n{group.rows[0].shape}"
         for row in group.rows:
             if row.ratio is not None and row.tier != BOUND:
                 one = OnMachine(

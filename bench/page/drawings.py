@@ -24,7 +24,7 @@ VERDICTS = {
     "SLOWER": ("#d95f02", "triangle-right"),
     "SAME": ("#7570b3", "square"),
     "UNCLEAR": (GREY, "circle"),
-    "no verdict": (GREY, "stroke"),
+    "no verdict": (GREY, "cross"),
     "baseline": ("#3182bd", "diamond"),
 }
 """Verdict to colour and shape; the colours are ColorBrewer's Dark2, told apart by the colour-blind, too."""
@@ -39,10 +39,17 @@ TIERS = {
 }
 
 SECONDS = (
-    "datum.value >= 1 ? format(datum.value, '~r') + ' s' : datum.value >= 1e-3 ?"
-    " format(1e3 * datum.value, '~r') + ' ms' : format(1e6 * datum.value, '~r') + ' µs'"
+    " : ".join(
+        f"datum.value >= {size} ? format(datum.value / {size}, '.3~r') + ' {unit}'"
+        for unit, size in (("d", 86400), ("h", 3600), ("s", 1), ("ms", 1e-3))
+    )
+    + " : format(1e6 * datum.value, '.3~r') + ' µs'"
 )
 """A label of an axis of seconds, in the unit that fits."""
+
+
+WHOLE = "datum.value % 1 ? '' : datum.value"
+"""A label of an axis of sizes."""
 
 
 def _row(**more: Any) -> alt.Y:
@@ -91,10 +98,15 @@ def _tooltip(*fields: str) -> list[alt.Tooltip]:
 OF_A_ROW = _tooltip("implementation:N", "group:N", "tier:N", "time:N", "interval:N", "ratio_words:N", "verdict:N")
 
 
+LINES = "split(datum.value, '\\n')"
+"""The name of a small multiple may have two lines."""
+
+
 def _in_groups(chart: Any, field: str = "group") -> Any:
-    header = alt.Header(title=None, labelAnchor="start")
+    header = alt.Header(title=None, labelAnchor="start", labelExpr=LINES)
+    order = alt.EncodingSortField(field="facet_order", op="min")
     return chart.facet(
-        facet=alt.Facet(f"{field}:N", header=header, sort=None), columns=2, spacing={"row": 24, "column": 24}
+        facet=alt.Facet(f"{field}:N", header=header, sort=order), columns=2, spacing={"row": 24, "column": 24}
     ).resolve_scale(x="independent", y="independent")
 
 
@@ -187,7 +199,12 @@ def break_even() -> Any:
 def scaling() -> Any:
     """The time of each row over a size, all other sizes alike."""
     base = alt.Chart().encode(
-        x=alt.X("value:Q", title=None, scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(tickCount=6)),
+        x=alt.X(
+            "value:Q",
+            title=None,
+            scale=alt.Scale(type="log", base=2, nice=False),
+            axis=alt.Axis(tickCount=6, labelExpr=WHOLE),
+        ),
         color=alt.Color("implementation:N", title=None, scale=alt.Scale(scheme="tableau20")),
     )
     y = alt.Y(
@@ -227,16 +244,12 @@ def drift() -> Any:
     y = alt.Y(
         "ratio:Q", title=None, scale=scale, axis=alt.Axis(labelExpr="format(datum.value, '~r') + '×'", tickCount=5)
     )
-    kind = alt.Color(
-        "kind:N",
-        title=None,
-        scale=alt.Scale(
-            domain=["control over baseline", "fixed product over its median"], range=["#3182bd", "#d95f02"]
-        ),
-    )
+    kinds = ["control over baseline", "fixed product over its median"]
+    kind = alt.Color("kind:N", title=None, scale=alt.Scale(domain=kinds, range=["#3182bd", "#d95f02"]))
+    shape = alt.Shape("kind:N", title=None, scale=alt.Scale(domain=kinds, range=["circle", "square"]))
     base = alt.Chart().encode(x=x, y=y, color=kind)
     points = base.mark_point(filled=True, opacity=0.6).encode(
-        shape=alt.Shape("kind:N", title=None), tooltip=_tooltip("group:N", "block:Q", "ratio_words:N", "kind:N")
+        shape=shape, tooltip=_tooltip("group:N", "block:Q", "ratio_words:N", "kind:N")
     )
     middles = base.mark_line(strokeWidth=2).encode(y=alt.Y("median(ratio):Q"))
     even = alt.Chart().mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(1))
@@ -265,10 +278,12 @@ def history() -> Any:
     )
     points = base.mark_point(filled=True, size=90, opacity=1).encode(
         y=y,
-        tooltip=_tooltip("series:N", "at:N", "time:N", "interval:N", "change_words:N", "step:N", "packages:N"),
+        tooltip=_tooltip(
+            "implementation:N", "cell_group:N", "at:N", "time:N", "interval:N", "change_words:N", "step:N", "packages:N"
+        ),
         **_verdict_colour("step"),
     )
-    return _in_groups(alt.layer(line, intervals, points, data=alt.NamedData("moments"), height=130), "label")
+    return _in_groups(alt.layer(line, intervals, points, data=alt.NamedData("moments"), height=130), "series")
 
 
 def machines() -> Any:
@@ -282,7 +297,6 @@ def machines() -> Any:
     )
     middles = base.mark_point(filled=True, size=60, opacity=1).encode(
         x=alt.X("ratio:Q", title=None, scale=scale, axis=axis),
-        shape=alt.Shape("machine:N", title="machine"),
         tooltip=_tooltip("machine:N", "implementation:N", "cell_group:N", "ratio_words:N", "verdict:N"),
     )
     chart = alt.layer(intervals, middles, data=alt.NamedData("machines"), height=alt.Step(STEP))

@@ -16,8 +16,13 @@ from bench.report import units
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.judge import Judged
+    from bench.judge import Group, Judged
     from bench.records import Cell, Result
+
+
+def label_of(group: Group) -> str:
+    """``g2p train_step cpu×1``."""
+    return f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}"
 
 
 class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -28,10 +33,10 @@ class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     result: int
     series: str
-    """The row, the group and its sizes, and the machine: what stays the same."""
-    label: str
-    """The row and the group."""
-    machine: str
+    """The row and the group; on a second line where: the machine, or the run of several versions."""
+    implementation: str
+    """Without a version."""
+    cell_group: str
     at: str
     """When the run began, or the version."""
     order: int
@@ -64,19 +69,19 @@ def over_time(newest: Sequence[Result]) -> list[Moment]:
     The change is that of `bench.compare` against the last earlier result that has the cell: through a row that did not
     change, where there is one. Nothing is said of results between which no verdict can be.
     """
-    series: dict[str, list[_Seen]] = defaultdict(list)
+    series: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
     for number, result in sorted(enumerate(newest), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
         for cell, one in judge(result.records, result.run.baseline).items():
             if one.median_s is not None and competes(cell) and "@" not in cell.implementation:
-                name = f"{_label(cell)}, {result.run.workloads[cell.workload].shape}, {result.run.environment.machine}"
-                series[name].append(_Seen(number, result, one))
+                name = f"{cell.implementation}: {label_of(group_of(cell))}\n{result.run.environment.machine}"
+                series[name, result.run.workloads[cell.workload].shape].append(_Seen(number, result, one))
     several = {name: seen for name, seen in series.items() if len(seen) > 1}
     pairs = {(old.number, new.number) for seen in several.values() for old, new in pairwise(seen)}
     compared = {
         (old, new): {one.cell: one for one in compare(newest[old], newest[new]).cells if one.new} for old, new in pairs
     }
     moments = []
-    for name, seen in several.items():
+    for (name, _), seen in several.items():
         for order, (number, result, one) in enumerate(seen):
             before = seen[order - 1] if order else None
             found = compared[before.number, number].get(one.cell) if before else None
@@ -85,9 +90,9 @@ def over_time(newest: Sequence[Result]) -> list[Moment]:
                 Moment(
                     result=number,
                     series=name,
-                    label=_label(one.cell),
-                    machine=result.run.environment.machine,
-                    at=result.run.started_at,
+                    implementation=one.cell.implementation,
+                    cell_group=label_of(group_of(one.cell)),
+                    at=result.run.started_at[:16].replace("T", " "),
                     order=order,
                     by_version=False,
                     **_times(one),
@@ -123,12 +128,12 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
         for order, one in enumerate(of_series):
             row, _, version = one.cell.implementation.partition("@")
             ratio = ratio_of(one, before) if before else None
-            label = _label(one.cell).replace(one.cell.implementation, row)
+            group = label_of(group_of(one.cell))
             yield Moment(
                 result=number,
-                series=f"{label}, {result.run.workloads[one.cell.workload].shape}, {result.path.name}",
-                label=label,
-                machine=result.run.environment.machine,
+                series=f"{row}: {group}\nversions, {result.path.resolve().name}",
+                implementation=row,
+                cell_group=group,
                 at=version,
                 order=order,
                 by_version=True,
@@ -140,11 +145,6 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
                 change_high=ratio.high if ratio else None,
             )
             before = one
-
-
-def _label(cell: Cell) -> str:
-    place = units.place(cell.device, cell.threads, cell.precision)
-    return f"{cell.implementation}: {cell.workload} {cell.task} {place}"
 
 
 def _times(one: Judged) -> dict[str, float]:

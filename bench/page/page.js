@@ -184,13 +184,14 @@
     time: seconds(one.median_s ?? one.time_s),
     interval: between(seconds, one.ci_low_s ?? one.low_s, one.ci_high_s ?? one.high_s),
     ratio_words: `${ratio(one.ratio)} ${between(bare, one.ratio_low, one.ratio_high)}`,
+    change_words: `${ratio(one.change)} ${between(bare, one.change_low, one.change_high)}`,
   });
 
   function linesOf(some) {
     const timed = some.filter((row) => row.median_s !== null);
-    return timed.filter((row) => row.tier !== "bound").map((row) => worded({
+    return timed.filter((row) => row.tier !== "bound").map((row) => ({
       ...row,
-      order: row.median_s,
+      order: row.ratio ?? row.median_s,
       bound_flops_per_s: row.bound_share ? row.flops_per_s / row.bound_share : null,
       rate: rate(row.flops_per_s),
       bound_words: `${percent(row.bound_share)} of its products' rate`,
@@ -204,25 +205,19 @@
   function datasetsOf(some) {
     const cells = new Set(some.map((row) => `${row.result} ${row.implementation}`));
     const results = new Set(some.map((row) => row.result));
-    const rowsSeen = new Set(some.map((row) => row.implementation));
-    const ofResult = (one) => results.has(one.result);
-    return {
+    const names = new Set(some.map((row) => `${row.implementation.split("@")[0]} ${row.group.split(" · ")[0]}`));
+    const { points, maps, moments, machines, drift } = data.datasets;
+    const ofTask = (one) => !chosen.task || one.task === chosen.task;
+    const seen = (one) => names.has(`${one.implementation} ${one.cell_group.split("\n")[0]}`);
+    const made = {
       lines: linesOf(some),
-      points: data.points.filter((one) => cells.has(`${one.result} ${one.implementation}`)
-        && (!chosen.task || one.task === chosen.task)).map(worded),
-      maps: data.maps.filter((one) => ofResult(one) && (!chosen.task || one.task === chosen.task))
-        .map((one) => worded({ ...one, many: one.tied.length, ties: one.tied.join(", ") })),
-      moments: data.moments.filter((one) => some.some((row) => one.label.startsWith(row.implementation.split("@")[0] + ":")
-        && one.label.endsWith(row.group.split(" · ")[0])))
-        .map((one) => worded({
-          ...one,
-          step: one.verdict === null ? "no verdict" : one.verdict,
-          change_words: one.change === null ? DASH : `${ratio(one.change)} ${between(bare, one.change_low, one.change_high)}`,
-        })),
-      machines: data.machines.filter((one) => rowsSeen.has(one.implementation)
-        && some.some((row) => one.cell_group.startsWith(row.group.split(" · ")[0] + ","))).map(worded),
-      drift: data.drift.filter(ofResult).map(worded),
+      points: points.filter((one) => ofTask(one) && cells.has(`${one.result} ${one.implementation}`)),
+      maps: maps.filter((one) => ofTask(one) && results.has(one.result)),
+      moments: moments.filter(seen),
+      machines: machines.filter(seen),
+      drift: drift.filter((one) => results.has(one.result)),
     };
+    return Object.fromEntries(Object.entries(made).map(([name, some]) => [name, some.map(worded)]));
   }
 
   async function drawAll(some) {
@@ -238,11 +233,13 @@
       const place = figure.querySelector(".chart");
       if (all.length === 0) { place.replaceChildren(); continue; }
       const facets = [...new Set(all.map((one) => one[chart.facet]))];
-      const kept = new Set(facets.slice(0, MOST_FACETS));
+      const kept = facets.slice(0, MOST_FACETS);
       figure.querySelector(".note").textContent = facets.length > MOST_FACETS
         ? `The first ${MOST_FACETS} of ${facets.length} are drawn; choose less above to see the others.` : "";
       const spec = structuredClone(chart.spec);
-      spec.datasets = { [chart.data]: all.filter((one) => kept.has(one[chart.facet])) };
+      spec.datasets = {
+        [chart.data]: all.map((one) => ({ ...one, facet_order: kept.indexOf(one[chart.facet]) })).filter((one) => one.facet_order >= 0),
+      };
       spec.columns = columns;
       spec.spec.width = Math.max(120, Math.floor((room - 24 * (columns - 1)) / columns) - LABELS_PX - 20);
       if (room < 600) spec.config.legend.columns = 2;

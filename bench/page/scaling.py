@@ -68,13 +68,13 @@ def curves(number: int, result: Result) -> Iterator[Point]:
         interval = stats.time_interval(one.samples_s)
         place = units.place(cell.device, cell.threads, cell.precision)
         found = [
-            (size, shapes[cell.workload][size], f"{cell.task} {place}: {size}, at {of_size[cell.workload]}")
+            (size, shapes[cell.workload][size], f"{cell.task} {place}: {size}\nat {of_size[cell.workload]}")
             for size, of_size in lines.items()
             if cell.workload in of_size
         ]
         if len(result.run.plan.threads) > 1 and cell.device == "cpu":
             place = units.place(cell.device, 0, cell.precision).replace("×0", "")
-            found.append((THREADS, cell.threads, f"{cell.task} {place}: threads, at {cell.workload}"))
+            found.append((THREADS, cell.threads, f"{cell.task} {place}: threads\nat {cell.workload}"))
         for size, value, curve in found:
             yield Point(
                 result=number,
@@ -154,7 +154,7 @@ def _map(number: int, model: Model, at: TaskAt) -> Iterator[Map]:
             expected = forecast(model, at, config, [batch])
             yield Map(
                 result=number,
-                label=f"{at.task} {place}, at {others}",
+                label=f"{at.task} {place}\nat {others}",
                 task=at.task,
                 batch_size=batch_size,
                 hidden_dim=hidden_dim,

@@ -1,0 +1,67 @@
+"""What the charts read: one list of flat data for each name that a drawing asks for. Pure.
+
+``lines`` depend on the reader's baseline: the page's script makes its own of the groups, these are against the run's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.records import BOUND
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from bench.page.charts import Chart
+    from bench.page.data import PageData
+
+    Datum = dict[str, Any]
+
+MOST_FACETS = 12
+"""A chart has at most so many small multiples: those of thousands of cells are read one workload at a time."""
+
+
+def fixed(data: PageData) -> Mapping[str, Sequence[Datum]]:
+    """The data sets that do not depend on a baseline."""
+    plain: Datum = msgspec.to_builtins(data)
+    return {
+        "points": plain["points"],
+        "maps": [one | {"many": len(one["tied"]), "ties": ", ".join(one["tied"])} for one in plain["maps"]],
+        "moments": [one | {"step": one["verdict"] or "no verdict"} for one in plain["moments"]],
+        "machines": plain["machines"],
+        "drift": plain["drift"],
+    }
+
+
+def lines(data: PageData) -> list[Datum]:
+    """Every row that has a time, against the baseline of its run."""
+    found = []
+    for group in data.groups:
+        for row, fixed_s in zip(group.rows, group.fixed_s, strict=True):
+            if row.median_s is None or row.tier == BOUND:
+                continue
+            verdict = "baseline" if row.implementation == row.baseline else row.verdict or "no verdict"
+            found.append(
+                msgspec.to_builtins(row)
+                | {
+                    "result": group.result,
+                    "group": group.label,
+                    "fixed_s": fixed_s,
+                    "verdict": verdict,
+                    "order": row.median_s if row.ratio is None else row.ratio,
+                    "bound_flops_per_s": row.flops_per_s / row.bound_share
+                    if row.flops_per_s and row.bound_share
+                    else None,
+                }
+            )
+    return found
+
+
+def of_chart(chart: Chart, some: Sequence[Datum]) -> list[Datum]:
+    """What the chart draws of a data set: what it needs is there, and no more than `MOST_FACETS` small multiples."""
+    known = [one for one in some if all(one[name] is not None for name in chart.needs)]
+    facets = list(dict.fromkeys(one[chart.facet] for one in known))[:MOST_FACETS]
+    places = {facet: place for place, facet in enumerate(facets)}
+    return [one | {"facet_order": places[one[chart.facet]]} for one in known if one[chart.facet] in places]
