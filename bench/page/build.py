@@ -36,7 +36,7 @@ VEGA_LITE = "6.4"
 def page(data: PageData, results: Sequence[Result]) -> str:
     """The page of these results, of which ``data`` is known."""
     newest = newest_first(results)
-    vega, script = vega_code(), _file("page.js")
+    vega, script = vega_code(), script_code()
     policy = (
         f"default-src 'none'; script-src {_hash(vega)} {_hash(script)}; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'"
@@ -80,6 +80,11 @@ def vega_code() -> str:
     """Vega, Vega-Lite and what embeds them, as one script that may stand in a page."""
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return code.replace("</script", r"<\/script").replace("<!--", r"<\!--")
+
+
+def script_code() -> str:
+    """The page's own script."""
+    return _file("page.js")
 
 
 def _hash(script: str) -> str:

@@ -149,7 +149,8 @@ def page_data(results: Sequence[Result]) -> PageData:
     )
 
 
-COLUMNS = TableRow.__struct_fields__
+COLUMNS = tuple(name for name in TableRow.__struct_fields__ if name != "result")
+"""What the page has of each row: not where the result lies on somebody's disk."""
 
 
 def to_json(data: PageData) -> bytes:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Datum = dict[str, Any]
 
-MOST_FACETS = 12
+MOST_FACETS = 8
 """A chart has at most so many small multiples: those of thousands of cells are read one workload at a time."""
 
 

@@ -7,7 +7,7 @@
   const data = read("data");
   const charts = read("charts");
 
-  const MOST_FACETS = 12;
+  const MOST_FACETS = 8;
   const FIRST_ROWS = 200;
   const ERRORS = 1; // of Vega: it warns of what is meant here, scales that several fields share
   const LABELS_PX = 150; // row names left of a chart
@@ -220,12 +220,22 @@
     return Object.fromEntries(Object.entries(made).map(([name, some]) => [name, some.map(worded)]));
   }
 
+  const inSight = (chart) => {
+    const { top, bottom } = $(chart.name).getBoundingClientRect();
+    return !$(chart.name).hidden && bottom > 0 && top < innerHeight;
+  };
+
+  // What the reader looks at is drawn first. `data-shown` and `data-drawn` count how often that and all was done.
   async function drawAll(some) {
     const mine = ++drawing;
     const datasets = datasetsOf(some);
     const room = $("contents").clientWidth;
     const columns = room >= WIDE_PX ? 2 : 1;
-    for (const chart of charts) {
+    const seen = charts.filter(inSight);
+    const first = seen.length ? seen : charts.slice(0, 1);
+    const tally = (what) => { document.body.dataset[what] = String(mine); };
+    for (const chart of [...first, ...charts.filter((one) => !first.includes(one))]) {
+      if (!first.includes(chart)) tally("shown");
       const figure = $(chart.name);
       const all = datasets[chart.data].filter((one) => chart.needs.every((name) => one[name] !== null && one[name] !== undefined));
       figure.hidden = all.length === 0;
@@ -250,7 +260,8 @@
       if (mine !== drawing) return;
       place.replaceChildren(fresh);
     }
-    document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1);
+    tally("shown");
+    tally("drawn");
   }
 
   function show() {
@@ -267,9 +278,9 @@
   function addSelect(name, values, all) {
     const select = element("select", "", { name, id: `filter-${name}` });
     select.append(element("option", all, { value: "" }), ...values.map((value) => element("option", value, { value })));
-    const label = element("label", name, { for: `filter-${name}` });
-    label.append(select);
-    $("choices").append(label);
+    const choice = element("div", "", { class: "choice" });
+    choice.append(element("label", name, { for: select.id }), select);
+    $("choices").append(choice);
   }
 
   function setUp() {
@@ -326,7 +337,7 @@
   }
 
   function csvOf(some) {
-    const names = [...data.columns.filter((name) => name !== "result"), "fixed_s", "run"];
+    const names = [...data.columns, "fixed_s", "run"];
     const quoted = (value) => {
       const text = value === null || value === undefined ? "" : String(value);
       return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;

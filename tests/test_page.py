@@ -1,0 +1,208 @@
+"""What stands in the page: the numbers of the tables, ratios of all pairs, curves, steps; and the files beside it."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import json
+import re
+from math import log
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from page_results import noisy, run_of, several_runs
+from processes import bench
+from sweeping import write_scaling
+from test_records import BLOCK, END, RUN, memory, record, write
+
+from bench import stats
+from bench.page import build
+from bench.page.charts import CHARTS
+from bench.page.data import page_data
+from bench.page.datasets import MOST_FACETS, fixed, lines, of_chart
+from bench.page.pictures import pictures
+from bench.page.samples import samples
+from bench.records import CONTROL, CodeFacts, read_result
+from bench.report.rows import table_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records import Result
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Result:
+    return read_result(
+        write(tmp_path / "one", *run_of("torch/module", "jax/scan", "thinc/layers"), memory(), BLOCK, END)
+    )
+
+
+def embedded(html: str, name: str) -> dict:
+    """The JSON that stands in the page under this name."""
+    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.DOTALL)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_has_the_numbers_of_the_table(result: Result) -> None:
+    data = embedded(build.page(page_data([result]), [result]), "data")
+    shown = [dict(zip(data["columns"], values, strict=True)) for group in data["groups"] for values in group["rows"]]
+    expected = [msgspec.to_builtins(row) for row in table_rows([result])]
+    for row in expected:
+        assert row.pop("result") == str(result.path)
+    assert len(shown) == len(expected) == 12
+    for ours, theirs in zip(shown, expected, strict=True):
+        assert list(ours) == list(theirs)
+        for name, value in theirs.items():
+            assert ours[name] == (pytest.approx(value, rel=1e-5) if isinstance(value, float) else value), name
+
+
+def test_the_page_does_not_say_where_it_was_made(result: Result) -> None:
+    assert str(result.path.parent) not in build.page(page_data([result]), [result])
+
+
+def test_the_page_has_the_raw_files_as_they_are_and_is_the_same_each_time(result: Result) -> None:
+    html = build.page(page_data([result]), [result])
+    assert html == build.page(page_data([result]), [result])
+    for name in ("records.jsonl", "run.json"):
+        found = re.search(rf'id="{name}-0">(.*?)</script>', html)
+        assert found
+        assert gzip.decompress(base64.b64decode(found[1])) == (result.path / name).read_bytes()
+
+
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))
+def test_a_ratio_seen_from_the_other_side_has_the_signs_and_the_verdict_turned(log_ratios: list[float]) -> None:
+    """What the page's script relies on when a reader picks a baseline: a pair is stored once."""
+    ours, theirs = stats.compare(log_ratios), stats.compare([-one for one in log_ratios])
+    assert [log(value) for value in (ours.estimate, ours.low, ours.high)] == pytest.approx(
+        [-log(value) for value in (theirs.estimate, theirs.high, theirs.low)], abs=1e-9
+    )
+    turned = {"FASTER": "SLOWER", "SLOWER": "FASTER"}
+    assert turned.get(ours.verdict or "", ours.verdict) == theirs.verdict
+
+
+def test_an_unfinished_run_and_one_without_any_time_have_a_page(tmp_path: Path) -> None:
+    for name, own in (("empty", []), ("failed", [record(status="error", reason="no", samples_s=[])])):
+        one = read_result(write(tmp_path / name, *own))
+        data = page_data([one])
+        assert "not whole" in build.page(data, [one])
+        assert not list(pictures(data))
+
+
+def test_a_scaling_run_has_curves_of_each_size_and_a_map_that_tells_ties(tmp_path: Path) -> None:
+    data = page_data([read_result(write_scaling(tmp_path / "scaling"))])
+    assert {"hidden_dim", "batch_size", "sequence_length"} <= {point.size for point in data.points}
+    for point in data.points:
+        assert point.low_s <= point.median_s <= point.high_s
+    values = [one.value for one in data.points if one.size == "hidden_dim" and one.implementation == "jax/scan"]
+    assert {16, 128, 512} <= {*values}
+    cells = {(one.task, one.batch_size, one.hidden_dim): one for one in data.maps}
+    assert len(cells) == len(data.maps) == 2 * 7 * 6
+    assert cells["forward", 1, 16].winner == "jax/scan"  # its steps are cheap, see `sweeping.ROWS`
+    assert all(one.winner in one.tied for one in data.maps)
+    datasets = fixed(data)
+    assert all(one["many"] == len(one["tied"]) for one in datasets["maps"])
+
+
+def test_history_marks_the_step_that_a_verdict_calls_one(tmp_path: Path) -> None:
+    data = page_data(several_runs(tmp_path))
+    assert [one.name for one in data.results] == ["second", "elsewhere", "first"]
+    steps = {(one.implementation, one.order): one for one in data.moments}
+    assert steps["jax/scan", 1].verdict == "SLOWER"
+    assert steps["jax/scan", 1].change == pytest.approx(1.5, rel=0.02)
+    assert steps["jax/scan", 1].packages == "jax 0.10.2"
+    assert {steps[name, 1].verdict for name in ("thinc/layers", "torch/cell")} <= {"SAME", "UNCLEAR"}
+    assert all(one.verdict is None for (_, order), one in steps.items() if order == 0)
+    assert {one.machine for one in data.machines} == {"a-processor-2-cores", "another-processor"}
+
+
+def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) -> None:
+    names = {f"torch/module@{version}": seconds for version, seconds in (("2.9.1", 0.003), ("2.13.0", 0.002))}
+    own = [one for name, seconds in (*names.items(), (CONTROL, 0.003)) for one in noisy(name, seconds=seconds)]
+    rows = {name: CodeFacts(code="x", versions={"torch": name.partition("@")[2]}) for name in names}
+    run = msgspec.structs.replace(RUN, baseline="torch/module@2.9.1", rows=rows)
+    old, new = page_data([read_result(write(tmp_path / "versions", *own, END, run=run))]).moments
+    assert (old.at, old.order, old.verdict, old.packages) == ("2.9.1", 0, None, "torch 2.9.1")
+    assert (new.at, new.order, new.verdict, new.packages) == ("2.13.0", 1, "FASTER", "torch 2.13.0")
+    assert new.change == pytest.approx(2 / 3, rel=0.02)
+    assert new.by_version
+
+
+def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
+    data = page_data([*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))])
+    datasets = {**fixed(data), "lines": lines(data)}
+    derived = {"low", "high", "power", "calls", "total_s", "facet_order"}
+    words = {  # made by the page's script, for the pointer
+        *("time", "interval", "ratio_words", "change_words", "rate", "bound_words", "machine_words", "memory", "fixed"),
+        "pays_after_words",
+    }
+    for chart in CHARTS:
+        asked = set(re.findall(r'"field": "(\w+)"', json.dumps(chart.spec()))) - derived - words
+        assert datasets[chart.data], chart.name
+        for one in datasets[chart.data]:
+            assert asked <= set(one), chart.name
+        assert chart.facet in datasets[chart.data][0]
+
+
+def test_a_chart_has_so_many_small_multiples_and_no_more() -> None:
+    some = [{"group": f"{number // 2}", "ratio": 1.0 if number % 2 else None} for number in range(100)]
+    chart = next(chart for chart in CHARTS if chart.name == "ratio")
+    drawn = of_chart(chart, some)
+    assert [one["group"] for one in drawn] == [str(number) for number in range(MOST_FACETS)]
+    assert f"const MOST_FACETS = {MOST_FACETS};" in build.script_code()
+
+
+def test_pictures_are_drawn_black_on_white_twice(result: Result) -> None:
+    made = dict(pictures(page_data([result])))
+    assert {"ratio.svg", "ratio.png", "time.svg", "break_even.png", "memory.svg", "drift.svg"} <= set(made)
+    svg = made["ratio.svg"].decode()
+    for name in ("torch/module", "jax/scan", "thinc/layers", "seed forward cpu×1", "FASTER", "Ratio to the baseline"):
+        assert name in svg
+    assert "currentColor" not in svg and "NaN" not in svg
+    assert made["ratio.png"].startswith(b"\x89PNG\r\n")
+
+
+def test_samples_are_all_there_with_what_they_are_of(result: Result) -> None:
+    found = list(csv.DictReader(io.StringIO("".join(samples([result])))))
+    timed = [one for one in result.records if one.ok]
+    assert len(found) == sum(len(one.samples_s) for one in timed)
+    assert [float(line["seconds_a_call"]) for line in found] == [value for one in timed for value in one.samples_s]
+    first = found[0]
+    assert (first["implementation"], first["block"], first["turn"], first["disturbed"]) == (
+        "torch/module",
+        "1",
+        "0",
+        "False",
+    )
+
+
+def test_the_command_writes_page_pictures_and_samples(tmp_path: Path, result: Result) -> None:
+    done = bench("page", str(result.path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(result.path / "report.html")
+    assert (result.path / "pictures" / "ratio.svg").exists()
+    assert (result.path / "samples.csv").read_text().startswith("result,implementation,")
+    again = bench("page", str(result.path), str(result.path), "--out", str(tmp_path / "a" / "site"))
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "a" / "site" / "report.html").read_bytes() == (result.path / "report.html").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "page: name at least one result folder"),
+        (["/nowhere"], "/nowhere: no such folder"),
+        (["RESULT", "--out", "/proc/page"], "/proc/page"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], words: str, result: Result) -> None:
+    done = bench("page", *(str(result.path) if word == "RESULT" else word for word in arguments))
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench: ") and words in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,296 @@
+"""The page in a real Chromium: charts are drawn, filters filter, nothing is fetched, and no record becomes a script."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from browser import chromium, opened
+from page_results import big_page, noisy, run_of, several_runs
+from test_records import END, RUN, memory, record, write
+
+from bench.environment import ROOT
+from bench.judge import judge, ratio_of
+from bench.page.build import page
+from bench.page.data import page_data
+from bench.records import CONTROL, cell_of, read_result
+from bench.report import units
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+    from bench.records import Result
+
+__all__ = ["chromium"]
+
+ROWS = ("torch/module", "torch/cell", "jax/scan", "thinc/layers")
+PICTURE = ROOT / "docs" / "page.png"
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """Four rows at two workloads and two tasks, one of which has no time."""
+    folder = tmp_path_factory.mktemp("result")
+    weighed = [memory(name, tier="loop" if name == "torch/cell" else "idiomatic") for name in ROWS]
+    return read_result(write(folder, *run_of(*ROWS), *weighed, END))
+
+
+@pytest.fixture(scope="module")
+def path(result: Result) -> Path:
+    """Its page."""
+    return written([result], result.path / "report.html")
+
+
+def written(results: list[Result], path: Path) -> Path:
+    path.write_text(page(page_data(results), results), encoding="utf-8")
+    return path
+
+
+def test_charts_are_drawn_and_every_cell_stands_in_the_table(chromium: Browser, path: Path, result: Result) -> None:
+    with opened(chromium, path) as it:
+        timed = {cell_of(one) for one in result.records if one.ok and one.implementation != CONTROL}
+        assert len(it.column("row")) == len(timed) == 14
+        assert it.page.get_by_role("status").inner_text() == "16 of 16 cells, in 4 of 4 groups"
+        for name in ("ratio", "time", "break_even", "memory", "drift"):
+            assert it.page.locator(f"#{name} svg").is_visible()
+            assert it.page.locator(f"#{name} svg").bounding_box()["height"] > 150  # type: ignore[index]
+        for name, field in (("ratio", "ratio"), ("time", "median_s"), ("memory", "bytes")):
+            drawn = [mark for mark in it.marks(name) if f"{field}: " in mark]
+            assert len(drawn) == (4 if name == "memory" else len(timed)), drawn
+        for name in ("scaling", "winners", "history", "machines", "rate"):  # there is nothing to draw in them
+            assert not it.page.locator(f"#{name}").is_visible()
+            assert not it.page.locator(f"#contents a[href='#{name}']").is_visible()
+        assert "thinc/layers" in it.page.locator("#untimed").inner_text()
+        assert "an engine for inference" in it.page.locator("#untimed").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "column", "cells"),
+    [
+        ("workload", "g2p", "workload", 7),
+        ("task", "train_step", "task", 6),
+        ("tier", "loop", "tier", 4),
+        ("framework", "jax", "row", 4),
+    ],
+)
+def test_filters_filter_table_and_charts(
+    name: str, value: str, column: str, cells: int, chromium: Browser, path: Path
+) -> None:
+    with opened(chromium, path) as it:
+        before = it.marks("time")
+        it.choose(name, value)
+        assert len(it.column(column)) == cells
+        assert all(text.startswith(value) for text in it.column(column))
+        after = it.marks("time")
+        assert 0 < len(after) < len(before)
+        assert set(after) < set(before)
+        it.page.get_by_role("button", name="Show all").click()
+        it.drawn()
+        assert len(it.column(column)) == 14
+        assert it.marks("time") == before
+
+
+def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
+    chromium: Browser, path: Path, result: Result
+) -> None:
+    judged = judge(result.records, "torch/module")
+    with opened(chromium, path) as it:
+        for baseline in ("jax/scan", "torch/cell"):
+            it.choose("baseline", baseline)
+            columns = [it.column(name) for name in ("row", "workload", "task", "ratio", "95 % of it", "verdict")]
+            assert baseline in it.page.get_by_role("status").inner_text()
+            for name, workload, task, ratio, interval, verdict in zip(*columns, strict=True):
+                ours, theirs = (
+                    next(one for cell, one in judged.items() if (cell.implementation, cell.workload, cell.task) == key)
+                    for key in ((name, workload, task), (baseline, workload, task))
+                )
+                if name == baseline:
+                    assert (ratio, verdict) == ("1.00×", "baseline")
+                    continue
+                expected = ratio_of(ours, theirs)
+                assert expected is not None
+                assert ratio == units.ratio(expected.estimate)
+                assert interval == units.between(expected.low, expected.high)
+                assert verdict == expected.verdict
+        assert any("verdict: FASTER" in mark for mark in it.marks("ratio"))
+
+
+def test_a_click_sorts_and_what_is_not_known_comes_last(chromium: Browser, path: Path) -> None:
+    with opened(chromium, path) as it:
+        head = it.page.get_by_role("columnheader", name="median")
+        for state, backwards in (("ascending", False), ("descending", True)):
+            head.get_by_role("button").click()
+            assert head.get_attribute("aria-sort") == state
+            seconds = [_seconds(text) for text in it.column("median")]
+            assert seconds == sorted(seconds, reverse=backwards)
+        compile_head = it.page.get_by_role("columnheader", name="compile")
+        for _ in range(2):
+            compile_head.get_by_role("button").click()
+            assert it.column("compile")[-1] == "–"
+        assert it.column("compile")[0] != "–"
+
+
+def _seconds(text: str) -> float:
+    number, unit = text.split()
+    return float(number) * {"s": 1, "ms": 1e-3, "µs": 1e-6}[unit]
+
+
+def test_what_is_saved_is_what_was_measured(chromium: Browser, path: Path, result: Result) -> None:
+    with opened(chromium, path) as it:
+        for name in ("records.jsonl", "run.json"):
+            with it.page.expect_download() as waited:
+                it.page.get_by_role("button", name=f"Save {name}").click()
+            assert waited.value.suggested_filename == name
+            assert waited.value.path().read_bytes() == (result.path / name).read_bytes()
+        it.choose("workload", "g2p")
+        with it.page.expect_download() as waited:
+            it.page.get_by_role("button", name="Save these rows as CSV").click()
+        lines = list(csv.DictReader(io.StringIO(waited.value.path().read_text(encoding="utf-8"))))
+        assert {line["workload"] for line in lines} == {"g2p"}
+        assert len(lines) == 8
+        assert all(float(line["median_s"]) > 0 for line in lines if line["status"] == "ok")
+
+
+HOSTILE = [
+    '</script><script>document.title = "taken"</script>',
+    '<img src="https://example.org/a.png" onerror="document.title = \'taken\'">',
+    "<!-- <script>",
+    "${document.title='taken'} {{7*7}} &lt;b&gt;",
+    "javascript:alert(1)\n\t\u2028\u202e",
+]
+
+
+def test_text_in_a_record_stays_text(chromium: Browser, tmp_path: Path) -> None:
+    lines = []
+    for number, words in enumerate(HOSTILE):
+        lines += noisy("torch/module", framework=words)
+        lines += noisy(f"mine{words}", tier=words)
+        lines.append(record(f"broken{number}", status="error", reason=words, samples_s=[]))
+    environment = msgspec.structs.replace(
+        RUN.environment, cpu=HOSTILE[0], versions={"torch": HOSTILE[1]}, facts={HOSTILE[2]: HOSTILE[3]}
+    )
+    facts = msgspec.structs.replace(RUN.workloads["seed"], shape=HOSTILE[1], source=HOSTILE[0])
+    run = msgspec.structs.replace(
+        RUN, command=HOSTILE[0], environment=environment, workloads=RUN.workloads | {"seed": facts}
+    )
+    result = read_result(write(tmp_path / "run", *lines, END, run=run))
+    with opened(chromium, written([result], tmp_path / "report.html")) as it:
+        assert it.page.title() == f"One seq2seq LSTM, several frameworks: {HOSTILE[0]}"
+        assert it.page.locator("img").count() == 0
+        assert it.page.locator("script").count() == 6  # data, charts, two raw files, Vega and the page's own
+        seen = it.page.locator("body").inner_text()
+        for words in HOSTILE:
+            assert re.sub(r"\s+", " ", words) in re.sub(r"\s+", " ", seen)
+
+
+def test_the_guards_see_a_page_that_asks_outside_or_runs_what_is_not_its_own(
+    chromium: Browser, path: Path, tmp_path: Path
+) -> None:
+    whole = path.read_text(encoding="utf-8")
+    for number, addition in enumerate(
+        (
+            '<img src="https://example.org/a.png">',
+            "<script>document.title = 'taken'</script>",
+            "<a id='x' onclick='1'></a><script>fetch('https://example.org')</script>",
+        )
+    ):
+        changed = tmp_path / f"{number}.html"
+        changed.write_text(whole.replace("</main>", f"{addition}</main>"), encoding="utf-8")
+        with pytest.raises(AssertionError), opened(chromium, changed) as it:
+            assert it.page.title() != "taken"
+
+
+def test_it_is_readable_in_the_dark_on_a_phone_and_on_paper(chromium: Browser, path: Path) -> None:
+    def luminance(colour: str) -> float:
+        red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    for scheme in ("light", "dark"):
+        with opened(chromium, path, color_scheme=scheme, viewport={"width": 360, "height": 740}) as it:
+            paper, ink = (
+                luminance(it.page.locator("body").evaluate(f"one => getComputedStyle(one).{name}"))
+                for name in ("backgroundColor", "color")
+            )
+            assert (paper > 0.9, ink < 0.2) == ((scheme == "light"),) * 2
+            label = it.page.locator("#ratio svg .role-axis-label text").first
+            assert luminance(label.evaluate("one => getComputedStyle(one).fill")) == pytest.approx(ink, abs=0.05)
+            assert it.page.locator("html").evaluate("one => one.scrollWidth") <= 360, (
+                "the page itself never scrolls aside"
+            )
+            assert it.page.locator("#ratio svg").bounding_box()["width"] <= 360  # type: ignore[index]
+            it.page.emulate_media(media="print", color_scheme=scheme)
+            assert luminance(it.page.locator("body").evaluate("one => getComputedStyle(one).color")) == 0
+            assert not it.page.locator("#filters").is_visible()
+            assert it.page.locator("#ratio svg").is_visible()
+            assert len(it.page.pdf()) > 20_000
+
+
+def test_everything_can_be_done_with_a_keyboard_and_has_a_name(chromium: Browser, path: Path) -> None:
+    with opened(chromium, path) as it:
+        it.page.keyboard.press("Tab")
+        assert it.page.locator(":focus").inner_text() == "Skip to the table"
+        it.page.get_by_label("workload", exact=True).focus()
+        it.page.keyboard.press("ArrowDown")
+        it.drawn()
+        assert "8 of 16 cells" in it.page.get_by_role("status").inner_text()
+        head = it.page.get_by_role("columnheader", name="ratio")
+        head.get_by_role("button").focus()
+        it.page.keyboard.press("Enter")
+        assert head.get_attribute("aria-sort") == "ascending"
+        for name in ("ratio", "time"):
+            drawing = it.page.locator(f"#{name} [role='graphics-document']").first
+            assert len(drawing.get_attribute("aria-label") or "") > 50
+        unnamed = it.page.locator("select, button, a").evaluate_all(
+            "all => all.filter(one => !(one.innerText || one.ariaLabel || one.labels?.length)).length"
+        )
+        assert unnamed == 0
+        assert it.page.locator("h1").count() == 1
+
+
+def test_several_results_stand_side_by_side_and_over_time(chromium: Browser, tmp_path: Path) -> None:
+    results = several_runs(tmp_path)
+    with opened(chromium, written(results, tmp_path / "report.html")) as it:
+        assert it.page.locator("#machines svg").is_visible()
+        steps = [mark for mark in it.marks("history") if "jax/scan" in mark]
+        assert any("step: SLOWER" in mark for mark in steps)
+        assert not any("step: FASTER" in mark for mark in steps)
+        assert {*it.column("run")} == {"A", "B", "C"}
+        it.choose("run", "A")
+        assert {*it.column("run")} == {"A"}
+
+
+OPENS_S = FILTERS_S = 2.0
+
+
+@pytest.mark.slow
+def test_the_page_of_5000_cells_opens_and_filters_in_under_two_seconds(chromium: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(big_page(groups=200, rows=25), encoding="utf-8")
+    opens, filters = [], []
+    choices = (("workload", "shape-7"), ("workload", ""), ("baseline", "row-3"))
+    for _ in range(3):  # the machine may be busy: what the page can do is what it does once
+        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+        one = context.new_page()
+        start = time.perf_counter()
+        one.goto(path.as_uri())
+        one.wait_for_selector('body[data-shown="1"]', state="attached")
+        opens.append(time.perf_counter() - start)
+        assert one.get_by_role("status").inner_text() == "5000 of 5000 cells, in 200 of 200 groups"
+        assert one.locator("#ratio svg").is_visible()
+        for number, (name, value) in enumerate(choices, 2):
+            one.wait_for_selector(f'body[data-drawn="{number - 1}"]', state="attached")
+            start = time.perf_counter()
+            one.get_by_label(name, exact=True).select_option(value)
+            one.wait_for_selector(f'body[data-shown="{number}"]', state="attached")
+            filters.append(time.perf_counter() - start)
+        context.close()
+    print(f"opens in {min(opens):.2f} s, filters in {filters}")
+    assert min(opens) < OPENS_S
+    assert max(min(filters[start::3]) for start in range(3)) < FILTERS_S
