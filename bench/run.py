@@ -18,8 +18,6 @@ from bench.environment import available_bytes, code_facts, describe
 from bench.forecast import model_of
 from bench.job import ProblemFile
 from bench.lock import only_run
-from bench.page.build import REPORT_FILE
-from bench.page.write import write_report
 from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
 from bench.processors import processors
@@ -209,8 +207,7 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
             (folder / scaling_page.FACTS_FILE).write_text(scaling_page.to_json(model), encoding="utf-8")
         (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
         (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
-        with stderr.status("writes the page"):
-            write_report([result], folder)
+        _write_page(result, stderr)
     except OSError as error:
         failed = True
         if not stopped:
@@ -230,10 +227,23 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     if any(record.status in FAILURES for record in result.records):
         failed = True
         stderr.print(f"what the workers that failed have said: {shown}/logs")
-    stderr.print(f"result: {shown}, and as a page: {shown}/{REPORT_FILE}")
+    stderr.print(f"result: {shown}, and as a page: {shown}/report.html")
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0
+
+
+def _write_page(result: Result, stderr: Console) -> None:
+    """Write the page into the result's folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    # imported late: what draws is large, and what is measured should have the machine to itself
+    from bench.page.write import write_report
+
+    with stderr.status("draws the page"):
+        write_report([result], result.path)
 
 
 def _model(result: Result) -> Model | None:

@@ -156,7 +156,7 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     assert result.run.plan.first_block_s > 0
     assert str(tmp_path) not in (out / "run.json").read_text()  # results are published: no folders of this machine
     assert sorted(path.name for path in out.iterdir()) == [
-        *("logs", "pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
+        *("logs", "pytest-benchmark.json", "records.jsonl", "report.html", "run.json", "table.md")
     ]
 
     rows = json.loads(bench("table", str(out), "--format", "json").stdout)
