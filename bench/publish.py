@@ -22,6 +22,7 @@ from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
+from bench.report.sentence import sentence
 from bench.report.units import duration
 from bench.report.words import about_control
 from bench.request import BASELINE
@@ -360,7 +361,7 @@ def agreement(old: Result, new: Result) -> dict[Cell, bool]:
 
 
 def with_table(readme: str, result: Result) -> str:
-    """The README with the result's tables between its marks.
+    """The README with the result's sentence and tables between its marks.
 
     Raises:
         InvalidInput: the README has no marks.
@@ -373,7 +374,9 @@ def with_table(readme: str, result: Result) -> str:
     one = [row for row in rows if _is_readmes(row)]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     judged = judge(result.records, result.run.baseline).values()
+    shown = [one for one in judged if _is_readmes(one.cell) and one.cell.task in README_TASKS]
     compared = [one for one in judged if one.is_compared and _is_readmes(one.cell)]
+    said = sentence(shown, result.run, f"{result.run.environment.cpu} with one thread")
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
@@ -385,7 +388,7 @@ def with_table(readme: str, result: Result) -> str:
         f" {error_rate_in_words()}\n"
     )
     shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())
-    return f"{before}{START}\n\n{tables}\n{shapes}.\n\n{words}\n{END}{after}"
+    return f"{before}{START}\n\n{said}\n\n{tables}\n{shapes}.\n\n{words}\n{END}{after}"
 
 
 def error_rate_in_words() -> str:
