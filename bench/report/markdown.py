@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from bench.report.rows import TableRow
 
 
+TABLE_FILE = "table.md"
+"""The full table, in the folder of its result."""
+
 HEADER = [
     *("rank", "tier", "where", "median", "95 %", "ratio", "95 %", "verdict", "detects", "per sequence"),
     *("import", "compile", "first call", "peak memory", "pays after", "blocks", "samples", "error", "noticed"),
