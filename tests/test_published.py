@@ -145,7 +145,12 @@ def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_not
     )
     before = msgspec.structs.replace(RUN, started_at="2026-01-30T12:00:00+00:00")
     publish.publish(write(tmp_path / "rich", *rich, END, run=before))
-    assert "| `jax/scan`" in (house / "README.md").read_text()  # more rows have a time, though it is older
+    readme = (house / "README.md").read_text()
+    assert "| `jax/scan`" in readme  # more rows have a time, though it is older
+    words = (
+        "A Processor with one thread, for seed, torch/module and jax/scan each have or share the first place in 2 of 2"
+    )
+    assert readme.split(publish.START)[1].lstrip().startswith(f"On {words} comparisons")
 
 
 def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(house: Path, tmp_path: Path) -> None:

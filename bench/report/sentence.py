@@ -142,7 +142,7 @@ def _of_several(groups: Sequence[Sequence[Judged]], ranks: Mapping[Cell, str]) -
     places = Counter(one.cell.implementation for members in groups for one in _firsts(members, ranks))
     (_, most), *_ = places.most_common(1)
     leaders = [name for name, count in places.items() if count == most]
-    has = "each has or shares" if len(leaders) > 1 else "has or shares"
+    has = "each have or share" if len(leaders) > 1 else "has or shares"
     next_ones = [f"{name} in {count}" for name, count in places.most_common() if name not in leaders][:2]
     lead = f"{_listed(leaders)} {has} the first place in {most} of {len(groups)} comparisons"
     if next_ones:
