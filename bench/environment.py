@@ -167,12 +167,17 @@ def code_facts(row: Row) -> CodeFacts:
     return CodeFacts(code=code_of_row(row), versions=packages | {"python": platform.python_version()})
 
 
+def machine_name() -> str:
+    """Short name of the processor and how many of it may be used."""
+    return f"{re.sub(r'[^a-z0-9]+', '-', _cpu_name().lower()).strip('-')}-{len(processors())}-cores"
+
+
 def describe() -> Environment:
     """The machine and its software."""
     cpu, cores = _cpu_name(), len(processors())
     commit = _git("rev-parse", "HEAD")
     return Environment(
-        machine=f"{re.sub(r'[^a-z0-9]+', '-', cpu.lower()).strip('-')}-{cores}-cores",
+        machine=machine_name(),
         cpu=cpu,
         cores=cores,
         memory_bytes=psutil.virtual_memory().total,

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from bench.judge import control, judge
-from bench.records import Block, Record
+from bench.records import FAILURES, Block, Record, cell_of
 from bench.report.standing import standing, tally
 from bench.report.units import duration
 from bench.runner import Listener
@@ -96,6 +96,11 @@ class Progress:
 
     def _kept(self, lines: Sequence[Line]) -> None:
         new = [line for line in lines if isinstance(line, Record) and line.block]
+        failed = {cell_of(record) for record in self._records if record.status in FAILURES}
+        for record in new:
+            if record.status in FAILURES and cell_of(record) not in failed:
+                what = f"{record.implementation} {record.workload} {record.task}"
+                self._console.print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
         self._records += new
         self._bar.advance(self._task, len(new))
         if not any(isinstance(line, Block) for line in lines):

@@ -6,26 +6,30 @@ import lzma
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.compare import compare
+from rich.console import Console
+
+from bench import index
 from bench.environment import ROOT
 from bench.forecast import model_of
 from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
+from bench.notes import source_of, write_made
 from bench.profiling.kept import PROFILE_FILE, read_profiles
-from bench.records import CONTROL, FAILURES, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
+from bench.publishable import check, check_calibration, check_profiles
+from bench.records import RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import goals_page, markdown, profile_page, scaling_page
-from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
+from bench.report.sentence import sentence
 from bench.report.units import duration
 from bench.report.words import about_control
 from bench.request import BASELINE
-from bench.stats import MIN_BLOCKS
 from bench.sweeps import SCALING
 from bench.whole import write_whole
 from bench.workloads import WORKLOADS
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
     from bench.records import Cell
     from bench.report.rows import TableRow
 
-TABLE_FILE = "table.md"
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 EXPORT_FILE = "pytest-benchmark.json"
 README_TASKS = ("train_step", "forward")
@@ -105,38 +108,9 @@ def _publish(folder: Path) -> Path:
     if (folder / PROFILE_FILE).exists():
         return _publish_profiles(folder)
     result = read_result(folder)
-    run, records = result.run, result.records
-
-    def refuse(why: str) -> InvalidInput:
-        return InvalidInput(f"{folder}: {why}")
-
-    if run.preset == "smoke":
-        raise refuse("smoke is a check that all works, no measurement; publish another preset")
-    if not result.whole:
-        raise refuse("was cut short; `python -m bench run --resume` goes on, publish what went to its end")
-    check = control(judge(records, run.baseline).values())
-    if check is None:
-        raise refuse("has no control")
-    if check.trusted is False:
-        raise refuse(about_control(check))
-    if not any(record.ok for record in records):
-        raise refuse("has no time in it")
-    for record in records:
-        if record.status in FAILURES:
-            what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
-            raise refuse(f"{what}; publish a run in which every row works")
-        if "/" not in record.implementation and record.implementation != CONTROL:
-            raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
-    blocks = max(record.block for record in records)
-    needed, why = MIN_BLOCKS, f"no verdict below {MIN_BLOCKS}"
-    if run.preset == SCALING:
-        model_of(result)  # it has enough shapes
-        needed, why = run.plan.min_blocks, f"{run.plan.min_blocks} were planned"
-    if blocks < needed:
-        raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; `python -m bench run --resume` goes on")
-    if run.environment.git_commit is None or run.environment.git_dirty:
-        raise refuse("was made by code that is in no commit; commit, run again, publish that")
-    machine = run.environment.machine + ("-gpu" if records[0].device == "gpu" else "")
+    check(result, OURS.root)
+    run = result.run
+    machine = run.environment.machine + ("-gpu" if result.records[0].device == "gpu" else "")
     target = _place_of(OURS.results / machine, run.started_at, lambda there: read_result(there).run.started_at)
     if target.resolve() != folder.resolve():
         fresh = target.with_name(f".{target.name}")  # no result by that name; what an ended publish has left goes first
@@ -156,10 +130,7 @@ def _publish(folder: Path) -> Path:
 def _publish_calibration(folder: Path) -> Path:
     """A calibration takes the place of the one before."""
     head, batches = calibration.read_head(folder), calibration.read_batches(folder)
-    if not batches:
-        raise InvalidInput(f"{folder}: has no complete batch yet; `python -m bench calibrate --out` goes on")
-    if head.environment.git_commit is None or head.environment.git_dirty:
-        raise InvalidInput(f"{folder}: was made by code that is in no commit; commit, calibrate again, publish that")
+    check_calibration(head, batches, folder, OURS.root)
     OURS.method.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != OURS.method.resolve():
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
@@ -172,20 +143,7 @@ def _publish_calibration(folder: Path) -> Path:
 def _publish_profiles(folder: Path) -> Path:
     """Profiles stand beside those of other machines and days."""
     found = read_profiles(folder)
-
-    def refuse(why: str) -> InvalidInput:
-        return InvalidInput(f"{folder}: {why}")
-
-    for one in found.profiles:
-        what = f"{one.implementation} {one.workload} {one.task}"
-        if one.status != "ok":
-            raise refuse(f"{what} is {one.status} ({one.reason}); publish profiles in which every row works")
-        if "/" not in one.implementation:
-            raise refuse(f"{one.implementation} is a file outside impls/, which no commit has")
-        if one.waited > BUSY:
-            raise refuse(f"{what}: other programs had its processor; profile again on a machine that is at rest")
-    if found.environment.git_commit is None or found.environment.git_dirty:
-        raise refuse("was made by code that is in no commit; commit, profile again, publish that")
+    check_profiles(found, folder, OURS.root)
     place = OURS.profiled / found.environment.machine
     target = _place_of(place, found.started_at, lambda there: read_profiles(there).started_at)
     if target.resolve() != folder.resolve():
@@ -205,31 +163,78 @@ def _place_of(path: Path, started_at: str, began: Callable[[Path], str]) -> Path
 
 
 def refresh() -> None:
-    """Make every published table, the index and the README's table anew from the records."""
-    for path, text in generated().items():
-        write_whole(path, text.encode())
+    """Make every published table, the index and the README's table anew, as far as what they are made of is.
+
+    Raises:
+        InvalidInput: something that is published is damaged, or what is made of it cannot be written.
+    """
+    stderr = Console(stderr=True, highlight=False, markup=False)
+    try:
+        with stderr.status("reading what is published") as status:
+            results = published()
+            for result in results:
+                status.update(f"tables of {result.path.name}")
+                source = source_of([result.path / RUN_FILE, result.path / RECORDS_FILE])
+                write_made(result.path, source, partial(files_of, result))
+            if (OURS.method / calibration.HEAD_FILE).exists():
+                status.update("table of the calibration")
+                raw = source_of([OURS.method / calibration.HEAD_FILE, OURS.method / calibration.PACKED_FILE])
+                write_made(OURS.method, raw, calibration_files)
+            for path, text in files_of_all(results, index.index(_folders(), tell=status.update)).items():
+                write_whole(path, text.encode())
+    except OSError as error:
+        raise InvalidInput(f"{error.filename or OURS.results}: cannot be written ({error.strerror})") from None
 
 
 def generated() -> dict[Path, str]:
-    """Every generated file, and what it has to say."""
+    """Every generated file, and what it has to say: all of it made anew from the raw records."""
     results = published()
-    files = {result.path / TABLE_FILE: markdown.full(table_rows([result]), [result]) for result in results}
-    files |= {result.path / EXPORT_FILE: to_pytest_benchmark(result).decode() for result in results}
-    for model, path in ((model_of(result), result.path) for result in results if result.run.preset == SCALING):
-        files |= {path / scaling_page.PAGE_FILE: scaling_page.page(model)}
-        files |= {path / scaling_page.FACTS_FILE: scaling_page.to_json(model)}
-    files |= method_files(results)
-    files[OURS.results / "README.md"] = index(results)
-    files[OURS.profiles_page] = profile_page.page(published_profiles())
-    files[OURS.goals_page] = goals_page.page(results, published_profiles())
+    files = {path: text for result in results for path, text in files_of(result).items()}
+    return files | calibration_files() | files_of_all(results, index.index(_folders(), remember=False))
+
+
+def files_of(result: Result) -> dict[Path, str]:
+    """What stands in a result's folder beside its records."""
+    files = {
+        result.path / markdown.TABLE_FILE: markdown.full(table_rows([result]), [result]),
+        result.path / EXPORT_FILE: to_pytest_benchmark(result).decode(),
+    }
+    if result.run.preset == SCALING:
+        model = model_of(result)
+        files[result.path / scaling_page.PAGE_FILE] = scaling_page.page(model)
+        files[result.path / scaling_page.FACTS_FILE] = scaling_page.to_json(model)
+    return files
+
+
+def files_of_all(results: Sequence[Result], indexed: Sequence[index.Indexed]) -> dict[Path, str]:
+    """What speaks of several results, or of none."""
+    files = method_files(results)
+    method = sorted(path.relative_to(OURS.results).as_posix() for path in [*files, *calibration_paths()])
+    files[OURS.results / "README.md"] = index.page(indexed, method)
+    profiles = published_profiles()
+    files[OURS.profiles_page] = profile_page.page(profiles)
+    files[OURS.goals_page] = goals_page.page(results, profiles)
     if shown := [result for result in results if is_for_readme(result)]:
         latest = max(reversed(shown), key=lambda result: len(timed_rows(result)))  # of those that have the most
         files[OURS.readme] = with_table(OURS.readme.read_text(encoding="utf-8"), latest)
     return files
 
 
+def calibration_paths() -> list[Path]:
+    """Where the table of the calibration stands, if there is one."""
+    return [OURS.method / calibration.TABLE_FILE] if (OURS.method / calibration.HEAD_FILE).exists() else []
+
+
+def calibration_files() -> dict[Path, str]:
+    """The table of how often verdicts err, if that was measured."""
+    return {
+        path: calibration_table.markdown(calibration.read_head(OURS.method), calibration.read_batches(OURS.method))
+        for path in calibration_paths()
+    }
+
+
 def method_files(results: Sequence[Result]) -> dict[Path, str]:
-    """The tables of what was simulated and measured of the method itself, as far as it was."""
+    """The tables of what was simulated and measured to choose the method, as far as it was."""
     files, method = {}, OURS.method
     if (method / rule.RAW_FILE).exists():
         files[method / rule.TABLE_FILE] = rule.report(read(method / rule.RAW_FILE, rule.Simulation))
@@ -241,17 +246,17 @@ def method_files(results: Sequence[Result]) -> dict[Path, str]:
         if of_it is None:
             raise InvalidInput(f"{method / protocol.RAW_FILE}: is about {experiment.result}, which is not published")
         files[method / protocol.TABLE_FILE] = protocol.report(experiment, of_it)
-    if (method / calibration.HEAD_FILE).exists():
-        head, batches = calibration.read_head(method), calibration.read_batches(method)
-        files[method / calibration.TABLE_FILE] = calibration_table.markdown(head, batches)
     return files
 
 
 def published() -> list[Result]:
     """The published results, oldest first."""
-    folders = sorted(path.parent for path in OURS.results.glob(f"[!.]*/{RUN_FILE}"))
-    results = [read_result(folder) for folder in folders]
+    results = [read_result(folder) for folder in _folders()]
     return sorted(results, key=lambda result: datetime.fromisoformat(result.run.started_at))
+
+
+def _folders() -> list[Path]:
+    return sorted(path.parent for path in OURS.results.glob(f"[!.]*/{RUN_FILE}"))
 
 
 def published_profiles() -> list[Profiles]:
@@ -277,90 +282,8 @@ def timed_rows(result: Result) -> set[str]:
     return {record.implementation for record in result.records if record.ok}
 
 
-def index(results: Sequence[Result]) -> str:
-    """The list of published results."""
-    lines = [
-        [
-            f"[{result.path.name}]({result.path.name}/{page_of(result)})",
-            result.run.environment.cpu,
-            ", ".join(dict.fromkeys(record.device for record in result.records)),
-            result.run.preset,
-            str(len({cell_of(record) for record in result.records if record.ok})),
-            str(max(record.block for record in result.records)),
-            *since_the_one_before(results[:number], result),
-        ]
-        for number, result in enumerate(results)
-    ]
-    method = [path.relative_to(OURS.results) for path in sorted(method_files(results))]
-    return (
-        "# Published results\n\nMade by `python -m bench publish`. Each folder has the raw records, the machine and the"
-        " command, and the table made of them.\n\n"
-        + markdown.table([*INDEX_HEADER, "blocks", *INDEX_SINCE], lines, left=4)
-        + (
-            "\nLike before: of the verdicts decided in this run and in the one before it on that machine, those that"
-            " are the same. Ratios moved: how far, as a standard deviation, ratios of rows with the same code and"
-            " versions lie from that run's, beyond what the blocks of either show (`bench compare`).\n"
-        )
-        + (
-            "\nOn the method itself: " + ", ".join(f"[{path.stem}]({path})" for path in method) + ".\n"
-            if method
-            else ""
-        )
-    )
-
-
-INDEX_HEADER = ["result", "processor", "device", "preset", "cells with a time"]
-INDEX_SINCE = ["like before", "ratios moved"]
-
-
-def page_of(result: Result) -> str:
-    """The page that the index leads to."""
-    return scaling_page.PAGE_FILE if result.run.preset == SCALING else TABLE_FILE
-
-
-def since_the_one_before(earlier: Sequence[Result], result: Result) -> tuple[str, str]:
-    """How many verdicts, decided in both, are the same in this run and in the last before it that is comparable.
-
-    And how far the ratios of unchanged rows have moved, where that can be seen.
-    """
-    before = the_one_before(earlier, result)
-    if before is None:
-        return "–", "–"
-    found = agreement(before, result)
-    differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
-    moved = compare(before, result).moved
-    return (
-        f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else ""),
-        f"{100 * moved.deviation:.1f} %" if moved else "–",
-    )
-
-
-def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
-    """The last on the same machine that has the same tables; of a scaling run, which has no verdicts, none."""
-    machine, tables = result.run.environment.machine, _rows_at_tables(result)
-    alike = [one for one in earlier if one.run.environment.machine == machine and _rows_at_tables(one) == tables]
-    alike = [one for one in alike if SCALING not in (one.run.preset, result.run.preset)]
-    return alike[-1] if alike else None
-
-
-def _rows_at_tables(result: Result) -> list[list[str]]:
-    """Who is compared with whom: the bounds are not."""
-    bounds = set(result.run.bounds.values())
-    return [[name for name in table if name not in bounds] for table in result.run.plan.tables]
-
-
-def agreement(old: Result, new: Result) -> dict[Cell, bool]:
-    """For each cell with a decided verdict in both results: whether it is the same."""
-    decided = []
-    for result in (old, new):
-        judged = judge(result.records, result.run.baseline)
-        decided.append({cell: one.ratio.verdict for cell, one in judged.items() if one.ratio and one.is_decided})
-    before, after = decided
-    return {cell: before[cell] == verdict for cell, verdict in after.items() if cell in before}
-
-
 def with_table(readme: str, result: Result) -> str:
-    """The README with the result's tables between its marks.
+    """The README with the result's sentence and tables between its marks.
 
     Raises:
         InvalidInput: the README has no marks.
@@ -373,7 +296,10 @@ def with_table(readme: str, result: Result) -> str:
     one = [row for row in rows if _is_readmes(row)]
     tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
     judged = judge(result.records, result.run.baseline).values()
+    shown = [one for one in judged if _is_readmes(one.cell) and one.cell.task in README_TASKS]
     compared = [one for one in judged if one.is_compared and _is_readmes(one.cell)]
+    said = sentence(shown, result.run, f"{result.run.environment.cpu} with one thread")
+    full = (result.path / markdown.TABLE_FILE).relative_to(OURS.root)
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
@@ -381,11 +307,11 @@ def with_table(readme: str, result: Result) -> str:
         " column, and those whom no verdict tells from it."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
         f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
-        f"[Intervals, compile times, memory, costs and errors]({result.path.relative_to(OURS.root)}/{TABLE_FILE})."
+        f"[Intervals, compile times, memory, costs and errors]({full})."
         f" {error_rate_in_words()}\n"
     )
     shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())
-    return f"{before}{START}\n\n{tables}\n{shapes}.\n\n{words}\n{END}{after}"
+    return f"{before}{START}\n\n{said}\n\n{tables}\n{shapes}.\n\n{words}\n{END}{after}"
 
 
 def error_rate_in_words() -> str:

@@ -6,6 +6,7 @@ import shlex
 import signal
 import time
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -215,7 +216,7 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
                 f"{folder}: its tables cannot be written ({error.strerror}); `python -m bench table` shows them"
             )
     # the table of a scaling run has a hundred groups: what is fitted to them is shown instead
-    said = text.render(rows, [result]) if model is None else scaling_text.render(model)
+    said = text.render(rows, [result]) if model is None else chain(scaling_text.render(model), text.endings([result]))
     Console(highlight=False, markup=False).print(*said, sep="\n")
     shown = _shown(folder)
     command = ["python", "-m", "bench", "run", "--resume", shown, *(["--impl", *map(_shown, own)] if own else [])]

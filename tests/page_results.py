@@ -148,10 +148,11 @@ def big_page(groups: int, rows: int) -> str:
         started_at=RUN.started_at,
         command="python -m bench run",
         baseline="row-0",
+        sentence="On a machine, nothing is decided yet.",
         end="6 blocks",
         control="control",
         doubt="",
-        facts={"processor": "A Processor", "commit": "0" * 40},
+        facts={"processor": "A Processor", "preset": "default", "commit": "0" * 40},
         workloads={},
     )
     return build.page(

@@ -15,7 +15,7 @@ from processes import ROOT, ask, bench, one_line
 from sweeping import ROWS, SHAPES, prices, scaling_run, write_scaling
 from test_records import END, RUN, record, write
 
-from bench import advise, publish
+from bench import advise, publish, publishable
 from bench.environment import code_facts, describe
 from bench.forecast import TaskAt, model_of
 from bench.records import read_result
@@ -188,6 +188,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n")
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
+    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 

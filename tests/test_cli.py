@@ -196,6 +196,8 @@ def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "invalid" in done.stdout and "h_n is off" in done.stdout
     assert f"what the workers that failed have said: {tmp_path / 'out' / 'logs'}" in done.stderr
+    assert done.stderr.count("\nwrong seed encode: invalid: ") == 1  # said at once, and not again in each block
+    assert "there is nothing to compare" in done.stdout.splitlines()[-1]
     assert {tuple(record.samples_s) for record in read_result(tmp_path / "out").records} == {()}
 
 
@@ -218,6 +220,8 @@ def test_a_scaling_run_is_made_fitted_and_asked(tmp_path: Path, monkeypatch: pyt
     done = ask("run", "--impl", *rows, *words, "--task", "encode", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert "encode cpu×1" in done.stdout and re.search(r"mine .* a call|mine .* a step", done.stdout)
+    assert "came out first in encoding at 3 of 3 held-out shapes" in " ".join(done.stdout.split())
+    assert done.stdout.rstrip().endswith("how sure that is.")
     assert "# What a call costs" in (out / "scaling.md").read_text() and (out / "scaling.json").exists()
     result = read_result(out)
     assert result.whole and {one.status for one in result.records} == {"ok"}

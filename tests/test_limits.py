@@ -15,10 +15,10 @@ from test_records import BLOCK, END, RUN, record, write
 
 from bench.compare import compare
 from bench.flops import BatchSizes, product_flops
+from bench.index import the_one_before
 from bench.judge import control, judge, undecided
 from bench.limits import limits_of, machine_bounds
 from bench.plan import BUDGETS, expected_s, make_plan, next_block
-from bench.publish import the_one_before
 from bench.records import CONTROL, CodeFacts, cell_of, read_result
 from bench.report import export, markdown, text, units
 from bench.report.pytest_benchmark import to_pytest_benchmark

@@ -31,6 +31,25 @@ def test_a_page_quotes_what_stands_in_the_file(page: Path) -> None:
     check_quotes(page)
 
 
+WRITTEN = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+
+@pytest.mark.parametrize("page", sorted(WRITTEN), ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_link_into_the_repository_is_relative_and_leads_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        if not re.match(r"https?://|mailto:|#", target):
+            assert not target.startswith("/"), target
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+
+
+def test_contributing_names_what_checks_it() -> None:
+    words = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"test_\w+(?!\.py)\b(?!\.)", words)
+    tests = (ROOT / "tests" / "test_published.py").read_text(encoding="utf-8")
+    assert named and all(f"def {name}(" in tests for name in named)
+
+
 def test_the_walkthrough_quotes_every_framework() -> None:
     page = (ROOT / "docs" / "walkthrough.md").read_text(encoding="utf-8")
     quoted = {block.source for block in blocks(page) if block.source}

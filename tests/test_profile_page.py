@@ -9,7 +9,7 @@ import pytest
 from test_profile_attribution import profile
 from test_records import RUN
 
-from bench import publish
+from bench import publish, publishable
 from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles, Turn, read_profiles
 from bench.report.profile_page import page
 from impls.contract import InvalidInput
@@ -60,6 +60,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("results", "docs"):
         (tmp_path / name).mkdir()
     monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
+    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -12,12 +13,15 @@ import pytest
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
 
-from bench import publish
+from bench import publish, publishable
 from bench.compare import compare
 from bench.environment import ROOT
+from bench.index import the_one_before
 from bench.method import calibration
 from bench.method.calibration import Batch
-from bench.records import CONTROL, FAILURES, End, Record
+from bench.profiling.kept import PROFILE_FILE, read_profiles
+from bench.records import CONTROL, RUN_FILE, End, Record, read_result
+from bench.report import markdown
 from bench.whole import write_whole
 from bench.workloads import SEED
 from impls.contract import InvalidInput
@@ -25,26 +29,58 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.records import Result
+
 
 def test_every_generated_file_says_what_the_records_say() -> None:
     for path, text in publish.generated().items():
         assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(ROOT)}: run `python -m bench publish`"
 
 
-def test_something_is_published_and_all_of_it_is_valid() -> None:
+def folders(place: Path, name: str) -> list[Path]:
+    return sorted(path.parent for path in place.glob(f"[!.]*/{name}"))
+
+
+@pytest.fixture(scope="module")
+def history() -> None:
+    """All commits, or a reason why there are none to ask."""
+    nothing = publishable.known("0" * 40, ROOT)
+    if nothing != "it is not":
+        pytest.skip(f"whether commits are known cannot be told: {publishable.WAYS_OUT[nothing]}")
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("folder", folders(publish.OURS.results, RUN_FILE), ids=lambda folder: folder.name)
+def test_every_published_result_would_be_published_again(folder: Path) -> None:
+    publishable.check(read_result(folder), ROOT)
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("folder", folders(publish.OURS.profiled, PROFILE_FILE), ids=lambda folder: folder.name)
+def test_all_published_profiles_would_be_published_again(folder: Path) -> None:
+    publishable.check_profiles(read_profiles(folder), folder, ROOT)
+
+
+@pytest.mark.usefixtures("history")
+def test_the_published_calibration_would_be_published_again() -> None:
+    method = publish.OURS.method
+    head, batches = calibration.read_head(method), calibration.read_batches(method)
+    publishable.check_calibration(head, batches, method, ROOT)
+
+
+def test_something_is_published_and_each_in_the_folder_of_its_machine_and_day() -> None:
     results = publish.published()
     assert results
     for result in results:
-        assert any(own.ok for own in result.records)
-        assert not result.run.environment.git_dirty
-        assert not [own for own in result.records if own.status in FAILURES]
+        assert result.path.name.startswith(f"{result.run.environment.machine}")
+        assert f"-{result.run.started_at[:10]}" in result.path.name
 
 
 def test_two_published_runs_of_the_same_code_are_not_told_apart() -> None:
     """What is said to have changed between them is a false verdict: nothing has."""
     results = publish.published()
     for number, new in enumerate(results):
-        old = publish.the_one_before(results[:number], new)
+        old = the_one_before(results[:number], new)
         if old and old.run.rows == new.run.rows:
             comparison = compare(old, new)
             assert comparison.moved
@@ -67,6 +103,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n\nthe rest\n")
     (tmp_path / "docs").mkdir()
     monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
+    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
     monkeypatch.setattr(publish, "WORKLOADS", {"seed": SEED})
     return tmp_path
 
@@ -78,7 +115,7 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     target = publish.publish(folder)
     assert target.name == "a-processor-2-cores-2026-01-31"
     assert sorted(path.name for path in target.iterdir()) == [
-        *("pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
+        *(".made.json", ".summary.json", "pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
     ]
     readme = (house / "README.md").read_text()
     assert "250 ms (1.00×)" in readme and "outdated" not in readme and readme.endswith("the rest\n")
@@ -108,7 +145,12 @@ def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_not
     )
     before = msgspec.structs.replace(RUN, started_at="2026-01-30T12:00:00+00:00")
     publish.publish(write(tmp_path / "rich", *rich, END, run=before))
-    assert "| `jax/scan`" in (house / "README.md").read_text()  # more rows have a time, though it is older
+    readme = (house / "README.md").read_text()
+    assert "| `jax/scan`" in readme  # more rows have a time, though it is older
+    words = (
+        "A Processor with one thread, for seed, torch/module and jax/scan each have or share the first place in 2 of 2"
+    )
+    assert readme.split(publish.START)[1].lstrip().startswith(f"On {words} comparisons")
 
 
 def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(house: Path, tmp_path: Path) -> None:
@@ -224,6 +266,7 @@ LEANING = [
 @pytest.mark.parametrize(
     ("lines", "run", "words"),
     [
+        ([*TIMED, END], msgspec.structs.replace(RUN, preset="scaling"), "has no row with times of"),
         ([*TIMED, record("jax/scan", status="invalid", reason="h_n is off", samples_s=[]), END], RUN, "is invalid"),
         ([record(), END], RUN, "has no control"),
         ([*LEANING, END], RUN, "NOT TO BE TRUSTED"),
@@ -243,3 +286,69 @@ def test_what_proves_nothing_is_not_published(lines: list, run: object, words: s
     with pytest.raises(InvalidInput, match=words):
         publish.publish(folder)
     assert not list((tmp_path / "results").iterdir())
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main")
+    done = subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def repository(folder: Path) -> tuple[str, str]:
+    """A commit that HEAD comes from, and one on a branch that it does not."""
+    folder.mkdir()
+    git(folder, "init")
+    git(folder, "commit", "--allow-empty", "-m", "first")
+    first = git(folder, "rev-parse", "HEAD")
+    git(folder, "checkout", "-b", "aside")
+    git(folder, "commit", "--allow-empty", "-m", "aside")
+    aside = git(folder, "rev-parse", "HEAD")
+    git(folder, "checkout", "main")
+    git(folder, "commit", "--allow-empty", "-m", "second")
+    return first, aside
+
+
+def test_a_result_is_published_only_of_a_commit_that_the_repository_comes_from(tmp_path: Path) -> None:
+    origin = tmp_path / "origin"
+    first, aside = repository(origin)
+    git(tmp_path, "clone", "--depth", "1", f"file://{origin}", "shallow")
+    (tmp_path / "none").mkdir()
+
+    def of(commit: str) -> Result:
+        environment = msgspec.structs.replace(RUN.environment, git_commit=commit)
+        run = msgspec.structs.replace(RUN, environment=environment)
+        return read_result(write(tmp_path / "run", *TIMED, END, run=run))
+
+    publishable.check(of(first), origin)
+    for commit in (aside, "0" * 40, "--all", "HEAD"):
+        with pytest.raises(InvalidInput, match="HEAD here does not come from; push that commit first"):
+            publishable.check(of(commit), origin)
+    with pytest.raises(InvalidInput, match="the clone is shallow and may lack it; `git fetch --unshallow` gets all"):
+        publishable.check(of(first), tmp_path / "shallow")
+    git(tmp_path / "shallow", "fetch", "--unshallow")
+    publishable.check(of(first), tmp_path / "shallow")
+    with pytest.raises(InvalidInput, match="no clone of a repository"):
+        publishable.check(of(first), tmp_path / "none")
+
+
+def test_what_has_not_changed_is_not_made_again(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    made: list[str] = []
+    full = markdown.full
+    monkeypatch.setattr(
+        markdown, "full", lambda rows, results: made.append(results[0].path.name) or full(rows, results)
+    )
+    publish.refresh()
+    assert made == []
+    assert publish.generated()[target / "table.md"] == (target / "table.md").read_text()
+    assert made == [target.name], "who proves what is published trusts no note"
+    (target / "table.md").write_text("edited by hand")
+    assert publish.generated()[target / "table.md"] != "edited by hand"  # what the first test here asks of all files
+    publish.refresh()
+    assert made == [target.name] * 3
+    assert publish.generated()[target / "table.md"] == (target / "table.md").read_text()
+
+
+def test_making_it_anew_says_nothing_where_nobody_watches(house: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    publish.refresh()
+    assert capfd.readouterr() == ("", "")

@@ -165,6 +165,16 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
     stream = io.StringIO()
     Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
     assert "…" not in stream.getvalue() and "3 of 4" in stream.getvalue()
+    assert "jax/scan" in stream.getvalue() and "(idiomatic)" in stream.getvalue() and "FASTER" in stream.getvalue()
+    assert max(map(len, stream.getvalue().splitlines())) <= 80
+
+
+def test_the_standing_marks_ties(tmp_path: Path) -> None:
+    near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
+    result = read_result(write(tmp_path, *near))
+    stream = io.StringIO()
+    Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
+    assert "1= torch/" in stream.getvalue()
 
 
 def test_where_nothing_tells_them_apart_more_than_one_may_be_done_first(tmp_path: Path) -> None:
@@ -337,6 +347,13 @@ def test_statistics_are_those_of_the_samples() -> None:
 )
 def test_seconds_come_in_the_unit_that_fits(value: float | None, words: str) -> None:
     assert units.seconds(value) == words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0.051, "5.1 %"), (0.5, "50 %"), (99.9, "9990 %"), (7.8e15, "> 9999 %"), (None, "–")]
+)
+def test_what_is_beyond_all_bounds_has_no_digits(value: float | None, words: str) -> None:
+    assert units.percent(value) == words
 
 
 def test_a_row_of_the_table_is_all_that_is_derived(result: Result) -> None:

@@ -21,6 +21,7 @@ import vl_convert
 from bench.page.charts import CHARTS
 from bench.page.data import PageData, newest_first, to_json
 from bench.records import RECORDS_FILE, RUN_FILE
+from bench.sweeps import SCALING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,12 +68,15 @@ def title_of(data: PageData) -> str:
 
 
 def words_of(data: PageData) -> list[str]:
-    """What is to be said before all else."""
-    first = data.results[0]
+    """What is to be said before all else: who won on each machine, and how the newest result came about."""
+    telling = [one for one in data.results if one.facts["preset"] != SCALING and "@" not in one.baseline]
+    newest = {one.machine: one.sentence for one in reversed(telling or data.results)}
+    said = list(newest.values())
     if len(data.results) > 1:
         days = sorted(one.started_at[:10] for one in data.results)
-        return [f"{len(data.results)} results, {days[0]} to {days[-1]}; the newest comes first."]
-    return [word for word in (first.doubt, f"{first.started_at[:10]}, {first.end}; {first.control}.") if word]
+        return [*said, f"{len(data.results)} results, {days[0]} to {days[-1]}; the newest comes first."]
+    (only,) = data.results
+    return [*said, *([only.doubt] if only.doubt else []), f"{only.started_at[:10]}, {only.end}; {only.control}."]
 
 
 @cache

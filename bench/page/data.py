@@ -19,6 +19,7 @@ from bench.page.history import Moment, label_of, over_time, over_versions
 from bench.page.scaling import Map, Point, curves, maps
 from bench.records import BOUND, CONTROL, Struct, competes
 from bench.report.rows import TableRow, table_rows
+from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class PageResult(Struct, frozen=True, kw_only=True, omit_defaults=False):
     command: str
     """Repeats the measurement."""
     baseline: str
+    sentence: str
+    """Who was the fastest at what, and how sure that is."""
     end: str
     """How many blocks it has, and why no more."""
     control: str
@@ -183,7 +186,8 @@ def letter_of(number: int) -> str:
 
 def _result(number: int, result: Result) -> PageResult:
     run, here = result.run, result.run.environment
-    found = control(judge(result.records, run.baseline).values())
+    judged = judge(result.records, run.baseline).values()
+    found = control(judged)
     facts = {
         "processor": here.cpu,
         "cores": str(here.cores),
@@ -205,6 +209,7 @@ def _result(number: int, result: Result) -> PageResult:
         started_at=run.started_at,
         command=run.command,
         baseline=run.baseline,
+        sentence=sentence(judged, run, here.cpu),
         end=about_end(result),
         control=about_control(found),
         doubt=about_control(found, doubts_only=True),

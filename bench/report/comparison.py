@@ -15,8 +15,7 @@ from bench.judge import control, judge
 from bench.records import Struct
 from bench.report import units
 from bench.report.markdown import table as markdown_table
-from bench.report.text import COLOURS
-from bench.report.words import SMOKE, about_control, about_end
+from bench.report.words import COLOURS, SMOKE, about_control, about_end
 from bench.stats import MIN_BLOCKS, PRACTICAL, Verdict
 from bench.two_runs import OF_TIMES
 from impls.contract import Device, Precision, Task

@@ -6,10 +6,11 @@ from itertools import groupby
 from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
-from bench import stats
 from bench.judge import control, judge
-from bench.records import BOUND, competes
+from bench.records import BOUND
 from bench.report import units
+from bench.report.means import means
+from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from bench.records import Environment, Result
     from bench.report.rows import TableRow
 
+
+TABLE_FILE = "table.md"
+"""The full table, in the folder of its result."""
 
 HEADER = [
     *("rank", "tier", "where", "median", "95 %", "ratio", "95 %", "verdict", "detects", "per sequence"),
@@ -36,11 +40,12 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 
 
 
 def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
-    """Every row, a table for each workload and task, with the environment, the means and the costs."""
+    """Every row, a table for each workload and task, with the environment, a sentence, the means and the costs."""
     parts = []
     for result in results:
         run = result.run
-        check = control(judge(result.records, run.baseline).values())
+        judged = judge(result.records, run.baseline).values()
+        check = control(judged)
         if doubt := about_control(check, doubts_only=True):
             parts.append(f"**{doubt}**\n")
         facts = "; ".join(f"{name} {value}" for name, value in run.environment.facts.items())
@@ -52,6 +57,7 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
             f"{about_end(result)}; {about_control(check)}",
         ]
         parts.append("  \n".join(lines) + "\n")
+        parts.append(f"{sentence(judged, run, run.environment.cpu)}\n")
         parts += _means(result)
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         source = next(result.run.workloads[workload].source for result in results if workload in result.run.workloads)
@@ -77,29 +83,19 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
 
 def _means(result: Result) -> list[str]:
     """Each row's geometric mean over the workloads, for each task: where all have one baseline."""
-    judged = judge(result.records, result.run.baseline)
-    ratios: dict[tuple[str, str], dict[str, list[list[float]]]] = {}
-    workloads: dict[tuple[str, str], set[str]] = {}
-    baselines: dict[tuple[str, str], set[str | None]] = {}
-    for one in judged.values():
-        place = one.cell.task, units.place(one.cell.device, one.cell.threads, one.cell.precision)
-        if competes(one.cell) and one.log_ratios:
-            of_row = ratios.setdefault(place, {}).setdefault(one.cell.implementation, [])
-            of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])
-            workloads.setdefault(place, set()).add(one.cell.workload)
-            baselines.setdefault(place, set()).add(one.baseline)
     lines = [
-        [f"`{name}`", task, where, units.ratio(mean.estimate), units.between(mean.low, mean.high)]
-        for (task, where), of_place in ratios.items()
-        if len(workloads[task, where]) > 1 and len(baselines[task, where]) == 1
-        for name, lists in of_place.items()
-        if len(lists) == len(workloads[task, where])
-        for mean in [stats.geometric_mean(lists)]
+        [
+            f"`{name}`",
+            at.task,
+            units.place(at.device, at.threads, at.precision),
+            units.ratio(mean.estimate),
+            units.between(mean.low, mean.high),
+        ]
+        for at, of_place in means(judge(result.records, result.run.baseline).values()).items()
+        for name, mean in of_place.items()
     ]
-    if not lines:
-        return []
     header = ["over all workloads", "task", "where", "geometric mean of the ratios", "95 %"]
-    return [table(header, lines, left=3)]
+    return [table(header, lines, left=3)] if lines else []
 
 
 def short(rows: Sequence[TableRow], task: str) -> str:

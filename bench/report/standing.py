@@ -6,10 +6,13 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from rich.table import Table
+from rich.text import Text
 
 from bench.judge import group_of
 from bench.records import competes
 from bench.report import units
+from bench.report.rows import ranks_of
+from bench.report.words import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,12 +21,14 @@ if TYPE_CHECKING:
 
 
 def standing(judged: Iterable[Judged]) -> Table:
-    """The fastest row of each group, its time and ratio, and how many verdicts there are."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    """The fastest row of each group, `1=` if others share its place; time, ratio, verdict, and how many are decided."""
+    judged = list(judged)
+    ranks = ranks_of(judged)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for name in ("group", "fastest so far"):
         table.add_column(name, overflow="fold")
-    for name, width in (("median", 7), ("ratio", 19), ("decided", 7)):
-        table.add_column(name, no_wrap=True, justify="right", min_width=width)
+    for name, width in (("median", 7), ("ratio", 19), ("verdict", 8), ("decided", 7)):
+        table.add_column(name, no_wrap=True, justify="left" if name == "verdict" else "right", min_width=width)
     groups: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
         if competes(one.cell):
@@ -35,11 +40,13 @@ def standing(judged: Iterable[Judged]) -> Table:
         best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
         others = [one for one in timed if one.is_compared]
         done = sum(one.is_decided for one in others)
+        verdict = best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline"
         table.add_row(
             f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
-            best.cell.implementation,
+            "1= " * (ranks.get(best.cell) == "1=") + f"{best.cell.implementation} ({best.cell.tier})",
             units.seconds(best.median_s),
             units.interval(best.ratio),
+            Text(verdict, style=COLOURS.get(verdict, "")),
             f"{done} of {len(others)}",
         )
     return table

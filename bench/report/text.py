@@ -11,10 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.cost import COUNTS, costs, rivals, winner
+from bench.environment import machine_name
 from bench.judge import control, group_of, judge
 from bench.records import BOUND
 from bench.report import units
-from bench.report.words import about_control, about_end
+from bench.report.sentence import sentence
+from bench.report.words import COLOURS, about_control, about_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -24,12 +26,10 @@ if TYPE_CHECKING:
     from bench.records import Result
     from bench.report.rows import TableRow
 
-COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
-
 
 def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
-    """What is to be doubted, a table for each group, what has no time and why, and how to read it all."""
-    letters = dict(zip((str(result.path) for result in results), ascii_uppercase, strict=False))
+    """What is to be doubted, a table for each group, what has no time and why, how to read it all, and a sentence."""
+    letters = _letters(results)
     for result in results:
         if doubt := about_control(control(judge(result.records, result.run.baseline).values()), doubts_only=True):
             yield Text(f"{_name(result, letters)}{doubt}", style="bold red")
@@ -42,6 +42,21 @@ def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[Rend
     yield from _costs(results, letters)
     yield from _captions(rows)
     yield from _about(results, letters)
+    yield from endings(results)
+
+
+def endings(results: Sequence[Result]) -> Iterator[RenderableType]:
+    """What a person would say of each result: the last line, or lines of several."""
+    letters = _letters(results)
+    for result in results:
+        here = result.run.environment
+        where = "this machine" if here.machine == machine_name() else here.cpu
+        said = sentence(judge(result.records, result.run.baseline).values(), result.run, where)
+        yield Text(f"\n{_name(result, letters)}{said}", style="bold")
+
+
+def _letters(results: Sequence[Result]) -> dict[str, str]:
+    return dict(zip((str(result.path) for result in results), ascii_uppercase, strict=False))
 
 
 def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Table:

@@ -25,8 +25,10 @@ def ratio(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """``12 %``."""
-    return "–" if value is None else f"{100 * value:.1f} %" if value < 0.0995 else f"{100 * value:.0f} %"
+    """``12 %``; what is beyond all bounds has no digits."""
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f} %" if value < 0.0995 else f"{100 * value:.0f} %" if value < 100 else "> 9999 %"
 
 
 def error(value: float | None) -> str:

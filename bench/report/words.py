@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from bench.records import Result
     from bench.stats import Control
 
+COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
+"""Verdict to colour, where there are colours: the word says it all."""
+
 SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
 
 

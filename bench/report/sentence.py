@@ -1,0 +1,259 @@
+"""What a person would say of a run, in one sentence. Pure; it claims no more than the verdicts do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import log
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from bench.judge import control, group_of, in_order
+from bench.report import units
+from bench.report.means import means, task_at_place
+from bench.report.rows import ranks_of
+from bench.stats import MIN_BLOCKS, PRACTICAL
+from bench.sweeps import SCALING
+from impls.contract import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from bench.judge import Judged
+    from bench.records import Cell, Run
+    from bench.report.means import TaskAtPlace
+    from bench.stats import Ratio, Summary
+
+WORDS = {"encode": "encoding", "forward": "inference", "gradients": "gradients", "train_step": "training"}
+"""Task to what people call it."""
+
+MOST_NAMES = 4
+"""Of more that share a place, the rest are counted."""
+
+MOST_POINTS = 4
+"""Of more tasks and places, no ratio is named."""
+
+GOES_ON = "`python -m bench run --resume` goes on"
+
+
+def sentence(judged: Collection[Judged], run: Run, where: str) -> str:
+    """Who is the fastest at what and how sure that is, or why nothing may be said. ``where``: ``this machine``."""
+    return " ".join(f"On {where}{_said(judged, run)}.".split())  # whatever a name has in it, it stays a line
+
+
+def _said(judged: Collection[Judged], run: Run) -> str:
+    check = control(judged)
+    if check is not None and check.trusted is False:
+        way = "see `python -m bench machine`, and measure again"
+        return f" nothing may be said, for the baseline differs from itself: {way}"
+    groups = [members for members in in_order(judged) if len(members) > 1]
+    if not groups:
+        return " no two rows have a time at the same task, so that there is nothing to compare"
+    if run.preset == SCALING:
+        return f", {_of_shapes(groups, run)}"
+    ranks = ranks_of(judged)
+    ranked = [members for members in groups if members[0].cell in ranks]
+    if not ranked:
+        way = "`python -m bench run` without --preset smoke has more" if run.preset == "smoke" else GOES_ON
+        return f" nothing is decided yet, for there is no verdict below {MIN_BLOCKS} blocks: {way}"
+    said = _of_one(ranked[0], ranks) if len(ranked) == 1 else _of_several(ranked, ranks)
+    left = len(groups) - len(ranked)
+    more = f"; {left} other comparison{'s have' if left > 1 else ' has'} no verdict yet" if left else ""
+    return f", {said}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """How a row does against the baseline: what verdicts allow to be said of it."""
+
+    verdict: str | None
+    baseline: str
+    ratio: Ratio | Summary
+    at: str = ""
+    """For what, where that is not said before."""
+    average: str = ""
+    """That it is one, where it is."""
+    parts: Counter[str | None] = field(default_factory=Counter)
+    """The verdicts that an average is made of."""
+
+    def __str__(self) -> str:
+        """In full, with the baseline's name."""
+        return self.words(short=False)
+
+    def words(self, *, short: bool) -> str:
+        """The predicate; ``short``: the baseline has just been named."""
+        to = "" if short else f" as {self.baseline}"
+        match self.verdict:
+            case "FASTER":
+                band = units.between(1 / self.ratio.high, 1 / self.ratio.low)
+                return f"is {self.average}{_times(1 / self.ratio.estimate)} times as fast{to}{self.at} {band}"
+            case "SLOWER":
+                band = units.between(self.ratio.low, self.ratio.high)
+                return f"{self.average}takes {_times(self.ratio.estimate)} times as long{to}{self.at} {band}"
+            case "SAME":
+                return f"is as fast as {self.baseline}{self.at}, to within {units.percent(PRACTICAL)}"
+            case "UNCLEAR":
+                return f"cannot be told from {self.baseline}{self.at}"
+            case "MIXED":
+                of = f"{self.parts['FASTER']} of {self.parts.total()} workloads"
+                return f"is faster than {self.baseline}{self.at} with {of} and slower with {self.parts['SLOWER']}"
+        return f"has no verdict against {self.baseline}{self.at} yet"
+
+
+def _of_one(members: Sequence[Judged], ranks: Mapping[Cell, str]) -> str:
+    """Of a single group: who has the first place, then the best of the other frameworks, or else the slowest."""
+    firsts = _firsts(members, ranks)
+    names = [one.cell.implementation for one in firsts]
+    faster = next((one for one in firsts if _verdict(one) == "FASTER"), None)
+    is_named = True  # whether the baseline has been, as what others are held against
+    if len(firsts) == 1 and faster:
+        lead = f"{names[0]} {_claim(faster)}"
+    elif len(firsts) == 1:
+        lead, is_named = f"{names[0]} has the first place", not firsts[0].is_compared
+        if firsts[0].is_compared:
+            lead, is_named = f"{lead}, but {_claim(firsts[0])}", True
+    elif faster:
+        lead = f"{_listed(names)} share the first place, and {faster.cell.implementation} {_claim(faster)}"
+    else:
+        apart = "them apart" if len(firsts) == 2 else f"the others from {names[0]}"
+        lead, is_named = f"{_listed(names)} share the first place, for no verdict tells {apart}", False
+    rest = [
+        f"{one.cell.implementation} {_claim(one).words(short=is_named or bool(number))}"
+        for number, one in enumerate(_others(members, firsts))
+    ]
+    at = task_at_place(group_of(members[0].cell))
+    return f"for {members[0].cell.workload} {_at(at)}, {'; '.join([lead, *rest])}"
+
+
+def _others(members: Sequence[Judged], firsts: Sequence[Judged]) -> list[Judged]:
+    """The best row of each framework that has neither the first place nor the baseline; if there is none, the last."""
+    known = {one.cell.framework for one in members if one in firsts or not one.is_compared}
+    best: dict[str, Judged] = {}
+    for one in sorted(members, key=lambda one: one.cell.tier == "wrapper"):  # whose kernels are another framework's
+        if one.cell.framework not in known and _verdict(one):
+            best.setdefault(one.cell.framework, one)
+    if best:
+        return sorted(best.values(), key=members.index)[:2]
+    return [members[-1]] if members[-1] not in firsts and _verdict(members[-1]) == "SLOWER" else []
+
+
+def _of_several(groups: Sequence[Sequence[Judged]], ranks: Mapping[Cell, str]) -> str:
+    """Of several groups: who has the first place how often, and by how much on average."""
+    places = Counter(one.cell.implementation for members in groups for one in _firsts(members, ranks))
+    (_, most), *_ = places.most_common(1)
+    leaders = [name for name, count in places.items() if count == most]
+    has = "each have or share" if len(leaders) > 1 else "has or shares"
+    next_ones = [f"{name} in {count}" for name, count in places.most_common() if name not in leaders][:2]
+    lead = f"{_listed(leaders)} {has} the first place in {most} of {len(groups)} comparisons"
+    if next_ones:
+        lead += f", {' and '.join(next_ones)}"
+    subject = _subject(leaders, places, groups)
+    claims = _claims(subject, groups) if subject else []
+    parts = []
+    if claims and len(claims) <= MOST_POINTS:
+        same = len({claim.baseline for claim in claims}) == 1
+        words = [claim.words(short=same and bool(number)) for number, claim in enumerate(claims)]
+        parts = [f"{subject} {_listed(words, most=MOST_POINTS)}"]
+    return f"{_head(groups)}, {'; '.join([lead, *parts])}"
+
+
+def _subject(leaders: Sequence[str], places: Counter[str], groups: Sequence[Sequence[Judged]]) -> str | None:
+    """Of whom ratios are named: of the leaders the fastest on average; the baseline's are all 1, so the next then."""
+    logs: dict[str, list[float]] = {}
+    for members in groups:
+        for one in members:
+            if one.is_compared and one.ratio:
+                logs.setdefault(one.cell.implementation, []).append(log(one.ratio.estimate))
+    # of whoever is the baseline anywhere, no more is said
+    names = logs.keys() - {one.baseline for members in groups for one in members}
+    return min(names, key=lambda name: (name not in leaders, -places[name], fmean(logs[name])), default=None)
+
+
+def _claims(name: str, groups: Sequence[Sequence[Judged]]) -> list[Claim]:
+    """What may be said of a row at each task and place."""
+    points: dict[TaskAtPlace, list[Judged]] = {}
+    for members in groups:
+        for one in members:
+            if one.cell.implementation == name:
+                points.setdefault(task_at_place(group_of(one.cell)), []).append(one)
+    averages = means(one for members in groups for one in members)
+    claims = []
+    for at, ours in sorted(points.items(), key=lambda point: (TASKS.index(point[0].task), point[0][1:])):
+        mean = averages.get(at, {}).get(name)
+        if len(ours) == 1:
+            claims.append(_claim(ours[0], f" for {_at(at)}"))
+        elif mean is not None:
+            parts = Counter(map(_verdict, ours))
+            words = {"at": f" for {_at(at)}", "average": "on average "}
+            claims.append(Claim(_of_mean(mean, parts), ours[0].baseline or "", mean, parts=parts, **words))
+    return claims
+
+
+def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
+    """What may be said of a mean, which has no verdict of its own: what the verdicts of its parts bear out."""
+    if "FASTER" in verdicts and "SLOWER" in verdicts:
+        return "MIXED"
+    if "FASTER" in verdicts and mean.high < 1 and mean.estimate < 1 / (1 + PRACTICAL):
+        return "FASTER"
+    if "SLOWER" in verdicts and mean.low > 1 and mean.estimate > 1 + PRACTICAL:
+        return "SLOWER"
+    return "SAME" if {*verdicts} == {"SAME"} else "UNCLEAR"
+
+
+def _of_shapes(groups: Sequence[Sequence[Judged]], run: Run) -> str:
+    """Of a scaling run, which has no verdicts: who came out first how often."""
+    held_out = [members for members in groups if run.workloads[members[0].cell.workload].held_out]
+    first: dict[TaskAtPlace, Counter[str]] = {}
+    for members in held_out or groups:
+        at = task_at_place(group_of(members[0].cell))
+        first.setdefault(at, Counter())[members[0].cell.implementation] += 1
+    shapes = "held-out shapes" if held_out else "shapes"
+    parts = []
+    for at, names in sorted(first.items(), key=lambda point: (TASKS.index(point[0].task), point[0][1:])):
+        (name, count), *_ = names.most_common(1)
+        parts.append(f"{name} came out first in {_at(at)} at {count} of {names.total()} {shapes}")
+    return (
+        f"{_listed(parts[:MOST_POINTS])}, which no verdict bears out: `python -m bench advise` says what to expect of"
+        " a shape, and how sure that is"
+    )
+
+
+def _firsts(members: Sequence[Judged], ranks: Mapping[Cell, str]) -> list[Judged]:
+    return [one for one in members if ranks.get(one.cell, "").rstrip("=") == "1"]
+
+
+def _verdict(one: Judged) -> str | None:
+    return one.ratio.verdict if one.is_compared and one.ratio else None
+
+
+def _claim(one: Judged, at: str = "") -> Claim:
+    assert one.ratio is not None
+    return Claim(_verdict(one), one.baseline or "", one.ratio, at)
+
+
+def _times(value: float) -> str:
+    """The table's digits."""
+    return units.ratio(value).removesuffix("×")
+
+
+def _head(groups: Iterable[Sequence[Judged]]) -> str:
+    """What the groups have in common."""
+    cells = [members[0].cell for members in groups]
+    workloads = list(dict.fromkeys(cell.workload for cell in cells))
+    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    if len(workloads) == 1:
+        return f"for {workloads[0]}"
+    return f"over {len(workloads)} workloads" + (f" of {WORDS[tasks[0]]}" if len(tasks) == 1 else "")
+
+
+def _at(at: TaskAtPlace) -> str:
+    """``training``, and where that is not one thread of the CPU."""
+    threads = f" on {at.threads} threads" if at.device == "cpu" and at.threads > 1 else ""
+    device = "" if at.device == "cpu" else f" on the {at.device.upper()}"
+    return WORDS[at.task] + threads + device + (f" in {at.precision}" if at.precision != "float32" else "")
+
+
+def _listed(words: Sequence[str], most: int = MOST_NAMES) -> str:
+    """``a, b and c``; of more than so many the rest are counted."""
+    shown = [*words] if len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
+    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
