@@ -12,6 +12,7 @@ from bench.compare import compare
 from bench.judge import judge
 from bench.notes import Note, keep, recall, source_of
 from bench.records import RECORDS_FILE, RUN_FILE, Struct, cell_of, read_result
+from bench.page.build import REPORT_FILE
 from bench.report import markdown, scaling_page
 from bench.report.sentence import sentence
 from bench.sweeps import SCALING
@@ -181,6 +182,7 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
         here = of_machine[0].summary
         latest = next((one for one in of_machine if one.summary.preset != SCALING), of_machine[0])
         parts.append(f"## {here.cpu}, {here.cores} cores\n\n{latest.summary.said}\n")
+        parts.append(f"[All of them on a page](machines/{here.machine}/{REPORT_FILE}), to open in a browser.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
     parts.append(
         "The sentence is about the newest run that is no sweep of sizes. Like before: of the verdicts decided in this"

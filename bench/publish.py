@@ -20,6 +20,8 @@ from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.notes import source_of, write_made
+from bench.page.build import REPORT_FILE
+from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.publishable import check, check_calibration, check_profiles
 from bench.records import RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
@@ -72,6 +74,11 @@ class Repository:
     def profiled(self) -> Path:
         """A folder for each command's profiles: without traces, which are large and of one moment."""
         return self.results / "profiled"
+
+    @property
+    def machines(self) -> Path:
+        """A folder for each machine: the page of its results, and pictures."""
+        return self.results / "machines"
 
     @property
     def goals_page(self) -> Path:
@@ -180,6 +187,12 @@ def refresh() -> None:
                 status.update("table of the calibration")
                 raw = source_of([OURS.method / calibration.HEAD_FILE, OURS.method / calibration.PACKED_FILE])
                 write_made(OURS.method, raw, calibration_files)
+            for machine, own in by_machine(results).items():
+                status.update(f"page of {machine}")
+                raw = source_of([one.path / name for one in own for name in (RUN_FILE, RECORDS_FILE)])
+                folder = OURS.machines / machine
+                folder.mkdir(parents=True, exist_ok=True)
+                write_made(folder, raw, partial(machine_files, folder, own))
             for path, text in files_of_all(results, index.index(_folders(), tell=status.update)).items():
                 write_whole(path, text.encode())
     except OSError as error:
@@ -190,6 +203,8 @@ def generated() -> dict[Path, str]:
     """Every generated file, and what it has to say: all of it made anew from the raw records."""
     results = published()
     files = {path: text for result in results for path, text in files_of(result).items()}
+    for machine, own in by_machine(results).items():
+        files |= machine_files(OURS.machines / machine, own)
     return files | calibration_files() | files_of_all(results, index.index(_folders(), remember=False))
 
 
@@ -206,6 +221,20 @@ def files_of(result: Result) -> dict[Path, str]:
     return files
 
 
+def by_machine(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each machine, oldest first."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.run.environment.machine, []).append(result)
+    return found
+
+
+def machine_files(folder: Path, results: Sequence[Result]) -> dict[Path, str]:
+    """The page of a machine's results, and pictures of the one that would be README's, or else of the newest."""
+    shown = for_readme(results) or results[-1]
+    return {folder / name: text for name, text in files_of_machine(results, shown).items()}
+
+
 def files_of_all(results: Sequence[Result], indexed: Sequence[index.Indexed]) -> dict[Path, str]:
     """What speaks of several results, or of none."""
     files = method_files(results)
@@ -214,9 +243,8 @@ def files_of_all(results: Sequence[Result], indexed: Sequence[index.Indexed]) ->
     profiles = published_profiles()
     files[OURS.profiles_page] = profile_page.page(profiles)
     files[OURS.goals_page] = goals_page.page(results, profiles)
-    if shown := [result for result in results if is_for_readme(result)]:
-        latest = max(reversed(shown), key=lambda result: len(timed_rows(result)))  # of those that have the most
-        files[OURS.readme] = with_table(OURS.readme.read_text(encoding="utf-8"), latest)
+    if shown := for_readme(results):
+        files[OURS.readme] = with_table(OURS.readme.read_text(encoding="utf-8"), shown)
     return files
 
 
@@ -265,6 +293,12 @@ def published_profiles() -> list[Profiles]:
     return sorted(found, key=lambda one: datetime.fromisoformat(one.started_at))
 
 
+def for_readme(results: Sequence[Result]) -> Result | None:
+    """The result that README shows: of those that answer its question and have most rows with a time, the newest."""
+    fit = [result for result in results if is_for_readme(result)]
+    return max(reversed(fit), key=lambda result: len(timed_rows(result)), default=None)
+
+
 def is_for_readme(result: Result) -> bool:
     """Whether the result answers the README's question: the default workloads, its tasks, the usual baseline."""
     default = {(name, task) for name, one in WORKLOADS.items() if "default" in one.presets for task in README_TASKS}
@@ -300,6 +334,8 @@ def with_table(readme: str, result: Result) -> str:
     compared = [one for one in judged if one.is_compared and _is_readmes(one.cell)]
     said = sentence(shown, result.run, f"{result.run.environment.cpu} with one thread")
     full = (result.path / markdown.TABLE_FILE).relative_to(OURS.root)
+    home = (OURS.machines / result.run.environment.machine).relative_to(OURS.root)
+    picture = f"![Ratio to {result.run.baseline} of each row, with intervals]({home}/ratio.svg)"
     words = (
         f"{markdown.environment_line(result.run.environment)}; one thread; {result.run.started_at[:10]}."
         f" Median of a call, and in brackets its ratio to `{result.run.baseline}` (above 1 is slower) with the verdict."
@@ -307,11 +343,13 @@ def with_table(readme: str, result: Result) -> str:
         " column, and those whom no verdict tells from it."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
         f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
-        f"[Intervals, compile times, memory, costs and errors]({full})."
+        f"[Intervals, compile times, memory, costs and errors]({full});"
+        f" [the page of all results of this machine]({home}/{REPORT_FILE}), with charts, filters and the raw records, to"
+        " open in a browser."
         f" {error_rate_in_words()}\n"
     )
     shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())
-    return f"{before}{START}\n\n{said}\n\n{tables}\n{shapes}.\n\n{words}\n{END}{after}"
+    return f"{before}{START}\n\n{said}\n\n{tables}\n{shapes}.\n\n{picture}\n\n{words}\n{END}{after}"
 
 
 def error_rate_in_words() -> str:
