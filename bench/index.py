@@ -11,8 +11,8 @@ import msgspec
 from bench.compare import compare
 from bench.judge import judge
 from bench.notes import Note, keep, recall, source_of
+from bench.page import REPORT_FILE
 from bench.records import RECORDS_FILE, RUN_FILE, Struct, cell_of, read_result
-from bench.page.build import REPORT_FILE
 from bench.report import markdown, scaling_page
 from bench.report.sentence import sentence
 from bench.sweeps import SCALING

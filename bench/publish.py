@@ -20,7 +20,7 @@ from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.notes import source_of, write_made
-from bench.page.build import REPORT_FILE
+from bench.page import REPORT_FILE
 from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.publishable import check, check_calibration, check_profiles
@@ -344,8 +344,8 @@ def with_table(readme: str, result: Result) -> str:
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
         f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
         f"[Intervals, compile times, memory, costs and errors]({full});"
-        f" [the page of all results of this machine]({home}/{REPORT_FILE}), with charts, filters and the raw records, to"
-        " open in a browser."
+        f" [the page of all results of this machine]({home}/{REPORT_FILE}), with charts, filters and the raw records,"
+        " to open in a browser."
         f" {error_rate_in_words()}\n"
     )
     shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())

@@ -19,6 +19,7 @@ from bench.environment import available_bytes, code_facts, describe
 from bench.forecast import model_of
 from bench.job import ProblemFile
 from bench.lock import only_run
+from bench.page import REPORT_FILE
 from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
 from bench.processors import processors
@@ -228,7 +229,7 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     if any(record.status in FAILURES for record in result.records):
         failed = True
         stderr.print(f"what the workers that failed have said: {shown}/logs")
-    stderr.print(f"result: {shown}, and as a page: {shown}/report.html")
+    stderr.print(f"result: {shown}, and as a page: {shown}/{REPORT_FILE}")
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0

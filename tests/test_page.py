@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import csv
-import gzip
 import io
 import json
 import re
+from hashlib import sha256
 from math import log
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from page_results import noisy, run_of, several_runs
 from processes import bench
+from said import embedded, raw_files
 from sweeping import write_scaling
 from test_records import BLOCK, END, RUN, memory, record, write
 
@@ -43,13 +43,6 @@ def result(tmp_path: Path) -> Result:
     )
 
 
-def embedded(html: str, name: str) -> dict:
-    """The JSON that stands in the page under this name."""
-    found = re.search(rf'<script type="application/json" id="{name}">(.*?)</script>', html, re.DOTALL)
-    assert found
-    return json.loads(found[1])
-
-
 def test_the_page_has_the_numbers_of_the_table(result: Result) -> None:
     data = embedded(build.page(page_data([result]), [result]), "data")
     shown = [dict(zip(data["columns"], values, strict=True)) for group in data["groups"] for values in group["rows"]]
@@ -70,10 +63,8 @@ def test_the_page_does_not_say_where_it_was_made(result: Result) -> None:
 def test_the_page_has_the_raw_files_as_they_are_and_is_the_same_each_time(result: Result) -> None:
     html = build.page(page_data([result]), [result])
     assert html == build.page(page_data([result]), [result])
-    for name in ("records.jsonl", "run.json"):
-        found = re.search(rf'id="{name}-0">(.*?)</script>', html)
-        assert found
-        assert gzip.decompress(base64.b64decode(found[1])) == (result.path / name).read_bytes()
+    files = {name: sha256((result.path / name).read_bytes()).hexdigest() for name in ("records.jsonl", "run.json")}
+    assert raw_files(html) == {f"{name}-0": own for name, own in files.items()}
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))

@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from said import alike, said
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
 
@@ -19,6 +21,7 @@ from bench.environment import ROOT
 from bench.index import the_one_before
 from bench.method import calibration
 from bench.method.calibration import Batch
+from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.records import CONTROL, RUN_FILE, End, Record, read_result
 from bench.report import markdown
@@ -27,14 +30,32 @@ from bench.workloads import SEED
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.records import Result
 
 
 def test_every_generated_file_says_what_the_records_say() -> None:
     for path, text in publish.generated().items():
-        assert path.read_text(encoding="utf-8") == text, f"{path.relative_to(ROOT)}: run `python -m bench publish`"
+        there = said(path, path.read_text(encoding="utf-8"))
+        assert alike(there, said(path, text)), f"{path.relative_to(ROOT)}: run `python -m bench publish`"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("report.html", "0.002,", "0.0021,"),
+        ("report.html", "Every number", "Some numbers"),
+        ("report.html", "const digits", "const  digits"),
+        ("report.html", '"records.jsonl-0">', '"records.jsonl-1">'),
+        ("ratio.svg", "jax/scan", "jax/scam"),
+    ],
+)
+def test_a_page_or_picture_that_was_edited_by_hand_is_told(name: str, old: str, new: str, tmp_path: Path) -> None:
+    result = read_result(write(tmp_path / "run", *run_of(record(), record("jax/scan")), END))
+    made = files_of_machine([result], result)[name]
+    assert old in made
+    path = Path(name)
+    assert alike(said(path, made), said(path, made))
+    assert not alike(said(path, made), said(path, made.replace(old, new)))
 
 
 def folders(place: Path, name: str) -> list[Path]:

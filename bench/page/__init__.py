@@ -4,3 +4,6 @@
 with the script that filters and sorts; ``pictures`` draws the same charts without a browser. No number is worked out
 in the script: intervals, ratios and verdicts come from where the tables have them.
 """
+
+REPORT_FILE = "report.html"
+"""What a page is called, wherever it stands."""

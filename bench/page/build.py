@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
     from bench.records import Result
 
-REPORT_FILE = "report.html"
-
 VEGA_LITE = "6.4"
 """The version that Altair's charts are written for, of those that come with vl-convert."""
 

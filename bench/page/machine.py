@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.page.build import REPORT_FILE, page
+from bench.page import REPORT_FILE
+from bench.page.build import page
 from bench.page.data import page_data
 from bench.page.pictures import pictures
 
