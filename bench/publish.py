@@ -17,7 +17,7 @@ from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
 from bench.profiling.kept import PROFILE_FILE, read_profiles
-from bench.records import CONTROL, FAILURES, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
+from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
 from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.profile_words import BUSY
 from bench.report.pytest_benchmark import to_pytest_benchmark
@@ -27,6 +27,7 @@ from bench.report.words import about_control
 from bench.request import BASELINE
 from bench.stats import MIN_BLOCKS
 from bench.sweeps import SCALING
+from bench.versions import SIGN, failures_of, versions_of
 from bench.whole import write_whole
 from bench.workloads import WORKLOADS
 from impls.contract import InvalidInput
@@ -121,10 +122,10 @@ def _publish(folder: Path) -> Path:
         raise refuse(about_control(check))
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
+    for record in failures_of(records):
+        what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
+        raise refuse(f"{what}; publish a run in which every row works")
     for record in records:
-        if record.status in FAILURES:
-            what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
-            raise refuse(f"{what}; publish a run in which every row works")
         if "/" not in record.implementation and record.implementation != CONTROL:
             raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
     blocks = max(record.block for record in records)
@@ -261,7 +262,7 @@ def published_profiles() -> list[Profiles]:
 
 
 def is_for_readme(result: Result) -> bool:
-    """Whether the result answers the README's question: the default workloads, its tasks, the usual baseline."""
+    """Whether it answers the README's question: the default workloads, its tasks, the usual baseline, of no version."""
     default = {(name, task) for name, one in WORKLOADS.items() if "default" in one.presets for task in README_TASKS}
     here = {(record.workload, record.task) for record in result.records if _is_readmes(cell_of(record))}
     return default <= here and result.run.baseline == BASELINE
@@ -284,7 +285,7 @@ def index(results: Sequence[Result]) -> str:
             f"[{result.path.name}]({result.path.name}/{page_of(result)})",
             result.run.environment.cpu,
             ", ".join(dict.fromkeys(record.device for record in result.records)),
-            result.run.preset,
+            f", {SIGN}".join([result.run.preset, *versions_of(result.run)]),
             str(len({cell_of(record) for record in result.records if record.ok})),
             str(max(record.block for record in result.records)),
             *since_the_one_before(results[:number], result),

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
+
+from bench.records import FAILURES, cell_of
+
 if TYPE_CHECKING:
-    from bench.records import Run
+    from collections.abc import Sequence
+
+    from bench.records import Cell, Record, Run
 
 SIGN = "@"
 """Stands between a row and its version; no row's own name has it."""
@@ -32,3 +38,29 @@ def join(row: str, version: str) -> str:
 def versions_of(run: Run) -> list[str]:
     """The versions that a run holds against each other, in the order in which they were given; none in other runs."""
     return [version for version in dict.fromkeys(split(name).version for name in run.rows) if version]
+
+
+def packages_of(run: Run) -> dict[str, dict[str, str]]:
+    """Version to the packages, and their numbers, that its rows had and that are not the same under all versions."""
+    found: dict[str, dict[str, str]] = {version: {} for version in versions_of(run)}
+    for name, facts in run.rows.items():
+        found.setdefault(split(name).version, {}).update(facts.versions)
+    names = dict.fromkeys(name for packages in found.values() for name in packages)
+    differ = [name for name in names if len({packages.get(name) for packages in found.values()}) > 1]
+    return {version: {name: own[name] for name in differ if name in own} for version, own in found.items()}
+
+
+def failures_of(records: Sequence[Record]) -> list[Record]:
+    """What keeps a run from being published: a row that fails, unless it works under another version."""
+    failed = {cell_of(record) for record in records if record.status in FAILURES}
+    works = {_without_version(record) for record in records if record.ok and cell_of(record) not in failed}
+    return [
+        record
+        for record in records
+        if record.status in FAILURES
+        and not (split(record.implementation).version and _without_version(record) in works)
+    ]
+
+
+def _without_version(cell: Cell) -> Cell:
+    return msgspec.structs.replace(cell_of(cell), implementation=split(cell.implementation).row)
