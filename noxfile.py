@@ -198,7 +198,7 @@ def versions(session: nox.Session) -> None:
 
 def environment_with(session: nox.Session, history: History, version: str) -> Path:
     """The Python of an environment that has the harness and this version of the framework; made, or used again."""
-    folder = Path(nox.options.envdir or ".nox") / f"versions-{history.framework}-{version}"
+    folder = session.cache_dir.parent / f"versions-{history.framework}-{version}"
     python = folder / "bin" / "python"
     if not python.exists():
         session.run(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)

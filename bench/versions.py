@@ -44,7 +44,8 @@ def packages_of(run: Run) -> dict[str, dict[str, str]]:
     """Version to the packages, and their numbers, that its rows had and that are not the same under all versions."""
     found: dict[str, dict[str, str]] = {version: {} for version in versions_of(run)}
     for name, facts in run.rows.items():
-        found.setdefault(split(name).version, {}).update(facts.versions)
+        if version := split(name).version:
+            found[version] |= facts.versions
     names = dict.fromkeys(name for packages in found.values() for name in packages)
     differ = [name for name in names if len({packages.get(name) for packages in found.values()}) > 1]
     return {version: {name: own[name] for name in differ if name in own} for version, own in found.items()}
