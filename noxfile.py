@@ -201,7 +201,7 @@ def environment_with(session: nox.Session, history: History, version: str) -> Pa
     folder = session.cache_dir.parent / f"versions-{history.framework}-{version}"
     python = folder / "bin" / "python"
     if not python.exists():
-        session.run(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
+        session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
     if os.environ.get("UNPINNED"):
         pins = ["--upgrade"]
     else:
@@ -209,7 +209,7 @@ def environment_with(session: nox.Session, history: History, version: str) -> Pa
         pins = ["--constraint", str(folder / "constraints.txt")]
     wanted = [*requirements(history.extra), f"{history.framework}=={version}"]
     try:
-        session.run(str(python), "-m", "pip", "install", *pins, *wanted, external=True, silent=True)
+        session.run_install(str(python), "-m", "pip", "install", *pins, *wanted, external=True, silent=True)
     except CommandFailed:
         session.error(f"{history.framework} {version} cannot be installed: above is why")
     return python

@@ -57,7 +57,7 @@ def run(
       python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
       python -m bench run --sweep hidden_dim=64:2048 --shape batch_size=32
-      python -m bench run --interpreter 2.9.1=old/bin/python 2.13.0=new/bin/python --impl torch/module
+      python -m bench run --interpreter 2.9.1=old/bin/python 2.13.0=new/bin/python
       python -m bench run --resume results/local/2026-01-31T12-00-00
 
     Parameters
@@ -451,8 +451,8 @@ def publish(result: Path | None = None) -> None:
     Parameters
     ----------
     result
-        A result folder in which every row works, a calibration or a folder of profiles, made by code that is
-        committed.
+        A result folder in which every row works (where there are several versions, under one of them), a calibration or
+        a folder of profiles, made by code that is committed.
     """
     from bench.environment import ROOT
     from bench.publish import publish as publish_result

@@ -13,6 +13,7 @@ import pytest
 from nox.command import CommandFailed
 from processes import ROOT
 
+from bench.interpreters import COMPANIONS
 from impls import find_rows
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ class FakeVersions(FakeSession):
         if "bench" in arguments:
             assert options["interrupt_timeout"] >= 10 and options["terminate_timeout"] >= 10
 
+    run_install = run
+
 
 def history(noxfile: ModuleType, folder: Path, *posargs: str, **more: str) -> FakeVersions:
     session = FakeVersions(folder, *posargs, **more)
@@ -190,6 +193,7 @@ def test_the_rows_are_those_that_need_the_framework_and_no_other(
 def test_what_moves_with_a_framework_has_no_pin(noxfile: ModuleType) -> None:
     asked = noxfile.history_of(["jax", "0.9.2", "0.10.2"])
     pins = "# words\njax==0.10.2\njaxlib==0.10.2\njaxtyping==0.3.11\nflax==0.12.8\n"
+    assert noxfile.MOVES_ALONG == COMPANIONS
     assert noxfile.loosened(pins, asked) == "# words\njaxtyping<=0.3.11\nflax<=0.12.8\n"
 
 

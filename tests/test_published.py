@@ -17,7 +17,8 @@ from bench.compare import compare
 from bench.environment import ROOT
 from bench.method import calibration
 from bench.method.calibration import Batch
-from bench.records import CONTROL, FAILURES, End, Record
+from bench.records import CONTROL, End, Record
+from bench.versions import failures_of
 from bench.whole import write_whole
 from bench.workloads import SEED
 from impls.contract import InvalidInput
@@ -37,7 +38,7 @@ def test_something_is_published_and_all_of_it_is_valid() -> None:
     for result in results:
         assert any(own.ok for own in result.records)
         assert not result.run.environment.git_dirty
-        assert not [own for own in result.records if own.status in FAILURES]
+        assert not failures_of(result.records)
 
 
 def test_two_published_runs_of_the_same_code_are_not_told_apart() -> None:
