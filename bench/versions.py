@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -35,6 +36,12 @@ def join(row: str, version: str) -> str:
     return f"{row}{SIGN}{version}" if version else row
 
 
+def by_number(name: str) -> tuple[str, list[int], str]:
+    """What sorts names: by row, then by the numbers of the version, so that 2.9.1 comes before 2.13.0."""
+    row, version = split(name)
+    return row, [int(number) for number in re.findall(r"[0-9]+", version)], version
+
+
 def versions_of(run: Run) -> list[str]:
     """The versions that a run holds against each other, in the order in which they were given; none in other runs."""
     return [version for version in dict.fromkeys(split(name).version for name in run.rows) if version]
@@ -52,7 +59,7 @@ def packages_of(run: Run) -> dict[str, dict[str, str]]:
 
 
 def failures_of(records: Sequence[Record]) -> list[Record]:
-    """What keeps a run from being published: a row that fails, unless it works under another version."""
+    """The failures that count against a run: those of a row that does not work under another version either."""
     failed = {cell_of(record) for record in records if record.status in FAILURES}
     works = {_without_version(record) for record in records if record.ok and cell_of(record) not in failed}
     return [

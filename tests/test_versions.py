@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import venv
@@ -22,7 +23,7 @@ from bench.interpreters import choose_interpreters
 from bench.records import CONTROL, CodeFacts, read_result
 from bench.report.words import about_versions
 from bench.resume import check_resume
-from bench.versions import failures_of, join, packages_of, split, versions_of
+from bench.versions import by_number, failures_of, join, packages_of, split, versions_of
 from bench.worker_process import blocked
 from impls import find_rows, read_row
 from impls.contract import InvalidInput
@@ -47,17 +48,16 @@ def environment(folder: Path, *, tinynet: str | None, harness: bool = True) -> P
     return folder / "bin" / "python"
 
 
-def tiny_row(folder: Path, name: str = "tiny") -> Path:
-    """A row of that framework, which takes down what it runs under."""
+def tiny_row(folder: Path, name: str, does: str) -> Path:
+    """A row of that framework, which does something when it is loaded."""
     path = numpy_row(folder, name, top="import tinynet")
     text = path.read_text(encoding="utf-8").replace('["numpy"]', '["tinynet"]')
-    tells = f"print(sys.prefix, tinynet.VERSION, file=open({str(folder / 'told')!r}, 'a'))"
-    path.write_text(text.replace("    return Row(config", f"    {tells}\n    return Row(config"), encoding="utf-8")
+    path.write_text(text.replace("    return Row(config", f"    {does}\n    return Row(config"), encoding="utf-8")
     return path
 
 
 class Measured(NamedTuple):
-    """A run under three environments, the first of which has no such framework."""
+    """A run of two rows under three environments: the first has no such framework, and one row fails in the second."""
 
     folder: Path
     words: list[str]
@@ -81,7 +81,21 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     words = [f"{name}={environment(folder / name, tinynet=version)}" for name, version in of.items()]
     (folder / "machine").mkdir()
     env = {"TMPDIR": str(folder / "machine")}
-    what = ["--impl", str(tiny_row(folder)), "--workload", "seed", "--task", "forward", "--budget", "1s"]
+    tiny = tiny_row(folder, "tiny", f"print(sys.prefix, tinynet.VERSION, file=open({str(folder / 'told')!r}, 'a'))")
+    picky = tiny_row(folder, "picky", "assert tinynet.VERSION != '1.0', 'it is too old'")
+    what = [
+        "--impl",
+        str(tiny),
+        str(picky),
+        "--baseline",
+        "tiny",
+        "--workload",
+        "seed",
+        "--task",
+        "forward",
+        "--budget",
+        "1s",
+    ]
     done = bench("run", *what, "--interpreter", *words, "--out", str(folder / "out"), env=env)
     return Measured(folder, words, done, env)
 
@@ -90,14 +104,22 @@ def test_every_version_has_a_seat_at_one_table_and_the_last_is_the_baseline(meas
     assert measured.done.returncode == 0, measured.done.stderr
     run, records = measured.result.run, measured.result.records
     assert run.baseline == "tiny@2.0-rc.1"
-    assert run.plan.tables == [["tiny@2.0-rc.1", "tiny@1.0", CONTROL]]
+    assert run.plan.tables == [["tiny@2.0-rc.1", "tiny@1.0", "picky@1.0", "picky@2.0-rc.1", CONTROL]]
     assert versions_of(run) == ["0.9", "1.0", "2.0-rc.1"]
     assert run.bounds == {}
-    timed = [one for one in records if one.ok]
-    assert {one.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", CONTROL}
-    assert len({(one.block, one.table, one.attempt, len(one.samples_s)) for one in timed}) == 1  # the same rounds
-    assert {one.implementation for one in measured.result.memory if one.peak_bytes} == {"tiny@1.0", "tiny@2.0-rc.1"}
+    timed = [one for one in records if one.ok and not one.attempt]
+    assert {one.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
+    assert len({(one.block, one.table, len(one.samples_s)) for one in timed}) == 1  # the same rounds
+    weighed = {one.implementation for one in measured.result.memory if one.peak_bytes}
+    assert weighed == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
     assert "tiny@1.0" in measured.done.stdout and "rows of 0.9 with" in measured.done.stdout
+
+
+def test_a_row_that_fails_under_one_version_has_its_reason_and_the_run_has_not_failed(measured: Measured) -> None:
+    assert measured.done.returncode == 0
+    (record,) = (one for one in measured.result.records if one.implementation == "picky@1.0")
+    assert record.status == "error" and "it is too old" in (record.reason or "")
+    assert re.search(r"picky@1\.0 forward: error: .*it is too old", measured.done.stdout)
 
 
 def test_workers_run_under_their_own_interpreter(measured: Measured) -> None:
@@ -108,20 +130,20 @@ def test_workers_run_under_their_own_interpreter(measured: Measured) -> None:
 
 def test_the_versions_of_each_environment_are_kept(measured: Measured) -> None:
     run = measured.result.run
+    versions = {"0.9": None, "1.0": "1.0", "2.0-rc.1": "2.0"}
     assert {name: facts.versions.get("tinynet") for name, facts in run.rows.items()} == {
-        "tiny@0.9": None,
-        "tiny@1.0": "1.0",
-        "tiny@2.0-rc.1": "2.0",
+        f"{row}@{label}": version for row in ("tiny", "picky") for label, version in versions.items()
     }
-    assert len({facts.code for facts in run.rows.values()}) == 1
+    assert len({facts.code for name, facts in run.rows.items() if split(name).row == "tiny"}) == 1
     assert {"numpy", "python"} <= run.rows["tiny@1.0"].versions.keys()
     assert packages_of(run) == {"0.9": {}, "1.0": {"tinynet": "1.0"}, "2.0-rc.1": {"tinynet": "2.0"}}
     assert str(measured.folder) not in (measured.out / "run.json").read_text()  # no folder of this machine
 
 
 def test_what_an_environment_lacks_is_unavailable_there(measured: Measured) -> None:
-    (record,) = (one for one in measured.result.records if one.implementation == "tiny@0.9")
-    assert (record.status, record.reason, record.block) == ("unavailable", "tinynet is not installed", 0)
+    for name in ("tiny@0.9", "picky@0.9"):
+        (record,) = (one for one in measured.result.records if one.implementation == name)
+        assert (record.status, record.reason, record.block) == ("unavailable", "tinynet is not installed", 0)
 
 
 def test_only_what_the_interpreter_has_is_blocked(measured: Measured) -> None:
@@ -133,20 +155,21 @@ def test_only_what_the_interpreter_has_is_blocked(measured: Measured) -> None:
 def test_a_run_of_several_versions_goes_on_under_the_same_ones(measured: Measured, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     shutil.copytree(measured.out, folder)
-    own = ("--impl", str(measured.folder / "tiny.py"))
+    own = ("--impl", *(str(measured.folder / f"{name}.py") for name in ("tiny", "picky")))
     one_line(ask("run", "--resume", str(folder), *own), r"with --interpreter 0\.9=PATH 1\.0=PATH 2\.0-rc\.1=PATH$")
     other = [*measured.words[1:], measured.words[0]]
     one_line(ask("run", "--resume", str(folder), *own, "--interpreter", *other), r"with --interpreter 0\.9=PATH")
     swapped = [f"{word.partition('=')[0]}={measured.words[0].partition('=')[2]}" for word in measured.words]
     one_line(ask("run", "--resume", str(folder), *own, "--interpreter", *swapped), r"tiny@1\.0 has changed since")
-    again = f"--resume {measured.out} --impl {own[1]} --interpreter {' '.join(measured.words)}"
+    again = f"--resume {measured.out} {' '.join(own)} --interpreter {' '.join(measured.words)}"
     assert again in measured.done.stderr
     done = bench(
         "run", "--resume", str(folder), *own, "--interpreter", *measured.words, "--budget", "1s", env=measured.env
     )
     assert done.returncode == 0, done.stderr
     result = read_result(folder)
-    assert {one.implementation for one in result.records if one.block == 2} == {"tiny@1.0", "tiny@2.0-rc.1", CONTROL}
+    measured_again = {one.implementation for one in result.records if one.block == 2}
+    assert measured_again == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
 
 
 def test_a_run_without_versions_has_no_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +234,11 @@ def test_without_a_version_a_baseline_is_the_last_interpreters(good: Path, tmp_p
 @given(st.from_regex(r"[a-z_]+(/[a-z_]+)?", fullmatch=True), st.from_regex(r"[0-9A-Za-z.+_-]*", fullmatch=True))
 def test_a_name_is_taken_apart_as_it_was_put_together(row: str, version: str) -> None:
     assert split(join(row, version)) == (row, version)
+
+
+def test_versions_are_in_the_order_of_their_numbers() -> None:
+    names = ["b", "a@2.13.0", "a@2.9.1", "a@2.9", "a@10", "a"]
+    assert sorted(names, key=by_number) == ["a", "a@2.9", "a@2.9.1", "a@2.13.0", "a@10", "b"]
 
 
 # what is published
