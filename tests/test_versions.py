@@ -18,13 +18,12 @@ from processes import ask, bench, numpy_row, one_line
 from test_published import run_of
 from test_records import END, RUN, record, write
 
-from bench import publish
+from bench import publish, worker_process
 from bench.interpreters import choose_interpreters
 from bench.records import CONTROL, CodeFacts, read_result
 from bench.report.words import about_versions
 from bench.resume import check_resume
 from bench.versions import by_number, failures_of, join, packages_of, split, versions_of
-from bench.worker_process import blocked
 from impls import find_rows, read_row
 from impls.contract import InvalidInput
 
@@ -81,7 +80,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     words = [f"{name}={environment(folder / name, tinynet=version)}" for name, version in of.items()]
     (folder / "machine").mkdir()
     env = {"TMPDIR": str(folder / "machine")}
-    tiny = tiny_row(folder, "tiny", f"print(sys.prefix, tinynet.VERSION, file=open({str(folder / 'told')!r}, 'a'))")
+    from_others = "any(map(importlib.util.find_spec, ('torch', 'thinc', 'jax')))"
+    tells = f"print(sys.prefix, tinynet.VERSION, {from_others}, file=open({str(folder / 'told')!r}, 'a'))"
+    tiny = tiny_row(folder, "tiny", f"import importlib.util; {tells}")
     picky = tiny_row(folder, "picky", "assert tinynet.VERSION != '1.0', 'it is too old'")
     what = [
         "--impl",
@@ -125,7 +126,8 @@ def test_a_row_that_fails_under_one_version_has_its_reason_and_the_run_has_not_f
 def test_workers_run_under_their_own_interpreter(measured: Measured) -> None:
     told = {tuple(line.split()) for line in (measured.folder / "told").read_text().splitlines()}
     folder = measured.folder.resolve()
-    assert told == {(str(folder / "1.0"), "1.0"), (str(folder / "2.0-rc.1"), "2.0")}  # preflight, workers, memory
+    places = (str(folder / "1.0"), "1.0"), (str(folder / "2.0-rc.1"), "2.0")
+    assert told == {(*place, "False") for place in places}  # other frameworks cannot be imported there
 
 
 def test_the_versions_of_each_environment_are_kept(measured: Measured) -> None:
@@ -146,10 +148,13 @@ def test_what_an_environment_lacks_is_unavailable_there(measured: Measured) -> N
         assert (record.status, record.reason, record.block) == ("unavailable", "tinynet is not installed", 0)
 
 
-def test_only_what_the_interpreter_has_is_blocked(measured: Measured) -> None:
-    (first, _, _) = choose_interpreters(measured.words, [])
-    there = set(blocked(read_row(measured.folder / "tiny.py"), first))
-    assert there == {name for row in find_rows().values() for name in row.frameworks if first.has(name)}
+def test_only_what_the_interpreter_has_is_blocked(measured: Measured, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = read_row(measured.folder / "tiny.py")
+    without, old, _ = choose_interpreters(measured.words, [tiny])
+    module = find_rows()["torch/module"]
+    monkeypatch.setattr(worker_process, "find_rows", lambda: {"tiny": tiny})
+    assert worker_process.blocked(module, old) == ["tinynet"]
+    assert worker_process.blocked(module, without) == worker_process.blocked(module) == []
 
 
 def test_a_run_of_several_versions_goes_on_under_the_same_ones(measured: Measured, tmp_path: Path) -> None:
