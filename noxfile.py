@@ -1,4 +1,4 @@
-"""The project's commands: ``nox -s tests``, ``nox -s bench``, ``nox -s lint``.
+"""The project's commands: ``nox -s tests``, ``nox -s bench``, ``nox -s lint``, ``nox -s versions``.
 
 ``pyproject.toml`` is the only list of dependencies; ``constraints.txt`` pins what results are measured with.
 ``UNPINNED=1`` leaves the pins: what is newest is installed.
@@ -6,11 +6,18 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
+import sys
+from itertools import takewhile
+from pathlib import Path
+from typing import NamedTuple
 
 import nox
+from nox.command import CommandFailed
+from packaging.version import InvalidVersion, Version
 
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
@@ -97,6 +104,115 @@ def bench(session: nox.Session, device: str) -> None:
         interrupt_timeout=PATIENCE_S,
         terminate_timeout=PATIENCE_S,
     )
+
+
+VERSIONED = ("torch", "jax", "flax", "thinc")
+
+MOVES_ALONG = {"jax": ("jaxlib",), "thinc": ("blis",)}
+"""What a framework needs in a version of its own, newer than the pinned one or older."""
+
+
+class History(NamedTuple):
+    """What ``nox -s versions -- torch 2.9.1 2.13.0 …`` asks for."""
+
+    framework: str
+    versions: list[str]
+    """In the order given, which is that of the history."""
+    rest: list[str]
+    """The arguments of `python -m bench run`."""
+
+    @property
+    def extra(self) -> str:
+        """The extra that installs the framework."""
+        return next(extra for extra, listed in EXTRAS.items() if self.framework in listed)
+
+
+def history_of(words: list[str]) -> History:
+    """What the words ask for.
+
+    Raises:
+        ValueError: they do not name a framework and two versions or more.
+    """
+    how = "such as: nox -s versions -- torch 2.9.1 2.13.0"
+    framework, versions = "".join(words[:1]), list(takewhile(lambda word: not word.startswith("-"), words[1:]))
+    if framework not in VERSIONED:
+        raise ValueError(f"name a framework first, one of {', '.join(VERSIONED)}, {how}")
+    if len(versions) < 2:
+        raise ValueError(f"name two versions of {framework} or more, the oldest first, {how}")
+    numbers: dict[Version, str] = {}
+    for version in versions:
+        try:
+            number = Version(version)
+        except InvalidVersion:
+            raise ValueError(f"{version!r} is no version of {framework}, {how}") from None
+        if same := numbers.get(number):
+            raise ValueError(f"{framework} {version} and {same} are the same version; leave one out")
+        numbers[number] = version
+    return History(framework, versions, words[1 + len(versions) :])
+
+
+def loosened(pins: str, history: History) -> str:
+    """The pins for a version of a framework: all else is at its pin, or below it where that version needs it so."""
+    free = {history.framework, *MOVES_ALONG.get(history.framework, ())}
+    kept = [line for line in pins.splitlines() if line.partition("==")[0] not in free]
+    return "\n".join(line.replace("==", "<=") for line in kept) + "\n"
+
+
+def rows_of(history: History) -> list[str]:
+    """The rows that import the framework, and nothing but what comes with it."""
+    found = []
+    for path in sorted(Path("impls").glob("*/[!_]*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and any(
+                isinstance(one, ast.Name) and one.id == "ROW" for one in node.targets
+            ):
+                row = ast.literal_eval(node.value)
+                if row["tier"] != "bound" and history.framework in row["frameworks"]:
+                    found += [path.with_suffix("")] * ({*row["frameworks"]} <= {*EXTRAS[history.extra]})
+    return [path.relative_to("impls").as_posix() for path in found]
+
+
+@nox.session(venv_backend="none", default=False)
+def versions(session: nox.Session) -> None:
+    """Time the rows of a framework under several of its versions: -- torch 2.9.1 2.13.0, and arguments of bench run."""
+    try:
+        history = history_of(session.posargs)
+    except ValueError as error:
+        session.error(str(error))
+    pythons = [environment_with(session, history, version) for version in history.versions]
+    named = {"--impl", "--resume"} & set(history.rest)
+    session.run(
+        str(pythons[-1]),
+        "-m",
+        "bench",
+        "run",
+        "--interpreter",
+        *(f"{version}={python}" for version, python in zip(history.versions, pythons, strict=True)),
+        *([] if named else ["--impl", *rows_of(history)]),
+        *history.rest,
+        external=True,
+        interrupt_timeout=PATIENCE_S,
+        terminate_timeout=PATIENCE_S,
+    )
+
+
+def environment_with(session: nox.Session, history: History, version: str) -> Path:
+    """The Python of an environment that has the harness and this version of the framework; made, or used again."""
+    folder = session.cache_dir.parent / f"versions-{history.framework}-{version}"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        session.run_install(sys.executable, "-m", "virtualenv", "--quiet", str(folder), external=True)
+    if os.environ.get("UNPINNED"):
+        pins = ["--upgrade"]
+    else:
+        (folder / "constraints.txt").write_text(loosened(Path("constraints.txt").read_text(encoding="utf-8"), history))
+        pins = ["--constraint", str(folder / "constraints.txt")]
+    wanted = [*requirements(history.extra), f"{history.framework}=={version}"]
+    try:
+        session.run_install(str(python), "-m", "pip", "install", *pins, *wanted, external=True, silent=True)
+    except CommandFailed:
+        session.error(f"{history.framework} {version} cannot be installed: above is why")
+    return python
 
 
 @nox.session

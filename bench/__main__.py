@@ -46,6 +46,7 @@ def run(
     baseline: str | None = None,
     budget: str | None = None,
     out: Path | None = None,
+    interpreter: Annotated[tuple[str, ...], Several] = (),
     resume: Path | None = None,
 ) -> int:
     """Measure, write a result folder, and show the table.
@@ -56,6 +57,7 @@ def run(
       python -m bench run --impl torch/module jax/scan --workload g2p --task train_step
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
       python -m bench run --sweep hidden_dim=64:2048 --shape batch_size=32
+      python -m bench run --interpreter 2.9.1=old/bin/python 2.13.0=new/bin/python
       python -m bench run --resume results/local/2026-01-31T12-00-00
 
     Parameters
@@ -93,11 +95,17 @@ def run(
         undecided until all is decided or the time is spent.
     out
         Folder for the result, which must not exist yet; results/local/<time> if not given.
+    interpreter
+        Pythons with other versions of a framework, such as 2.9.1=PATH 2.13.0=PATH, the oldest first: every row is
+        measured once under each, all at one round table, as torch/module@2.9.1 and torch/module@2.13.0. --baseline
+        names one of those; without a version, or if not given, the baseline is the last one's. Bounds are left out.
+        `nox -s versions` makes such environments.
     resume
         Go on with the run in this folder: what it lacks is measured. Beside it, --budget may be given, and --impl
-        for files of your own.
+        for files of your own; --interpreter has to be, where the run had it.
     """
-    from bench.request import check_request, check_resume
+    from bench.request import check_request
+    from bench.resume import check_resume
     from bench.run import go_on
     from bench.run import run as run_request
 
@@ -114,7 +122,7 @@ def run(
         given |= {"--preset": preset != "default"}
         if named := [name for name, value in given.items() if value]:
             raise InvalidInput(f"--resume goes on with what the run set out to do; leave {named[0]} out")
-        return go_on(check_resume(resume, impl, budget))
+        return go_on(check_resume(resume, impl, budget, interpreter))
     request = check_request(
         impl=impl,
         workload=workload,
@@ -129,6 +137,7 @@ def run(
         baseline=baseline,
         budget=budget,
         out=out,
+        interpreter=interpreter,
     )
     return run_request(request)
 
@@ -475,8 +484,8 @@ def publish(result: Path | None = None) -> None:
     Parameters
     ----------
     result
-        A result folder in which every row works, a calibration or a folder of profiles, made by code that is
-        committed.
+        A result folder in which every row works (where there are several versions, under one of them), a calibration or
+        a folder of profiles, made by code that is committed.
     """
     from bench.environment import ROOT
     from bench.publish import publish as publish_result

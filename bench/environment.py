@@ -13,13 +13,13 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 from bench import nvidia_smi
+from bench.interpreters import COMPANIONS, OWN
 from bench.lock import MARK_VARIABLE
 from bench.machine.facts import facts_for_record, read_facts
 from bench.machine.limits import free_bytes
@@ -32,6 +32,7 @@ from impls.contract import PRECISION_VARIABLE, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from bench.interpreters import Interpreter
     from impls import Row
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,19 +153,15 @@ def available_bytes() -> int:
     return int(psutil.virtual_memory().available) if free is None else free
 
 
-COMPANIONS = {"jax": ("jaxlib",), "thinc": ("blis",)}
-"""What a framework's speed depends on beside its own version."""
-
-
-def code_facts(row: Row) -> CodeFacts:
-    """What the row is now."""
+def code_facts(row: Row, interpreter: Interpreter = OWN) -> CodeFacts:
+    """What the row is now, under this interpreter."""
     names = [
         *row.frameworks,
         *(name for framework in row.frameworks for name in COMPANIONS.get(framework, ())),
         "numpy",
     ]
-    packages = {name: found for name in names if (found := _version(name))}
-    return CodeFacts(code=code_of_row(row), versions=packages | {"python": platform.python_version()})
+    packages = {name: found for name in names if (found := interpreter.version_of(name))}
+    return CodeFacts(code=code_of_row(row), versions=packages | {"python": interpreter.python})
 
 
 def machine_name() -> str:
@@ -183,7 +180,7 @@ def describe() -> Environment:
         memory_bytes=psutil.virtual_memory().total,
         os=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
-        versions={name: found for name in DISTRIBUTIONS if (found := _version(name))},
+        versions={name: found for name in DISTRIBUTIONS if (found := OWN.version_of(name))},
         gpus=gpus(),
         git_commit=commit,
         harness=code_of_harness(),
@@ -202,13 +199,6 @@ def _cpu_name() -> str:
     # a virtual machine's name is often no more than the maker's
     numbers = [f"{word} {facts[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in facts]
     return f"{name} ({' '.join(numbers)})" if numbers else name
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def _git(*arguments: str) -> str | None:

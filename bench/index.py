@@ -16,6 +16,7 @@ from bench.records import RECORDS_FILE, RUN_FILE, Struct, cell_of, read_result
 from bench.report import markdown, scaling_page
 from bench.report.sentence import sentence
 from bench.sweeps import SCALING
+from bench.versions import SIGN, versions_of
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Summary(Note, frozen=True, kw_only=True, tag_field="type", tag="summary"):
     cores: int
     devices: list[str]
     preset: str
+    versions: list[str]
+    """Of a framework, where it was measured under several."""
     cells: int
     """Those that have a time."""
     blocks: int
@@ -117,6 +120,7 @@ def _summary(result: Result, source: str) -> Summary:
         cores=here.cores,
         devices=list(dict.fromkeys(record.device for record in result.records)),
         preset=run.preset,
+        versions=versions_of(run),
         cells=len({cell_of(record) for record in result.records if record.ok}),
         blocks=max((record.block for record in result.records), default=0),
         comparable=comparable_with(run),
@@ -180,12 +184,12 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
     for _, group in groupby(by_machine, key=lambda one: one.summary.machine):
         of_machine = [*group]
         here = of_machine[0].summary
-        latest = next((one for one in of_machine if one.summary.preset != SCALING), of_machine[0])
+        latest = next((one for one in of_machine if _answers(one.summary)), of_machine[0])
         parts.append(f"## {here.cpu}, {here.cores} cores\n\n{latest.summary.said}\n")
         parts.append(f"[All of them on a page](machines/{here.machine}/{REPORT_FILE}), to open in a browser.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
     parts.append(
-        "The sentence is about the newest run that is no sweep of sizes. Like before: of the verdicts decided in this"
+        "The sentence is about the newest run that is no sweep, of sizes or versions. Like before: of the verdicts decided in this"
         " run and in the one before it on that machine, those that are the same. Ratios moved: how far, as a standard"
         " deviation, ratios of rows with the same code and versions lie from that run's, beyond what the blocks of"
         " either show (`bench compare`).\n"
@@ -196,13 +200,18 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
+def _answers(summary: Summary) -> bool:
+    """Whether it says which row to choose: neither a sweep of sizes nor one of versions does."""
+    return summary.preset != SCALING and not summary.versions
+
+
 def _line(one: Indexed) -> list[str]:
     summary, since = one.summary, one.summary.since
     return [
         ", ".join(f"[{words}]({target})" for words, target in links_of(one)),
         summary.started_at[:10],
         ", ".join(summary.devices),
-        summary.preset,
+        f", {SIGN}".join([summary.preset, *summary.versions]),
         str(summary.cells),
         str(summary.blocks),
         *((since.like, since.moved) if since else ("–", "–")),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
+from bench.interpreters import OWN
 from bench.judge import Group, group_of, judge, undecided
 from bench.records import CONTROL, Cell, Record, cell_of, competes, settle
+from bench.versions import join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from bench.interpreters import Interpreter
     from bench.records import Block
     from bench.workloads import Workload
     from impls import Row
@@ -78,11 +82,13 @@ class Seat:
     """A row with a number of threads and a precision, and all the cells it can be timed on."""
 
     name: str
-    """The row's name, or ``control``: the baseline, entered a second time."""
+    """The row's name, with its version where the run has several; or ``control``: the baseline, a second time."""
     row: Row
     threads: int
     precision: Precision
     cells: tuple[Cell, ...]
+    interpreter: Interpreter = OWN
+    """What its workers run under."""
 
     @property
     def label(self) -> str:
@@ -132,22 +138,24 @@ def make_plan(
     seed: int,
     seats_a_table: int | None = None,
     bounds: Sequence[Row] = (),
+    interpreters: Sequence[Interpreter] = (OWN,),
 ) -> Plan:
     """Every row x workload x task at a table for each number of threads and precision, and the control at each.
 
-    Where a table seats fewer than all, there are several, each with the baseline and the control. ``bounds``: what rows
-    are held against, seated once.
+    A row has a seat for each interpreter. Where a table seats fewer than all, there are several, each with the baseline
+    and the control. ``bounds``: what rows are held against, seated once.
     """
     tables: list[Table] = []
     settled: list[Record] = []
     for number in threads:
         for precision in precisions:
             seats = []
-            for row in rows:
-                cells, without = cells_of(row, workloads, tasks, device, number, precision)
+            for row, interpreter in product(rows, interpreters):
+                cells, without = cells_of(row, workloads, tasks, device, number, precision, interpreter)
                 settled += without
                 if cells:
-                    seats.append(Seat(row.name, row, number, precision, cells))
+                    name = join(row.name, interpreter.version)
+                    seats.append(Seat(name, row, number, precision, cells, interpreter))
             for bound in bounds:
                 held = [seat for seat in seats if seat.row.multiplier == bound.framework]
                 groups = {group_of(cell) for seat in held for cell in seat.cells}
@@ -166,14 +174,15 @@ def cells_of(
     device: Device,
     threads: int,
     precision: Precision,
+    interpreter: Interpreter = OWN,
 ) -> tuple[tuple[Cell, ...], list[Record]]:
     """What the row can be timed on, and the records of what it cannot."""
     cells, settled = [], []
-    missing = row.missing()
+    missing = row.missing(interpreter.has)
     for workload in workloads:
         for task in tasks:
             cell = Cell(
-                implementation=row.name,
+                implementation=join(row.name, interpreter.version),
                 framework=row.framework,
                 tier=row.tier,
                 workload=workload.name,
@@ -195,13 +204,7 @@ def _tables_of(seats: Sequence[Seat], baseline: str, most: int | None) -> Iterab
     if not seats:
         return
     base = next((seat for seat in seats if seat.name == baseline), seats[0])
-    twin = Seat(
-        CONTROL,
-        base.row,
-        base.threads,
-        base.precision,
-        tuple(_renamed(cell, CONTROL) for cell in base.cells),
-    )
+    twin = replace(base, name=CONTROL, cells=tuple(_renamed(cell, CONTROL) for cell in base.cells))
     others = [seat for seat in seats if seat is not base]
     room = max(1, (most or len(seats) + 1) - 2)
     for start in range(0, max(1, len(others)), room):

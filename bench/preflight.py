@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.environment import ROOT, environment_of, worker_environment
+from bench.interpreters import OWN
 from bench.where import where
 from bench.worker import block
 from bench.worker_process import blocked
@@ -26,6 +27,7 @@ from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.interpreters import Interpreter
     from impls import Row
     from impls.contract import Device
 
@@ -38,7 +40,7 @@ METHODS = [name for name in vars(Implementation) if not name.startswith("_")]
 """What ``load`` has to give an object with."""
 
 
-def preflight(row: Row, device: Device, mark: str) -> None:
+def preflight(row: Row, device: Device, mark: str, interpreter: Interpreter = OWN) -> None:
     """Try a person's own file in a process of its own, which bears the run's mark.
 
     Raises:
@@ -49,7 +51,7 @@ def preflight(row: Row, device: Device, mark: str) -> None:
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,  # a pipe is open until a stray ends
     ):
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.preflight", str(row.path), device, *blocked(row)],
+            [interpreter.path, "-m", "bench.preflight", str(row.path), device, *blocked(row, interpreter)],
             cwd=ROOT,
             env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=environment_of(row)),
             stdin=subprocess.DEVNULL,

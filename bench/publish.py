@@ -300,7 +300,7 @@ def for_readme(results: Sequence[Result]) -> Result | None:
 
 
 def is_for_readme(result: Result) -> bool:
-    """Whether the result answers the README's question: the default workloads, its tasks, the usual baseline."""
+    """Whether it answers the README's question: the default workloads, its tasks, the usual baseline, of no version."""
     default = {(name, task) for name, one in WORKLOADS.items() if "default" in one.presets for task in README_TASKS}
     here = {(record.workload, record.task) for record in result.records if _is_readmes(cell_of(record))}
     return default <= here and result.run.baseline == BASELINE

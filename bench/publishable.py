@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from bench.forecast import model_of
 from bench.judge import control, judge
-from bench.records import CONTROL, FAILURES
+from bench.records import CONTROL
 from bench.report.profile_words import BUSY
 from bench.report.words import about_control
 from bench.stats import MIN_BLOCKS
 from bench.sweeps import SCALING
+from bench.versions import failures_of
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ def check(result: Result, repository: Path) -> None:
         raise refuse(about_control(against_itself))
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
+    for record in failures_of(records):
+        what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
+        raise refuse(f"{what}; publish a run in which every row works")
     for record in records:
-        if record.status in FAILURES:
-            what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
-            raise refuse(f"{what}; publish a run in which every row works")
         if "/" not in record.implementation and record.implementation != CONTROL:
             raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
     blocks = max(record.block for record in records)

@@ -6,24 +6,26 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.environment import ROOT, available_bytes, code_facts, describe, gpus, parse_threads
+from bench.environment import ROOT, available_bytes, gpus, parse_threads
+from bench.interpreters import OWN, choose_interpreters, in_words
 from bench.plan import BUDGETS, Budget
 from bench.processors import processors
 from bench.pronunciations import read_words
-from bench.records import CONTROL, SAME_PROGRAM, read_result
+from bench.records import CONTROL
 from bench.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
-from bench.workloads import PRESETS, Workload, estimate_bytes, named
+from bench.versions import SIGN, join
+from bench.workloads import PRESETS, Workload, estimate_bytes
 from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import DEVICES, PRECISIONS, TASKS, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.records import Result
+    from bench.interpreters import Interpreter
     from impls import Row
     from impls.contract import Device, Precision, Task
 
@@ -39,8 +41,11 @@ class Request:
     """What was asked of ``bench run``, checked."""
 
     rows: tuple[Row, ...]
+    interpreters: tuple[Interpreter, ...]
+    """Each row is measured under each; the last is the one that the others are history to."""
     bounds: tuple[Row, ...]
-    """What the rows are held against."""
+    """What the rows are held against: nothing where there are several versions, for each would need its own seat, and
+    versions are held against each other."""
     workloads: tuple[Workload, ...]
     tasks: tuple[Task, ...]
     device: Device
@@ -68,6 +73,7 @@ def check_request(
     baseline: str | None = None,
     budget: str | None = None,
     out: Path | None = None,
+    interpreter: Sequence[str] = (),
 ) -> Request:
     """The request behind the words of a command line.
 
@@ -86,18 +92,22 @@ def check_request(
     sweeps = choose_sweeps(sweep, preset, len(processors()))
     workloads = choose_workloads(workload, preset, device, shape, sweeps)
     check_workloads(workloads)
-    names = [row.name for row in rows]
-    if impl and (absent := next((row for row in rows if row.missing()), None)):
-        raise InvalidInput(f"{absent.name}: {absent.missing()}; install it, or leave the row out")
+    if interpreter and preset == SCALING:
+        raise InvalidInput("--interpreter: what a scaling run is fitted to has one version; choose another preset")
+    interpreters = choose_interpreters(interpreter, rows)
+    if impl and (absent := next((row for row in rows if all(row.missing(one.has) for one in interpreters)), None)):
+        missing = absent.missing(interpreters[-1].has)
+        raise InvalidInput(f"{absent.name}: {missing}; install it, or leave the row out")
     if against is not None:
         baseline = choose_rows([against])[0].name
         if len(rows) < 2:
             raise InvalidInput(f"--against {against}: is what --impl names already")
-    if baseline is not None and baseline not in names:
-        raise InvalidInput(f"--baseline {baseline}: is not in this run, which has {', '.join(names)}")
+    if baseline is not None:
+        baseline = choose_baseline(baseline, rows, interpreters)
     return Request(
         rows=tuple(rows),
-        bounds=() if preset == SCALING else bounds_of(rows, chosen_device),
+        interpreters=interpreters,
+        bounds=() if interpreter or preset == SCALING else bounds_of(rows, chosen_device),
         workloads=tuple(workloads),
         tasks=tasks,
         device=chosen_device,
@@ -105,7 +115,7 @@ def check_request(
         precisions=choose_precisions(precision, chosen_device),
         preset=preset,
         budget=choose_budget(preset, budget),
-        baseline=baseline or default_baseline(rows, chosen_device),
+        baseline=baseline or default_baseline(rows, chosen_device, interpreters),
         out=free_folder(out),
         command=command_of(
             "run",
@@ -121,78 +131,9 @@ def check_request(
             baseline=[baseline] if baseline and not against else [],
             against=[plain(against)] if against else [],
             budget=[budget] if budget else [],
+            interpreter=[in_words(one) for one in interpreters if one.version],
         ),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resumed:
-    """A run that is to go on: what it has, and what it set out to do."""
-
-    result: Result
-    rows: tuple[Row, ...]
-    bounds: tuple[Row, ...]
-    workloads: tuple[Workload, ...]
-    budget: Budget
-
-
-def check_resume(folder: Path, impl: Sequence[str], budget: str | None) -> Resumed:
-    """The run in the folder, if it can go on here and now.
-
-    ``impl``: the files of the rows that are not in the tree. A result does not say where they are: it could name any
-    file, and that would be run.
-
-    Raises:
-        InvalidInput: it is no run, it was made on another machine, by another program or with other versions, or a row
-            has changed since or is not there.
-    """
-    result = read_result(folder)
-    run, here = result.run, describe()
-
-    def refuse(why: str) -> InvalidInput:
-        return InvalidInput(f"--resume {folder}: {why}")
-
-    for what in SAME_PROGRAM:
-        then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
-        if then != now:
-            raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
-    if run.preset not in BUDGETS or not run.rows:
-        raise refuse("does not say which rows and preset it had; begin anew")
-    effort = choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s")
-    known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
-    files = {row.name: row for row in choose_rows(impl)} if impl else {}
-    rows = []
-    for name, then_row in run.rows.items():
-        row = files.pop(name, None) or known.get(name)
-        if row is None:
-            raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
-        facts = code_facts(row)
-        if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
-            raise refuse(f"{name} has changed since; begin anew")
-        rows.append(row)
-    if files:
-        raise refuse(f"{next(iter(files))} is not in it; leave --impl out, or begin anew")
-    return Resumed(
-        result=result,
-        rows=tuple(row for row in rows if not row.is_bound),
-        bounds=tuple(row for row in rows if row.is_bound),
-        workloads=tuple(named(name, run.preset) for name in run.workloads),
-        budget=effort,
-    )
-
-
-def _known_then(then: object, now: object) -> object:
-    """What of now was there then: a package installed since is in no row that had a time."""
-    return (
-        {name: now[name] for name in now if name in then} if isinstance(then, dict) and isinstance(now, dict) else now
-    )
-
-
-def _difference(then: object, now: object) -> str:
-    if isinstance(then, dict) and isinstance(now, dict):
-        name = next(name for name in [*then, *now] if then.get(name) != now.get(name))
-        return f"{name} {then.get(name, 'absent')}, now {now.get(name, 'absent')}"
-    return f"{str(then)[:40]}, now {str(now)[:40]}"
 
 
 def choose_rows(names: Sequence[str]) -> list[Row]:
@@ -219,6 +160,8 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
             raise InvalidInput(f"{row.path.name} {NO_ROW}")
         if row.name == CONTROL:
             raise InvalidInput(f"{row.path.name}: {CONTROL!r} is the name of the baseline's second entry; rename it")
+        if SIGN in row.name:
+            raise InvalidInput(f"{row.path.name}: {SIGN} stands before a version in the table; rename it")
         if by_name.setdefault(row.name, row).path != row.path:
             raise InvalidInput(f"two files are called {row.name}; rename one")
     return list(by_name.values())
@@ -236,10 +179,28 @@ def bounds_of(rows: Sequence[Row], device: Device) -> tuple[Row, ...]:
     return tuple(bound for bound in found if device in bound.devices and bound.missing() is None)
 
 
-def default_baseline(rows: Sequence[Row], device: Device) -> str:
-    """``BASELINE`` if it can run here, or the first row that can: what is entered twice has to be there."""
-    runs = [row.name for row in rows if device in row.devices and row.missing() is None]
-    return BASELINE if BASELINE in runs or not runs else runs[0]
+def choose_baseline(name: str, rows: Sequence[Row], interpreters: Sequence[Interpreter]) -> str:
+    """The baseline of that name; of a row without a version, the last interpreter's.
+
+    Raises:
+        InvalidInput: it is not in the run.
+    """
+    names = [join(row.name, one.version) for row, one in product(rows, interpreters)]
+    found = next((full for full in (name, join(name, interpreters[-1].version)) if full in names), None)
+    if found is None:
+        raise InvalidInput(f"--baseline {name}: is not in this run, which has {', '.join(names)}")
+    return found
+
+
+def default_baseline(rows: Sequence[Row], device: Device, interpreters: Sequence[Interpreter] = (OWN,)) -> str:
+    """``BASELINE`` if it can run here, or the first row that can: what is entered twice has to be there.
+
+    The last interpreter's, or that of the last which has such a row.
+    """
+    for one in reversed(interpreters):
+        if runs := [row.name for row in rows if device in row.devices and row.missing(one.has) is None]:
+            return join(BASELINE if BASELINE in runs else runs[0], one.version)
+    return join(BASELINE, interpreters[-1].version)
 
 
 def choose_tasks(names: Sequence[str], preset: str) -> tuple[Task, ...]:

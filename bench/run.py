@@ -42,6 +42,7 @@ from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
+from bench.versions import failures_of, join, split
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
@@ -52,9 +53,9 @@ if TYPE_CHECKING:
     from bench.forecast import Model
     from bench.plan import Plan
     from bench.records import EndsBy, Result
-    from bench.request import Request, Resumed
+    from bench.request import Request
+    from bench.resume import Resumed
     from bench.workloads import Workload
-    from impls import Row
 
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
@@ -66,6 +67,8 @@ LEAST_LIMIT_BYTES = 2**32
 def run(request: Request) -> int:
     """Measure, write and show; exit code 0; 1 where a row failed or none has a time; 130 where interrupted.
 
+    A row that fails under one version and works under another has not failed: that is what was to be found out.
+
     Raises:
         InvalidInput: a person's own file does not meet the contract, the folder cannot be written, or another run has
             this machine.
@@ -73,7 +76,7 @@ def run(request: Request) -> int:
     began = time.monotonic()
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     plan = make_plan(
-        rows=sorted(request.rows, key=lambda row: row.name != request.baseline),  # the baseline first
+        rows=sorted(request.rows, key=lambda row: row.name != split(request.baseline).row),  # the baseline first
         workloads=request.workloads,
         tasks=request.tasks,
         device=request.device,
@@ -84,11 +87,13 @@ def run(request: Request) -> int:
         seed=seed,
         seats_a_table=_seats(request.workloads),
         bounds=request.bounds,
+        interpreters=request.interpreters,
     )
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:
-            if not row.path.is_relative_to(HERE) and row.missing() is None:
-                preflight(row, request.device, mark)
+            latest = request.interpreters[-1]
+            if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
+                preflight(row, request.device, mark, latest)
         try:
             request.out.mkdir(parents=True)
             (request.out / "logs").mkdir()
@@ -96,7 +101,7 @@ def run(request: Request) -> int:
             start_result(head, request.out)
         except OSError as error:
             raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
-        return _carry_out(plan, request.rows, request.workloads, read_result(request.out), mark, began)
+        return _carry_out(plan, request, read_result(request.out), mark, began)
 
 
 def go_on(resumed: Resumed) -> int:
@@ -119,6 +124,7 @@ def go_on(resumed: Resumed) -> int:
         seed=run.plan.seed,
         seats_a_table=max(map(len, run.plan.tables), default=None),
         bounds=resumed.bounds,
+        interpreters=resumed.interpreters,
     )
     with only_run(f"bench run --resume {result.path.name}") as mark:
         try:
@@ -126,12 +132,10 @@ def go_on(resumed: Resumed) -> int:
         except OSError as error:
             raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
         result = read_result(result.path)  # as it is now that nobody else writes it
-        return _carry_out(plan, resumed.rows, resumed.workloads, result, mark, began)
+        return _carry_out(plan, resumed, result, mark, began)
 
 
-def _carry_out(
-    plan: Plan, rows: Sequence[Row], workloads: Sequence[Workload], result: Result, mark: str, began: float
-) -> int:
+def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, began: float) -> int:
     folder = result.path
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     stopped, code = "", 0
@@ -142,7 +146,7 @@ def _carry_out(
     with Progress(plan, result, stderr) as progress:
         try:
             with scratch(folder / "numbers") as numbers:
-                problems = _pose(workloads, result.run.plan, numbers, progress)
+                problems = _pose(asked.workloads, result.run.plan, numbers, progress)
                 why = run_plan(
                     plan,
                     problems,
@@ -166,7 +170,14 @@ def _carry_out(
             words = f"{error.filename or 'the system'}: {error.strerror}"
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
-    return _show(folder, stopped, stderr, [row.path for row in rows if not row.path.is_relative_to(HERE)]) or code
+    return _show(folder, stopped, stderr, _named_again(asked)) or code
+
+
+def _named_again(asked: Request | Resumed) -> list[str]:
+    """What whoever goes on has to name again, for a result does not say where it is."""
+    own = [_shown(row.path) for row in asked.rows if not row.path.is_relative_to(HERE)]
+    pythons = [f"{one.version}={_shown(one.path)}" for one in asked.interpreters if one.version]
+    return [*(["--impl", *own] if own else []), *(["--interpreter", *pythons] if pythons else [])]
 
 
 def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progress: Progress) -> dict[str, ProblemFile]:
@@ -195,10 +206,10 @@ def _note(folder: Path, end: End) -> None:
         return
 
 
-def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> int:
+def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str]) -> int:
     """Write and show the tables; 1 where a row failed or none has a time, 0 otherwise, or if the run was stopped.
 
-    ``own``: the rows that are not in the tree, which whoever goes on has to name again.
+    ``named_again``: the words that whoever goes on has to add.
     """
     result = read_result(folder)
     rows, failed = table_rows([result]), False
@@ -220,14 +231,13 @@ def _show(folder: Path, stopped: str, stderr: Console, own: Sequence[Path]) -> i
     said = text.render(rows, [result]) if model is None else chain(scaling_text.render(model), text.endings([result]))
     Console(highlight=False, markup=False).print(*said, sep="\n")
     shown = _shown(folder)
-    command = ["python", "-m", "bench", "run", "--resume", shown, *(["--impl", *map(_shown, own)] if own else [])]
-    again = shlex.join(command)
+    again = shlex.join(["python", "-m", "bench", "run", "--resume", shown, *named_again])
     if stopped:
         stderr.print(f"{stopped}; go on with: {again}")
     elif not result.whole or result.ends[-1].why == "budget":
         stderr.print(f"the budget is spent; for more blocks: {again}")
+    failed = failed or bool(failures_of(result.records))
     if any(record.status in FAILURES for record in result.records):
-        failed = True
         stderr.print(f"what the workers that failed have said: {shown}/logs")
     stderr.print(f"result: {shown}, and as a page: {shown}/{REPORT_FILE}")
     if stopped:
@@ -303,7 +313,11 @@ def _head(request: Request, plan: Plan) -> Run:
             )
             for workload in request.workloads
         },
-        rows={row.name: code_facts(row) for row in (*request.rows, *request.bounds)},
+        rows={
+            join(row.name, one.version): code_facts(row, one)
+            for row in (*request.rows, *request.bounds)
+            for one in request.interpreters
+        },
         bounds={
             row.name: bound.name
             for row in request.rows

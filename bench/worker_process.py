@@ -7,18 +7,17 @@ import re
 import selectors
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench.environment import ROOT, environment_of, worker_environment
+from bench.interpreters import OWN
 from bench.job import Answer, Job, Prepare, Weigh, say
 from bench.records import Status
 from impls import HERE, find_rows
@@ -26,6 +25,7 @@ from impls import HERE, find_rows
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from bench.interpreters import Interpreter
     from bench.job import AnyCommand, ProblemFile
     from bench.plan import Seat
     from bench.records import Cell
@@ -133,7 +133,7 @@ class WorkerProcess:
             hash_seed=self._hash_seed,
             padding_bytes=self._padding_bytes,
             memory_limit_bytes=setting.memory_limit_bytes,
-            blocked=blocked(seat.row),
+            blocked=blocked(seat.row, seat.interpreter),
         )
         environment = worker_environment(
             os.environ,
@@ -148,7 +148,7 @@ class WorkerProcess:
         )
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker", str(command_read), str(answer_write)],
+                [seat.interpreter.path, "-m", "bench.worker", str(command_read), str(answer_write)],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -278,7 +278,7 @@ def together(
     return outcomes
 
 
-def blocked(row: Row) -> list[str]:
-    """The frameworks of other rows that are installed, which this row's worker must not import."""
+def blocked(row: Row, interpreter: Interpreter = OWN) -> list[str]:
+    """The frameworks of other rows that the interpreter has, which this row's worker must not import."""
     known = {name for other in find_rows().values() for name in other.frameworks}
-    return sorted(name for name in known - set(row.frameworks) - SHARED if find_spec(name) is not None)
+    return sorted(name for name in known - set(row.frameworks) - SHARED if interpreter.has(name))

@@ -39,6 +39,11 @@ Tier = Literal["idiomatic", "loop", "kernel", "tuned", "wrapper", "engine", "bou
 ImportName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
+def is_installed(name: str) -> bool:
+    """Whether a package can be imported. It is not."""
+    return importlib.util.find_spec(name) is not None
+
+
 class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a row file says of itself: the literal ``ROW``."""
 
@@ -87,14 +92,14 @@ class Row(RowFacts, frozen=True, kw_only=True):
         """The framework whose bound it is held against: that which makes its products."""
         return self.multiplies_with or self.framework
 
-    def missing(self) -> str | None:
-        """Why the row cannot run here (a broken file, a framework that is not installed), or None."""
+    def missing(self, has: Callable[[str], bool] = is_installed) -> str | None:
+        """Why the row cannot run here (a broken file, a framework that is not installed), or None.
+
+        ``has``: whether a framework is there; asked of this Python if not given.
+        """
         if self.fault:
             return self.fault
-        for name in self.frameworks:
-            if importlib.util.find_spec(name) is None:
-                return f"{name} is not installed"
-        return None
+        return next((f"{name} is not installed" for name in self.frameworks if not has(name)), None)
 
 
 def find_rows(root: Path = HERE) -> dict[str, Row]:

@@ -17,7 +17,7 @@ from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
 
 from bench.lock import MARK_VARIABLE
 from bench.records import CONTROL, Record, read_result, record_line
-from bench.request import check_resume
+from bench.resume import check_resume
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,6 +22,7 @@ from bench.page.charts import CHARTS
 from bench.page.data import PageData, newest_first, to_json
 from bench.records import RECORDS_FILE, RUN_FILE
 from bench.sweeps import SCALING
+from bench.versions import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,7 @@ def title_of(data: PageData) -> str:
 
 def words_of(data: PageData) -> list[str]:
     """What is to be said before all else: who won on each machine, and how the newest result came about."""
-    telling = [one for one in data.results if one.facts["preset"] != SCALING and "@" not in one.baseline]
+    telling = [one for one in data.results if one.facts["preset"] != SCALING and not split(one.baseline).version]
     newest = {one.machine: one.sentence for one in reversed(telling or data.results)}
     said = list(newest.values())
     if len(data.results) > 1:

@@ -12,6 +12,7 @@ from bench.compare import compare
 from bench.judge import group_of, judge, ratio_of
 from bench.records import CodeFacts, Struct, competes
 from bench.report import units
+from bench.versions import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,7 +73,7 @@ def over_time(newest: Sequence[Result]) -> list[Moment]:
     series: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
     for number, result in sorted(enumerate(newest), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
         for cell, one in judge(result.records, result.run.baseline).items():
-            if one.median_s is not None and competes(cell) and "@" not in cell.implementation:
+            if one.median_s is not None and competes(cell) and not split(cell.implementation).version:
                 name = f"{cell.implementation}: {label_of(group_of(cell))}\n{result.run.environment.machine}"
                 series[name, result.run.workloads[cell.workload].shape].append(_Seen(number, result, one))
     several = {name: seen for name, seen in series.items() if len(seen) > 1}
@@ -116,17 +117,17 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
     versioned = [
         one
         for cell, one in judge(result.records, result.run.baseline).items()
-        if one.median_s is not None and competes(cell) and "@" in cell.implementation
+        if one.median_s is not None and competes(cell) and split(cell.implementation).version
     ]
 
     def series_of(one: Judged) -> tuple[str, ...]:
-        return (one.cell.implementation.partition("@")[0], *map(str, group_of(one.cell)))
+        return (split(one.cell.implementation).row, *map(str, group_of(one.cell)))
 
     versioned.sort(key=lambda one: (*series_of(one), named.index(one.cell.implementation)))
     for _, of_series in groupby(versioned, key=series_of):
         before: Judged | None = None
         for order, one in enumerate(of_series):
-            row, _, version = one.cell.implementation.partition("@")
+            row, version = split(one.cell.implementation)
             ratio = ratio_of(one, before) if before else None
             group = label_of(group_of(one.cell))
             yield Moment(

@@ -18,6 +18,7 @@ from bench.report.markdown import table as markdown_table
 from bench.report.words import COLOURS, SMOKE, about_control, about_end
 from bench.stats import MIN_BLOCKS, PRACTICAL, Verdict
 from bench.two_runs import OF_TIMES
+from bench.versions import SIGN
 from impls.contract import Device, Precision, Task
 
 if TYPE_CHECKING:
@@ -253,8 +254,14 @@ def _table(title: str, rows: list[ChangeRow]) -> Table:
     for row in rows:
         *numbers, verdict = _numbers(row)
         through = "absolute" if _through(row) == ABSOLUTE else _through(row)
-        table.add_row(Text(row.implementation), *numbers, Text(verdict, style=COLOURS.get(verdict, "")), Text(through))
+        words = Text(verdict, style=COLOURS.get(verdict, ""))
+        table.add_row(Text(_on_two_lines(row.implementation)), *numbers, words, Text(_on_two_lines(through)))
     return table
+
+
+def _on_two_lines(name: str) -> str:
+    """The name with its version below it: side by side they leave the numbers no room."""
+    return name.replace(SIGN, f"\n{SIGN}")
 
 
 def _numbers(row: ChangeRow) -> list[str]:

@@ -11,10 +11,11 @@ from bench.records import BOUND
 from bench.report import units
 from bench.report.means import means
 from bench.report.sentence import sentence
-from bench.report.words import about_control, about_end
+from bench.report.words import about_control, about_end, about_versions
+from bench.versions import packages_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from bench.records import Environment, Result
     from bench.report.rows import TableRow
@@ -50,8 +51,8 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
             parts.append(f"**{doubt}**\n")
         facts = "; ".join(f"{name} {value}" for name, value in run.environment.facts.items())
         lines = [
-            environment_line(run.environment),
-            *([facts] if facts else []),
+            environment_line(run.environment, {name for own in packages_of(run).values() for name in own}),
+            *filter(None, [about_versions(run), facts]),
             *_machine_bounds([row for row in rows if row.result == str(result.path)]),
             f"`{run.command}`, {run.started_at}, order drawn by seed {run.plan.seed}",
             f"{about_end(result)}; {about_control(check)}",
@@ -120,9 +121,9 @@ def short(rows: Sequence[TableRow], task: str) -> str:
     return table([f"**{task}**", "tier", *workloads], lines, left=2) + (f"\nNot timed: {words}.\n" if words else "")
 
 
-def environment_line(environment: Environment) -> str:
-    """The machine and its software, in a line."""
-    versions = ", ".join(f"{name} {number}" for name, number in environment.versions.items())
+def environment_line(environment: Environment, without: Collection[str] = ()) -> str:
+    """The machine and its software, but for these packages, in a line."""
+    versions = ", ".join(f"{name} {number}" for name, number in environment.versions.items() if name not in without)
     commit = f", commit {environment.git_commit[:12]}" if environment.git_commit else ""
     gpus = f", {', '.join(environment.gpus)}" if environment.gpus else ""
     return (

@@ -9,6 +9,7 @@ from bench.cost import compile_s, costs
 from bench.judge import Judged, group_of, in_order, judge, ratio_of
 from bench.limits import limits_of
 from bench.records import BOUND, CONTROL, Struct, cell_of, competes
+from bench.versions import by_number
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
             row.median_s is None,
             row.ratio or 0.0,
             row.median_s or 0.0,
-            row.implementation,
+            by_number(row.implementation),
         ),
     )
 

@@ -16,7 +16,7 @@ from bench.judge import control, group_of, judge
 from bench.records import BOUND
 from bench.report import units
 from bench.report.sentence import sentence
-from bench.report.words import COLOURS, about_control, about_end
+from bench.report.words import COLOURS, about_control, about_end, about_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -168,7 +168,7 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
 def _about(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
     for result in results:
         check = about_control(control(judge(result.records, result.run.baseline).values()))
-        for words in (check, about_end(result)):
+        for words in (about_versions(result.run), check, about_end(result)):
             if words:
                 yield Text(f"{_name(result, letters)}{words}", style="dim" if result.whole else "yellow")
         if len(results) > 1:

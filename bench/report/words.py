@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from bench.report import units
 from bench.stats import PRACTICAL
+from bench.versions import packages_of, versions_of
 
 if TYPE_CHECKING:
-    from bench.records import Result
+    from bench.records import Result, Run
     from bench.stats import Control
 
 COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
@@ -34,6 +35,17 @@ def about_control(control: Control | None, *, doubts_only: bool = False) -> str:
     if max(control.high - 1, 1 - control.low) > PRACTICAL:
         return f"control: the baseline against itself is {band} at 99.5 %: no fault, but too noisy to see a small one"
     return f"control: the baseline against itself is {band} at 99.5 %, as it should be"
+
+
+def about_versions(run: Run) -> str:
+    """What the rows of each version ran with, as far as that differs; nothing of a run that has no versions."""
+    if not versions_of(run):
+        return ""
+    words = (
+        f"{version} with " + (", ".join(f"{name} {number}" for name, number in own.items()) or "none of what differs")
+        for version, own in packages_of(run).items()
+    )
+    return f"rows of {'; of '.join(words)}"
 
 
 def about_end(result: Result) -> str:

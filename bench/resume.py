@@ -1,0 +1,102 @@
+"""What ``bench run --resume`` goes on with: a run that is still the same program, rows, versions and machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.environment import code_facts, describe
+from bench.interpreters import choose_interpreters
+from bench.plan import BUDGETS, Budget
+from bench.records import SAME_PROGRAM, read_result
+from bench.request import choose_budget, choose_rows
+from bench.versions import split, versions_of
+from bench.workloads import Workload, named
+from impls import find_bounds, find_rows
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.interpreters import Interpreter
+    from bench.records import Result
+    from impls import Row
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed:
+    """A run that is to go on: what it has, and what it set out to do."""
+
+    result: Result
+    rows: tuple[Row, ...]
+    interpreters: tuple[Interpreter, ...]
+    bounds: tuple[Row, ...]
+    workloads: tuple[Workload, ...]
+    budget: Budget
+
+
+def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpreter: Sequence[str] = ()) -> Resumed:
+    """The run in the folder, if it can go on here and now.
+
+    ``impl``: the files of the rows that are not in the tree; ``interpreter``: the Pythons, where it had several. A
+    result does not say where they are: it could name any file, and that would be run.
+
+    Raises:
+        InvalidInput: it is no run, it was made on another machine, by another program or with other versions, or a row
+            has changed since or is not there.
+    """
+    result = read_result(folder)
+    run, here = result.run, describe()
+
+    def refuse(why: str) -> InvalidInput:
+        return InvalidInput(f"--resume {folder}: {why}")
+
+    for what in SAME_PROGRAM:
+        then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
+        if then != now:
+            raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
+    if run.preset not in BUDGETS or not run.rows:
+        raise refuse("does not say which rows and preset it had; begin anew")
+    effort = choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s")
+    known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
+    files = {row.name: row for row in choose_rows(impl)} if impl else {}
+    rows: dict[str, Row] = {}
+    for name in (split(name).row for name in run.rows):
+        row = files.get(name) or known.get(name)
+        if row is None:
+            raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
+        rows[name] = row
+    if unknown := [name for name in files if name not in rows]:
+        raise refuse(f"{unknown[0]} is not in it; leave --impl out, or begin anew")
+    interpreters = choose_interpreters(interpreter, rows.values())
+    if [one.version for one in interpreters if one.version] != versions_of(run):
+        had = " ".join(f"{version}=PATH" for version in versions_of(run))
+        raise refuse(f"name the Pythons that it had, with --interpreter {had}" if had else "it had no --interpreter")
+    python_of = {one.version: one for one in interpreters}
+    for name, then_row in run.rows.items():
+        facts = code_facts(rows[split(name).row], python_of[split(name).version])
+        if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
+            raise refuse(f"{name} has changed since; begin anew")
+    return Resumed(
+        result=result,
+        rows=tuple(row for row in rows.values() if not row.is_bound),
+        interpreters=interpreters,
+        bounds=tuple(row for row in rows.values() if row.is_bound),
+        workloads=tuple(named(name, run.preset) for name in run.workloads),
+        budget=effort,
+    )
+
+
+def _known_then(then: object, now: object) -> object:
+    """What of now was there then: a package installed since is in no row that had a time."""
+    return (
+        {name: now[name] for name in now if name in then} if isinstance(then, dict) and isinstance(now, dict) else now
+    )
+
+
+def _difference(then: object, now: object) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        name = next(name for name in [*then, *now] if then.get(name) != now.get(name))
+        return f"{name} {then.get(name, 'absent')}, now {now.get(name, 'absent')}"
+    return f"{str(then)[:40]}, now {str(now)[:40]}"
