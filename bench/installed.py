@@ -34,7 +34,7 @@ def lacks() -> str | None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            return f"has no {error.name}, which a worker needs"
+            return f"has no {error.name}, which a worker needs; install the harness's requirements there"
         except ImportError as error:
             return f"cannot import {error.name or name}, which a worker needs ({error})"
     return None

@@ -146,5 +146,5 @@ def _ask(word: str, version: str, path: Path, names: Collection[str]) -> Interpr
     except (msgspec.MsgspecError, UnicodeDecodeError):
         raise InvalidInput(f"--interpreter {word}: is no Python that can run the bench") from None
     if said.lacks:
-        raise InvalidInput(f"--interpreter {word}: {said.lacks}; install the harness's requirements there")
+        raise InvalidInput(f"--interpreter {word}: {said.lacks}")
     return Named(version, path, said.python, said.modules, said.packages)
