@@ -67,11 +67,17 @@ def asked_for(session: nox.Session) -> list[str]:
     return [extra for extra in OPTIONAL if any(word.startswith(f"{extra}/") for word in session.posargs)]
 
 
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+"""What a system calls it; where there is none, Playwright fetches its own."""
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Prove that every row is the same model, and that the harness does what it says."""
     extras = ["gpu"] if "gpu" in session.posargs else ["torch", "thinc", "jax", *OPTIONAL]  # -- --device gpu
     install(session, *requirements(*extras, groups=("test",)))
+    if not any(map(shutil.which, CHROMIUMS)):  # the page is tested in a real one
+        session.run("python", "-m", "playwright", "install", "chromium")
     session.run(
         "python",
         "-m",

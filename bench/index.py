@@ -189,10 +189,10 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
         parts.append(f"[All of them on a page](machines/{here.machine}/{REPORT_FILE}), to open in a browser.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
     parts.append(
-        "The sentence is about the newest run that is no sweep, of sizes or versions. Like before: of the verdicts decided in this"
-        " run and in the one before it on that machine, those that are the same. Ratios moved: how far, as a standard"
-        " deviation, ratios of rows with the same code and versions lie from that run's, beyond what the blocks of"
-        " either show (`bench compare`).\n"
+        "The sentence is about the newest run that is no sweep, of sizes or versions. Like before: of the verdicts"
+        " decided in this run and in the one before it on that machine, those that are the same. Ratios moved: how far,"
+        " as a standard deviation, ratios of rows with the same code and versions lie from that run's, beyond what the"
+        " blocks of either show (`bench compare`).\n"
     )
     if on_the_method:
         names = (f"[{name.removesuffix('.md').rpartition('/')[2]}]({name})" for name in on_the_method)

@@ -59,7 +59,8 @@ class FakeSession:
         self.installed += arguments
 
     def run(self, *arguments: str, **options: Any) -> None:
-        assert options["interrupt_timeout"] >= 10 and options["terminate_timeout"] >= 10
+        if "playwright" not in arguments:  # which keeps nothing that an early end could cost
+            assert options["interrupt_timeout"] >= 10 and options["terminate_timeout"] >= 10
         self.ran += arguments
 
     def skip(self, reason: str) -> None:
@@ -73,6 +74,18 @@ def start(noxfile: ModuleType, device: str) -> FakeSession:
     session = FakeSession()
     noxfile.bench.func(session, device)
     return session
+
+
+@pytest.mark.parametrize("system", ["chromium", "google-chrome", None])
+def test_a_chromium_is_fetched_where_the_system_has_none(
+    system: str | None, noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noxfile.shutil, "which", lambda name: f"/usr/bin/{name}" if name == system else None)
+    session = FakeSession()
+    noxfile.tests.func(session)
+    assert "playwright" in session.installed
+    assert (("playwright", "install", "chromium") == tuple(session.ran[2:5])) == (system is None)
+    assert session.ran[-3:] == ["pytest", "--preset", "smoke"]
 
 
 def test_the_sessions_are_those_that_readme_prints() -> None:
