@@ -84,7 +84,7 @@ def test_a_chromium_is_fetched_where_the_system_has_none(
     session = FakeSession()
     noxfile.tests.func(session)
     assert "playwright" in session.installed
-    assert (("playwright", "install", "chromium") == tuple(session.ran[2:5])) == (system is None)
+    assert (tuple(session.ran[2:5]) == ("playwright", "install", "chromium")) == (system is None)
     assert session.ran[-3:] == ["pytest", "--preset", "smoke"]
 
 

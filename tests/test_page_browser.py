@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import time
 from typing import TYPE_CHECKING
@@ -264,6 +265,24 @@ def test_several_results_stand_side_by_side_and_over_time(chromium: Browser, tmp
         assert {*it.column("run")} == {"A", "B", "C"}
         it.choose("run", "A")
         assert {*it.column("run")} == {"A"}
+
+
+def test_readme_has_a_picture_of_the_page_that_it_leads_to(chromium: Browser, tmp_path: Path) -> None:
+    """With PICTURE=1 in the environment the picture is made anew: do so when what it shows has changed."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"\(results/(machines/[^)]+/report\.html)\)", readme)
+    picture = PICTURE if os.environ.get("PICTURE") else tmp_path / "page.png"
+    with opened(chromium, ROOT / "results" / shown) as it:
+        it.page.screenshot(path=picture)
+    assert f"]({PICTURE.relative_to(ROOT)})" in readme
+    assert size_of(picture) == size_of(PICTURE) == (1280, 900)
+
+
+def size_of(png: Path) -> tuple[int, int]:
+    """Width and height of a picture, of which its header speaks (PNG specification, 11.2.2)."""
+    head = png.read_bytes()[:24]
+    assert head.startswith(b"\x89PNG")
+    return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
 
 
 OPENS_S = FILTERS_S = 2.0
