@@ -220,7 +220,6 @@ def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str
             (folder / scaling_page.FACTS_FILE).write_text(scaling_page.to_json(model), encoding="utf-8")
         (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
         (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
-        _write_page(result, stderr)
     except OSError as error:
         failed = True
         if not stopped:
@@ -239,23 +238,25 @@ def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str
     failed = failed or bool(failures_of(result.records))
     if any(record.status in FAILURES for record in result.records):
         stderr.print(f"what the workers that failed have said: {shown}/logs")
-    stderr.print(f"result: {shown}, and as a page: {shown}/{REPORT_FILE}")
+    page = f", and as a page: {shown}/{REPORT_FILE}" if _write_page(result, stderr) else ""
+    stderr.print(f"result: {shown}{page}")
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0
 
 
-def _write_page(result: Result, stderr: Console) -> None:
-    """Write the page into the result's folder.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def _write_page(result: Result, stderr: Console) -> bool:
+    """Write the page into the result's folder, if that can be done: the table has been shown by now."""
     # imported late: what draws is large, and what is measured should have the machine to itself
     from bench.page.write import write_report
 
-    with stderr.status("draws the page"):
-        write_report([result], result.path)
+    try:
+        with stderr.status("draws the page"):
+            write_report([result], result.path)
+    except OSError as error:
+        stderr.print(f"{result.path}: its page cannot be written ({error.strerror}); `python -m bench page` makes one")
+        return False
+    return True
 
 
 def _model(result: Result) -> Model | None:

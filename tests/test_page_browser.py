@@ -21,13 +21,16 @@ from bench.page.build import page
 from bench.page.data import page_data
 from bench.records import CONTROL, cell_of, read_result
 from bench.report import units
+from bench.report.rows import table_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from playwright.sync_api import Browser
 
     from bench.records import Result
+    from bench.report.rows import TableRow
 
 __all__ = ["chromium"]
 
@@ -121,6 +124,28 @@ def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
                 assert interval == units.between(expected.low, expected.high)
                 assert verdict == expected.verdict
         assert any("verdict: FASTER" in mark for mark in it.marks("ratio"))
+
+
+def test_numbers_read_as_they_do_in_the_other_tables(chromium: Browser, tmp_path: Path) -> None:
+    """The script has units of its own, and says the same with them."""
+    published = [read_result(path.parent) for path in sorted((ROOT / "results").glob("*-cores-*/run.json"))]
+    result = next(one for one in published if one.run.preset == "default" and one.run.bounds)
+    rows = [row for row in table_rows([result]) if row.median_s is not None]
+    said: dict[str, Callable[[TableRow], str]] = {
+        "median": lambda row: units.seconds(row.median_s),
+        "finds": lambda row: units.percent(row.detectable),
+        "per sequence": lambda row: units.seconds(row.per_sequence_s),
+        "rate": lambda row: units.rate(row.flops_per_s),
+        "of its products": lambda row: units.percent(row.bound_share),
+        "import": lambda row: units.seconds(row.import_s),
+        "compile": lambda row: units.seconds(row.compile_s),
+        "peak memory": lambda row: units.size(row.peak_bytes),
+        "error": lambda row: units.error(row.max_relative_error),
+        "pays after": lambda row: units.calls(row.pays_after).removesuffix(" calls"),
+    }
+    with opened(chromium, written([result], tmp_path / "report.html")) as it:
+        for name, of in said.items():
+            assert it.column(name) == [of(row) for row in rows], name
 
 
 def test_a_click_sorts_and_what_is_not_known_comes_last(chromium: Browser, path: Path) -> None:

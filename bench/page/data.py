@@ -225,12 +225,11 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         for cost in of_group
     }
     cells = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
-    by_label = {group_of(cell): None for cell in judged}
-    keys = {(group.workload, group.task, group.device, group.threads, group.precision): group for group in by_label}
+    groups = {(one.workload, one.task, one.device, one.threads, one.precision): one for one in map(group_of, judged)}
     for key, rows in groupby(
         table_rows([result]), key=lambda row: (row.workload, row.task, row.device, row.threads, row.precision)
     ):
-        group, members = keys[key], list(rows)
+        group, members = groups[key], list(rows)
         ours = [cells[group, row.implementation] for row in members]
         compared = [place for place, one in enumerate(ours) if one.ratio is not None and competes(one.cell)]
         yield PageGroup(

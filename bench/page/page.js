@@ -30,7 +30,7 @@
     return `${digits(value / size)} ${prefix}FLOP/s`;
   });
   const count = known((value) => Math.round(value).toLocaleString("en"));
-  const error = known((value) => value.toExponential(0));
+  const error = known((value) => value.toExponential(0).replace(/e-(\d)$/, "e-0$1"));
   const between = (format, low, high) =>
     low === null || low === undefined ? DASH : `[${format(low)}, ${format(high)}]`;
   const bare = (value) => (value < 100 ? value.toFixed(2) : value.toFixed(0));
