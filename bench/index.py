@@ -15,8 +15,8 @@ from bench.page import REPORT_FILE
 from bench.records import RECORDS_FILE, RUN_FILE, Struct, cell_of, read_result
 from bench.report import markdown, scaling_page
 from bench.report.sentence import sentence
-from bench.sweeps import SCALING
-from bench.versions import SIGN, versions_of
+from bench.sweeps import SCALING, compares_rows
+from bench.versions import package_of, versions_of
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ class Summary(Note, frozen=True, kw_only=True, tag_field="type", tag="summary"):
     cores: int
     devices: list[str]
     preset: str
-    versions: list[str]
-    """Of a framework, where it was measured under several."""
+    versions: str
+    """``torch 2.9.1, 2.13.0``, where it holds these against each other."""
+    compares_rows: bool
     cells: int
     """Those that have a time."""
     blocks: int
@@ -120,7 +121,8 @@ def _summary(result: Result, source: str) -> Summary:
         cores=here.cores,
         devices=list(dict.fromkeys(record.device for record in result.records)),
         preset=run.preset,
-        versions=versions_of(run),
+        versions=f"{package_of(run)} {', '.join(versions_of(run))}".strip(),
+        compares_rows=compares_rows(run),
         cells=len({cell_of(record) for record in result.records if record.ok}),
         blocks=max((record.block for record in result.records), default=0),
         comparable=comparable_with(run),
@@ -184,7 +186,7 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
     for _, group in groupby(by_machine, key=lambda one: one.summary.machine):
         of_machine = [*group]
         here = of_machine[0].summary
-        latest = next((one for one in of_machine if _answers(one.summary)), of_machine[0])
+        latest = next((one for one in of_machine if one.summary.compares_rows), of_machine[0])
         parts.append(f"## {here.cpu}, {here.cores} cores\n\n{latest.summary.said}\n")
         parts.append(f"[All of them on a page](machines/{here.machine}/{REPORT_FILE}), to open in a browser.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
@@ -200,18 +202,13 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def _answers(summary: Summary) -> bool:
-    """Whether it says which row to choose: neither a sweep of sizes nor one of versions does."""
-    return summary.preset != SCALING and not summary.versions
-
-
 def _line(one: Indexed) -> list[str]:
     summary, since = one.summary, one.summary.since
     return [
         ", ".join(f"[{words}]({target})" for words, target in links_of(one)),
         summary.started_at[:10],
         ", ".join(summary.devices),
-        f", {SIGN}".join([summary.preset, *summary.versions]),
+        f"{summary.preset}: {summary.versions}" if summary.versions else summary.preset,
         str(summary.cells),
         str(summary.blocks),
         *((since.like, since.moved) if since else ("–", "–")),

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.plan import expected_call_s
+from bench.versions import versions_of
 from bench.workloads import SHAPE_DEFAULTS, choose, parse_shape, parse_size, parse_sizes, shape_workload
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from bench.records import Run
     from bench.workloads import Workload
 
 SCALING = "scaling"
@@ -72,6 +74,11 @@ LONGEST_CALL_S = 0.08
 
 SEED = 2018
 """Draws them: the same ones in every run."""
+
+
+def compares_rows(run: Run) -> bool:
+    """Whether a run says which row to choose: neither the preset ``scaling`` nor one of several versions does."""
+    return run.preset != SCALING and not versions_of(run)
 
 
 def parse_sweeps(texts: Iterable[str]) -> tuple[Sweep, ...]:

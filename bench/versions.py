@@ -58,6 +58,18 @@ def packages_of(run: Run) -> dict[str, dict[str, str]]:
     return {version: {name: own[name] for name in differ if name in own} for version, own in found.items()}
 
 
+def package_of(run: Run) -> str:
+    """The package whose versions the run holds against each other: it has each, up to a build's own suffix; or ""."""
+    of_versions = packages_of(run)
+    names = dict.fromkeys(name for packages in of_versions.values() for name in packages)
+    fit = (
+        name
+        for name in names
+        if all(own.get(name, "").partition("+")[0] == version for version, own in of_versions.items())
+    )
+    return next(fit, "")
+
+
 def failures_of(records: Sequence[Record]) -> list[Record]:
     """The failures that count against a run: those of a row that does not work under another version either."""
     failed = {cell_of(record) for record in records if record.status in FAILURES}

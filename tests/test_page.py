@@ -23,7 +23,7 @@ from test_records import BLOCK, END, RUN, memory, record, write
 from bench import stats
 from bench.page import build
 from bench.page.charts import CHARTS
-from bench.page.data import page_data
+from bench.page.data import in_order, page_data
 from bench.page.datasets import MOST_FACETS, fixed, lines, of_chart
 from bench.page.pictures import pictures
 from bench.page.samples import samples
@@ -111,6 +111,18 @@ def test_history_marks_the_step_that_a_verdict_calls_one(tmp_path: Path) -> None
     assert {steps[name, 1].verdict for name in ("thinc/layers", "torch/cell")} <= {"SAME", "UNCLEAR"}
     assert all(one.verdict is None for (_, order), one in steps.items() if order == 0)
     assert {one.machine for one in data.machines} == {"a-processor-2-cores", "another-processor"}
+
+
+def test_what_compares_rows_comes_before_sweeps_however_new_they_are(tmp_path: Path) -> None:
+    sweep = read_result(write_scaling(tmp_path / "sizes"))
+    own = noisy("torch/module@2.9.1")
+    late = msgspec.structs.replace(RUN, started_at="2027-01-01T12:00:00+00:00", rows={})
+    rows = {"torch/module@2.9.1": CodeFacts(code="x", versions={})}
+    versions = read_result(write(tmp_path / "versions", *own, END, run=msgspec.structs.replace(late, rows=rows)))
+    first, second, elsewhere = several_runs(tmp_path)
+    ordered = in_order([sweep, versions, first, second, elsewhere])
+    assert [one.path.name for one in ordered[:3]] == ["second", "elsewhere", "first"]
+    assert {one.path.name for one in ordered[3:]} == {"sizes", "versions"}
 
 
 def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) -> None:

@@ -294,7 +294,7 @@ def test_a_row_that_fails_under_one_version_is_published_with_its_reason(house: 
     assert "| `torch/cell@2.9.1` |  | idiomatic | cpu×1 | error: cell.py:9: no such function |" in table
     assert "rows of 2.9.1 with torch 2.9.1; of 2.13.0 with torch 2.13.0" in table
     assert ", torch 2.13.0" not in table.partition("\n")[0]  # nor is it said to be the machine's
-    assert "| default, @2.9.1, @2.13.0 |" in (house / "results" / "README.md").read_text()
+    assert "| default: torch 2.9.1, 2.13.0 |" in (house / "results" / "README.md").read_text()
     assert "as it was" in (house / "README.md").read_text()
 
 

@@ -19,10 +19,8 @@ from typing import TYPE_CHECKING
 import vl_convert
 
 from bench.page.charts import CHARTS
-from bench.page.data import PageData, newest_first, to_json
+from bench.page.data import PageData, in_order, to_json
 from bench.records import RECORDS_FILE, RUN_FILE
-from bench.sweeps import SCALING
-from bench.versions import split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +33,7 @@ VEGA_LITE = "6.4"
 
 def page(data: PageData, results: Sequence[Result]) -> str:
     """The page of these results, of which ``data`` is known."""
-    newest = newest_first(results)
+    ordered = in_order(results)
     vega, script = vega_code(), script_code()
     policy = (
         f"default-src 'none'; script-src {_hash(vega)} {_hash(script)}; style-src 'unsafe-inline'; img-src data:;"
@@ -51,7 +49,7 @@ def page(data: PageData, results: Sequence[Result]) -> str:
         charts=_json(json.dumps([chart.for_page() for chart in CHARTS])),
         records="\n".join(
             f'<script type="application/octet-stream" id="{name}-{number}">{_packed(result, name)}</script>'
-            for number, result in enumerate(newest)
+            for number, result in enumerate(ordered)
             for name in (RECORDS_FILE, RUN_FILE)
         ),
         vega=vega,
@@ -68,12 +66,15 @@ def title_of(data: PageData) -> str:
 
 def words_of(data: PageData) -> list[str]:
     """What is to be said before all else: who won on each machine, and how the newest result came about."""
-    telling = [one for one in data.results if one.facts["preset"] != SCALING and not split(one.baseline).version]
-    newest = {one.machine: one.sentence for one in reversed(telling or data.results)}
-    said = list(newest.values())
+    first = {one.machine: one.sentence for one in reversed(data.results)}
+    said = [first[machine] for machine in dict.fromkeys(one.machine for one in data.results)]
     if len(data.results) > 1:
         days = sorted(one.started_at[:10] for one in data.results)
-        return [*said, f"{len(data.results)} results, {days[0]} to {days[-1]}; the newest comes first."]
+        return [
+            *said,
+            f"{len(data.results)} results, {days[0]} to {days[-1]}; the newest comes first, and after the others"
+            " those that hold sizes or versions against each other.",
+        ]
     (only,) = data.results
     return [*said, *([only.doubt] if only.doubt else []), f"{only.started_at[:10]}, {only.end}; {only.control}."]
 

@@ -21,6 +21,7 @@ from bench.records import BOUND, CONTROL, Struct, competes
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end
+from bench.sweeps import compares_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -110,7 +111,7 @@ class PageData(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """All that a page knows."""
 
     results: list[PageResult]
-    """The newest first."""
+    """See `in_order`."""
     groups: list[PageGroup]
     drift: list[Drift]
     machines: list[OnMachine]
@@ -126,29 +127,33 @@ DIGITS = 6
 """Significant ones of every number on the page."""
 
 
-def newest_first(results: Sequence[Result]) -> list[Result]:
-    """The results in the order of the page."""
-    return sorted(results, key=lambda one: datetime.fromisoformat(one.run.started_at), reverse=True)
+def in_order(results: Sequence[Result]) -> list[Result]:
+    """The results in the order of the page: the newest first, but sweeps of sizes and of versions after the others."""
+    return sorted(results, key=lambda one: (compares_rows(one.run), _began(one)), reverse=True)
+
+
+def _began(result: Result) -> datetime:
+    return datetime.fromisoformat(result.run.started_at)
 
 
 def page_data(results: Sequence[Result]) -> PageData:
     """What the page of these results knows."""
-    newest = newest_first(results)
+    ordered = in_order(results)
     groups: list[PageGroup] = []
     drift: list[Drift] = []
-    for number, result in enumerate(newest):
+    for number, result in enumerate(ordered):
         judged = judge(result.records, result.run.baseline)
-        suffix = f" · {letter_of(number)}" if len(newest) > 1 else ""
+        suffix = f" · {letter_of(number)}" if len(ordered) > 1 else ""
         groups += _groups(number, result, judged, suffix)
         drift += _drift(number, result, judged)
     return PageData(
-        results=[_result(number, result) for number, result in enumerate(newest)],
+        results=[_result(number, result) for number, result in enumerate(ordered)],
         groups=groups,
         drift=drift,
-        machines=_machines(newest, groups),
-        points=[point for number, result in enumerate(newest) for point in curves(number, result)],
-        maps=[one for number, result in enumerate(newest) for one in maps(number, result)],
-        moments=[*over_time(newest), *over_versions(newest)],
+        machines=_machines(ordered, groups),
+        points=[point for number, result in enumerate(ordered) for point in curves(number, result)],
+        maps=[one for number, result in enumerate(ordered) for one in maps(number, result)],
+        moments=[*over_time(ordered), *over_versions(ordered)],
     )
 
 
@@ -266,12 +271,12 @@ def _drift(number: int, result: Result, judged: dict[Cell, Judged]) -> Iterator[
             yield Drift(result=number, run=run, group="", kind=kind, block=block, ratio=ratio)
 
 
-def _machines(newest: Sequence[Result], groups: Sequence[PageGroup]) -> list[OnMachine]:
-    if len({result.run.environment.machine for result in newest}) < 2:
+def _machines(ordered: Sequence[Result], groups: Sequence[PageGroup]) -> list[OnMachine]:
+    if len({result.run.environment.machine for result in ordered}) < 2:
         return []
     found: dict[tuple[str, str, str], OnMachine] = {}
     for group in groups:
-        machine = newest[group.result].run.environment.machine
+        machine = ordered[group.result].run.environment.machine
         label = f"{group.label.partition(' · ')[0]}\n{group.rows[0].shape}"
         for row in group.rows:
             if row.ratio is not None and row.tier != BOUND:

@@ -12,7 +12,7 @@ from bench.compare import compare
 from bench.judge import group_of, judge, ratio_of
 from bench.records import CodeFacts, Struct, competes
 from bench.report import units
-from bench.versions import split
+from bench.versions import package_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -64,14 +64,14 @@ class _Seen(NamedTuple):
     one: Judged
 
 
-def over_time(newest: Sequence[Result]) -> list[Moment]:
+def over_time(results: Sequence[Result]) -> list[Moment]:
     """Cells that have a time in several results of a machine, oldest first in each series.
 
     The change is that of `bench.compare` against the last earlier result that has the cell: through a row that did not
     change, where there is one. Nothing is said of results between which no verdict can be.
     """
     series: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
-    for number, result in sorted(enumerate(newest), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
+    for number, result in sorted(enumerate(results), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
         for cell, one in judge(result.records, result.run.baseline).items():
             if one.median_s is not None and competes(cell) and not split(cell.implementation).version:
                 name = f"{cell.implementation}: {label_of(group_of(cell))}\n{result.run.environment.machine}"
@@ -79,7 +79,8 @@ def over_time(newest: Sequence[Result]) -> list[Moment]:
     several = {name: seen for name, seen in series.items() if len(seen) > 1}
     pairs = {(old.number, new.number) for seen in several.values() for old, new in pairwise(seen)}
     compared = {
-        (old, new): {one.cell: one for one in compare(newest[old], newest[new]).cells if one.new} for old, new in pairs
+        (old, new): {one.cell: one for one in compare(results[old], results[new]).cells if one.new}
+        for old, new in pairs
     }
     moments = []
     for (name, _), seen in several.items():
@@ -107,9 +108,9 @@ def over_time(newest: Sequence[Result]) -> list[Moment]:
     return moments
 
 
-def over_versions(newest: Sequence[Result]) -> list[Moment]:
+def over_versions(results: Sequence[Result]) -> list[Moment]:
     """Rows that took turns under several versions, in the order in which these were named."""
-    return [moment for number, result in enumerate(newest) for moment in _over_versions(number, result)]
+    return [moment for number, result in enumerate(results) for moment in _over_versions(number, result)]
 
 
 def _over_versions(number: int, result: Result) -> Iterator[Moment]:
@@ -132,7 +133,7 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
             group = label_of(group_of(one.cell))
             yield Moment(
                 result=number,
-                series=f"{row}: {group}\nversions, {result.path.resolve().name}",
+                series=f"{row}: {group}\nversions of {package_of(result.run)}, {result.run.started_at[:10]}",
                 implementation=row,
                 cell_group=group,
                 at=version,
