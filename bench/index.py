@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bench.compare import compare
+from bench.headline import weight
 from bench.judge import judge
 from bench.notes import Note, keep, recall, source_of
 from bench.page import REPORT_FILE
 from bench.records import RECORDS_FILE, RUN_FILE, Struct, cell_of, read_result
 from bench.report import markdown, scaling_page
 from bench.report.sentence import sentence
-from bench.sweeps import SCALING, compares_rows
+from bench.sweeps import SCALING
 from bench.versions import package_of, versions_of
 from impls.contract import InvalidInput
 
@@ -51,7 +52,8 @@ class Summary(Note, frozen=True, kw_only=True, tag_field="type", tag="summary"):
     preset: str
     versions: str
     """``torch 2.9.1, 2.13.0``, where it holds these against each other."""
-    compares_rows: bool
+    weight: tuple[bool, bool, int, float]
+    """How much it says of which row to choose: see `headline.weight`."""
     cells: int
     """Those that have a time."""
     blocks: int
@@ -122,7 +124,7 @@ def _summary(result: Result, source: str) -> Summary:
         devices=list(dict.fromkeys(record.device for record in result.records)),
         preset=run.preset,
         versions=f"{package_of(run)} {', '.join(versions_of(run))}".strip(),
-        compares_rows=compares_rows(run),
+        weight=weight(result),
         cells=len({cell_of(record) for record in result.records if record.ok}),
         blocks=max((record.block for record in result.records), default=0),
         comparable=comparable_with(run),
@@ -143,7 +145,7 @@ def _since(before: Indexed, result: Result) -> Since:
 
 
 def comparable_with(run: Run) -> str | None:
-    """What runs that can be compared have in common: the machine, and who sits at which table.
+    """What runs that can be compared have in common: the machine and where on it, and who sits at which table.
 
     None of a scaling run, which has no verdicts. The bounds are compared with nobody.
     """
@@ -151,7 +153,8 @@ def comparable_with(run: Run) -> str | None:
         return None
     bounds = set(run.bounds.values())
     tables = [[name for name in table if name not in bounds] for table in run.plan.tables]
-    return msgspec.json.encode([run.environment.machine, tables]).decode()
+    place = run.environment.machine, run.plan.device, run.plan.threads, run.plan.precisions
+    return msgspec.json.encode([place, tables]).decode()
 
 
 def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
@@ -186,15 +189,15 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
     for _, group in groupby(by_machine, key=lambda one: one.summary.machine):
         of_machine = [*group]
         here = of_machine[0].summary
-        latest = next((one for one in of_machine if one.summary.compares_rows), of_machine[0])
-        parts.append(f"## {here.cpu}, {here.cores} cores\n\n{latest.summary.said}\n")
+        telling = max(of_machine, key=lambda one: one.summary.weight)
+        parts.append(f"## {here.cpu}, {here.cores} cores\n\n{telling.summary.said}\n")
         parts.append(f"[All of them on a page](machines/{here.machine}/{REPORT_FILE}), to open in a browser.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
     parts.append(
-        "The sentence is about the newest run that is no sweep, of sizes or versions. Like before: of the verdicts"
-        " decided in this run and in the one before it on that machine, those that are the same. Ratios moved: how far,"
-        " as a standard deviation, ratios of rows with the same code and versions lie from that run's, beyond what the"
-        " blocks of either show (`bench compare`).\n"
+        "The sentence is about the run that compares most rows, one of the default workloads if any is. Like before:"
+        " of the verdicts decided in this run and in the one before it on that machine, those that are the same. Ratios"
+        " moved: how far, as a standard deviation, ratios of rows with the same code and versions lie from that run's,"
+        " beyond what the blocks of either show (`bench compare`).\n"
     )
     if on_the_method:
         names = (f"[{name.removesuffix('.md').rpartition('/')[2]}]({name})" for name in on_the_method)
@@ -204,8 +207,9 @@ def page(indexed: Sequence[Indexed], on_the_method: Sequence[str]) -> str:
 
 def _line(one: Indexed) -> list[str]:
     summary, since = one.summary, one.summary.since
+    table = scaling_page.PAGE_FILE if summary.preset == SCALING else markdown.TABLE_FILE
     return [
-        ", ".join(f"[{words}]({target})" for words, target in links_of(one)),
+        f"[{one.path.name}]({one.path.name}/{table})",
         summary.started_at[:10],
         ", ".join(summary.devices),
         f"{summary.preset}: {summary.versions}" if summary.versions else summary.preset,
@@ -213,9 +217,3 @@ def _line(one: Indexed) -> list[str]:
         str(summary.blocks),
         *((since.like, since.moved) if since else ("–", "–")),
     ]
-
-
-def links_of(one: Indexed) -> list[tuple[str, str]]:
-    """The pages of a result: words, and where from the index it is."""
-    table = scaling_page.PAGE_FILE if one.summary.preset == SCALING else markdown.TABLE_FILE
-    return [(one.path.name, f"{one.path.name}/{table}")]

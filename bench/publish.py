@@ -16,6 +16,7 @@ from rich.console import Console
 from bench import index
 from bench.environment import ROOT
 from bench.forecast import model_of
+from bench.headline import TASKS_OF_README, answers_readme, headline, is_readmes, weight
 from bench.judge import control, judge
 from bench.method import calibration, calibration_table, protocol, rule, turns
 from bench.method.keep import read
@@ -24,29 +25,24 @@ from bench.page import REPORT_FILE
 from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.publishable import check, check_calibration, check_profiles
-from bench.records import RECORDS_FILE, RUN_FILE, Result, cell_of, read_result
+from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
 from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.report.sentence import sentence
 from bench.report.units import duration
 from bench.report.words import about_control
-from bench.request import BASELINE
 from bench.sweeps import SCALING
 from bench.whole import write_whole
-from bench.workloads import WORKLOADS
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.profiling.kept import Profiles
-    from bench.records import Cell
-    from bench.report.rows import TableRow
 
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 EXPORT_FILE = "pytest-benchmark.json"
-README_TASKS = ("train_step", "forward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +226,8 @@ def by_machine(results: Sequence[Result]) -> dict[str, list[Result]]:
 
 
 def machine_files(folder: Path, results: Sequence[Result]) -> dict[Path, str]:
-    """The page of a machine's results, and pictures of the one that would be README's, or else of the newest."""
-    shown = for_readme(results) or results[-1]
+    """The page of a machine's results, and pictures of the one that says most."""
+    shown = max(results, key=weight)
     return {folder / name: text for name, text in files_of_machine(results, shown).items()}
 
 
@@ -243,7 +239,7 @@ def files_of_all(results: Sequence[Result], indexed: Sequence[index.Indexed]) ->
     profiles = published_profiles()
     files[OURS.profiles_page] = profile_page.page(profiles)
     files[OURS.goals_page] = goals_page.page(results, profiles)
-    if shown := for_readme(results):
+    if shown := headline(filter(answers_readme, results)):
         files[OURS.readme] = with_table(OURS.readme.read_text(encoding="utf-8"), shown)
     return files
 
@@ -293,29 +289,6 @@ def published_profiles() -> list[Profiles]:
     return sorted(found, key=lambda one: datetime.fromisoformat(one.started_at))
 
 
-def for_readme(results: Sequence[Result]) -> Result | None:
-    """The result that README shows: of those that answer its question and have most rows with a time, the newest."""
-    fit = [result for result in results if is_for_readme(result)]
-    return max(reversed(fit), key=lambda result: len(timed_rows(result)), default=None)
-
-
-def is_for_readme(result: Result) -> bool:
-    """Whether it answers the README's question: the default workloads, its tasks, the usual baseline, of no version."""
-    default = {(name, task) for name, one in WORKLOADS.items() if "default" in one.presets for task in README_TASKS}
-    here = {(record.workload, record.task) for record in result.records if _is_readmes(cell_of(record))}
-    return default <= here and result.run.baseline == BASELINE
-
-
-def _is_readmes(cell: Cell | TableRow) -> bool:
-    """Whether the README speaks of it: the CPU, one thread, float32."""
-    return (cell.device, cell.threads, cell.precision) == ("cpu", 1, "float32")
-
-
-def timed_rows(result: Result) -> set[str]:
-    """The rows that have a time in it: of others only their names are known."""
-    return {record.implementation for record in result.records if record.ok}
-
-
 def with_table(readme: str, result: Result) -> str:
     """The README with the result's sentence and tables between its marks.
 
@@ -327,11 +300,11 @@ def with_table(readme: str, result: Result) -> str:
     if not start or not end:
         raise InvalidInput(f"{OURS.readme.name}: has no place for the results, between {START!r} and {END!r}")
     rows = table_rows([result])
-    one = [row for row in rows if _is_readmes(row)]
-    tables = "\n".join(markdown.short(one, task) for task in README_TASKS)
+    one = [row for row in rows if is_readmes(row)]
+    tables = "\n".join(markdown.short(one, task) for task in TASKS_OF_README)
     judged = judge(result.records, result.run.baseline).values()
-    shown = [one for one in judged if _is_readmes(one.cell) and one.cell.task in README_TASKS]
-    compared = [one for one in judged if one.is_compared and _is_readmes(one.cell)]
+    shown = [one for one in judged if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
+    compared = [one for one in judged if one.is_compared and is_readmes(one.cell)]
     said = sentence(shown, result.run, f"{result.run.environment.cpu} with one thread")
     full = (result.path / markdown.TABLE_FILE).relative_to(OURS.root)
     home = (OURS.machines / result.run.environment.machine).relative_to(OURS.root)

@@ -94,10 +94,10 @@ def run(request: Request) -> int:
             latest = request.interpreters[-1]
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
                 preflight(row, request.device, mark, latest)
+        head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
         try:
             request.out.mkdir(parents=True)
             (request.out / "logs").mkdir()
-            head = _head(request, plan)
             start_result(head, request.out)
         except OSError as error:
             raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
@@ -238,8 +238,9 @@ def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str
     failed = failed or bool(failures_of(result.records))
     if any(record.status in FAILURES for record in result.records):
         stderr.print(f"what the workers that failed have said: {shown}/logs")
-    page = f", and as a page: {shown}/{REPORT_FILE}" if _write_page(result, stderr) else ""
-    stderr.print(f"result: {shown}{page}")
+    if _write_page(result, stderr):
+        stderr.print(f"page: {shown}/{REPORT_FILE}")
+    stderr.print(f"result: {shown}")
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0

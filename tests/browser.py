@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import Error, sync_playwright
+from test_noxfile import load_noxfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, Page
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE_MS = 10_000
 """What is there is found at once; what is not is missed so soon."""
 
@@ -27,17 +26,15 @@ DRAWN_MS = 60_000
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The system's Chromium, or the one that Playwright has installed; where there is neither, CI fails."""
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    """The system's Chromium, or the one that Playwright has installed; where there is neither, the tests fail."""
+    path = next((found for name in load_noxfile().CHROMIUMS if (found := shutil.which(name))), None)
     with sync_playwright() as playwright:
         try:
             # without a sandbox of its own, since root has none; it opens nothing but what the tests have made
             browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         except Error as error:
-            why = f"no Chromium: install Debian's chromium, or `playwright install chromium` ({error.message[:200]})"
-            if os.environ.get("CI"):
-                pytest.fail(why)
-            pytest.skip(why)
+            ways = "`apt install chromium`, or `playwright install --with-deps chromium`"
+            pytest.fail(f"no Chromium that starts: {ways} ({error.message[:300]})")
         yield browser
         browser.close()
 
@@ -93,5 +90,6 @@ def opened(browser: Browser, path: Path, **settings: Any) -> Iterator[Opened]:
         yield found
     finally:
         context.close()
-    assert not found.complaints
-    assert not [url for url in found.asked_for if not url.startswith(("blob:", "data:"))]
+    assert not found.complaints, f"complained of: {found.complaints}"
+    outside = [url for url in found.asked_for if not url.startswith(("blob:", "data:"))]
+    assert not outside, f"asked for: {outside}"

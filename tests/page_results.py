@@ -15,6 +15,7 @@ from bench.page.data import COLUMNS, Logarithms, PageData, PageGroup, PageResult
 from bench.records import CONTROL, CodeFacts, Record, read_result
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.records import Result, Run
@@ -76,9 +77,15 @@ def several_runs(folder: Path) -> list[Result]:
     return [run("first", RUN, 0.001), run("second", later, 0.0015), run("elsewhere", other, 0.0012)]
 
 
-def big_page(groups: int, rows: int) -> str:
-    """A page of many cells, whose numbers are drawn: it has all that a page of such a run has, but for raw records."""
+def big_page(
+    groups: int, rows: int, *, values: Sequence[dict[str, float]] | None = None, raw: Result | None = None
+) -> str:
+    """A page of many cells, whose numbers are drawn, or of some rows given; with the raw files of ``raw``."""
     drawn = random.Random(1)
+
+    def finds(one: int, other: int) -> float:
+        return values[max(one, other)]["detectable"] if values else 0.03
+
     pairs = list(combinations(range(rows), 2))
     found = []
     for number in range(groups):
@@ -123,6 +130,7 @@ def big_page(groups: int, rows: int) -> str:
                 "flags": "",
                 "result": "",
             }
+            | (values[place] if values else {})
             for place, middle in enumerate(middles)
         ]
         found.append(
@@ -134,7 +142,8 @@ def big_page(groups: int, rows: int) -> str:
                     "fixed_s": [drawn.uniform(0.5, 5) for _ in range(rows)],
                     "compared": list(range(rows)),
                     "ratios": [
-                        Logarithms(log(middles[one] / middles[other]), -0.1, 0.1, "UNCLEAR") for one, other in pairs
+                        Logarithms(log(middles[one] / middles[other]), -0.1, 0.1, "UNCLEAR", finds(one, other))
+                        for one, other in pairs
                     ],
                 },
                 PageGroup,
@@ -156,5 +165,6 @@ def big_page(groups: int, rows: int) -> str:
         workloads={},
     )
     return build.page(
-        PageData(results=[result], groups=found, drift=[], machines=[], points=[], maps=[], moments=[]), []
+        PageData(results=[result], groups=found, drift=[], machines=[], points=[], maps=[], moments=[]),
+        [raw] if raw else [],
     )

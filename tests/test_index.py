@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -194,6 +195,7 @@ def test_a_thousand_runs_of_two_hundred_cells_are_indexed_in_ten_seconds(
         run = run_of(number)
         own = {"machine": run.environment.machine, "cpu": run.environment.cpu, "started_at": run.started_at}
         own |= {"comparable": index_module.comparable_with(run), "source": source}
+        own |= {"weight": (*first.weight[:3], datetime.fromisoformat(run.started_at).timestamp())}
         own |= {"said": first.said.replace("Machine 0", run.environment.cpu)}
         since = msgspec.structs.replace(second.since, before=sources[number - 20]) if number >= 20 else None
         summary = msgspec.structs.replace(first, **own, since=since)

@@ -134,7 +134,7 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
     assert (old.at, old.order, old.verdict, old.packages) == ("2.9.1", 0, None, "torch 2.9.1")
     assert (new.at, new.order, new.verdict, new.packages) == ("2.13.0", 1, "FASTER", "torch 2.13.0")
     assert new.change == pytest.approx(2 / 3, rel=0.02)
-    assert new.by_version
+    assert "versions of torch, run A" in new.series
 
 
 def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_the_command_writes_page_pictures_and_samples(tmp_path: Path, result: Re
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(result.path / "report.html")
     assert (result.path / "pictures" / "ratio.svg").exists()
-    assert (result.path / "samples.csv").read_text().startswith("result,implementation,")
+    assert (result.path / "samples.csv").read_text().startswith("result,machine,started_at,implementation,")
     again = bench("page", str(result.path), str(result.path), "--out", str(tmp_path / "a" / "site"))
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "a" / "site" / "report.html").read_bytes() == (result.path / "report.html").read_bytes()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import random
 import re
 import time
 from typing import TYPE_CHECKING
@@ -21,7 +22,6 @@ from bench.page.build import page
 from bench.page.data import page_data
 from bench.records import CONTROL, cell_of, read_result
 from bench.report import units
-from bench.report.rows import table_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from bench.records import Result
-    from bench.report.rows import TableRow
 
 __all__ = ["chromium"]
 
+DRAWN = ("ratio", "time", "drift")
 ROWS = ("torch/module", "torch/cell", "jax/scan", "thinc/layers")
 PICTURE = ROOT / "docs" / "page.png"
 
@@ -88,17 +88,18 @@ def test_filters_filter_table_and_charts(
     name: str, value: str, column: str, cells: int, chromium: Browser, path: Path
 ) -> None:
     with opened(chromium, path) as it:
-        before = it.marks("time")
+        before = {chart: it.marks(chart) for chart in DRAWN}
         it.choose(name, value)
         assert len(it.column(column)) == cells
         assert all(text.startswith(value) for text in it.column(column))
-        after = it.marks("time")
-        assert 0 < len(after) < len(before)
-        assert set(after) < set(before)
+        for chart in DRAWN:
+            after = it.marks(chart)
+            assert {*after} <= {*before[chart]}
+            assert (len(after) < len(before[chart])) == (chart != "drift" or name in ("workload", "task")), chart
         it.page.get_by_role("button", name="Show all").click()
         it.drawn()
         assert len(it.column(column)) == 14
-        assert it.marks("time") == before
+        assert {chart: it.marks(chart) for chart in DRAWN} == before
 
 
 def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
@@ -108,9 +109,11 @@ def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
     with opened(chromium, path) as it:
         for baseline in ("jax/scan", "torch/cell"):
             it.choose("baseline", baseline)
-            columns = [it.column(name) for name in ("row", "workload", "task", "ratio", "95 % of it", "verdict")]
+            columns = [
+                it.column(name) for name in ("row", "workload", "task", "ratio", "95 % of it", "verdict", "finds")
+            ]
             assert baseline in it.page.get_by_role("status").inner_text()
-            for name, workload, task, ratio, interval, verdict in zip(*columns, strict=True):
+            for name, workload, task, ratio, interval, verdict, finds in zip(*columns, strict=True):
                 ours, theirs = (
                     next(one for cell, one in judged.items() if (cell.implementation, cell.workload, cell.task) == key)
                     for key in ((name, workload, task), (baseline, workload, task))
@@ -123,29 +126,43 @@ def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
                 assert ratio == units.ratio(expected.estimate)
                 assert interval == units.between(expected.low, expected.high)
                 assert verdict == expected.verdict
+                assert finds == units.percent(expected.mde)
+            with it.page.expect_download() as waited:
+                it.page.get_by_role("button", name="Save these rows as CSV").click()
+            lines = csv.DictReader(io.StringIO(waited.value.path().read_text(encoding="utf-8")))
+            assert {line["baseline"] for line in lines if line["status"] == "ok"} == {baseline}
         assert any("verdict: FASTER" in mark for mark in it.marks("ratio"))
+
+
+GRID = [
+    digits * 10.0**power
+    for power in range(-7, 6)
+    for digits in (1.0, 1.234, 4.996, 9.994, 9.996, 9.9949, 9.9951, 9.9999)
+]
+"""Values on both sides of where another unit or one digit less begins; none is half way between two last digits."""
 
 
 def test_numbers_read_as_they_do_in_the_other_tables(chromium: Browser, tmp_path: Path) -> None:
     """The script has units of its own, and says the same with them."""
-    published = [read_result(path.parent) for path in sorted((ROOT / "results").glob("*-cores-*/run.json"))]
-    result = next(one for one in published if one.run.preset == "default" and one.run.bounds)
-    rows = [row for row in table_rows([result]) if row.median_s is not None]
-    said: dict[str, Callable[[TableRow], str]] = {
-        "median": lambda row: units.seconds(row.median_s),
-        "finds": lambda row: units.percent(row.detectable),
-        "per sequence": lambda row: units.seconds(row.per_sequence_s),
-        "rate": lambda row: units.rate(row.flops_per_s),
-        "of its products": lambda row: units.percent(row.bound_share),
-        "import": lambda row: units.seconds(row.import_s),
-        "compile": lambda row: units.seconds(row.compile_s),
-        "peak memory": lambda row: units.size(row.peak_bytes),
-        "error": lambda row: units.error(row.max_relative_error),
-        "pays after": lambda row: units.calls(row.pays_after).removesuffix(" calls"),
+    said: dict[str, tuple[str, float, Callable[[float], str]]] = {
+        "median": ("median_s", 1, units.seconds),
+        "finds": ("detectable", 1e-2, units.percent),
+        "rate": ("flops_per_s", 1e9, units.rate),
+        "of its products": ("bound_share", 1e-2, units.percent),
+        "peak memory": ("peak_bytes", 1e6, lambda value: units.size(int(value))),
+        "error": ("max_relative_error", 1e-3, units.error),
+        "pays after": ("pays_after", 1, lambda value: units.calls(value).removesuffix(" calls")),
     }
-    with opened(chromium, written([result], tmp_path / "report.html")) as it:
-        for name, of in said.items():
-            assert it.column(name) == [of(row) for row in rows], name
+    values = [
+        {field: int(scale * one) if field == "peak_bytes" else scale * one for field, scale, _ in said.values()}
+        for one in GRID
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(big_page(groups=1, rows=len(GRID), values=values), encoding="utf-8")
+    with opened(chromium, path) as it:
+        for name, (field, _, in_words) in said.items():
+            expected = [in_words(float(f"{one[field]:.6g}")) for one in values]
+            assert it.column(name)[1:] == expected[1:], name  # the first is the baseline
 
 
 def test_a_click_sorts_and_what_is_not_known_comes_last(chromium: Browser, path: Path) -> None:
@@ -216,21 +233,32 @@ def test_text_in_a_record_stays_text(chromium: Browser, tmp_path: Path) -> None:
             assert re.sub(r"\s+", " ", words) in re.sub(r"\s+", " ", seen)
 
 
+OUTSIDE = "https://example.org/a.png"
+
+
+@pytest.mark.parametrize(
+    ("addition", "policy", "words"),
+    [
+        (f'<img src="{OUTSIDE}">', True, "Content Security Policy"),
+        ("<script>document.title = 'taken'</script>", True, "Content Security Policy"),
+        ("<a id='x' onclick='1'>x</a><script>fetch('https://example.org')</script>", True, "Content Security Policy"),
+        (f'<img src="{OUTSIDE}" onerror="this.remove()">', False, "asked for"),
+        ("<script>throw new Error('mine')</script>", False, "mine"),
+    ],
+)
 def test_the_guards_see_a_page_that_asks_outside_or_runs_what_is_not_its_own(
-    chromium: Browser, path: Path, tmp_path: Path
+    addition: str, policy: bool, words: str, chromium: Browser, path: Path, tmp_path: Path
 ) -> None:
-    whole = path.read_text(encoding="utf-8")
-    for number, addition in enumerate(
-        (
-            '<img src="https://example.org/a.png">',
-            "<script>document.title = 'taken'</script>",
-            "<a id='x' onclick='1'></a><script>fetch('https://example.org')</script>",
-        )
-    ):
-        changed = tmp_path / f"{number}.html"
-        changed.write_text(whole.replace("</main>", f"{addition}</main>"), encoding="utf-8")
-        with pytest.raises(AssertionError), opened(chromium, changed) as it:
-            assert it.page.title() != "taken"
+    """Without the page's own policy, too, which keeps most from happening at all."""
+    whole = path.read_text(encoding="utf-8").replace("</main>", f"{addition}</main>")
+    changed = tmp_path / "changed.html"
+    changed.write_text(whole if policy else re.sub("<meta http-equiv[^>]*>", "", whole), encoding="utf-8")
+    titles = []
+    with pytest.raises(AssertionError, match=words), opened(chromium, changed) as it:
+        titles.append(it.page.title())
+        if not policy and OUTSIDE in addition:
+            it.complaints.clear()  # that the network is not there is another complaint
+    assert titles and "taken" not in titles
 
 
 def test_it_is_readable_in_the_dark_on_a_phone_and_on_paper(chromium: Browser, path: Path) -> None:
@@ -255,6 +283,7 @@ def test_it_is_readable_in_the_dark_on_a_phone_and_on_paper(chromium: Browser, p
             assert luminance(it.page.locator("body").evaluate("one => getComputedStyle(one).color")) == 0
             assert not it.page.locator("#filters").is_visible()
             assert it.page.locator("#ratio svg").is_visible()
+            assert it.page.locator("#table thead button").first.is_visible(), "columns have their names on paper"
             assert len(it.page.pdf()) > 20_000
 
 
@@ -310,13 +339,20 @@ def size_of(png: Path) -> tuple[int, int]:
     return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
 
 
+def some_megabytes(folder: Path) -> Result:
+    """A result with raw records as large as those of a long run."""
+    result = read_result(write(folder / "raw", record(), END))
+    (result.path / "records.jsonl").write_bytes(random.Random(1).randbytes(6 * 2**20))
+    return result
+
+
 OPENS_S = FILTERS_S = 2.0
 
 
 @pytest.mark.slow
 def test_the_page_of_5000_cells_opens_and_filters_in_under_two_seconds(chromium: Browser, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    path.write_text(big_page(groups=200, rows=25), encoding="utf-8")
+    path.write_text(big_page(groups=200, rows=25, raw=some_megabytes(tmp_path)), encoding="utf-8")
     opens, filters = [], []
     choices = (("workload", "shape-7"), ("workload", ""), ("baseline", "row-3"))
     for _ in range(3):  # the machine may be busy: what the page can do is what it does once
@@ -334,6 +370,7 @@ def test_the_page_of_5000_cells_opens_and_filters_in_under_two_seconds(chromium:
             one.get_by_label(name, exact=True).select_option(value)
             one.wait_for_selector(f'body[data-shown="{number}"]', state="attached")
             filters.append(time.perf_counter() - start)
+        one.wait_for_selector(f'body[data-drawn="{len(choices) + 1}"]', state="attached")
         context.close()
     print(f"opens in {min(opens):.2f} s, filters in {filters}")
     assert min(opens) < OPENS_S

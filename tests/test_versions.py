@@ -18,7 +18,7 @@ from processes import ask, bench, numpy_row, one_line
 from test_published import run_of
 from test_records import END, RUN, record, write
 
-from bench import publish, publishable, worker_process
+from bench import headline, publish, publishable, worker_process
 from bench.interpreters import choose_interpreters
 from bench.records import CONTROL, CodeFacts, read_result
 from bench.report.words import about_versions
@@ -284,7 +284,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "README.md").write_text(f"{publish.START}\nas it was\n{publish.END}\n")
     monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
     monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
-    monkeypatch.setattr(publish, "WORKLOADS", {"seed": publish.WORKLOADS["seed"]})
+    monkeypatch.setattr(headline, "WORKLOADS", {"seed": headline.WORKLOADS["seed"]})
     return tmp_path
 
 

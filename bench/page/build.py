@@ -65,18 +65,21 @@ def title_of(data: PageData) -> str:
 
 
 def words_of(data: PageData) -> list[str]:
-    """What is to be said before all else: who won on each machine, and how the newest result came about."""
+    """What is to be said before all else: who won on each machine, what is to be doubted, and how it came about."""
     first = {one.machine: one.sentence for one in reversed(data.results)}
     said = [first[machine] for machine in dict.fromkeys(one.machine for one in data.results)]
-    if len(data.results) > 1:
-        days = sorted(one.started_at[:10] for one in data.results)
-        return [
-            *said,
-            f"{len(data.results)} results, {days[0]} to {days[-1]}; the newest comes first, and after the others"
-            " those that hold sizes or versions against each other.",
-        ]
-    (only,) = data.results
-    return [*said, *([only.doubt] if only.doubt else []), f"{only.started_at[:10]}, {only.end}; {only.control}."]
+    if len(data.results) == 1:
+        (only,) = data.results
+        control = f"; {only.control}" if only.control else ""
+        return [*said, *([only.doubt] if only.doubt else []), f"{only.started_at[:10]}, {only.end}{control}."]
+    days = sorted(one.started_at[:10] for one in data.results)
+    doubts = [f"{one.letter}, {one.name}: {one.doubt}" for one in data.results if one.doubt]
+    return [
+        *said,
+        *doubts,
+        f"{len(data.results)} results, {days[0]} to {days[-1]}; the one that compares most comes first, then the"
+        " newest, and at the end those that hold sizes or versions against each other.",
+    ]
 
 
 @cache

@@ -107,7 +107,7 @@ CHARTS = (
         "break_even",
         "When compiling pays",
         "Time from nothing until so many calls are done: import, build, compile, and the calls. Where two lines cross,"
-        " the one that compiles begins to pay.",
+        " the row with the larger fixed cost begins to pay, if the medians are right: lines have no interval.",
         "lines",
         "group",
         drawings.break_even,
@@ -151,7 +151,8 @@ CHARTS = (
     Chart(
         "machines",
         "Machines side by side",
-        "The ratio of each row to the baseline of its own run, in the newest result of each machine that has the cell.",
+        "The ratio of each row to the named baseline, which took turns with it, in the newest result of each machine"
+        " that has both.",
         "machines",
         "cell_group",
         drawings.machines,

@@ -6,18 +6,20 @@ from collections import defaultdict
 from datetime import datetime
 from itertools import combinations, groupby
 from math import exp, log
-from string import ascii_uppercase
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from bench import stats
 from bench.cost import costs
-from bench.judge import control, group_of, judge, ratio_of
+from bench.headline import headline
+from bench.judge import Group, control, group_of, judge, ratio_of
 from bench.page.datasets import fixed
-from bench.page.history import Moment, label_of, over_time, over_versions
+from bench.page.history import Moment, over_time, over_versions
+from bench.page.labels import label_of, letter_of
 from bench.page.scaling import Map, Point, curves, maps
 from bench.records import BOUND, CONTROL, Struct, competes
+from bench.report.digits import rounded
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end
@@ -40,6 +42,8 @@ class Logarithms(NamedTuple):
     low: float
     high: float
     verdict: str | None
+    finds: float | None
+    """The smallest fraction that so many blocks of this noise find four times in five."""
 
 
 class PageResult(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -87,6 +91,12 @@ class Drift(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     result: int
     run: str
+    workload: str | None
+    """None of the product, which belongs to no group."""
+    task: str | None
+    device: str | None
+    threads: int | None
+    precision: str | None
     group: str
     kind: str
     block: int
@@ -94,13 +104,12 @@ class Drift(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class OnMachine(Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """A row against the baseline of its run, in the newest result of a machine that has the cell."""
+    """A row against a baseline, in the newest result of a machine that has the cell against this baseline."""
 
     result: int
     machine: str
     cell_group: str
     implementation: str
-    order: float
     ratio: float
     ratio_low: float
     ratio_high: float
@@ -123,17 +132,24 @@ class PageData(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """The same cells over time, and over versions."""
 
 
+BEYOND = 100.0
+"""A difference that only a hundredfold would show is beyond all bounds, as in `units.percent`."""
+
 DIGITS = 6
 """Significant ones of every number on the page."""
 
 
 def in_order(results: Sequence[Result]) -> list[Result]:
-    """The results in the order of the page: the newest first, but sweeps of sizes and of versions after the others."""
-    return sorted(results, key=lambda one: (compares_rows(one.run), _began(one)), reverse=True)
+    """The results in the order of the page.
 
+    The one that says most comes first, then the newest; sweeps of sizes and of versions after all others.
+    """
+    first = headline(results)
 
-def _began(result: Result) -> datetime:
-    return datetime.fromisoformat(result.run.started_at)
+    def place(one: Result) -> tuple[bool, bool, datetime]:
+        return one is first, compares_rows(one.run), datetime.fromisoformat(one.run.started_at)
+
+    return sorted(results, key=place, reverse=True)
 
 
 def page_data(results: Sequence[Result]) -> PageData:
@@ -168,25 +184,8 @@ def to_json(data: PageData) -> bytes:
         group["rows"] = [[row[name] for name in COLUMNS] for row in group["rows"]]
     results = msgspec.to_builtins(data.results)
     return msgspec.json.encode(
-        _rounded({"columns": COLUMNS, "results": results, "groups": groups, "datasets": fixed(data)})
+        rounded({"columns": COLUMNS, "results": results, "groups": groups, "datasets": fixed(data)}, DIGITS)
     )
-
-
-def _rounded(value: object) -> object:
-    match value:
-        case float():
-            return float(f"{value:.{DIGITS}g}")
-        case dict():
-            return {key: _rounded(own) for key, own in value.items()}
-        case list() | tuple():
-            return [_rounded(own) for own in value]
-    return value
-
-
-def letter_of(number: int) -> str:
-    """``A``, …, ``Z``, ``AA``, …"""
-    more, last = divmod(number, len(ascii_uppercase))
-    return (letter_of(more - 1) if more else "") + ascii_uppercase[last]
 
 
 def _result(number: int, result: Result) -> PageResult:
@@ -229,6 +228,8 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         for group, of_group in costs(judged.values()).items()
         for cost in of_group
     }
+    check = control(judged.values())
+    trusted = check is None or check.trusted is not False
     cells = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
     groups = {(one.workload, one.task, one.device, one.threads, one.precision): one for one in map(group_of, judged)}
     for key, rows in groupby(
@@ -240,35 +241,58 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         yield PageGroup(
             result=number,
             label=label_of(group) + suffix,
-            rows=members,
+            rows=[_trusted(row, trusted) for row in members],
             fixed_s=[fixed.get((group, row.implementation)) for row in members],
             compared=compared,
-            ratios=[_logarithms(ratio_of(ours[one], ours[other])) for one, other in combinations(compared, 2)],
+            ratios=[_logarithms(ratio_of(ours[one], ours[other]), trusted) for one, other in combinations(compared, 2)],
         )
 
 
-def _logarithms(ratio: stats.Ratio | None) -> Logarithms | None:
+def _logarithms(ratio: stats.Ratio | None, trusted: bool) -> Logarithms | None:
     if ratio is None:
         return None
-    return Logarithms(log(ratio.estimate), log(ratio.low), log(ratio.high), ratio.verdict)
+    verdict = ratio.verdict if trusted else None
+    finds = None if ratio.mde is None else min(ratio.mde, BEYOND)
+    return Logarithms(log(ratio.estimate), log(ratio.low), log(ratio.high), verdict, finds)
+
+
+def _trusted(row: TableRow, trusted: bool) -> TableRow:
+    """The row, without verdict and place where its run is not to be trusted."""
+    finds = None if row.detectable is None else min(row.detectable, BEYOND)
+    row = msgspec.structs.replace(row, detectable=finds)
+    return row if trusted else msgspec.structs.replace(row, verdict=None, rank=None)
 
 
 def _drift(number: int, result: Result, judged: dict[Cell, Judged]) -> Iterator[Drift]:
     run = f"{letter_of(number)}: {result.path.resolve().name}"
     for cell, one in judged.items():
         if cell.implementation == CONTROL:
-            group = label_of(group_of(cell))
+            group = group_of(cell)
             for block, value in sorted(one.log_ratios.items()):
-                kind = "control over baseline"
-                yield Drift(result=number, run=run, group=group, kind=kind, block=block, ratio=exp(value))
+                yield Drift(
+                    result=number,
+                    run=run,
+                    **group._asdict(),
+                    group=label_of(group),
+                    kind="control over baseline",
+                    block=block,
+                    ratio=exp(value),
+                )
     seconds: dict[int, list[float]] = defaultdict(list)
     for of_block in result.blocks:
         seconds[of_block.block] += of_block.product_s
     if every := [one for own in seconds.values() for one in own]:
         middle = stats.median(every)
         for block, own in sorted(seconds.items()):
-            kind, ratio = "fixed product over its median", stats.median(own) / middle
-            yield Drift(result=number, run=run, group="", kind=kind, block=block, ratio=ratio)
+            yield Drift(
+                result=number,
+                run=run,
+                **dict.fromkeys(Group._fields),
+                group="",
+                kind="fixed product over its median",
+                block=block,
+                ratio=stats.median(own) / middle,
+            )
 
 
 def _machines(ordered: Sequence[Result], groups: Sequence[PageGroup]) -> list[OnMachine]:
@@ -277,15 +301,14 @@ def _machines(ordered: Sequence[Result], groups: Sequence[PageGroup]) -> list[On
     found: dict[tuple[str, str, str], OnMachine] = {}
     for group in groups:
         machine = ordered[group.result].run.environment.machine
-        label = f"{group.label.partition(' · ')[0]}\n{group.rows[0].shape}"
         for row in group.rows:
+            label = f"{group.label.partition(' · ')[0]}, to {row.baseline}\n{row.shape}"
             if row.ratio is not None and row.tier != BOUND:
                 one = OnMachine(
                     result=group.result,
                     machine=machine,
                     cell_group=label,
                     implementation=row.implementation,
-                    order=row.ratio,
                     ratio=row.ratio,
                     ratio_low=row.ratio_low or row.ratio,
                     ratio_high=row.ratio_high or row.ratio,

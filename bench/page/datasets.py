@@ -50,7 +50,6 @@ def lines(data: PageData) -> list[Datum]:
                     "group": group.label,
                     "fixed_s": fixed_s,
                     "verdict": verdict,
-                    "order": row.median_s if row.ratio is None else row.ratio,
                     "bound_flops_per_s": row.flops_per_s / row.bound_share
                     if row.flops_per_s and row.bound_share
                     else None,
@@ -59,9 +58,19 @@ def lines(data: PageData) -> list[Datum]:
     return found
 
 
+def drawable(chart: Chart, some: Sequence[Datum]) -> list[Datum]:
+    """Those of a data set that have all that the chart needs."""
+    return [one for one in some if all(one[name] is not None for name in chart.needs)]
+
+
+def facets_of(chart: Chart, some: Sequence[Datum]) -> list[str]:
+    """What the small multiples of the chart would be, were there no more than it may have."""
+    return list(dict.fromkeys(one[chart.facet] for one in drawable(chart, some)))
+
+
 def of_chart(chart: Chart, some: Sequence[Datum]) -> list[Datum]:
-    """What the chart draws of a data set: what it needs is there, and no more than `MOST_FACETS` small multiples."""
-    known = [one for one in some if all(one[name] is not None for name in chart.needs)]
-    facets = list(dict.fromkeys(one[chart.facet] for one in known))[:MOST_FACETS]
-    places = {facet: place for place, facet in enumerate(facets)}
-    return [one | {"facet_order": places[one[chart.facet]]} for one in known if one[chart.facet] in places]
+    """What the chart draws of a data set: no more than `MOST_FACETS` small multiples."""
+    places = {facet: place for place, facet in enumerate(facets_of(chart, some)[:MOST_FACETS])}
+    return [
+        one | {"facet_order": places[one[chart.facet]]} for one in drawable(chart, some) if one[chart.facet] in places
+    ]

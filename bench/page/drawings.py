@@ -39,11 +39,8 @@ TIERS = {
 }
 
 SECONDS = (
-    " : ".join(
-        f"datum.value >= {size} ? format(datum.value / {size}, '.3~r') + ' {unit}'"
-        for unit, size in (("d", 86400), ("h", 3600), ("s", 1), ("ms", 1e-3))
-    )
-    + " : format(1e6 * datum.value, '.3~r') + ' µs'"
+    "datum.value >= 1 ? format(datum.value, ',.3~f') + ' s' : datum.value >= 1e-3 ?"
+    " format(1e3 * datum.value, '.3~r') + ' ms' : format(1e6 * datum.value, '.3~r') + ' µs'"
 )
 """A label of an axis of seconds, in the unit that fits."""
 
@@ -52,13 +49,37 @@ WHOLE = "datum.value % 1 ? '' : datum.value"
 """A label of an axis of sizes."""
 
 
-def _row(**more: Any) -> alt.Y:
+FRAMEWORKS = {
+    "torch": "#d95f02",
+    "jax": "#1f78b4",
+    "thinc": "#1b9e77",
+    "keras": "#a6761d",
+    "onnxruntime": "#7570b3",
+}
+"""Framework to colour: the same on every page. Others get what is next."""
+
+FRAMEWORK_SCALE = alt.Scale(domain=list(FRAMEWORKS), range=list(FRAMEWORKS.values()))
+
+DASHES = {
+    "idiomatic": [1, 0],
+    "loop": [6, 3],
+    "kernel": [2, 2],
+    "tuned": [12, 3],
+    "wrapper": [8, 3, 2, 3],
+    "engine": [2, 4],
+}
+"""Tier to how its lines are dashed."""
+
+DASH_SCALE = alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
+
+
+def _row(by: str = "median_s") -> alt.Y:
+    """The rows' names, sorted by a field."""
     return alt.Y(
         "implementation:N",
         title=None,
-        sort=alt.EncodingSortField(field="order", op="min"),
+        sort=alt.EncodingSortField(field=by, op="min"),
         axis=alt.Axis(grid=False, ticks=False, domain=False, labelPadding=6),
-        **more,
     )
 
 
@@ -86,7 +107,7 @@ def _verdict_colour(field: str = "verdict") -> dict[str, Any]:
 
 def _tier_shape() -> dict[str, Any]:
     return {
-        "color": alt.Color("framework:N", title="framework", scale=alt.Scale(scheme="dark2")),
+        "color": alt.Color("framework:N", title="framework", scale=FRAMEWORK_SCALE),
         "shape": alt.Shape("tier:N", title="tier", scale=alt.Scale(domain=list(TIERS), range=list(TIERS.values()))),
     }
 
@@ -130,7 +151,7 @@ def ratios() -> Any:
     def x(field: str) -> alt.X:
         return alt.X(f"{field}:Q", title=None, scale=scale, axis=axis)
 
-    base = alt.Chart().encode(y=_row())
+    base = alt.Chart().encode(y=_row("ratio"))
     zone = base.transform_calculate(low=str(1 / (1 + PRACTICAL)), high=str(1 + PRACTICAL))
     zone = zone.mark_bar(color=GREY, opacity=0.25, height=STEP).encode(x=x("low"), x2="high:Q")
     intervals = base.mark_rule(strokeWidth=2).encode(
@@ -189,7 +210,7 @@ def break_even() -> Any:
                 axis=alt.Axis(labelExpr=SECONDS, tickCount=5),
             ),
             color=alt.Color("implementation:N", title=None, scale=alt.Scale(scheme="tableau20")),
-            strokeDash=alt.StrokeDash("tier:N", title="tier", scale=alt.Scale(domain=list(TIERS))),
+            strokeDash=alt.StrokeDash("tier:N", title="tier", scale=DASH_SCALE),
             tooltip=_tooltip("implementation:N", "group:N", "fixed:N", "time:N", "pays_after_words:N"),
         )
     )
@@ -291,7 +312,7 @@ def machines() -> Any:
     scale = alt.Scale(type="log", nice=False, padding=12)
     axis = alt.Axis(labelExpr="format(datum.value, '~r') + '×'", tickCount=5, labelOverlap=True)
     colour = alt.Color("machine:N", title="machine", scale=alt.Scale(scheme="dark2"))
-    base = alt.Chart().encode(y=_row(), yOffset=alt.YOffset("machine:N"), color=colour)
+    base = alt.Chart().encode(y=_row("ratio"), yOffset=alt.YOffset("machine:N"), color=colour)
     intervals = base.mark_rule(strokeWidth=2).encode(
         x=alt.X("ratio_low:Q", title=None, scale=scale, axis=axis), x2="ratio_high:Q"
     )

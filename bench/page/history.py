@@ -10,20 +10,16 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench import stats
 from bench.compare import compare
 from bench.judge import group_of, judge, ratio_of
+from bench.page.labels import label_of, letter_of
 from bench.records import CodeFacts, Struct, competes
-from bench.report import units
 from bench.versions import package_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.judge import Group, Judged
+    from bench.judge import Judged
     from bench.records import Cell, Result
-
-
-def label_of(group: Group) -> str:
-    """``g2p train_step cpu×1``."""
-    return f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}"
+    from bench.two_runs import Change
 
 
 class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -34,7 +30,7 @@ class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     result: int
     series: str
-    """The row and the group; on a second line where: the machine, or the run of several versions."""
+    """The row and the group; below, what else has to be the same: sizes and machine, or the run of several versions."""
     implementation: str
     """Without a version."""
     cell_group: str
@@ -42,7 +38,6 @@ class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """When the run began, or the version."""
     order: int
     """Its place in the series, from 0."""
-    by_version: bool
     median_s: float
     low_s: float
     high_s: float
@@ -70,24 +65,24 @@ def over_time(results: Sequence[Result]) -> list[Moment]:
     The change is that of `bench.compare` against the last earlier result that has the cell: through a row that did not
     change, where there is one. Nothing is said of results between which no verdict can be.
     """
-    series: dict[tuple[str, str], list[_Seen]] = defaultdict(list)
+    series: dict[str, list[_Seen]] = defaultdict(list)
     for number, result in sorted(enumerate(results), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
         for cell, one in judge(result.records, result.run.baseline).items():
             if one.median_s is not None and competes(cell) and not split(cell.implementation).version:
-                name = f"{cell.implementation}: {label_of(group_of(cell))}\n{result.run.environment.machine}"
-                series[name, result.run.workloads[cell.workload].shape].append(_Seen(number, result, one))
+                lines = (
+                    f"{cell.implementation}: {label_of(group_of(cell))}",
+                    result.run.workloads[cell.workload].shape,
+                    result.run.environment.machine,
+                )
+                series["\n".join(lines)].append(_Seen(number, result, one))
     several = {name: seen for name, seen in series.items() if len(seen) > 1}
     pairs = {(old.number, new.number) for seen in several.values() for old, new in pairwise(seen)}
-    compared = {
-        (old, new): {one.cell: one for one in compare(results[old], results[new]).cells if one.new}
-        for old, new in pairs
-    }
+    compared = {pair: _changes(*(results[number] for number in pair)) for pair in pairs}
     moments = []
-    for (name, _), seen in several.items():
+    for name, seen in several.items():
         for order, (number, result, one) in enumerate(seen):
             before = seen[order - 1] if order else None
-            found = compared[before.number, number].get(one.cell) if before else None
-            change = found.change if found and found.status == "compared" else None
+            change = compared[before.number, number].get(one.cell) if before else None
             moments.append(
                 Moment(
                     result=number,
@@ -96,7 +91,6 @@ def over_time(results: Sequence[Result]) -> list[Moment]:
                     cell_group=label_of(group_of(one.cell)),
                     at=result.run.started_at[:16].replace("T", " "),
                     order=order,
-                    by_version=False,
                     **_times(one),
                     packages=_packages(result, one.cell, before),
                     verdict=change.verdict if change else None,
@@ -106,6 +100,14 @@ def over_time(results: Sequence[Result]) -> list[Moment]:
                 )
             )
     return moments
+
+
+def _changes(old: Result, new: Result) -> dict[Cell, Change]:
+    """What changed between two results, where something may be said: nothing if one of them is not to be trusted."""
+    comparison = compare(old, new)
+    if comparison.untrusted:
+        return {}
+    return {one.cell: one.change for one in comparison.cells if one.change and one.status == "compared"}
 
 
 def over_versions(results: Sequence[Result]) -> list[Moment]:
@@ -133,12 +135,11 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
             group = label_of(group_of(one.cell))
             yield Moment(
                 result=number,
-                series=f"{row}: {group}\nversions of {package_of(result.run)}, {result.run.started_at[:10]}",
+                series=f"{row}: {group}\nversions of {package_of(result.run)}, run {letter_of(number)}",
                 implementation=row,
                 cell_group=group,
                 at=version,
                 order=order,
-                by_version=True,
                 **_times(one),
                 packages=_packages(result, one.cell, _Seen(number, result, before) if before else None),
                 verdict=ratio.verdict if ratio else None,

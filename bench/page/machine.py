@@ -1,4 +1,4 @@
-"""What a repository keeps of a machine: one page of all its results, and pictures of the one that says most. Pure."""
+"""What a repository keeps of a machine: one page of all its results, and pictures of the one that says most."""
 
 from __future__ import annotations
 

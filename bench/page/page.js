@@ -22,17 +22,21 @@
     return value >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
   });
   const ratio = known((value) => `${value < 100 ? value.toFixed(2) : value.toFixed(0)}×`);
-  const percent = known((value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`);
+  const percent = known((value) => (value < 100 ? `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %` : "> 9999 %"));
   const bytes = known((value) =>
     value < 2 ** 30 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`);
   const rate = known((value) => {
-    const [prefix, size] = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]].find(([, own]) => value >= own) ?? ["", 1];
-    return `${digits(value / size)} ${prefix}FLOP/s`;
+    const prefixes = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]];
+    const [prefix, size] = prefixes.find(([, own]) => value >= 0.9995 * own) ?? prefixes.at(-1);
+    const scaled = value / size;
+    return `${scaled.toFixed(scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0)} ${prefix}FLOP/s`;
   });
   const count = known((value) => Math.round(value).toLocaleString("en"));
-  const error = known((value) => value.toExponential(0).replace(/e-(\d)$/, "e-0$1"));
+  const error = known((value) => value.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2"));
   const between = (format, low, high) =>
     low === null || low === undefined ? DASH : `[${format(low)}, ${format(high)}]`;
+  const percents = (low, high) =>
+    low === null || low === undefined ? DASH : `${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)} %`;
   const bare = (value) => (value < 100 ? value.toFixed(2) : value.toFixed(0));
 
   // Every cell, flat, with the group that it is of.
@@ -49,27 +53,41 @@
   function ratioOf(group, ours, theirs) {
     const [one, other] = [group.compared.indexOf(ours), group.compared.indexOf(theirs)];
     if (one < 0 || other < 0) return null;
-    if (one === other) return { ratio: 1, ratio_low: 1, ratio_high: 1, verdict: "baseline" };
+    if (one === other) return { ratio: 1, ratio_low: 1, ratio_high: 1, verdict: "baseline", detectable: null };
     const [first, second] = one < other ? [one, other] : [other, one];
     const pair = group.ratios[(first * (2 * group.compared.length - first - 1)) / 2 + second - first - 1];
     if (!pair) return null;
-    const [estimate, low, high, verdict] = pair;
-    return one < other
-      ? { ratio: Math.exp(estimate), ratio_low: Math.exp(low), ratio_high: Math.exp(high), verdict: verdict ?? "no verdict" }
-      : { ratio: Math.exp(-estimate), ratio_low: Math.exp(-high), ratio_high: Math.exp(-low),
-          verdict: TURNED[verdict] ?? verdict ?? "no verdict" };
+    const [estimate, low, high, verdict, finds] = pair;
+    const [ratio, ratio_low, ratio_high] = (one < other ? [estimate, low, high] : [-estimate, -high, -low]).map(Math.exp);
+    const turned = one < other ? verdict : TURNED[verdict] ?? verdict;
+    return { ratio, ratio_low, ratio_high, verdict: turned ?? "no verdict", detectable: finds };
   }
 
-  function against(baseline) {
-    const places = data.groups.map((group, number) => {
-      const own = rows.filter((row) => row.number === number);
-      const wanted = own.find((row) => row.implementation === baseline && group.compared.includes(row.place));
-      return (wanted ?? own.find((row) => row.implementation === row.baseline))?.place;
-    });
-    for (const row of rows) {
-      const found = ratioOf(data.groups[row.number], row.place, places[row.number]);
-      Object.assign(row, found ?? { ratio: null, ratio_low: null, ratio_high: null, verdict: null });
+  // After how many calls a row is done sooner than another: as bench/cost.py has it.
+  function paysAfter(ours, theirs) {
+    if (ours === theirs || ours.fixed_s === null || theirs.fixed_s === null) return null;
+    if (ours.median_s >= theirs.median_s) {
+      return ours.fixed_s < theirs.fixed_s && ours.median_s === theirs.median_s ? 0 : null;
     }
+    return Math.max(0, (ours.fixed_s - theirs.fixed_s) / (theirs.median_s - ours.median_s));
+  }
+
+  const NOTHING = { ratio: null, ratio_low: null, ratio_high: null, verdict: null, detectable: null };
+  const ofGroup = Map.groupBy(rows, (row) => row.number);
+  for (const row of rows) Object.assign(row, { own_baseline: row.baseline, own_pays_after: row.pays_after });
+
+  // Everything that is said against a baseline, against this one; in a group without it, against the group's own.
+  function against(baseline) {
+    data.groups.forEach((group, number) => {
+      const own = ofGroup.get(number);
+      const wanted = own.find((row) => row.implementation === baseline && group.compared.includes(row.place));
+      const base = wanted ?? own.find((row) => row.implementation === row.own_baseline);
+      for (const row of own) {
+        Object.assign(row, (base && ratioOf(group, row.place, base.place)) ?? NOTHING);
+        row.baseline = base?.implementation ?? null;
+        row.pays_after = row.baseline === row.own_baseline ? row.own_pays_after : paysAfter(row, base);
+      }
+    });
   }
 
   // What stands in the table: name, text, value to sort by, and whether it stands to the left.
@@ -91,7 +109,7 @@
     ["rate", (row) => rate(row.flops_per_s), (row) => row.flops_per_s],
     ["of the machine", (row) => percent(row.machine_share), (row) => row.machine_share],
     ["of its products", (row) => percent(row.bound_share), (row) => row.bound_share],
-    ["95 % of that", (row) => between(percent, row.bound_share_low, row.bound_share_high), (row) => row.bound_share_low],
+    ["95 % of that", (row) => percents(row.bound_share_low, row.bound_share_high), (row) => row.bound_share_low],
     ["import", (row) => seconds(row.import_s), (row) => row.import_s],
     ["build", (row) => seconds(row.build_s), (row) => row.build_s],
     ["compile", (row) => seconds(row.compile_s), (row) => row.compile_s],
@@ -122,6 +140,7 @@
   let chosen = {};
   let sorted = { column: null, descending: false };
   let limit = FIRST_ROWS;
+  const views = new Map(); // what is drawn now, by the chart's name
   let drawing = 0; // counts; an older drawing stops where a newer one has begun
 
   function shownRows() {
@@ -191,7 +210,6 @@
     const timed = some.filter((row) => row.median_s !== null);
     return timed.filter((row) => row.tier !== "bound").map((row) => ({
       ...row,
-      order: row.ratio ?? row.median_s,
       bound_flops_per_s: row.bound_share ? row.flops_per_s / row.bound_share : null,
       rate: rate(row.flops_per_s),
       bound_words: `${percent(row.bound_share)} of its products' rate`,
@@ -202,20 +220,23 @@
     }));
   }
 
+  // Whether a datum agrees with every filter that it has a field for.
+  const fits = (one) => FILTERS.every(([name]) => {
+    const own = name === "run" ? data.results[one.result]?.letter : one[name];
+    return !chosen[name] || own === null || own === undefined || String(own) === chosen[name];
+  });
+
   function datasetsOf(some) {
-    const cells = new Set(some.map((row) => `${row.result} ${row.implementation}`));
-    const results = new Set(some.map((row) => row.result));
     const names = new Set(some.map((row) => `${row.implementation.split("@")[0]} ${row.group.split(" · ")[0]}`));
     const { points, maps, moments, machines, drift } = data.datasets;
-    const ofTask = (one) => !chosen.task || one.task === chosen.task;
-    const seen = (one) => names.has(`${one.implementation} ${one.cell_group.split("\n")[0]}`);
+    const seen = (one) => fits(one) && names.has(`${one.implementation} ${one.cell_group.split(/\n|, to /)[0]}`);
     const made = {
       lines: linesOf(some),
-      points: points.filter((one) => ofTask(one) && cells.has(`${one.result} ${one.implementation}`)),
-      maps: maps.filter((one) => ofTask(one) && results.has(one.result)),
+      points: points.filter(fits),
+      maps: maps.filter(fits),
       moments: moments.filter(seen),
       machines: machines.filter(seen),
-      drift: drift.filter((one) => results.has(one.result)),
+      drift: drift.filter(fits),
     };
     return Object.fromEntries(Object.entries(made).map(([name, some]) => [name, some.map(worded)]));
   }
@@ -256,8 +277,15 @@
       await new Promise((resume) => setTimeout(resume)); // the page stays quick to answer
       if (mine !== drawing) return;
       const fresh = element("div");
-      await vegaEmbed(fresh, spec, { actions: false, renderer: "svg", ast: true, logLevel: ERRORS, tooltip: { theme: "custom" } });
-      if (mine !== drawing) return;
+      try {
+        const made = await vegaEmbed(fresh, spec, { actions: false, renderer: "svg", ast: true, logLevel: ERRORS, tooltip: { theme: "custom" } });
+        if (mine !== drawing) { made.finalize(); return; }
+        views.get(chart.name)?.finalize();
+        views.set(chart.name, made);
+      } catch (problem) {
+        console.error(problem);
+        fresh.textContent = "This chart cannot be drawn; the table has its numbers.";
+      }
       place.replaceChildren(fresh);
     }
     tally("shown");
@@ -265,8 +293,8 @@
   }
 
   function show() {
-    const some = shownRows();
     against(chosen.baseline ?? "");
+    const some = shownRows();
     const groups = new Set(some.map((row) => row.number)).size;
     $("shown").textContent = `${some.length} of ${rows.length} cells, in ${groups} of ${data.groups.length} groups`
       + (chosen.baseline ? `; ratios are to ${chosen.baseline}, or where it has no time to the run's own baseline` : "");
@@ -275,18 +303,20 @@
     return drawAll(some);
   }
 
-  function addSelect(name, values, all) {
+  function addSelect(name, values, all, words = (value) => value) {
     const select = element("select", "", { name, id: `filter-${name}` });
-    select.append(element("option", all, { value: "" }), ...values.map((value) => element("option", value, { value })));
+    select.append(element("option", all, { value: "" }), ...values.map((value) => element("option", words(value), { value })));
     const choice = element("div", "", { class: "choice" });
     choice.append(element("label", name, { for: select.id }), select);
     $("choices").append(choice);
   }
 
+  const named = (letter) => `${letter}: ${data.results.find((one) => one.letter === letter).name}`;
+
   function setUp() {
     for (const [name, of] of FILTERS) {
       const values = [...new Set(rows.map(of))];
-      if (values.length > 1) addSelect(name, values, "all");
+      if (values.length > 1) addSelect(name, values, "all", name === "run" ? named : undefined);
     }
     const bases = [...new Set(rows.filter((row) => data.groups[row.number].compared.includes(row.place)).map((row) => row.implementation))];
     addSelect("baseline", bases.sort(), data.results.length > 1 ? "each run's own" : data.results[0].baseline);
@@ -322,10 +352,12 @@
     $("csv").addEventListener("click", () => save("table.csv", "text/csv", csvOf(inOrder(shownRows()))));
     data.results.forEach(addResult);
 
+    addEventListener("beforeprint", () => { limit = Infinity; fillTable(shownRows()); });
     let width = $("contents").clientWidth;
     new ResizeObserver(() => {
-      if (Math.abs($("contents").clientWidth - width) < 40) return;
-      width = $("contents").clientWidth;
+      const now = $("contents").clientWidth;
+      if (now === 0 || Math.abs(now - width) < 40) return; // 0 on paper, where it is not shown
+      width = now;
       drawAll(shownRows());
     }).observe(document.body);
   }
@@ -362,8 +394,10 @@
     article.append(element("h3", data.results.length > 1 ? `${result.letter}: ${result.name}` : result.name));
     if (result.doubt) article.append(element("p", result.doubt, { class: "doubt" }));
     article.append(element("p", `${result.started_at}. ${result.end}; ${result.control}.`));
-    article.append(element("p", "To repeat it:"));
-    article.append(element("pre", [`git checkout ${result.facts.commit.split(",")[0]}`, result.command].join("\n")));
+    const [commit, changes] = result.facts.commit.split(", ");
+    article.append(element("p", changes || commit === "none" ? "It was made by code that no commit has, with:" : "To repeat it:"));
+    const checkout = changes || commit === "none" ? [] : [`git checkout ${commit}`];
+    article.append(element("pre", [...checkout, result.command].join("\n")));
     const buttons = element("p");
     for (const file of ["records.jsonl", "run.json"]) {
       const button = element("button", `Save ${file}`, { type: "button", "data-file": file, "data-result": number });

@@ -9,7 +9,7 @@ import vl_convert
 
 from bench.page.build import VEGA_LITE
 from bench.page.charts import CHARTS
-from bench.page.datasets import fixed, lines, of_chart
+from bench.page.datasets import MOST_FACETS, facets_of, fixed, lines, of_chart
 from bench.page.drawings import INK
 
 if TYPE_CHECKING:
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 WIDTH_PX = 330
 """Of each small multiple."""
+
+KINDS = ("svg", "png")
+
+FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+"""The first is what is measured here; the others have the same widths where it is not."""
 
 SCALE = 2
 """Pixels of a PNG for each of the SVG: it is still sharp where a screen or a printer has more of them."""
@@ -30,10 +35,13 @@ def pictures(data: PageData) -> Iterator[tuple[str, bytes]]:
     for chart in CHARTS:
         if some := of_chart(chart, datasets[chart.data]):
             spec = json.loads(json.dumps(chart.spec()).replace(INK, "black"))
-            spec["config"]["background"] = "white"
+            spec["config"] |= {"background": "white", "font": FONT}
+            spec["padding"] = 16
             spec["datasets"] = {chart.data: some}
             spec["spec"]["width"] = WIDTH_PX
-            spec["title"] = {"text": chart.title, "anchor": "start", "offset": 12}
+            many = len(facets_of(chart, datasets[chart.data]))
+            left_out = f"the first {MOST_FACETS} of {many}" if many > MOST_FACETS else ""
+            spec["title"] = {"text": chart.title, "subtitle": left_out, "anchor": "start", "offset": 12}
             svg: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
             yield f"{chart.name}.svg", svg.encode()
             yield f"{chart.name}.png", vl_convert.svg_to_png(svg, scale=SCALE)

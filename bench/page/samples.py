@@ -20,15 +20,16 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
     """The lines of the file, the header first, with their line ends (RFC 4180)."""
     names: list[str] = []
     for result in results:
+        of_result = (result.path.resolve().name, result.run.environment.machine, result.run.started_at)
         for record in result.records:
             cell = fields_of(cell_of(record))
             if not names:
-                names = ["result", *cell]
+                names = ["result", "machine", "started_at", *cell]
                 yield _line([*names, *OF_A_TURN])
             disturbed = frozenset(record.disturbed)
             for turn, seconds in enumerate(record.samples_s):
                 where = (record.block, record.table, record.attempt, turn, seconds, record.calls, turn in disturbed)
-                yield _line([result.path.resolve().name, *cell.values(), *where])
+                yield _line([*of_result, *cell.values(), *where])
 
 
 def _line(values: Sequence[object]) -> str:

@@ -9,7 +9,7 @@ from bench import stats
 from bench.flops import BatchSizes
 from bench.forecast import forecast, model_of, sizes, tied
 from bench.judge import judge
-from bench.records import Struct, competes
+from bench.records import Struct, competes, fields_of
 from bench.report import units
 from bench.sweeps import SCALING, THREADS, doubled
 from impls.contract import InvalidInput, Seq2seqConfig
@@ -31,9 +31,15 @@ class Point(Struct, frozen=True, kw_only=True, omit_defaults=False):
     curve: str
     """The task and place, the size, and what the others are."""
     size: str
-    task: str
     value: int
     implementation: str
+    framework: str
+    tier: str
+    workload: str
+    task: str
+    device: str
+    threads: int
+    precision: str
     median_s: float
     low_s: float
     high_s: float
@@ -46,6 +52,9 @@ class Map(Struct, frozen=True, kw_only=True, omit_defaults=False):
     label: str
     """The task and place, and what the other sizes are."""
     task: str
+    device: str
+    threads: int
+    precision: str
     batch_size: int
     hidden_dim: int
     winner: str
@@ -80,9 +89,8 @@ def curves(number: int, result: Result) -> Iterator[Point]:
                 result=number,
                 curve=curve,
                 size=size,
-                task=cell.task,
                 value=value,
-                implementation=cell.implementation,
+                **fields_of(cell),
                 median_s=one.median_s,
                 low_s=interval.low,
                 high_s=interval.high,
@@ -155,7 +163,7 @@ def _map(number: int, model: Model, at: TaskAt) -> Iterator[Map]:
             yield Map(
                 result=number,
                 label=f"{at.task} {place}\nat {others}",
-                task=at.task,
+                **at._asdict(),
                 batch_size=batch_size,
                 hidden_dim=hidden_dim,
                 winner=expected[0].implementation,

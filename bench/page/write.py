@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from bench.page import REPORT_FILE
 from bench.page.build import page
+from bench.page.charts import CHARTS
 from bench.page.data import page_data
-from bench.page.pictures import pictures
+from bench.page.pictures import KINDS, pictures
 from bench.page.samples import samples
 from bench.whole import write_whole
 from impls.contract import InvalidInput
@@ -40,16 +41,20 @@ def write_all(results: Sequence[Result], folder: Path, tell: Callable[[str], Non
     Raises:
         InvalidInput: something cannot be written. What was written before is whole.
     """
-    try:
+    tell("gathers the cells")
+    data = page_data(results)
+    files = {REPORT_FILE: page(data, results).encode()}
+    for name, content in pictures(data):
+        tell(f"draws {name}")
+        files[f"{PICTURES}/{name}"] = content
+    tell("writes all")
+    files[SAMPLES_FILE] = "".join(samples(results)).encode()
+    try:  # all is made by now: whoever is interrupted before has nothing half
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-        tell("gathers the cells")
-        data = page_data(results)
-        write_whole(folder / REPORT_FILE, page(data, results).encode())
-        for name, content in pictures(data):
-            tell(f"draws {name}")
-            write_whole(folder / PICTURES / name, content)
-        tell("writes the samples")
-        write_whole(folder / SAMPLES_FILE, "".join(samples(results)).encode())
+        for name, content in files.items():
+            write_whole(folder / name, content)
+        for name in {f"{PICTURES}/{chart.name}.{kind}" for chart in CHARTS for kind in KINDS} - files.keys():
+            (folder / name).unlink(missing_ok=True)  # of a page that was there before
     except OSError as error:
         raise InvalidInput(f"{error.filename or folder}: cannot be written ({error.strerror})") from None
     return folder / REPORT_FILE

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -12,6 +12,7 @@ from bench.forecast import Fitted, TaskAt, amounts_of
 from bench.held_out import Checked, check, score
 from bench.records import Struct
 from bench.report import units
+from bench.report.digits import rounded
 from bench.report.markdown import environment_line, table
 from bench.scaling import CACHE_BYTES, KNOTS, told_apart
 from bench.stats import PRACTICAL
@@ -66,19 +67,8 @@ def scaling_of(model: Model) -> Scaling:
 
 def to_json(model: Model) -> str:
     """All that is derived from the run, for programs."""
-    rounded = _rounded(msgspec.to_builtins(scaling_of(model)))
-    return msgspec.json.format(msgspec.json.encode(rounded), indent=1).decode() + "\n"
-
-
-def _rounded(value: Any) -> Any:
-    match value:
-        case float():
-            return float(f"{value:.{DIGITS}g}")
-        case dict():
-            return {key: _rounded(own) for key, own in value.items()}
-        case list() | tuple():
-            return [_rounded(own) for own in value]
-    return value
+    facts = rounded(msgspec.to_builtins(scaling_of(model)), DIGITS)
+    return msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n"
 
 
 def page(model: Model) -> str:

@@ -95,8 +95,9 @@ class Claim:
             case "UNCLEAR":
                 return f"cannot be told from {self.baseline}{self.at}"
             case "MIXED":
-                of = f"{self.parts['FASTER']} of {self.parts.total()} workloads"
-                return f"is faster than {self.baseline}{self.at} with {of} and slower with {self.parts['SLOWER']}"
+                of = f"{self.parts['FASTER'] or 'none'} of {self.parts.total()} workloads"
+                slower = self.parts["SLOWER"] or "none"
+                return f"is faster than {self.baseline}{self.at} with {of} and slower with {slower}"
         return f"has no verdict against {self.baseline}{self.at} yet"
 
 
@@ -197,6 +198,8 @@ def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
         return "FASTER"
     if "SLOWER" in verdicts and mean.low > 1 and mean.estimate > 1 + PRACTICAL:
         return "SLOWER"
+    if {"FASTER", "SLOWER"} & {*verdicts}:
+        return "MIXED"  # the mean does not tell, its parts do
     return "SAME" if {*verdicts} == {"SAME"} else "UNCLEAR"
 
 

@@ -149,9 +149,9 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
     baselines = dict.fromkeys(row.baseline for row in rows if row.baseline)
     if baselines:
         yield Text(
-            f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired by"
-            " block, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all that"
-            " the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells those at one place"
+            f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired turn"
+            " by turn, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all"
+            " that the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells those at one place"
             " from its first.",
             style="dim",
         )

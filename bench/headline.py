@@ -1,0 +1,46 @@
+"""Which of several results speaks for them all, on README, in the index and on a page. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from bench.records import cell_of
+from bench.request import BASELINE
+from bench.sweeps import compares_rows
+from bench.workloads import WORKLOADS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.records import Cell, Result
+    from bench.report.rows import TableRow
+
+TASKS_OF_README = ("train_step", "forward")
+
+
+def headline(results: Iterable[Result]) -> Result | None:
+    """The result with the most to say of which row to choose: see `weight`; None if there is none."""
+    return max(results, key=weight, default=None)
+
+
+def weight(result: Result) -> tuple[bool, bool, int, float]:
+    """What results are ordered by: whether it answers README's question, whether it compares rows, how many, and when.
+
+    A short run of two rows, however new, says less than one of all.
+    """
+    rows = {record.implementation for record in result.records if record.ok}
+    began = datetime.fromisoformat(result.run.started_at).timestamp()
+    return answers_readme(result), compares_rows(result.run), len(rows), began
+
+
+def answers_readme(result: Result) -> bool:
+    """Whether it has the default workloads, README's tasks, and the usual baseline, of no version."""
+    names = [name for name, one in WORKLOADS.items() if "default" in one.presets]
+    here = {(record.workload, record.task) for record in result.records if is_readmes(cell_of(record))}
+    return {(name, task) for name in names for task in TASKS_OF_README} <= here and result.run.baseline == BASELINE
+
+
+def is_readmes(cell: Cell | TableRow) -> bool:
+    """Whether README speaks of it: the CPU, one thread, float32."""
+    return (cell.device, cell.threads, cell.precision) == ("cpu", 1, "float32")
