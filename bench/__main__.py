@@ -25,6 +25,7 @@ app = App(
     help="Times one seq2seq LSTM, written in several frameworks, and refuses to time what is not proven equal.",
     help_format="plaintext",
     version_flags=[],
+    suppress_keyboard_interrupt=False,  # `main` says that it was interrupted
 )
 
 Several = Parameter(consume_multiple=1, negative=(), show_default=False)

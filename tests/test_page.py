@@ -6,16 +6,18 @@ import csv
 import io
 import json
 import re
+import signal
 from hashlib import sha256
 from math import log
 from typing import TYPE_CHECKING
 
 import msgspec
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from page_results import noisy, run_of, several_runs
-from processes import bench
+from processes import bench, start, wait_until
 from said import embedded, raw_files
 from sweeping import write_scaling
 from test_records import BLOCK, END, RUN, memory, record, write
@@ -194,6 +196,19 @@ def test_the_command_writes_page_pictures_and_samples(tmp_path: Path, result: Re
     again = bench("page", str(result.path), str(result.path), "--out", str(tmp_path / "a" / "site"))
     assert again.returncode == 0, again.stderr
     assert (tmp_path / "a" / "site" / "report.html").read_bytes() == (result.path / "report.html").read_bytes()
+
+
+def test_whoever_interrupts_it_is_told_and_has_nothing_half(tmp_path: Path) -> None:
+    """At any moment: the files are written when all of them are made."""
+    slow = write_scaling(tmp_path / "scaling")
+    process = start("page", str(slow), "--out", str(tmp_path / "site"))
+    drawing = psutil.Process(process.pid)
+    wait_until(lambda: drawing.memory_info().rss > 150 * 2**20, "it has the libraries that draw")
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.endswith("bench: interrupted\n")
+    assert not (tmp_path / "site").exists()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@
     if (value >= 1) return `${digits(value)} s`;
     return value >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
   });
-  const ratio = known((value) => `${value < 100 ? value.toFixed(2) : value.toFixed(0)}×`);
+  const bare = (value) => value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+  const ratio = known((value) => `${bare(value)}×`);
   const percent = known((value) => (value < 100 ? `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %` : "> 9999 %"));
   const bytes = known((value) =>
     value < 2 ** 30 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`);
@@ -37,7 +38,6 @@
     low === null || low === undefined ? DASH : `[${format(low)}, ${format(high)}]`;
   const percents = (low, high) =>
     low === null || low === undefined ? DASH : `${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)} %`;
-  const bare = (value) => (value < 100 ? value.toFixed(2) : value.toFixed(0));
 
   // Every cell, flat, with the group that it is of.
   const rows = data.groups.flatMap((group, number) =>

@@ -20,8 +20,8 @@ def seconds(value: float | None) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """``1.24×``."""
-    return "–" if value is None else f"{value:.2f}×" if value < 100 else f"{value:.0f}×"
+    """``1.24×``, ``12.4×``."""
+    return "–" if value is None else f"{_bare(value)}×"
 
 
 def percent(value: float | None) -> str:
@@ -46,7 +46,12 @@ def between(low: float | None, high: float | None) -> str:
     """``[1.22, 1.26]``."""
     if low is None or high is None:
         return "–"
-    return "[{}, {}]".format(*(f"{side:.2f}" if side < 100 else f"{side:.0f}" for side in (low, high)))
+    return f"[{_bare(low)}, {_bare(high)}]"
+
+
+def _bare(value: float) -> str:
+    """Three digits, or two behind the point."""
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
 def percents(low: float | None, high: float | None) -> str:
