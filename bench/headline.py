@@ -35,10 +35,11 @@ def weight(result: Result) -> tuple[bool, bool, int, float]:
 
 
 def answers_readme(result: Result) -> bool:
-    """Whether it has the default workloads, README's tasks, and the usual baseline, of no version."""
+    """Whether it compares rows on the default workloads and README's tasks, with the usual baseline."""
     names = [name for name, one in WORKLOADS.items() if "default" in one.presets]
     here = {(record.workload, record.task) for record in result.records if is_readmes(cell_of(record))}
-    return {(name, task) for name in names for task in TASKS_OF_README} <= here and result.run.baseline == BASELINE
+    wanted = {(name, task) for name in names for task in TASKS_OF_README}
+    return wanted <= here and compares_rows(result.run) and result.run.baseline == BASELINE
 
 
 def is_readmes(cell: Cell | TableRow) -> bool:

@@ -1,0 +1,56 @@
+"""Which of several results speaks for all: not the newest, but the one that says most of which row to choose."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from page_results import noisy
+from sweeping import write_scaling
+from test_records import END, RUN, record, write
+
+from bench import headline
+from bench.headline import answers_readme, weight
+from bench.records import CodeFacts, read_result
+from bench.workloads import SEED
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.records import Result
+
+
+@pytest.fixture(autouse=True)
+def one_workload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(headline, "WORKLOADS", {"seed": SEED})
+
+
+def result(
+    folder: Path, *rows: str, began: str = "2026-01-31", tasks: tuple[str, ...] = ("forward", "train_step")
+) -> Result:
+    own = [one for row in rows for task in tasks for one in noisy(row, task=task)]
+    facts = {row: CodeFacts(code=row, versions={}) for row in rows}
+    run = msgspec.structs.replace(RUN, started_at=f"{began}T12:00:00+00:00", rows=facts)
+    return read_result(write(folder, *own, END, run=run))
+
+
+def test_a_short_new_run_does_not_take_the_place_of_a_whole_one(tmp_path: Path) -> None:
+    whole = result(tmp_path / "whole", "torch/module", "jax/scan", "thinc/layers")
+    short = result(tmp_path / "short", "torch/module", "jax/scan", began="2026-05-31")
+    part = result(tmp_path / "part", "torch/module", "jax/scan", "thinc/layers", "torch/cell", tasks=("forward",))
+    assert [answers_readme(one) for one in (whole, short, part)] == [True, True, False]
+    assert headline.headline([whole, short, part]) is whole
+    again = result(tmp_path / "again", "torch/module", "jax/scan", "thinc/layers", began="2026-05-31")
+    assert headline.headline([again, whole, short]) is again
+
+
+def test_sweeps_of_sizes_and_versions_speak_only_where_nothing_else_does(tmp_path: Path) -> None:
+    sizes = read_result(write_scaling(tmp_path / "sizes"))
+    versions = result(tmp_path / "versions", *(f"torch/module@{number}" for number in range(9)), began="2026-05-31")
+    plain = result(tmp_path / "plain", "torch/module", "jax/scan", tasks=("forward",))
+    assert headline.headline([sizes, versions, plain]) is plain
+    assert weight(versions) > weight(
+        read_result(write(tmp_path / "failed", record("a@1", status="error", samples_s=[])))
+    )
+    assert headline.headline([]) is None
