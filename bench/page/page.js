@@ -273,7 +273,7 @@
       };
       spec.columns = columns;
       spec.spec.width = Math.max(120, Math.floor((room - 24 * (columns - 1)) / columns) - LABELS_PX - 20);
-      if (room < 600) spec.config.legend.columns = 2;
+      if (room < 600) Object.assign(spec.config.legend, { columns: 2, layout: { top: { direction: "vertical" } } });
       await new Promise((resume) => setTimeout(resume)); // the page stays quick to answer
       if (mine !== drawing) return;
       const fresh = element("div");
