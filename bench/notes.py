@@ -10,11 +10,11 @@ import platform
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
-import numpy as np
-import scipy  # type: ignore[import-untyped]
 
 from bench.records import Struct
 from bench.source_code import code_of_harness
@@ -22,7 +22,6 @@ from bench.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from pathlib import Path
 
 MADE_FILE = ".made.json"
 """Ignored by git, as all notes are."""
@@ -45,11 +44,20 @@ class Made(Note, frozen=True, kw_only=True, tag_field="type", tag="made"):
     """Name to SHA-256."""
 
 
+PAGE = Path(__file__).resolve().parent / "page"
+LIBRARIES = ("numpy", "scipy", "altair", "vl-convert-python")
+"""What numbers and drawings depend on beside the harness."""
+
+
 @cache
-def program() -> str:
-    """SHA-256 of the harness, with what else numbers may depend on."""
-    versions = platform.python_version(), np.__version__, scipy.__version__
-    return sha256("\n".join([code_of_harness(), *versions]).encode()).hexdigest()
+def program(page: Path = PAGE) -> str:
+    """SHA-256 of the harness, of what its page has that is not Python, and of what else files may depend on."""
+    rest = sorted(path for path in page.iterdir() if path.suffix in (".html", ".css", ".js"))
+    versions = platform.python_version(), *(version(name) for name in LIBRARIES)
+    whole = sha256("\n".join([code_of_harness(), *versions]).encode())
+    for path in rest:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
 
 
 def source_of(paths: Iterable[Path]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -212,3 +213,12 @@ def test_a_thousand_runs_of_two_hundred_cells_are_indexed_in_ten_seconds(
     shown = index(folders)[-1].summary
     (folders[-1] / SUMMARY_FILE).unlink()
     assert index(folders)[-1].summary == shown, "what was written for it is what it would have been"
+
+
+@pytest.mark.parametrize("changed", [None, "page.js", "page.css", "page.html"])
+def test_a_note_is_about_the_pages_script_and_style_too(changed: str | None, tmp_path: Path) -> None:
+    for path in notes.PAGE.glob("page.*"):
+        shutil.copy(path, tmp_path / path.name)
+    if changed:
+        (tmp_path / changed).write_text("another", encoding="utf-8")
+    assert (notes.program(tmp_path) == notes.program()) == (changed is None)
