@@ -7,7 +7,6 @@ import io
 import os
 import random
 import re
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -347,6 +346,10 @@ def some_megabytes(folder: Path) -> Result:
 
 
 OPENS_S = FILTERS_S = 2.0
+"""Until the reader has the table and what is in sight of the charts; the rest is drawn meanwhile."""
+
+MARKED = "name => performance.getEntriesByName(name)[0].startTime"
+"""When the page has marked something, in milliseconds since it was asked for."""
 
 
 @pytest.mark.slow
@@ -358,20 +361,17 @@ def test_the_page_of_5000_cells_opens_and_filters_in_under_two_seconds(chromium:
     for _ in range(3):  # the machine may be busy: what the page can do is what it does once
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         one = context.new_page()
-        start = time.perf_counter()
         one.goto(path.as_uri())
-        one.wait_for_selector('body[data-shown="1"]', state="attached")
-        opens.append(time.perf_counter() - start)
+        one.wait_for_selector('body[data-drawn="1"]', state="attached")
+        opens.append(one.evaluate(MARKED, "shown-1") / 1000)
         assert one.get_by_role("status").inner_text() == "5000 of 5000 cells, in 200 of 200 groups"
         assert one.locator("#ratio svg").is_visible()
         for number, (name, value) in enumerate(choices, 2):
-            one.wait_for_selector(f'body[data-drawn="{number - 1}"]', state="attached")
-            start = time.perf_counter()
             one.get_by_label(name, exact=True).select_option(value)
-            one.wait_for_selector(f'body[data-shown="{number}"]', state="attached")
-            filters.append(time.perf_counter() - start)
-        one.wait_for_selector(f'body[data-drawn="{len(choices) + 1}"]', state="attached")
+            one.wait_for_selector(f'body[data-drawn="{number}"]', state="attached")
+            asked, shown = (one.evaluate(MARKED, f"{what}-{number}") for what in ("asked", "shown"))
+            filters.append((shown - asked) / 1000)
         context.close()
-    print(f"opens in {min(opens):.2f} s, filters in {filters}")
+    print(f"opens in {opens}, filters in {filters} (s)")
     assert min(opens) < OPENS_S
     assert max(min(filters[start::3]) for start in range(3)) < FILTERS_S

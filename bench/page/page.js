@@ -246,7 +246,8 @@
     return !$(chart.name).hidden && bottom > 0 && top < innerHeight;
   };
 
-  // What the reader looks at is drawn first. `data-shown` and `data-drawn` count how often that and all was done.
+  // What the reader looks at is drawn first. `data-shown` and `data-drawn` count how often that and all was done, and
+  // marks say when: `asked-1`, `shown-1`, `drawn-1`, …
   async function drawAll(some) {
     const mine = ++drawing;
     const datasets = datasetsOf(some);
@@ -254,7 +255,11 @@
     const columns = room >= WIDE_PX ? 2 : 1;
     const seen = charts.filter(inSight);
     const first = seen.length ? seen : charts.slice(0, 1);
-    const tally = (what) => { document.body.dataset[what] = String(mine); };
+    const tally = (what) => {
+      if (document.body.dataset[what] === String(mine)) return;
+      document.body.dataset[what] = String(mine);
+      performance.mark(`${what}-${mine}`);
+    };
     for (const chart of [...first, ...charts.filter((one) => !first.includes(one))]) {
       if (!first.includes(chart)) tally("shown");
       const figure = $(chart.name);
@@ -293,6 +298,7 @@
   }
 
   function show() {
+    performance.mark(`asked-${drawing + 1}`);
     against(chosen.baseline ?? "");
     const some = shownRows();
     const groups = new Set(some.map((row) => row.number)).size;
