@@ -193,3 +193,9 @@ def control(judged: Iterable[Judged]) -> stats.Control | None:
         if one.cell.implementation == CONTROL and one.log_ratios
     ]
     return stats.control(ratios) if ratios else None
+
+
+def is_trusted(judged: Iterable[Judged]) -> bool:
+    """Whether verdicts may be believed: the baseline does not differ from itself, as far as that is known."""
+    check = control(judged)
+    return check is None or check.trusted is not False

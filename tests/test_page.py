@@ -115,6 +115,21 @@ def test_history_marks_the_step_that_a_verdict_calls_one(tmp_path: Path) -> None
     assert {one.machine for one in data.machines} == {"a-processor-2-cores", "another-processor"}
 
 
+def test_a_run_whose_baseline_differs_from_itself_has_no_verdict_on_its_page(tmp_path: Path) -> None:
+    """Neither beside a ratio, nor as a step of its history; its doubt is said before all else."""
+    names = {"torch/module@2.9.1": 0.003, "torch/module@2.13.0": 0.002, CONTROL: 0.006}
+    own = [one for name, seconds in names.items() for one in noisy(name, seconds=seconds)]
+    rows = {name: CodeFacts(code="x", versions={}) for name in names if name != CONTROL}
+    run = msgspec.structs.replace(RUN, baseline="torch/module@2.9.1", rows=rows)
+    data = page_data([read_result(write(tmp_path / "leaning", *own, END, run=run))])
+    assert len(data.moments) == 2
+    assert {one.verdict for one in data.moments} == {None}
+    (group,) = data.groups
+    assert {(row.verdict, row.rank) for row in group.rows} == {(None, None)}
+    assert [ratio.verdict for ratio in group.ratios if ratio] == [None]
+    assert any("NOT TO BE TRUSTED" in words for words in build.words_of(data))
+
+
 def test_what_compares_rows_comes_before_sweeps_however_new_they_are(tmp_path: Path) -> None:
     sweep = read_result(write_scaling(tmp_path / "sizes"))
     own = noisy("torch/module@2.9.1")

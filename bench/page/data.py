@@ -13,7 +13,7 @@ import msgspec
 from bench import stats
 from bench.cost import costs
 from bench.headline import headline
-from bench.judge import Group, control, group_of, judge, ratio_of
+from bench.judge import Group, control, group_of, is_trusted, judge, ratio_of
 from bench.page.datasets import fixed
 from bench.page.history import Moment, over_time, over_versions
 from bench.page.labels import label_of, letter_of
@@ -228,8 +228,7 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         for group, of_group in costs(judged.values()).items()
         for cost in of_group
     }
-    check = control(judged.values())
-    trusted = check is None or check.trusted is not False
+    trusted = is_trusted(judged.values())
     cells = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
     groups = {(one.workload, one.task, one.device, one.threads, one.precision): one for one in map(group_of, judged)}
     for key, rows in groupby(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from bench import stats
 from bench.compare import compare
-from bench.judge import group_of, judge, ratio_of
+from bench.judge import group_of, is_trusted, judge, ratio_of
 from bench.page.labels import label_of, letter_of
 from bench.records import CodeFacts, Struct, competes
 from bench.versions import package_of, split
@@ -116,10 +116,11 @@ def over_versions(results: Sequence[Result]) -> list[Moment]:
 
 
 def _over_versions(number: int, result: Result) -> Iterator[Moment]:
-    named = list(result.run.rows)
+    named, judged = list(result.run.rows), judge(result.records, result.run.baseline)
+    trusted = is_trusted(judged.values())
     versioned = [
         one
-        for cell, one in judge(result.records, result.run.baseline).items()
+        for cell, one in judged.items()
         if one.median_s is not None and competes(cell) and split(cell.implementation).version
     ]
 
@@ -142,7 +143,7 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
                 order=order,
                 **_times(one),
                 packages=_packages(result, one.cell, _Seen(number, result, before) if before else None),
-                verdict=ratio.verdict if ratio else None,
+                verdict=ratio.verdict if ratio and trusted else None,
                 change=ratio.estimate if ratio else None,
                 change_low=ratio.low if ratio else None,
                 change_high=ratio.high if ratio else None,
