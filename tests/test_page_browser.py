@@ -164,6 +164,22 @@ def test_numbers_read_as_they_do_in_the_other_tables(chromium: Browser, tmp_path
             assert it.column(name)[1:] == expected[1:], name  # the first is the baseline
 
 
+def test_cells_of_any_place_and_name_say_where_they_are(chromium: Browser, tmp_path: Path) -> None:
+    places = {"cpu×2": {"threads": 2}, "gpu": {"device": "gpu"}, "gpu tf32": {"device": "gpu", "precision": "tf32"}}
+    own = [one for fields in places.values() for one in noisy(workload="a shape · of mine", **fields)]
+    run = msgspec.structs.replace(RUN, workloads={"a shape · of mine": RUN.workloads["seed"]})
+    results = []
+    for day in (30, 31):
+        later = msgspec.structs.replace(run, started_at=f"2026-01-{day}T12:00:00+00:00")
+        taken = [msgspec.structs.replace(one, started_at=str(day)) for one in own]
+        results.append(read_result(write(tmp_path / str(day), *taken, END, run=later)))
+    with opened(chromium, written(results, tmp_path / "report.html")) as it:
+        assert sorted(it.column("where")) == sorted([*places] * 2)
+        assert it.page.locator("#history svg").is_visible()
+        it.choose("run", "B")
+        assert it.page.locator("#history svg").is_visible(), "a run that is chosen has its history, too"
+
+
 def test_a_click_sorts_and_what_is_not_known_comes_last(chromium: Browser, path: Path) -> None:
     with opened(chromium, path) as it:
         head = it.page.get_by_role("columnheader", name="median")

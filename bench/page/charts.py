@@ -154,7 +154,7 @@ CHARTS = (
         "The ratio of each row to the named baseline, which took turns with it, in the newest result of each machine"
         " that has both.",
         "machines",
-        "cell_group",
+        "series",
         drawings.machines,
     ),
     Chart(

@@ -108,6 +108,8 @@ class OnMachine(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     result: int
     machine: str
+    series: str
+    """The group, the baseline and the sizes: what has to be the same for machines to stand side by side."""
     cell_group: str
     implementation: str
     ratio: float
@@ -301,12 +303,14 @@ def _machines(ordered: Sequence[Result], groups: Sequence[PageGroup]) -> list[On
     for group in groups:
         machine = ordered[group.result].run.environment.machine
         for row in group.rows:
-            label = f"{group.label.partition(' · ')[0]}, to {row.baseline}\n{row.shape}"
+            cell_group, _, _ = group.label.rpartition(" · ")  # there are several results here
+            label = f"{cell_group}, to {row.baseline}\n{row.shape}"
             if row.ratio is not None and row.tier != BOUND:
                 one = OnMachine(
                     result=group.result,
                     machine=machine,
-                    cell_group=label,
+                    series=label,
+                    cell_group=cell_group,
                     implementation=row.implementation,
                     ratio=row.ratio,
                     ratio_low=row.ratio_low or row.ratio,

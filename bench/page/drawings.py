@@ -321,4 +321,4 @@ def machines() -> Any:
         tooltip=_tooltip("machine:N", "implementation:N", "cell_group:N", "ratio_words:N", "verdict:N"),
     )
     chart = alt.layer(intervals, middles, data=alt.NamedData("machines"), height=alt.Step(STEP))
-    return _in_groups(chart, "cell_group")
+    return _in_groups(chart, "series")

@@ -39,13 +39,17 @@
   const percents = (low, high) =>
     low === null || low === undefined ? DASH : `${(100 * low).toFixed(0)} to ${(100 * high).toFixed(0)} %`;
 
+  // The name of a group on a page of several results ends in the letter of its own.
+  const withoutLetter = (label) => (data.results.length > 1 ? label.slice(0, label.lastIndexOf(" · ")) : label);
+  const where = ({ device, threads, precision }) =>
+    (device === "cpu" ? `cpu×${threads}` : device) + (precision === "float32" ? "" : ` ${precision}`);
+
   // Every cell, flat, with the group that it is of.
   const rows = data.groups.flatMap((group, number) =>
     group.rows.map((values, place) => ({
       ...Object.fromEntries(data.columns.map((name, index) => [name, values[index]])),
       fixed_s: group.fixed_s[place], place, number, group: group.label, result: group.result,
-      run: data.results[group.result].letter,
-      where: group.label.split(" ")[2],
+      run: data.results[group.result].letter, cell_group: withoutLetter(group.label),
     })));
 
   // The ratio of two rows of a group, looked up among the pairs: seen from the other side, signs and verdict turn round.
@@ -97,7 +101,7 @@
     ["tier", (row) => row.tier, (row) => row.tier, "left"],
     ["workload", (row) => row.workload, (row) => row.workload, "left"],
     ["task", (row) => row.task, (row) => row.task, "left"],
-    ["where", (row) => row.where, (row) => row.where, "left"],
+    ["where", where, where, "left"],
     ...(data.results.length > 1 ? [["run", (row) => row.run, (row) => row.run, "left"]] : []),
     ["median", (row) => seconds(row.median_s), (row) => row.median_s],
     ["95 %", (row) => between(seconds, row.ci_low_s, row.ci_high_s), (row) => row.ci_high_s - row.ci_low_s],
@@ -227,9 +231,9 @@
   });
 
   function datasetsOf(some) {
-    const names = new Set(some.map((row) => `${row.implementation.split("@")[0]} ${row.group.split(" · ")[0]}`));
+    const names = new Set(some.map((row) => `${row.implementation.split("@")[0]} ${row.cell_group}`));
     const { points, maps, moments, machines, drift } = data.datasets;
-    const seen = (one) => fits(one) && names.has(`${one.implementation} ${one.cell_group.split(/\n|, to /)[0]}`);
+    const seen = (one) => names.has(`${one.implementation} ${one.cell_group}`);
     const made = {
       lines: linesOf(some),
       points: points.filter(fits),
@@ -267,6 +271,8 @@
       figure.hidden = all.length === 0;
       document.querySelector(`#contents [href="#${chart.name}"]`).parentElement.hidden = all.length === 0;
       const place = figure.querySelector(".chart");
+      views.get(chart.name)?.finalize();
+      views.delete(chart.name);
       if (all.length === 0) { place.replaceChildren(); continue; }
       const facets = [...new Set(all.map((one) => one[chart.facet]))];
       const kept = facets.slice(0, MOST_FACETS);
@@ -285,7 +291,6 @@
       try {
         const made = await vegaEmbed(fresh, spec, { actions: false, renderer: "svg", ast: true, logLevel: ERRORS, tooltip: { theme: "custom" } });
         if (mine !== drawing) { made.finalize(); return; }
-        views.get(chart.name)?.finalize();
         views.set(chart.name, made);
       } catch (problem) {
         console.error(problem);
