@@ -1,7 +1,7 @@
 """The timed bodies. A worker runs this file under pytest, and pytest-benchmark samples: each of its rounds is a turn.
 
 Every result is awaited inside the timed body, by the harness. A cell is compared with the oracle before it is timed, on
-the last result that was timed, and on an input that the row has not seen.
+the last result that was timed, and after it; `bench.proof` says what else each turn is held to.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from statistics import median
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 import pytest
 
-from bench import memory
+from bench import answers, memory
 from bench.job import (
     AnyCommand,
     Check,
@@ -35,7 +37,7 @@ from bench.job import (
     hear,
     say,
 )
-from bench.processors import bind, delay_s, fall_asleep
+from bench.processors import bind, delay_s, fall_asleep, is_bound
 from bench.records import Memory, Status, fields_of, settle
 from bench.subjects import Bound, Model, wall_s
 from bench.validation import Invalid
@@ -44,14 +46,14 @@ from impls import import_row, read_row
 from impls.contract import DeviceUnavailable, NoCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import UnionType
 
     from pytest_benchmark.fixture import BenchmarkFixture
 
     from bench.job import Job
     from bench.records import Cell, Flag, Record
-    from bench.subjects import Subject
+    from bench.subjects import Subject, SubjectTurns
 
 MIN_WARMUP_CALLS = 1
 """Beside the call of the first-call measurement, and those of the validation."""
@@ -64,6 +66,15 @@ count as disturbed."""
 RESTLESS = 0.01
 """A row that takes more than this share of a processor between its turns disturbs the others."""
 
+EXTRA = 0.05
+"""A row that takes so much more processor time than its processors have in its turns has taken others."""
+
+OVERSUBSCRIBED = 0.5
+"""Threads that wait longer than this share of their row's turns for a processor that another has are too many."""
+
+ALL_ITS_OWN = 0.9
+"""Who has this share of its processors' time in a turn shares them with nobody."""
+
 WAKING_S = 0.0005
 """What it may take beside that in each round, to wake up and hear that it is its turn: about 0.2 ms here."""
 
@@ -75,7 +86,6 @@ class Ready:
     cell: Cell
     attempt: int
     subject: Subject
-    call: Callable[[], Any]
     error: float
     first_call_s: float
     compile_s: float | None
@@ -93,14 +103,17 @@ class TableCleared(Exception):
 class Turns:
     """Waits for turns, and keeps what they cost: pytest-benchmark calls ``before`` and ``after`` each round."""
 
-    def __init__(self, worker: Worker, call: Callable[[], Any], sit: Sit, threads: int) -> None:
-        self._worker, self._call, self._calls, self._discards = worker, call, sit.calls, sit.discards
-        self._threads = threads
+    def __init__(self, worker: Worker, subject: SubjectTurns, sit: Sit, threads: int) -> None:
+        self._worker, self._subject, self._call = worker, subject, subject.call
+        self._calls, self._discards, self._threads = sit.calls, sit.discards, threads
         self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0
+        self.own_wait_s = 0.0
+        """How long threads waited for a processor that another thread of the row had."""
         self.taken = 0
         self.disturbed: list[int] = []
         self.switches = 0
-        self.result: Any = None
+        self._result: Any = None
+        self._inputs: Sequence[Any] = ()
 
     def before(self) -> None:
         """Sleep until the turn comes. Its first call finds cold caches: where the runner says so, it is not timed.
@@ -114,20 +127,23 @@ class Turns:
             raise TableCleared(command)
         self.waiting_cpu_s += time.process_time() - cpu
         self.waiting_s += time.perf_counter() - wall
+        self._inputs = self._subject.place(self._discards + self._calls)
         if self._discards:
-            self._call()
+            self._call(self._inputs[0])
+            self._inputs = self._inputs[1:]
         self._delay_s = delay_s()
         self._switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def timed(self) -> None:
         """As many calls as a turn has."""
-        for _ in range(self._calls):
-            self.result = self._call()
+        for inputs in self._inputs:
+            self._result = self._call(inputs)
 
     def after(self) -> None:
-        """Count what the turn took, and say that it is over."""
+        """Count what the turn took, look at what it gave, and say that it is over."""
         cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        self._subject.look(self._result)
         self.switches += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
         now = delay_s()
         waited_s = 0.0 if now is None or self._delay_s is None else now - self._delay_s
@@ -137,8 +153,19 @@ class Turns:
         if disturbed:
             self.disturbed.append(self.taken)
         self.cpu_s, self.wall_s, self.taken = self.cpu_s + cpu_s, self.wall_s + wall_s, self.taken + 1
+        if cpu_s > ALL_ITS_OWN * self._threads * wall_s:  # nobody else can have been waited for
+            self.own_wait_s += waited_s
         self.settle()
         self._worker.answer(TurnTaken(disturbed))
+
+    def flags(self, processors: Sequence[int]) -> list[Flag]:
+        """What was noticed of a row that was to keep to these processors, and to its turns."""
+        noticed: dict[Flag, bool] = {
+            "restless": self.waiting_cpu_s > RESTLESS * self.waiting_s + WAKING_S * self.taken,
+            "extra_processors": self.cpu_s > (1 + EXTRA) * self._threads * self.wall_s or not is_bound(processors),
+            "oversubscribed": self.own_wait_s > OVERSUBSCRIBED * self.wall_s,
+        }
+        return [flag for flag, seen in noticed.items() if seen]
 
     def settle(self) -> None:
         """Several threads spin on before they sleep: nobody else's turn begins until they do."""
@@ -202,15 +229,20 @@ class Worker:
         """
         subject = self.load(cell)
         subject.reset()
-        call = subject.body(cell)
-        first_call_s = wall_s(call)
-        warmup = [wall_s(call)] if self.row.compiles else []
+        warm = subject.turns(cell, self.seed("warm up"))
+
+        def call_s() -> float:
+            (inputs,) = warm.place(1)
+            return wall_s(partial(warm.call, inputs))
+
+        first_call_s = call_s()
+        warmup = [call_s()] if self.row.compiles else []
         compile_s = max(0.0, first_call_s - warmup[0]) if self.row.compiles else None
         error = subject.validate(cell, 0) if self.job.block <= 1 else 0.0
         warm_until = time.perf_counter() + self.job.warmup_s
         while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
-            warmup.append(wall_s(call))
-        ready = Ready(cell, attempt, subject, call, error, first_call_s, compile_s, len(warmup))
+            warmup.append(call_s())
+        ready = Ready(cell, attempt, subject, error, first_call_s, compile_s, len(warmup))
         return ready, min(warmup)
 
     def take_turns(self, ready: Ready, benchmark: BenchmarkFixture) -> Record:
@@ -225,7 +257,8 @@ class Worker:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         subject.reset()
         squares_s = subject.squares_s()  # nobody else works now: those who are not seated yet sleep as well
-        turns = Turns(self, ready.call, sit, cell.threads)
+        timed = subject.turns(cell, self.seed("turns", ready.attempt))
+        turns = Turns(self, timed, sit, cell.threads)
         gc.collect()
         turns.settle()
         self.answer(Seated())
@@ -236,17 +269,15 @@ class Worker:
             check = self.expect(Check)
         except TableCleared as cleared:
             check = cleared.command
+        flags = turns.flags(sit.processors)
         bind(check.processors)
-        cpu_per_wall = turns.cpu_s / turns.wall_s
         assert benchmark.stats is not None
-        error = max(ready.error, subject.validate_timed(cell, turns.result))
-        error = max(error, subject.validate(cell, 1))
-        allowed_s = RESTLESS * turns.waiting_s + WAKING_S * turns.taken
-        restless: list[Flag] = ["restless"] if turns.waiting_cpu_s > allowed_s else []
+        samples_s = [seconds / sit.calls for seconds in benchmark.stats.stats.data]
+        error = max(ready.error, timed.verify(median(samples_s)), subject.validate(cell, 1))
         return msgspec.structs.replace(
             self.settled(cell, ready.attempt, "ok", ""),
             reason=None,
-            samples_s=[seconds / sit.calls for seconds in benchmark.stats.stats.data],
+            samples_s=samples_s,
             calls=sit.calls,
             discards=sit.discards,
             import_s=self._import_s,
@@ -257,10 +288,10 @@ class Worker:
             warmup_calls=ready.warmup_calls,
             max_relative_error=error,
             disturbed=turns.disturbed,
-            cpu_per_wall=cpu_per_wall,
+            cpu_per_wall=turns.cpu_s / turns.wall_s,
             waiting_cpu_s=turns.waiting_cpu_s,
             involuntary_switches=turns.switches,
-            flags=restless,
+            flags=flags,
             processors=sit.processors,
             hash_seed=self.job.hash_seed,
             padding_bytes=self.job.padding_bytes,
@@ -277,6 +308,10 @@ class Worker:
         call()  # what a first call leaves behind, such as a compiled program, is held from then on
         peak_bytes = scale.peak_of(call)
         return Memory(**fields_of(cell), status="ok", peak_bytes=peak_bytes, source=scale.source)
+
+    def seed(self, what: Literal["warm up", "turns"], attempt: int = 0) -> tuple[int, ...]:
+        """Draws inputs in this block: not the row's own, for all who take turns are fed the same."""
+        return answers.SEED, self.job.block, what == "turns", attempt
 
     def settled(self, cell: Cell, attempt: int, status: Status, reason: str) -> Record:
         """A record of this block and table."""

@@ -247,7 +247,7 @@ def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsew
         ratios = _against(before, match.through[0]), _against(after, match.through[1])
         if all(ratios):
             change = two_samples(*ratios, stats.ONE_BLOCK_RATIO, between=between)
-            if elsewhere:
+            if elsewhere or before.is_refused or after.is_refused:
                 change = change._replace(verdict=None)
             return replace(plain, status="compared", through=match.reference, change=change)
     if elsewhere:
@@ -255,6 +255,8 @@ def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsew
     change = two_samples(_log_times(before), _log_times(after), stats.ONE_BLOCK_TIME, between=OF_TIMES)
     if is_reference:
         return replace(plain, status="reference", change=change._replace(verdict=None))
+    if before.is_refused or after.is_refused:
+        change = change._replace(verdict=None)
     return replace(plain, status="compared", change=change)
 
 

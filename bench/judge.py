@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import stats
-from bench.records import CONTROL, cell_of, competes
+from bench.records import CONTROL, REFUSED, cell_of, competes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,6 +48,8 @@ class Judged:
     log_ratios: dict[int, float]
     """Block to the log of the ratio to the baseline in it."""
     ratio: stats.Ratio | None
+    is_refused: bool = False
+    """Whether it was seen doing what nobody else may: it gets no verdict, and nobody gets one against it."""
 
     @property
     def is_compared(self) -> bool:
@@ -91,6 +93,7 @@ def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, J
     counted = {cell: counted_of(records) if failures[cell] is None else () for cell, records in cells.items()}
     timed = [cell for cell in cells if counted[cell] and competes(cell)]
     base = next((cell for cell in timed if cell.implementation == baseline), timed[0] if timed else None)
+    refused = {cell for cell, records in counted.items() if any(not REFUSED.isdisjoint(one.flags) for one in records)}
     judged = {}
     for cell, records in cells.items():
         lost = cell.implementation == CONTROL and base is not None and base.implementation != baseline
@@ -104,7 +107,8 @@ def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, J
             ),
             baseline=base.implementation if base else None,
             log_ratios=ratios,
-            ratio=_compare(ratios),
+            ratio=_compare(ratios, may_be_judged=refused.isdisjoint({cell, base})),
+            is_refused=cell in refused,
         )
     return judged
 
@@ -153,7 +157,7 @@ def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
 
 def ratio_of(ours: Judged, theirs: Judged) -> stats.Ratio | None:
     """The ratio of two rows of a group; None where no block has both."""
-    return _compare(paired(ours, theirs))
+    return _compare(paired(ours, theirs), may_be_judged=not (ours.is_refused or theirs.is_refused))
 
 
 def paired(ours: Judged, theirs: Judged) -> dict[int, float]:
@@ -168,8 +172,11 @@ def paired(ours: Judged, theirs: Judged) -> dict[int, float]:
     return ratios
 
 
-def _compare(ratios: dict[int, float]) -> stats.Ratio | None:
-    return stats.compare([ratios[block] for block in sorted(ratios)]) if ratios else None
+def _compare(ratios: dict[int, float], *, may_be_judged: bool) -> stats.Ratio | None:
+    if not ratios:
+        return None
+    ratio = stats.compare([ratios[block] for block in sorted(ratios)])
+    return ratio if may_be_judged else replace(ratio, verdict=None)
 
 
 def undecided(judged: Iterable[Judged]) -> dict[Group, set[str]]:
@@ -177,10 +184,10 @@ def undecided(judged: Iterable[Judged]) -> dict[Group, set[str]]:
     judged = list(judged)
     open_rows: dict[Group, set[str]] = defaultdict(set)
     for one in judged:
-        if one.is_compared and not one.is_decided:
+        if one.is_compared and not one.is_decided and not one.is_refused:
             open_rows[group_of(one.cell)].add(one.cell.implementation)
     for faster, slower, ratio in neighbours(judged):
-        if ratio is None or ratio.verdict in (None, "UNCLEAR"):
+        if not (faster.is_refused or slower.is_refused) and (ratio is None or ratio.verdict in (None, "UNCLEAR")):
             open_rows[group_of(faster.cell)] |= {faster.cell.implementation, slower.cell.implementation}
     return dict(open_rows)
 

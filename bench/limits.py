@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from bench.judge import Judged
-    from bench.records import Cell, Run
+    from bench.records import Cell, Record, Run
     from impls.contract import Device
 
 
@@ -73,20 +73,19 @@ def place_of(cell: Cell) -> Place:
 
 def machine_bounds(judged: Iterable[Judged]) -> dict[Place, dict[int, float]]:
     """Of each place, block by block, the rate of the best square product of any framework, in operations a second."""
-    by_place: dict[Place, list[Judged]] = defaultdict(list)
+    by_place: dict[Place, list[Record]] = defaultdict(list)
     for one in judged:
-        by_place[place_of(one.cell)].append(one)
+        by_place[place_of(one.cell)] += one.blocks
     return {place: rates for place, members in by_place.items() if (rates := square_rates(members))}
 
 
-def square_rates(judged: Iterable[Judged]) -> dict[int, float]:
-    """Block by block, the rate of the best square product that their workers made before their turns, if any did."""
+def square_rates(records: Iterable[Record]) -> dict[int, float]:
+    """Block by block, the rate of the best square product that workers made before their turns, if any did."""
     best: dict[int, float] = {}
-    for one in judged:
-        for record in one.blocks:
-            if record.squares_s and record.square_size is not None:
-                rate = 2 * record.square_size**3 / min(record.squares_s)
-                best[record.block] = max(rate, best.get(record.block, 0.0))
+    for record in records:
+        if record.squares_s and record.square_size is not None:
+            rate = 2 * record.square_size**3 / min(record.squares_s)
+            best[record.block] = max(rate, best.get(record.block, 0.0))
     return best
 
 

@@ -91,6 +91,16 @@ def bind(numbers: Sequence[int]) -> None:
             os.sched_setaffinity(int(task.name), numbers)
 
 
+def is_bound(numbers: Sequence[int]) -> bool:
+    """Whether all threads of this process keep to these processors."""
+    allowed = set(numbers)
+    for task in TASKS.iterdir():
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            if not os.sched_getaffinity(int(task.name)) <= allowed:
+                return False
+    return True
+
+
 @contextmanager
 def kept_off(place: Sequence[int], allowed: Sequence[int]) -> Iterator[None]:
     """Keep this process off these processors, where there are others."""

@@ -36,10 +36,14 @@ Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashe
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
 """What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
 
-Flag = Literal["contended", "restless", "throttled", "foreign"]
+Flag = Literal["contended", "restless", "extra_processors", "oversubscribed", "throttled", "foreign"]
 """What was noticed while a group was measured: the processors were taken away (``contended``), the row worked while
-others had their turn (``restless``), a GPU lowered its clock (``throttled``) or had another process on it
-(``foreign``)."""
+others had their turn (``restless``) or on processors that its cell does not have (``extra_processors``), its threads
+waited for each other's processor (``oversubscribed``), a GPU lowered its clock (``throttled``) or had another process
+on it (``foreign``)."""
+
+REFUSED: frozenset[Flag] = frozenset({"restless", "extra_processors"})
+"""Who did some of its work where no clock ran, or took more than others may, gets no verdict."""
 
 
 class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from bench import answers
 from bench.flops import products
+from bench.proof import WHEN, ModelTurns, timed_call
 from bench.validation import Invalid, product_error, validate, validate_timed
 from impls.contract import Compiled
 from impls.numpy_model import NumpyModel
@@ -28,6 +30,26 @@ SQUARE_SIZE: dict[Device, int] = {"cpu": 1024, "gpu": 8192}
 
 SQUARES = 3
 """How often it is made before the turns of a cell."""
+
+
+class SubjectTurns(Protocol):
+    """What the turns of a subject on a cell are fed, and what is learnt from each."""
+
+    call: Callable[[Any], Any]
+    """One call, on what ``place`` gave for it."""
+
+    def place(self, count: int) -> Sequence[Any]:
+        """What so many calls are fed."""
+
+    def look(self, result: Any) -> None:
+        """Look at what a turn's last call gave, right after it."""
+
+    def verify(self, call_s: float) -> float:
+        """The worst relative error of what was timed; ``call_s`` is what a call was timed at.
+
+        Raises:
+            Invalid: that is beyond its limit, or work was left undone when the calls had ended.
+        """
 
 
 class Subject(Protocol):
@@ -51,12 +73,8 @@ class Subject(Protocol):
             Invalid: it is beyond its limit.
         """
 
-    def validate_timed(self, cell: Cell, result: Any) -> float:
-        """The worst relative error of the last timed call's result.
-
-        Raises:
-            Invalid: it is beyond its limit.
-        """
+    def turns(self, cell: Cell, seed: Sequence[int]) -> SubjectTurns:
+        """What its turns on the cell are fed, and what is learnt from each; ``seed`` draws the inputs."""
 
     def compiled(self) -> str | None:
         """What the row says that it has compiled."""
@@ -92,8 +110,16 @@ class Model:
         return validate(self._model, cell, self._problem, input_set=input_set)
 
     def validate_timed(self, cell: Cell, result: Any) -> float:
-        """The error against the oracle."""
+        """The error against the oracle of a result of ``body``.
+
+        Raises:
+            Invalid: it is beyond its limit.
+        """
         return validate_timed(self._model, cell, self._problem, result)
+
+    def turns(self, cell: Cell, seed: Sequence[int]) -> ModelTurns:
+        """Each call has inputs of its own."""
+        return ModelTurns(self._model, cell, self._problem, seed)
 
     def compiled(self) -> str | None:
         """What it says, if it says anything."""
@@ -107,6 +133,32 @@ class Model:
     def square_size(self) -> None:
         """Nothing."""
         return None
+
+
+class BoundTurns:
+    """The turns of a bound."""
+
+    def __init__(self, call: Callable[[], Any], worst: Callable[[Any], float]) -> None:
+        """``worst``: the error of a result."""
+        self._worst = worst
+        self._result: Any = None
+        self.call: Callable[[Any], Any] = lambda _: call()
+
+    def place(self, count: int) -> Sequence[None]:
+        """Nothing: the factors are placed already."""
+        return [None] * count
+
+    def look(self, result: Any) -> None:
+        """Keep it."""
+        self._result = result
+
+    def verify(self, call_s: float) -> float:  # noqa: ARG002
+        """The error of the products that were made last.
+
+        Raises:
+            Invalid: it is beyond its limit.
+        """
+        return self._worst(self._result)
 
 
 class Bound:
@@ -136,9 +188,10 @@ class Bound:
             for wanted in ([self._square], self._products(cell))
         )
 
-    def validate_timed(self, cell: Cell, result: Any) -> float:
-        """The error of the products."""
-        return self._worst(cell, self._products(cell), 0, result, "while it was timed")
+    def turns(self, cell: Cell, seed: Sequence[int]) -> BoundTurns:  # noqa: ARG002
+        """The same products in each call: they are the harness's own, and remember nothing."""
+        wanted = self._products(cell)
+        return BoundTurns(self._call(wanted, 0), lambda result: self._worst(cell, wanted, 0, result, WHEN))
 
     def compiled(self) -> None:
         """Nothing."""
@@ -192,20 +245,11 @@ def factors(product: Product, input_set: int, number: int) -> tuple[np.ndarray, 
 
 
 def body(model: NumpyModel, cell: Cell, problem: answers.Problem) -> Callable[[], Any]:
-    """The timed call of a model: the task on every batch of the workload, each result awaited; the last result."""
+    """The timed call of a model on the inputs that the oracle's answers are for."""
     row = model.row
-    task: Callable[..., Any] = getattr(row, cell.task)
-    wait = row.wait
     batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
     row.wait(batches)
-
-    def call() -> Any:
-        for batch in batches:
-            result = task(*batch)
-            wait(result)
-        return result
-
-    return call
+    return partial(timed_call(model, cell.task), batches)
 
 
 def wall_s(call: Callable[[], Any]) -> float:

@@ -9,22 +9,25 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
 
 from bench import gpu
+from bench.flops import product_flops
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
+from bench.limits import square_rates
 from bench.plan import calls_a_turn, rounds_of
 from bench.processors import cpu_s, load_average, processor_ticks, stolen, taken_by_others
-from bench.records import cell_of, fault_of, settle
+from bench.records import BOUND, cell_of, fault_of, settle
 from bench.worker_process import Failure, WorkerProcess, together
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from bench.job import Answer, AnyCommand
+    from bench.job import Answer, AnyCommand, ProblemFile
     from bench.plan import Plan, Seat, Sitting
     from bench.records import Cell, Flag, Record
     from bench.worker_process import Setting
@@ -41,6 +44,10 @@ which of its turns were disturbed cannot be told then."""
 
 TURN_OF_SEVERAL_S = 0.01
 """About how long a turn lasts where a row has several threads, which take 10 to 20 ms to fall asleep after it."""
+
+IMPOSSIBLE = 1.5
+"""Nobody's products run so many times as fast as the best square product. Real rows reach 1.15 of it, where the squares
+were made while somebody else had the processors."""
 
 WARMED_S = 0.005
 """Where no call of a group lasts longer, each turn has one more before those that are timed: it finds cold caches."""
@@ -143,7 +150,8 @@ class RoundTable:
 
         tell("check")
         self._together(_active(members), lambda _, slot: Check(slot))
-        records = [record for index in np.argsort(order) if (record := members[index].record) is not None]
+        found = [record for index in np.argsort(order) if (record := members[index].record) is not None]
+        records = possible(found, self._setting.problems[sitting.group.workload])
         crowded = (steal or 0.0) > STOLEN or (sitting.group.threads > 1 and (others or 0.0) > TAKEN)
         return _noted(records, crowded, steal, flags, clocks_after)
 
@@ -216,6 +224,29 @@ def _active(members: Sequence[Member]) -> list[Member]:
 def is_contended(records: Sequence[Record]) -> bool:
     """Whether somebody else had the processors while a group took its turns."""
     return any("contended" in record.flags for record in records)
+
+
+def possible(records: Sequence[Record], problem: ProblemFile) -> list[Record]:
+    """The records; of a row whose products would have run faster than products can here, one that says so.
+
+    What can be is the best square product that a bound of any framework made before the same turns.
+    """
+    limit = max(square_rates(records).values(), default=None)
+    return [record if limit is None else _possible(record, problem, limit) for record in records]
+
+
+def _possible(record: Record, problem: ProblemFile, limit: float) -> Record:
+    if not record.ok or record.tier == BOUND:
+        return record
+    rate = product_flops(problem.config, problem.batches, record.task) / median(record.samples_s)
+    if rate <= IMPOSSIBLE * limit:
+        return record
+    where = {"block": record.block, "table": record.table, "attempt": record.attempt}
+    reason = (
+        f"its products would have run at {rate / 1e9:.0f} GFLOP/s, {rate / limit:.1f} times what products reach here"
+        f" ({limit / 1e9:.0f} GFLOP/s): its work is not all inside the timed call"
+    )
+    return settle(cell_of(record), "invalid", reason, **where)
 
 
 def _noted(

@@ -85,7 +85,7 @@ def _row(name: str) -> Row:
     return Row(tier="loop", summary="", frameworks=("numpy",), name=name, path=Path(f"{name}.py"))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_told_apart(tmp_path: Path) -> None:
     pairs = [arms.Pair("a", "b"), arms.Pair("plus30", "a", 30)]
     rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus30", 30))]
@@ -100,7 +100,7 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     assert 1.2 < np.exp(np.median(planted.sides.log_ratios)) < 1.4
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_neighbour_takes_the_processor_and_goes_with_its_context() -> None:
     def busy_s() -> float:
         rounds, until = 0, time.monotonic() + 3.0
@@ -171,7 +171,7 @@ def test_a_lean_that_lasts_shows_as_correlation() -> None:
     assert calibration_table.lag_correlation([[0.0, 0.0]]) == 0.0
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_batch_in_which_a_worker_fails_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = arms.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
     monkeypatch.setattr(arms, "TEMPLATE", broken)

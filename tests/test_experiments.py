@@ -39,7 +39,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     assert raw.with_suffix(".md").read_text() == "default\n"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_turns_and_processes_one_after_the_other_are_really_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "BLOCKS", 2)
     monkeypatch.setattr(turns, "TIMED_S", 0.1)
@@ -67,7 +67,7 @@ def test_processes_that_ran_apart_are_not_paired_turn_by_turn() -> None:
     assert paired.log_ratios == [pytest.approx(np.log(1 / 2))]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_protocols_processes_are_really_run_and_multiplied(tmp_path: Path) -> None:
     run = msgspec.structs.replace(SEED_ONLY, plan=msgspec.structs.replace(RUN.plan, tasks=["encode"]))
     records = [record("thinc/layers", task="encode"), record(CONTROL, task="encode"), BLOCK, END]

@@ -157,7 +157,7 @@ ROWS = [f"torch/row{number}" for number in range(18)] + ["torch/module", CONTROL
 PLACES = [(workload, task) for workload in "abcde" for task in ("forward", "train_step")]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_thousand_runs_of_two_hundred_cells_are_indexed_in_ten_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

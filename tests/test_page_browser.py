@@ -368,7 +368,7 @@ MARKED = "name => performance.getEntriesByName(name)[0].startTime"
 """When the page has marked something, in milliseconds since it was asked for."""
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_page_of_5000_cells_opens_and_filters_in_under_two_seconds(chromium: Browser, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text(big_page(groups=200, rows=25, raw=some_megabytes(tmp_path)), encoding="utf-8")

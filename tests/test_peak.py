@@ -25,7 +25,7 @@ QUICK = ("--workload", "seed", "--task", "encode")
 BOUNDS = {bound.name for bound in find_bounds().values()}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_limits_are_measured_and_shown() -> None:
     for framework in find_bounds():
         need(framework)

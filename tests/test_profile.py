@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ROWS = {"torch/module": "torch", "jax/scan": "jax", "thinc/layers": "thinc"}
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ROWS)
 def test_a_rows_time_is_shown_and_kept_with_a_trace(name: str, tmp_path: Path) -> None:
     need(ROWS[name])
@@ -73,7 +73,7 @@ def check_trace(path: Path, calls: int) -> None:
     assert sum(event.get("cat") == CALL for event in complete) == calls
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_optimiser_of_a_wrapper_is_seen_in_the_wrapped_frameworks_profile(tmp_path: Path) -> None:
     need("torch")
     need("thinc")

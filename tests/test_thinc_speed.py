@@ -54,7 +54,7 @@ def paired_ratio(ours: Callable[[], object], plain: Callable[[], object], budget
     return sorted(ratios)[len(ratios) // 2]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_thinc_layers_keeps_up_with_plain_numpy() -> None:
     need("thinc")
     environment = worker_environment(os.environ, threads=1, device="cpu")

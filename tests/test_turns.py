@@ -284,7 +284,7 @@ def test_later_blocks_make_their_turns_like_the_first(tmp_path: Path, monkeypatc
     assert len({record.calls for record in records}) == 1 and (records[0].calls or 0) > 1
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_later_blocks_load_what_the_first_has_compiled(tmp_path: Path) -> None:
     need("jax")
     budget = replace(QUICK, min_blocks=2, max_blocks=2, limit_s=120)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bench.judge import Judged
     from bench.limits import Place
     from bench.peak import Peak
+    from bench.records import Record
 
 
 def render(peak: Peak) -> Iterator[RenderableType]:
@@ -57,9 +58,9 @@ def render(peak: Peak) -> Iterator[RenderableType]:
 
 def _square(place: Place, members: Sequence[Judged]) -> Iterator[RenderableType]:
     """Each framework's best square product, fastest first: block by block, and the median of these."""
-    by_name: dict[str, list[Judged]] = defaultdict(list)
+    by_name: dict[str, list[Record]] = defaultdict(list)
     for one in members:
-        by_name[one.cell.implementation].append(one)
+        by_name[one.cell.implementation] += one.blocks
     medians = {
         name: stats.median(list(rates.values())) for name, own in by_name.items() if (rates := square_rates(own))
     }

@@ -1,0 +1,205 @@
+"""Proof, for each turn, that the work of its calls was done by their end.
+
+A row may give right values and still be timed wrongly: it returns before its work is done and does it when the result
+is read (deferred or asynchronous execution without a wait), it remembers what it gave for an input, it stops training.
+So no call is fed what an earlier one was, neither in content nor in place; what a turn gave is read at once, which may
+take no longer than reading what is ready; training must have moved the weights; and the last result is held against
+the oracle.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.validation import Invalid, worst_error
+from impls.contract import LEARNING_RATE, Gradients, LSTMOutput, TrainStep
+from impls.equality import answer
+from impls.reference import Reference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.answers import Batch, Problem
+    from bench.records import Cell
+    from impls.contract import Task
+    from impls.equality import Answer
+    from impls.numpy_model import NumpyModel
+
+    Arrays = tuple[np.ndarray, ...]
+
+LATE = 0.25
+"""Reading a turn's result may take this share of a call longer than reading what is ready: the rest is noise."""
+
+LATE_FLOOR_S = 50e-6
+"""Nothing is said of less: that is how much two readings of a few small arrays may differ."""
+
+LEAST_MOVE = 0.1
+"""How far a turn's steps must move the weights, root mean square over all numbers, as a share of ``learning rate x
+sqrt(steps)``. Adam's steps are about as long as the learning rate while gradients agree, and a quarter of it where they
+are mere noise; a random walk of n of them goes sqrt(n) times as far. Measured: 0.22 to 1.1, alike in all frameworks."""
+
+SEEN = 4
+"""How many sequences of the last timed batch are held against the oracle: each is a computation of its own."""
+
+SLICE = 16
+"""How many sequences the oracle takes at a time where it needs all: its states are float64, and all are kept."""
+
+WHEN = "while it was timed"
+
+
+def fresh(batches: Sequence[Batch], task: Task, rng: np.random.Generator) -> list[Arrays]:
+    """The arguments of a call on these batches, as no call has had them: every feature times a factor drawn anew.
+
+    Factors lie between 0.8 and 1.25 and have either sign, so that the numbers keep their size.
+    """
+    return [tuple(array * _factors(array.shape[-1], rng) for array in batch.arguments(task)) for batch in batches]
+
+
+def _factors(width: int, rng: np.random.Generator) -> np.ndarray:
+    drawn = rng.uniform(-0.45, 0.45, width)
+    return np.copysign(0.8 + np.abs(drawn), drawn).astype(np.float32)
+
+
+def timed_call(model: NumpyModel, task: Task) -> Callable[[Sequence[tuple[Any, ...]]], Any]:
+    """The timed call of a model: the task on every batch that it is given, each result awaited; the last result."""
+    row = model.row
+    run: Callable[..., Any] = getattr(row, task)
+    wait = row.wait
+
+    def call(batches: Sequence[tuple[Any, ...]]) -> Any:
+        for batch in batches:
+            result = run(*batch)
+            wait(result)
+        return result
+
+    return call
+
+
+class ModelTurns:
+    """What the turns of a model on a cell are fed, and what is learnt from each."""
+
+    def __init__(self, model: NumpyModel, cell: Cell, problem: Problem, seed: Sequence[int]) -> None:
+        """``seed`` draws the inputs: those who compete are given the same."""
+        self._model, self._cell = model, cell
+        self._batches = problem.batches[0]
+        self._rng = np.random.default_rng(seed)
+        self._drawn: list[list[Arrays]] = []
+        self._solved: Any = None
+        self._weights = problem.parameters
+        self._late_s: list[float] = []
+        self._moves: list[float] = []
+        self.call = timed_call(model, cell.task)
+        """One call, on what ``place`` gave for it."""
+
+    def place(self, count: int) -> list[list[tuple[Any, ...]]]:
+        """Inputs for so many calls, on the device."""
+        row = self._model.row
+        self._drawn = [fresh(self._batches, self._cell.task, self._rng) for _ in range(count)]
+        placed = [[tuple(map(row.to_device, arrays)) for arrays in batches] for batches in self._drawn]
+        for batches in placed:
+            row.wait(batches)
+        return placed
+
+    def look(self, result: Any) -> None:
+        """Read what a turn's last call gave, and note how long that took and how far training moved the weights."""
+        start = time.perf_counter()
+        solved = self._model.convert(result)
+        read_s = time.perf_counter() - start
+        self._late_s.append(read_s - self._ready_s(solved))
+        self._solved = solved
+        if isinstance(solved, TrainStep):
+            steps = len(self._drawn) * len(self._batches)
+            self._moves.append(_distance(self._weights, solved.parameters) / (LEARNING_RATE * steps**0.5))
+            self._weights = solved.parameters
+
+    def _ready_s(self, solved: Any) -> float:
+        """Seconds that it takes to read as much that is ready."""
+        row = self._model.row
+        if isinstance(solved, TrainStep):
+            arrays = []
+        elif isinstance(solved, Gradients):
+            arrays = [solved.x, solved.y]
+        else:
+            arrays = list(solved) if isinstance(solved, LSTMOutput) else [solved]
+        placed = [row.to_device(np.ascontiguousarray(array)) for array in arrays]
+        if placed:
+            row.wait(placed)
+        start = time.perf_counter()
+        for array in placed:
+            row.to_numpy(array)
+        if isinstance(solved, TrainStep | Gradients):
+            row.parameters()
+        return time.perf_counter() - start
+
+    def verify(self, call_s: float) -> float:
+        """The worst relative error of what the last turn gave; ``call_s`` is what a call was timed at.
+
+        Raises:
+            Invalid: that is beyond its limit, or work was left undone when the calls had ended.
+        """
+        self._check_moves()
+        late_s = sorted(self._late_s)[(len(self._late_s) - 1) // 2]  # a single reading may have been disturbed
+        if late_s > max(LATE * call_s, LATE_FLOOR_S):
+            raise Invalid(
+                f"the work is not done when the call returns: reading its result took {1e6 * late_s:.0f} µs longer than"
+                f" reading one that is ready, beside {1e6 * call_s:.0f} µs for the call; wait() must wait for it"
+            )
+        if self._cell.task == "train_step":
+            return self._verify_training()
+        return worst_error(self._cell, *self._seen(), WHEN, None)
+
+    def _seen(self) -> tuple[Answer, Answer]:
+        """Of some sequences of the last batch, what the row gave and what the oracle gives."""
+        task, arguments = self._cell.task, self._drawn[-1][-1]
+        solved = answer(self._solved)
+        batch = arguments[0].shape[1]
+        seen = np.sort(self._rng.permutation(batch)[:SEEN])
+        oracle = Reference(self._model.config, self._weights)
+        expected = answer(getattr(oracle, task)(*(array[:, seen] for array in arguments)))
+        if task == "gradients":  # those towards the weights are sums over all sequences
+            expected = {name: expected[name] for name in ("d x", "d y")}
+        found = {}
+        for name, array in expected.items():
+            whole = (*array.shape[:1], batch, *array.shape[2:])
+            if name not in solved or solved[name].shape != whole:
+                has = f"has shape {solved[name].shape}" if name in solved else "is missing"
+                raise Invalid(f"{name} {has}, expected {whole} ({WHEN})")
+            found[name] = solved[name][:, seen]
+        return found, expected
+
+    def _verify_training(self) -> float:
+        """One more step: its loss must be that of the weights which the last timed one left."""
+        row, (arguments,) = self._model.row, fresh(self._batches[:1], "train_step", self._rng)
+        step = self._model.convert(row.train_step(*map(row.to_device, arguments)))
+        assert isinstance(step, TrainStep)
+        expected = _loss(Reference(self._model.config, self._weights), *arguments)
+        self._moves.append(_distance(self._weights, step.parameters) / LEARNING_RATE)
+        self._check_moves()
+        when = "of the step after those that were timed, by the weights that these left"
+        return worst_error(self._cell, {"loss": step.loss}, {"loss": np.asarray(expected)}, when, None)
+
+    def _check_moves(self) -> None:
+        least = min(self._moves, default=1.0)
+        if not least >= LEAST_MOVE:  # NaN compares false
+            raise Invalid(
+                f"training stands still: in one of its turns the weights moved by {least:.2g} of what so many steps of"
+                f" Adam move them, at least {LEAST_MOVE:g} is expected"
+            )
+
+
+def _distance(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> float:
+    """Root mean square over all numbers of how far they moved."""
+    moved = [(after[name] - array).ravel() for name, array in before.items()]
+    return float((sum(float(own @ own) for own in moved) / sum(own.size for own in moved)) ** 0.5)
+
+
+def _loss(oracle: Reference, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> float:
+    """The mean squared error of the oracle's outputs against ``target``."""
+    total = 0.0
+    for start in range(0, x.shape[1], SLICE):
+        some = slice(start, start + SLICE)
+        total += float(np.sum((oracle.forward(x[:, some], y[:, some]) - target[:, some]) ** 2))
+    return total / target.size

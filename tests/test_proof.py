@@ -1,0 +1,288 @@
+"""Rows whose values are right and whose work is not done when the clock stops: none of them gets to be fast by it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from crosschecks import NOTEBOOK, draw
+from measuring import QUICK, last, measure
+from pretend import BUDGET, run
+from pretend import plan as pretended
+from pretend import row as pretended_row
+from processes import numpy_row
+
+from bench import proof, stats
+from bench.answers import Batch
+from bench.flops import BatchSizes, product_flops
+from bench.job import ProblemFile
+from bench.judge import judge, ratio_of, undecided
+from bench.processors import processors
+from bench.records import CONTROL, Cell, Record, fields_of
+from bench.table import IMPOSSIBLE, possible
+from impls import read_row
+from impls.contract import TASKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.records import Flag
+    from impls.contract import Task
+
+ROW = '''"""A row that gives right values, and is wrong about when."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from impls.contract import TrainStep
+from impls.reference import Reference
+
+ROW = {"tier": "loop", "summary": "plain NumPy", "frameworks": ["numpy"]}
+pool, room = ThreadPoolExecutor(1), threading.Semaphore(8)
+
+
+def submit(work, *arguments):
+    """What is worked out in the background; who asks for more than there is room for waits, as with JAX."""
+    room.acquire()
+    made = pool.submit(work, *arguments)
+    made.add_done_callback(lambda _: room.release())
+    return made
+
+
+class Later:
+    """What is worked out when somebody asks for it."""
+
+    def __init__(self, work):
+        self.work, self.made = work, None
+
+    def value(self):
+        if self.made is None:
+            self.made = self.work()
+        return self.made
+
+
+class Row(Reference):
+    def __init__(self, config, parameters, device):
+        super().__init__(config, parameters, np.float32)
+
+    def to_numpy(self, array):
+        return np.array(array)
+
+CODE
+
+def load(config, parameters, device):
+    return Row(config, parameters, device)
+'''
+
+MEMORY = """
+    kept = {}
+
+    def forward(self, x, y):
+        key = KEY
+        if key not in self.kept:
+            ONLY_LAST
+            self.kept[key] = super().forward(x, y)
+        return self.kept[key]
+"""
+
+BYTES, ADDRESS = "x.tobytes() + y.tobytes()", "(x.ctypes.data, y.ctypes.data)"
+
+ROWS = {
+    "right": "",
+    "deferred": """
+    def forward(self, x, y):
+        return Later(lambda: Reference.forward(self, x, y))
+
+    def to_numpy(self, array):
+        return np.array(array.value() if isinstance(array, Later) else array)
+""",
+    "deferred_anew": """
+    def forward(self, x, y):
+        return Later(lambda: Reference.forward(self, x, y))
+
+    def to_numpy(self, array):
+        return np.array(array.work() if isinstance(array, Later) else array)
+""",
+    "unawaited": """
+    def forward(self, x, y):
+        return submit(Reference.forward, self, x, y)
+
+    def to_numpy(self, array):
+        return np.array(array.result() if hasattr(array, "result") else array)
+""",
+    "awaits_the_wrong_thing": """
+    def load(self, parameters):
+        pool.submit(int).result()
+        super().load(parameters)
+
+    def train_step(self, x, y, target):
+        made = submit(Reference.train_step, self, x, y, target)
+        return TrainStep(made, made)
+
+    def to_numpy(self, array):
+        return np.array(array.result().loss if hasattr(array, "result") else array)
+
+    def canonical(self, parameters):
+        return super().canonical(parameters.result().parameters if hasattr(parameters, "result") else parameters)
+""",
+    "remembers_the_last_bytes": MEMORY.replace("KEY", BYTES).replace("ONLY_LAST", "self.kept.clear()"),
+    "remembers_the_last_address": MEMORY.replace("KEY", ADDRESS).replace("ONLY_LAST", "self.kept.clear()"),
+    "remembers_all": MEMORY.replace("KEY", BYTES).replace("ONLY_LAST", "pass"),
+    "stops_training": """
+    def load(self, parameters):
+        super().load(parameters)
+        self.steps, self.last = 0, None
+
+    def train_step(self, x, y, target):
+        self.steps += 1
+        if self.steps <= 3:
+            self.last = super().train_step(x, y, target)
+        return self.last
+""",
+    "gives_the_last_loss": """
+    last = np.float32(1)
+
+    def train_step(self, x, y, target):
+        before = self.last if self._optimizer.step_count > 3 else None
+        self.last, parameters = super().train_step(x, y, target)
+        return TrainStep(self.last if before is None else before, parameters)
+""",
+}
+
+
+def row_file(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.py"
+    path.write_text(ROW.replace("CODE", ROWS[name]), encoding="utf-8")
+    return path
+
+
+def measured(folder: Path, name: str, task: Task) -> tuple[Record, Record]:
+    """The records of the right row and of the named one, in one short block."""
+    rows = [read_row(row_file(folder, one)) for one in ("right", name)]
+    found = last(measure(folder, *rows, tasks=[task], budget=replace(QUICK, min_turns=3, calls=4)))
+    assert found["right", task].ok, found["right", task].reason
+    return found["right", task], found[name, task]
+
+
+WORDS = {
+    "deferred": ("forward", "the work is not done when the call returns"),
+    "deferred_anew": ("forward", "the work is not done when the call returns"),
+    "unawaited": ("forward", "the work is not done when the call returns"),
+    "awaits_the_wrong_thing": ("train_step", "the work is not done when the call returns"),
+    "stops_training": ("train_step", "training stands still"),
+    "gives_the_last_loss": ("train_step", "loss is off by .*of the step after those that were timed"),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_work_outside_the_clock_is_invalid(name: str, tmp_path: Path) -> None:
+    task, words = WORDS[name]
+    _, found = measured(tmp_path, name, task)  # type: ignore[arg-type]
+    assert (found.status, found.samples_s) == ("invalid", []), found
+    assert re.search(words, found.reason or ""), found.reason
+
+
+@pytest.mark.parametrize("name", ["remembers_the_last_bytes", "remembers_the_last_address", "remembers_all"])
+def test_a_memory_of_inputs_saves_nothing(name: str, tmp_path: Path) -> None:
+    right, found = measured(tmp_path, name, "forward")
+    assert found.ok, found.reason
+    assert min(found.samples_s) > 0.5 * min(right.samples_s)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_no_call_is_fed_what_an_earlier_one_was(task: Task) -> None:
+    case = draw(NOTEBOOK, t_x=5, t_y=4, batch=3)
+    rng = np.random.default_rng(0)
+    batches = [Batch(x=case.x, y=case.y, d_output=case.d_output, target=case.target)] * 2
+    calls = [proof.fresh(batches, task, rng) for _ in range(50)]
+    arrays = [array for call in calls for arguments in call for array in arguments]
+    assert len({array.tobytes() for array in arrays}) == len(arrays)
+    for call in calls:
+        for arguments, batch in zip(call, batches, strict=True):
+            for array, own in zip(arguments, batch.arguments(task), strict=True):
+                assert array.dtype == own.dtype and array.shape == own.shape
+                assert 0.75 < np.abs(array).mean() / np.abs(own).mean() < 1.3
+
+
+# --- a rate that cannot be --------------------------------------------------------------------------------------------
+
+
+PROBLEM = ProblemFile(NOTEBOOK, "", (BatchSizes(10, 9, 2),))
+FLOPS = product_flops(NOTEBOOK, PROBLEM.batches, "forward")
+PEAK = 1e11
+
+
+def timed(name: str, rate: float, tier: str = "loop", squares_s: Sequence[float] = ()) -> Record:
+    cell = Cell(
+        implementation=name, framework="numpy", tier=tier, workload="seed", task="forward", device="cpu", threads=1
+    )
+    size = 1024 if squares_s else None
+    return Record(
+        **fields_of(cell), block=1, status="ok", samples_s=[FLOPS / rate] * 3, square_size=size, squares_s=[*squares_s]
+    )
+
+
+def test_what_is_faster_than_the_machine_has_no_time() -> None:
+    bound = timed("numpy/products", PEAK, "bound", [2 * 1024**3 / PEAK, 3 * 2 * 1024**3 / PEAK])
+    records = [timed("can", IMPOSSIBLE * PEAK * 0.99), timed("cannot", 27 * PEAK), bound]
+    found = possible(records, PROBLEM)
+    assert found[0] is records[0] and found[2] is bound
+    assert (found[1].status, found[1].samples_s, found[1].block) == ("invalid", [], 1)
+    assert "2700 GFLOP/s, 27.0 times what products reach here (100 GFLOP/s)" in (found[1].reason or "")
+    assert possible(records[:2], PROBLEM) == records[:2]  # nobody knows what the machine can do
+
+
+# --- processors and turns that are not the row's ----------------------------------------------------------------------
+
+BOTH = """import hashlib, os, threading
+def burn():
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2000)
+def both():
+    other = threading.Thread(target=burn)
+    other.start(); burn(); other.join()"""
+
+
+@pytest.mark.quiet
+@pytest.mark.skipif(len(processors()) < 2, reason="one processor: there is no second one to take")
+def test_a_row_with_more_threads_or_processors_than_its_cell_is_flagged(tmp_path: Path) -> None:
+    free = f"os.sched_setaffinity(0, {processors()})\nboth()"
+    files = [
+        numpy_row(tmp_path, "takes", before=free, top=BOTH),
+        numpy_row(tmp_path, "keeps", before="both()", top=BOTH),
+    ]
+    found = last(measure(tmp_path, *map(read_row, files), tasks=["encode"], budget=replace(QUICK, min_turns=9)))
+    assert "extra_processors" in found["takes", "encode"].flags
+    assert "oversubscribed" in found["keeps", "encode"].flags  # two threads, one processor
+    assert "extra_processors" not in found["keeps", "encode"].flags
+
+
+@pytest.mark.parametrize("flag", ["restless", "extra_processors"])
+def test_who_is_refused_gets_no_verdict_and_nobody_gets_one_against_it(flag: Flag) -> None:
+    rows = [pretended_row(name) for name in ("base", "honest", "flagged")]
+    speeds = {"base": 1.0, "honest": 2.0, "flagged": 0.1}
+    plan = pretended(*rows, budget=replace(BUDGET, max_blocks=8))
+    records = [
+        msgspec.structs.replace(record, flags=[flag] * (record.implementation == "flagged" and record.block == 3))
+        for record in run(plan, speeds)
+    ]
+    judged = judge(records, "base")
+    for cell, one in judged.items():
+        if cell.implementation in ("base", CONTROL):
+            continue
+        assert one.ratio is not None and one.blocks
+        assert one.ratio.verdict == (None if cell.implementation == "flagged" else "SLOWER")
+        assert one.is_refused == (cell.implementation == "flagged")
+    of_seed = {
+        cell.implementation: one for cell, one in judged.items() if (cell.workload, cell.task) == ("seed", "forward")
+    }
+    between = ratio_of(of_seed["honest"], of_seed["flagged"])
+    assert isinstance(between, stats.Ratio) and between.verdict is None
+    assert not any("flagged" in names for names in undecided(judged.values()).values())
