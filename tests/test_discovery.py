@@ -147,6 +147,53 @@ def test_a_bad_row_file_is_one_clear_line_with_its_place(what: str, tmp_path: Pa
     assert "\n" not in str(caught.value)
 
 
+PLAIN = 'ROW = {"tier": "loop", "summary": "é", "frameworks": ["torch"]}\ndef load(): ...\n'
+
+RUNNABLE = {
+    "a byte order mark": PLAIN.encode("utf-8-sig"),
+    "an encoding of its own": f"# -*- coding: latin-1 -*-\n{PLAIN}".encode("latin-1"),
+    "another system's line ends": PLAIN.replace("\n", "\r\n").encode(),
+    "ROW: dict": PLAIN.replace("ROW =", "ROW: dict =").encode(),
+    "ROW: Final": f"from typing import Final\n{PLAIN.replace('ROW =', 'ROW: Final =')}".encode(),
+    "load: object": PLAIN.replace("def load(): ...", "load: object = print").encode(),
+    "load, other": PLAIN.replace("def load(): ...", "load, other = print, print").encode(),
+    "load if": PLAIN.replace("def load(): ...", "if ROW:\n    def load(): ...").encode(),
+    "load or else": PLAIN.replace(
+        "def load(): ...", "try:\n    from fast import load\nexcept ImportError:\n    load = None"
+    ).encode(),
+    "load from somewhere": PLAIN.replace("def load(): ...", "from fast import *").encode(),
+}
+
+
+@pytest.mark.parametrize("what", RUNNABLE)
+def test_a_file_that_python_runs_is_read(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(RUNNABLE[what])
+    compile(path.read_bytes(), path, "exec")
+    assert read_row(path).summary == "é"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["def make():\n    load = 1", "class Row:\n    def load(self): ...", "load: int", "from fast import load as make"],
+)
+def test_what_only_looks_like_a_load_is_none(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(PLAIN.replace("def load(): ...", statement), encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"mine\.py:1: there is no load"):
+        read_row(path)
+
+
+@pytest.mark.parametrize(
+    "data", [PLAIN.encode("latin-1"), f"# coding: klingon\n{PLAIN}".encode(), f"{PLAIN}\0".encode()]
+)
+def test_a_file_that_python_cannot_decode_is_one_clear_line(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput, match=r"^mine\.py:\d+: does not parse as Python \(.+\)$"):
+        read_row(path)
+
+
 A_BOUND = 'ROW = {"tier": "bound", "summary": "?", "frameworks": ["torch"]}\ndef load(): ...\n'
 
 
