@@ -232,7 +232,7 @@ class CodeFacts(Struct, frozen=True, kw_only=True):
     """What a row was, so that two runs can tell whether it is still the same."""
 
     code: str
-    """SHA-256 of the row's file and of what it imports from ``impls/``."""
+    """SHA-256 of the row's file and of what it imports from ``impls/`` and, of a person's own file, from its folder."""
     versions: dict[str, str]
     """The packages that it may import, and NumPy."""
 

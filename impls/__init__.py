@@ -200,10 +200,14 @@ def load_line(tree: ast.Module) -> int | None:
 def import_row(row: Row) -> ModuleType:
     """The row's module. One outside the tree is loaded by its location: no folder of rows ever comes onto the path.
 
-    Whatever the file itself raises passes through.
+    What stands beside a file outside the tree can be imported, and hides nothing: its folder is the last on the path.
+    Two files whose neighbours have the same name need a process each. Whatever the file itself raises passes through.
     """
     if row.path.is_relative_to(HERE):
         return importlib.import_module(f"impls.{row.name.replace('/', '.')}")
+    folder = str(row.path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(f"row_{row.path.stem}", row.path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from crosschecks import CONFIGS
-from processes import ROOT, bench, python
+from frameworks import need
+from processes import ROOT, bench, numpy_row, python
 
 from impls import find_bounds, find_rows, load_row, read_row
 from impls.contract import InvalidInput, initial_parameters
@@ -192,6 +193,36 @@ def test_a_file_that_python_cannot_decode_is_one_clear_line(data: bytes, tmp_pat
     path.write_bytes(data)
     with pytest.raises(InvalidInput, match=r"^mine\.py:\d+: does not parse as Python \(.+\)$"):
         read_row(path)
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from impls import load_row, read_row
+from impls.contract import Seq2seqConfig, initial_parameters
+
+config = Seq2seqConfig(embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False)
+row = load_row(read_row(Path(sys.argv[1])), config, initial_parameters(config, 0)).row
+print(row.before())
+print([path for path in sys.path if "impls" in Path(path).parts])
+"""
+
+
+def test_what_stands_beside_a_file_can_be_imported_and_hides_nothing(tmp_path: Path) -> None:
+    need("torch")
+    for name in ("json", "numpy", "msgspec", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is another one')\n")
+    (tmp_path / "helper.py").write_text("from pack.part import words\n")
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text("")
+    (tmp_path / "pack" / "part.py").write_text("words = 'from beside'\n")
+    before = "from importlib.util import find_spec\nimport late\n"
+    before += "return helper.words, late.words, Path(find_spec('torch').origin).parent.name"
+    (tmp_path / "late.py").write_text("words = 'and later'\n")
+    top = "import json, msgspec, helper\nfrom pathlib import Path"
+    done = python("-c", LOADED, str(numpy_row(tmp_path, "mine", top=top, before=before)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["('from beside', 'and later', 'torch')", "[]"]
 
 
 A_BOUND = 'ROW = {"tier": "bound", "summary": "?", "frameworks": ["torch"]}\ndef load(): ...\n'

@@ -169,6 +169,13 @@ def test_what_cannot_run_is_recorded_without_a_worker(tmp_path: Path) -> None:
     assert [record.block for record in records if not record.ok] == [0, 0, 0]
 
 
+def test_a_row_may_import_what_stands_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('this is another one')\n")
+    (tmp_path / "helper.py").write_text("import json\ndef unchanged(result):\n    return result\n")
+    row = read_row(numpy_row(tmp_path, "mine", top="import json, helper", after="return helper.unchanged(result)"))
+    assert last(measure(tmp_path, row, tasks=["encode"]))["mine", "encode"].status == "ok"
+
+
 def test_records_are_on_disk_when_they_are_reported(tmp_path: Path) -> None:
     seen: list[str] = []
 
