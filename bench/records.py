@@ -34,7 +34,7 @@ BOUND = "bound"
 
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
-"""What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
+"""What a row is to blame for; ``unsupported`` is declared, by ``ROW`` or ``load``, ``unavailable`` is the machine's."""
 
 Flag = Literal["contended", "restless", "throttled", "foreign"]
 """What was noticed while a group was measured: the processors were taken away (``contended``), the row worked while

@@ -3,7 +3,8 @@
 A row is a file ``impls/FRAMEWORK/VARIANT.py`` (an underscore in front makes it no row) that offers
 
 - ``ROW``, a literal dict, readable without running the file (``Row`` says what may stand in it);
-- ``load(config, parameters, device)``, which gives a ``contract.Implementation``.
+- ``load(config, parameters, device)``, which gives a ``contract.Implementation``. For a shape that it does not have, it
+  raises ``NotImplementedError`` with the reason: there the row is ``unsupported``.
 
 A file of the tier ``bound`` is no row of the table, but what rows are held against: the products of its framework,
 which its ``load(device)`` gives (``products.Multiplier``). ``find_rows`` passes it over, ``find_bounds`` finds it.

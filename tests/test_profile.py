@@ -106,6 +106,17 @@ def test_a_row_that_is_wrong_is_not_profiled(tmp_path: Path) -> None:
     assert not read_profiles(out).profiles[0].turns
 
 
+def test_a_row_that_does_not_take_the_shape_is_not_profiled_and_says_why(tmp_path: Path) -> None:
+    path, out = numpy_row(tmp_path, "picky"), tmp_path / "out"
+    refusal = "    if config.hidden_dim < 100:\n        raise NotImplementedError('it is narrow')\n    return Row("
+    path.write_text(path.read_text().replace("    return Row(", refusal))
+    words = ("--workload", "seed", "latency", "--task", "encode", "--out", str(out))
+    done = bench("profile", str(path), *words)
+    assert done.returncode == 1
+    assert "unsupported: it is narrow" in done.stdout
+    assert [one.status for one in read_profiles(out).profiles] == ["unsupported", "ok"]
+
+
 BAD = {
     "row": (["torch/none"], r"unknown row 'torch/none'; choose from .*torch/module"),
     "workload": (["torch/module", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
