@@ -168,10 +168,11 @@ def rows_of(history: History) -> list[str]:
     """The rows that import the framework, and nothing but what comes with it."""
     found = []
     for path in sorted(Path("impls").glob("*/[!_]*.py")):
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and any(
-                isinstance(one, ast.Name) and one.id == "ROW" for one in node.targets
-            ):
+        for node in ast.parse(path.read_bytes()).body:
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(one, ast.Name) and one.id == "ROW" for one in targets):
                 row = ast.literal_eval(node.value)
                 if row["tier"] != "bound" and history.framework in row["frameworks"]:
                     found += [path.with_suffix("")] * ({*row["frameworks"]} <= {*EXTRAS[history.extra]})

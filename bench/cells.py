@@ -39,7 +39,7 @@ from bench.job import (
 )
 from bench.processors import bind, delay_s, fall_asleep, is_bound
 from bench.records import Memory, Status, fields_of, settle
-from bench.subjects import Bound, Model, wall_s
+from bench.subjects import Bound, Model, Unsupported, wall_s
 from bench.validation import Invalid
 from bench.where import where, words_of
 from impls import import_row, read_row
@@ -330,7 +330,7 @@ def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> N
         except KeyboardInterrupt:
             raise
         except NoCounter as error:
-            weighed = Memory(**fields_of(cell), status="unsupported", reason=str(error))
+            weighed = Memory(**fields_of(cell), status="unsupported", reason=words_of(error))
         except BaseException as error:
             status, reason = verdict_on(error, worker)
             weighed = Memory(**fields_of(cell), status=status, reason=reason)
@@ -356,6 +356,8 @@ def verdict_on(error: BaseException, worker: Worker) -> tuple[Status, str]:
         return "invalid", words_of(error)
     if isinstance(error, DeviceUnavailable):
         return "unavailable", words_of(error)
+    if isinstance(error, Unsupported):
+        return "unsupported", words_of(error)
     traceback.print_exception(error)
     return "out_of_memory" if is_out_of_memory(error) else "error", where(error, worker.row.path, worker.job.blocked)
 

@@ -1,11 +1,12 @@
-"""Looks at a person's own row file before a run, in a process: ``python -m bench.preflight FILE DEVICE BLOCKED…``.
+"""Looks at a person's own row file before a run: ``python -m bench.preflight FILE DEVICE SHAPES BLOCKED…``.
 
-The child prints one line, what is wrong or that the file fits; its trace goes to standard error.
+The file is run, and so in a process of its own. That prints one line, what is wrong or that the file fits; its trace
+goes to standard error.
 """
 
 from __future__ import annotations
 
-import ast
+import math
 import os
 import signal
 import subprocess
@@ -16,42 +17,52 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bench.environment import ROOT, environment_of, worker_environment
 from bench.interpreters import OWN
 from bench.where import where
 from bench.worker import block
 from bench.worker_process import blocked
-from impls import build_row, load_line, read_row
+from impls import build_row, load_line, parse, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from bench.interpreters import Interpreter
     from impls import Row
-    from impls.contract import Device
+    from impls.contract import Device, Parameters
 
 PREFLIGHT_LIMIT_S = 120.0
 FITS = "fits"
 """What the child prints of a file that meets the contract: exit code 0 alone is what sys.exit() gives as well."""
 
-TINY = Seq2seqConfig(embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=2, bidirectional=True)
 METHODS = [name for name in vars(Implementation) if not name.startswith("_")]
 """What ``load`` has to give an object with."""
 
 
-def preflight(row: Row, device: Device, mark: str, interpreter: Interpreter = OWN) -> None:
+def preflight(
+    row: Row, device: Device, mark: str, shapes: Iterable[Seq2seqConfig], interpreter: Interpreter = OWN
+) -> None:
     """Try a person's own file in a process of its own, which bears the run's mark.
+
+    ``shapes``: those of the run. The file has to take one of them, and the smallest that it does take is looked at.
 
     Raises:
         InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
     """
+    smallest_first = sorted(dict.fromkeys(shapes), key=weights_of)
     with (
         tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,  # a pipe is open until a stray ends
     ):
         process = subprocess.Popen(
-            [interpreter.path, "-m", "bench.preflight", str(row.path), device, *blocked(row, interpreter)],
+            [
+                interpreter.path,
+                *("-m", "bench.preflight", str(row.path), device, msgspec.json.encode(smallest_first).decode()),
+                *blocked(row, interpreter),
+            ],
             cwd=ROOT,
             env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=environment_of(row)),
             stdin=subprocess.DEVNULL,
@@ -79,10 +90,18 @@ def preflight(row: Row, device: Device, mark: str, interpreter: Interpreter = OW
     raise InvalidInput(f"--impl {row.path.name}: {why}")
 
 
-def fault(path: Path, device: str, blocked: Sequence[str] = ()) -> str | None:
-    """What keeps the file from meeting the contract, with its line, or None."""
+def weights_of(shape: Seq2seqConfig) -> int:
+    """How many numbers a model of this shape has."""
+    return sum(map(math.prod, shape.parameter_shapes.values()))
+
+
+def fault(path: Path, device: str, shapes: Sequence[Seq2seqConfig], blocked: Sequence[str] = ()) -> str | None:
+    """What keeps the file from meeting the contract at the first of the shapes that it takes, with its line, or None.
+
+    One that takes none of them, as its ``NotImplementedError`` says each time, does not meet it.
+    """
     try:
-        given = build_row(read_row(path))(TINY, initial_parameters(TINY, 0), device)
+        given = _load(build_row(read_row(path)), shapes, device)
     except InvalidInput as error:
         return str(error)
     except DeviceUnavailable:
@@ -91,15 +110,25 @@ def fault(path: Path, device: str, blocked: Sequence[str] = ()) -> str | None:
         traceback.print_exc()
         return where(error, path, blocked)
     if missing := [name for name in METHODS if not callable(getattr(given, name, None))]:
-        line = load_line(ast.parse(path.read_text(encoding="utf-8")))
+        line = load_line(parse(path))
         return f"{path.name}:{line}: load gives a {type(given).__name__} without {missing[0]}()"
     return None
 
 
-def main(path: str, device: str, *blocked: str) -> int:
+def _load(
+    build: Callable[[Seq2seqConfig, Parameters, str], Implementation], shapes: Sequence[Seq2seqConfig], device: str
+) -> Implementation:
+    *others, last = shapes
+    for shape in others:
+        with suppress(NotImplementedError):
+            return build(shape, initial_parameters(shape, 0), device)
+    return build(last, initial_parameters(last, 0), device)
+
+
+def main(path: str, device: str, shapes: str, *blocked: str) -> int:
     """Print the fault, if there is one."""
     block(blocked)
-    found = fault(Path(path), device, blocked)
+    found = fault(Path(path), device, msgspec.json.decode(shapes, type=list[Seq2seqConfig]), blocked)
     print(found or FITS)
     return 1 if found else 0
 

@@ -34,7 +34,7 @@ BOUND = "bound"
 
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
-"""What a row is to blame for; ``unsupported`` is declared, ``unavailable`` is the machine's."""
+"""What a row is to blame for; ``unsupported`` is declared, by ``ROW`` or ``load``, ``unavailable`` is the machine's."""
 
 Flag = Literal["contended", "restless", "extra_processors", "oversubscribed", "throttled", "foreign"]
 """What was noticed while a group was measured: the processors were taken away (``contended``), the row worked while
@@ -236,7 +236,7 @@ class CodeFacts(Struct, frozen=True, kw_only=True):
     """What a row was, so that two runs can tell whether it is still the same."""
 
     code: str
-    """SHA-256 of the row's file and of what it imports from ``impls/``."""
+    """SHA-256 of the row's file and of what it imports from ``impls/`` and, of a person's own file, from its folder."""
     versions: dict[str, str]
     """The packages that it may import, and NumPy."""
 

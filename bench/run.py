@@ -93,7 +93,7 @@ def run(request: Request) -> int:
         for row in request.rows:
             latest = request.interpreters[-1]
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
-                preflight(row, request.device, mark, latest)
+                preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
         head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
         try:
             request.out.mkdir(parents=True)

@@ -7,10 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from impls import HERE
+from impls import HERE, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from impls import Row
 
@@ -19,10 +19,16 @@ def code_of_row(row: Row) -> str:
     """SHA-256 of the row's file, and of what it imports, directly or not, from ``impls/``.
 
     What stands beside the row and is not imported has no part in it: another row that is changed, or added, leaves
-    this one the same, and so comparable.
+    this one the same, and so comparable. Of a person's own file, what it imports from its own folder counts as well;
+    there, a file that has the name of a package is taken for it, for not every interpreter has the package.
     """
-    ours = _closure([row.path, HERE / "__init__.py"]) - {row.path}  # the package itself is loaded for any row
-    return _hash({"row": row.path} | {path.relative_to(HERE).as_posix(): path for path in ours})
+    beside = None if row.path.is_relative_to(HERE) else row.path.parent
+    files = _closure([row.path, HERE / "__init__.py"], beside) - {row.path}  # the package itself is loaded for any row
+    ours = {path for path in files if path.is_relative_to(HERE)}
+    named = {path.relative_to(HERE).as_posix(): path for path in ours}
+    if beside:
+        named |= {f"./{path.relative_to(beside).as_posix()}": path for path in files - ours}
+    return _hash({"row": row.path} | named)
 
 
 def code_of_harness() -> str:
@@ -39,39 +45,50 @@ def _hash(files: dict[str, Path]) -> str:
     return whole.hexdigest()
 
 
-def _closure(paths: Iterable[Path]) -> set[Path]:
+def _closure(paths: Iterable[Path], beside: Path | None = None) -> set[Path]:
+    """These files, and all that they import of ``impls/``, and of the folder ``beside``."""
     found: set[Path] = set()
     left = list(paths)
     while left:
         path = left.pop()
         if path not in found:
             found.add(path)
-            left += _imported(path)
+            left += _imported(path, beside)
     return found
 
 
-def _imported(path: Path) -> Iterator[Path]:
-    """The files of ``impls/`` that a file imports by name; none of one that does not parse."""
+def _imported(path: Path, beside: Path | None) -> Iterator[Path]:
+    """The files of ``impls/``, and of the folder, that a file imports by name; none of one that does not parse."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = parse(path)
     except (SyntaxError, ValueError):
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            names = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*_package(path, node.level), *([node.module] if node.module else [])])
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+            base = [*_package(path, node.level, beside), *(node.module.split(".") if node.module else [])]
+            names = [base, *([*base, alias.name] for alias in node.names)]
         else:
             continue
         for name in names:
-            file = HERE.parent.joinpath(*name.split(".")).with_suffix(".py")
-            if name.split(".")[0] == HERE.name and file.is_file():
-                yield file
+            if name[:1] == [HERE.name]:
+                yield from _files_of(name, HERE.parent)
+            if beside and not path.is_relative_to(HERE):
+                yield from _files_of(name, beside)
 
 
-def _package(path: Path, level: int) -> tuple[str, ...]:
+def _files_of(name: Sequence[str], folder: Path) -> Iterator[Path]:
+    """The files in a folder that are read where a name is imported: packages, a module, or a compiled one."""
+    for length in range(1, len(name) + 1):
+        place = folder.joinpath(*name[:length])
+        yield from filter(Path.is_file, (place.with_suffix(".py"), place / "__init__.py"))
+        yield from (file for file in place.parent.glob("*.so") if file.name.partition(".")[0] == place.name)
+
+
+def _package(path: Path, level: int, beside: Path | None) -> tuple[str, ...]:
     """The package that an import with so many leading dots starts from."""
-    if level == 0 or not path.is_relative_to(HERE):
+    root = HERE.parent if path.is_relative_to(HERE) else beside
+    if level == 0 or root is None:
         return ()
-    return path.relative_to(HERE.parent).parts[: -1 - (level - 1)]
+    return path.relative_to(root).parts[: -1 - (level - 1)]

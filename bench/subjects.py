@@ -13,6 +13,7 @@ from bench import answers
 from bench.flops import products
 from bench.proof import WHEN, ModelTurns, timed_call
 from bench.validation import Invalid, product_error, validate, validate_timed
+from bench.where import words_of
 from impls.contract import Compiled
 from impls.numpy_model import NumpyModel
 from impls.products import Product
@@ -50,6 +51,10 @@ class SubjectTurns(Protocol):
         Raises:
             Invalid: that is beyond its limit, or work was left undone when the calls had ended.
         """
+
+
+class Unsupported(Exception):
+    """A row's ``load`` does not take the shape of a workload; the message is the row's own."""
 
 
 class Subject(Protocol):
@@ -91,9 +96,17 @@ class Model:
     """A model with its weights, and the numbers that it is fed and held against."""
 
     def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device) -> None:
+        """Load the model.
+
+        Raises:
+            Unsupported: the row does not take this shape.
+        """
         self._problem = answers.load(Path(source.path))
         start = time.perf_counter()
-        self._model = NumpyModel(build, source.config, self._problem.parameters, device)
+        try:
+            self._model = NumpyModel(build, source.config, self._problem.parameters, device)
+        except NotImplementedError as error:
+            raise Unsupported(words_of(error)) from error
         self.build_s = time.perf_counter() - start
         self.row: Any = self._model.row
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+MOST = 300
+"""Letters of what an exception says that are shown."""
+
 
 def where(error: BaseException, path: Path, blocked: Collection[str] = ()) -> str:
     """``file:line: kind: message`` of the innermost frame in the file at ``path``, else of the innermost frame.
@@ -17,17 +20,36 @@ def where(error: BaseException, path: Path, blocked: Collection[str] = ()) -> st
     """
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename) == path] or frames[-1:]
-    place = f"{Path(own[-1].filename).name}:{own[-1].lineno}: " if own else ""
-    words = words_of(error)
+    place = _place(own[-1]) if own else ""
+    said = _said(error, MOST)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in blocked:
-        words = f"{error.name} is blocked: another row's framework; ROW names what a row needs"
-    return f"{place}{type(error).__name__}: {words}"
+        said = f"{error.name} is blocked: another row's framework; ROW names what a row needs"
+    if said:
+        return f"{place}{type(error).__name__}: {said}"
+    return words_of(error) if own[-1:] == frames[-1:] else f"{place}{words_of(error)}"
 
 
-def words_of(error: BaseException, most: int = 300) -> str:
-    """What an exception says, in one line that can be written anywhere."""
+def words_of(error: BaseException, most: int = MOST) -> str:
+    """What an exception says, in one line that can be written anywhere; of one without words, what raised it, where."""
+    if said := _said(error, most):
+        return said
+    words = f"{type(error).__name__} without words"
+    for frame in traceback.extract_tb(error.__traceback__)[-1:]:
+        words = f"{_place(frame)}{words}" + f": {frame.line}" * bool(frame.line)
+    return _in_a_line(words, most)
+
+
+def _said(error: BaseException, most: int) -> str:
     try:
         text = str(error)
     except Exception:  # an exception is a person's own class
         text = "cannot say what is wrong"
+    return _in_a_line(text, most)
+
+
+def _in_a_line(text: str, most: int) -> str:
     return " ".join(text.split())[:most].encode("utf-8", "backslashreplace").decode()
+
+
+def _place(frame: traceback.FrameSummary) -> str:
+    return f"{Path(frame.filename).name}:{frame.lineno}: "

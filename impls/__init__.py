@@ -3,7 +3,8 @@
 A row is a file ``impls/FRAMEWORK/VARIANT.py`` (an underscore in front makes it no row) that offers
 
 - ``ROW``, a literal dict, readable without running the file (``Row`` says what may stand in it);
-- ``load(config, parameters, device)``, which gives a ``contract.Implementation``.
+- ``load(config, parameters, device)``, which gives a ``contract.Implementation``. For a shape that it does not have, it
+  raises ``NotImplementedError`` with the reason: there the row is ``unsupported``.
 
 A file of the tier ``bound`` is no row of the table, but what rows are held against: the products of its framework,
 which its ``load(device)`` gives (``products.Multiplier``). ``find_rows`` passes it over, ``find_bounds`` finds it.
@@ -17,6 +18,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
@@ -26,7 +28,7 @@ from impls.contract import DEVICES, Device, InvalidInput, Precision, Task, Varia
 from impls.numpy_model import NumpyModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import ModuleType
 
     from impls.contract import Implementation, Parameters, Seq2seqConfig
@@ -141,21 +143,22 @@ def read_row(path: Path, root: Path | None = None) -> Row:
     """
     shown = path.relative_to(root.parent) if root else path.name
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        tree = parse(path)
     except OSError as error:
         raise InvalidInput(f"{shown}: cannot be read ({error.strerror})") from None
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None) or 1
         raise InvalidInput(f"{shown}:{line}: does not parse as Python ({getattr(error, 'msg', error)})") from None
-    node = _assignment(tree, "ROW")
-    if node is None:
+    assigned = _assigned(tree, "ROW")
+    if assigned is None:
         raise InvalidInput(f"{shown}:1: has no ROW = {{...}}; `python -m bench new row` writes a template")
+    line, value = assigned
 
     def wrong(what: str) -> InvalidInput:
-        return InvalidInput(f"{shown}:{node.lineno}: {what}")
+        return InvalidInput(f"{shown}:{line}: {what}")
 
     try:
-        facts = msgspec.convert(ast.literal_eval(node.value), type=RowFacts, strict=True)
+        facts = msgspec.convert(ast.literal_eval(value), type=RowFacts, strict=True)
     except msgspec.ValidationError as error:
         choices = f"; choose from {', '.join(get_args(Tier))}" if "$.tier" in str(error) else ""
         raise wrong(f"ROW is not as it has to be: {error}{choices}") from None
@@ -171,25 +174,41 @@ def read_row(path: Path, root: Path | None = None) -> Row:
     return Row(**{field: getattr(facts, field) for field in RowFacts.__struct_fields__}, name=name, path=path)
 
 
+def parse(path: Path) -> ast.Module:
+    """A file as Python itself reads it: in the encoding that it names, with a byte order mark or without.
+
+    Raises:
+        OSError: it cannot be read.
+        SyntaxError, ValueError: Python cannot make sense of it either.
+    """
+    return ast.parse(path.read_bytes(), filename=str(path))
+
+
 def load_line(tree: ast.Module) -> int | None:
-    """The line on which a module defines, imports or assigns ``load``."""
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == "load":
-            return node.lineno
-        names = node.names if isinstance(node, ast.ImportFrom | ast.Import) else []
-        if "load" in {alias.asname or alias.name for alias in names}:
-            return node.lineno
-    assignment = _assignment(tree, "load")
-    return assignment.lineno if assignment else None
+    """The line on which a module defines, imports or assigns ``load``: under a condition, too, or with all of a module.
+
+    Whether it then is there, only running it can tell.
+    """
+    for node in _run_by_import(tree):
+        match node:
+            case ast.FunctionDef(name="load") | ast.ClassDef(name="load") | ast.Name(id="load", ctx=ast.Store()):
+                return node.lineno
+            case ast.alias() if (node.asname or node.name) in ("load", "*"):
+                return node.lineno
+    return None
 
 
 def import_row(row: Row) -> ModuleType:
     """The row's module. One outside the tree is loaded by its location: no folder of rows ever comes onto the path.
 
-    Whatever the file itself raises passes through.
+    What stands beside a file outside the tree can be imported, and hides nothing: its folder is the last on the path.
+    Two files whose neighbours have the same name need a process each. Whatever the file itself raises passes through.
     """
     if row.path.is_relative_to(HERE):
         return importlib.import_module(f"impls.{row.name.replace('/', '.')}")
+    folder = str(row.path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
     spec = importlib.util.spec_from_file_location(f"row_{row.path.stem}", row.path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -215,8 +234,22 @@ def load_row(row: Row, config: Seq2seqConfig, parameters: Parameters, device: st
     return NumpyModel(build_row(row), config, parameters, device)
 
 
-def _assignment(tree: ast.Module, name: str) -> ast.Assign | None:
+def _assigned(tree: ast.Module, name: str) -> tuple[int, ast.expr] | None:
+    """The line on which a module assigns the name, annotated or not, and what it assigns."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(own, ast.Name) and own.id == name for own in node.targets):
-            return node
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(isinstance(own, ast.Name) and own.id == name for own in targets):
+                return node.lineno, node.value
     return None
+
+
+def _run_by_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """The parts of a module outside of functions and classes, those that only say what type a name has left out."""
+    left: deque[ast.AST] = deque(tree.body)
+    while left:
+        node = left.popleft()
+        yield node
+        has_own_names = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda)
+        if not has_own_names and not (isinstance(node, ast.AnnAssign) and node.value is None):
+            left.extend(ast.iter_child_nodes(node))

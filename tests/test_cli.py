@@ -201,6 +201,33 @@ def test_a_row_that_is_wrong_makes_the_run_fail(tmp_path: Path) -> None:
     assert {tuple(record.samples_s) for record in read_result(tmp_path / "out").records} == {()}
 
 
+def picky_row(folder: Path) -> Path:
+    """A file with a right row that takes one width only."""
+    path = numpy_row(folder, "picky")
+    refusal = "    if config.hidden_dim != 6:\n        raise NotImplementedError('it is 6 wide')\n    return Row("
+    path.write_text(path.read_text(encoding="utf-8").replace("    return Row(", refusal), encoding="utf-8")
+    return path
+
+
+def test_a_file_that_takes_a_shape_of_the_run_is_measured_there_and_unsupported_elsewhere(tmp_path: Path) -> None:
+    rows, out = (str(picky_row(tmp_path)), str(numpy_row(tmp_path, "mine"))), tmp_path / "out"
+    words = ("--sweep", "hidden_dim=3:6", "--shape", "embedding_dim=4", "--task", "encode", "--preset", "smoke")
+    done = ask("run", "--impl", *rows, *words, "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    assert "picky encode: unsupported: it is 6 wide" in " ".join(done.stdout.split())
+    assert "logs" not in done.stderr  # nothing has failed
+    status_of = {(one.implementation, "-h6-" in one.workload): one.status for one in read_result(out).records}
+    assert status_of["picky", True] == status_of["mine", True] == status_of["mine", False] == "ok"
+    assert status_of["picky", False] == "unsupported"
+
+
+def test_a_file_that_takes_no_shape_of_the_run_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = ask("run", "--impl", str(picky_row(tmp_path)), "--sweep", "hidden_dim=3:5", "--out", str(out))
+    one_line(done, r"picky\.py:\d+: NotImplementedError: it is 6 wide; full trace: .*\.log")
+    assert not out.exists()
+
+
 def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> None:
     left = f"6543.{os.getpid()}"
     top = f"import subprocess; subprocess.Popen(['sleep', '{left}'], start_new_session=True)\nraise SystemExit"

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from crosschecks import CONFIGS
-from processes import ROOT, bench, python
+from frameworks import need
+from processes import ROOT, bench, numpy_row, python
 
 from impls import find_bounds, find_rows, load_row, read_row
 from impls.contract import InvalidInput, initial_parameters
@@ -145,6 +146,83 @@ def test_a_bad_row_file_is_one_clear_line_with_its_place(what: str, tmp_path: Pa
     with pytest.raises(InvalidInput, match=rf"mine\.py.*{words}") as caught:
         read_row(path)
     assert "\n" not in str(caught.value)
+
+
+PLAIN = 'ROW = {"tier": "loop", "summary": "é", "frameworks": ["torch"]}\ndef load(): ...\n'
+
+RUNNABLE = {
+    "a byte order mark": PLAIN.encode("utf-8-sig"),
+    "an encoding of its own": f"# -*- coding: latin-1 -*-\n{PLAIN}".encode("latin-1"),
+    "another system's line ends": PLAIN.replace("\n", "\r\n").encode(),
+    "ROW: dict": PLAIN.replace("ROW =", "ROW: dict =").encode(),
+    "ROW: Final": f"from typing import Final\n{PLAIN.replace('ROW =', 'ROW: Final =')}".encode(),
+    "load: object": PLAIN.replace("def load(): ...", "load: object = print").encode(),
+    "load, other": PLAIN.replace("def load(): ...", "load, other = print, print").encode(),
+    "load if": PLAIN.replace("def load(): ...", "if ROW:\n    def load(): ...").encode(),
+    "load or else": PLAIN.replace(
+        "def load(): ...", "try:\n    from fast import load\nexcept ImportError:\n    load = None"
+    ).encode(),
+    "load from somewhere": PLAIN.replace("def load(): ...", "from fast import *").encode(),
+}
+
+
+@pytest.mark.parametrize("what", RUNNABLE)
+def test_a_file_that_python_runs_is_read(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(RUNNABLE[what])
+    compile(path.read_bytes(), path, "exec")
+    assert read_row(path).summary == "é"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["def make():\n    load = 1", "class Row:\n    def load(self): ...", "load: int", "from fast import load as make"],
+)
+def test_what_only_looks_like_a_load_is_none(statement: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(PLAIN.replace("def load(): ...", statement), encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"mine\.py:1: there is no load"):
+        read_row(path)
+
+
+@pytest.mark.parametrize(
+    "data", [PLAIN.encode("latin-1"), f"# coding: klingon\n{PLAIN}".encode(), f"{PLAIN}\0".encode()]
+)
+def test_a_file_that_python_cannot_decode_is_one_clear_line(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput, match=r"^mine\.py:\d+: does not parse as Python \(.+\)$"):
+        read_row(path)
+
+
+LOADED = """
+import sys
+from pathlib import Path
+from impls import load_row, read_row
+from impls.contract import Seq2seqConfig, initial_parameters
+
+config = Seq2seqConfig(embedding_dim=2, hidden_dim=3, num_encoder_layers=1, num_decoder_layers=1, bidirectional=False)
+row = load_row(read_row(Path(sys.argv[1])), config, initial_parameters(config, 0)).row
+print(row.before())
+print([path for path in sys.path if "impls" in Path(path).parts])
+"""
+
+
+def test_what_stands_beside_a_file_can_be_imported_and_hides_nothing(tmp_path: Path) -> None:
+    need("torch")
+    for name in ("json", "numpy", "msgspec", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('this is another one')\n")
+    (tmp_path / "helper.py").write_text("from pack.part import words\n")
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "__init__.py").write_text("")
+    (tmp_path / "pack" / "part.py").write_text("words = 'from beside'\n")
+    before = "from importlib.util import find_spec\nimport late\n"
+    before += "return helper.words, late.words, Path(find_spec('torch').origin).parent.name"
+    (tmp_path / "late.py").write_text("words = 'and later'\n")
+    top = "import json, msgspec, helper\nfrom pathlib import Path"
+    done = python("-c", LOADED, str(numpy_row(tmp_path, "mine", top=top, before=before)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["('from beside', 'and later', 'torch')", "[]"]
 
 
 A_BOUND = 'ROW = {"tier": "bound", "summary": "?", "frameworks": ["torch"]}\ndef load(): ...\n'

@@ -20,6 +20,7 @@ from processes import alive, numpy_row, wait_until
 from bench import worker_process
 from bench.lock import end_strays, lock_file, only_run
 from bench.records import CONTROL
+from bench.where import where, words_of
 from impls import read_row
 from impls.contract import InvalidInput
 
@@ -41,6 +42,11 @@ FAULTS = {
         "raise type('Dumb', (Exception,), {'__str__': lambda self: 1 / 0})",
         "error",
         "Dumb: cannot say what is wrong",
+    ),
+    "says_nothing": (
+        "raise NotImplementedError",
+        "error",
+        r"^says_nothing\.py:\d+: NotImplementedError without words: raise NotImplementedError$",
     ),
     "segfaults": ("import ctypes; ctypes.string_at(0)", "crashed", "SIGSEGV"),
     "exits": ("import os; os._exit(7)", "crashed", "exit code 7"),
@@ -77,8 +83,9 @@ FAULTS = {
 }
 
 
-AT_ONCE = ("raises_rubbish", "cannot_say", "segfaults", "exits_politely", "interrupts", "memory_error", "reaches")
-IN_A_TURN = tuple(fault for fault in FAULTS if fault not in ("raises_rubbish", "cannot_say", "reaches"))
+IN_WORDS = ("raises_rubbish", "cannot_say", "says_nothing", "reaches")
+AT_ONCE = (*IN_WORDS, "segfaults", "exits_politely", "interrupts", "memory_error")
+IN_A_TURN = tuple(fault for fault in FAULTS if fault not in IN_WORDS)
 
 Faulty = tuple[list["Record"], dict[tuple[str, str], "Record"]]
 
@@ -131,6 +138,21 @@ def test_the_others_at_the_table_keep_all_their_turns(at_once: Faulty, in_a_turn
         (turns,) = {len(record.samples_s) for record in right}
         assert turns >= 15
         assert len(found) == len(faults) + 1
+
+
+def test_what_says_nothing_is_known_by_the_line_that_raised_it(tmp_path: Path) -> None:
+    deep, mine = tmp_path / "deep.py", tmp_path / "mine.py"
+    deep.write_text("def check(width):\n    assert width % 8 == 0\n", encoding="utf-8")
+    mine.write_text("\ncheck(12)\n", encoding="utf-8")
+    names: dict[str, object] = {}
+    exec(compile(deep.read_text(), deep, "exec"), names)
+    with pytest.raises(AssertionError) as caught:
+        exec(compile(mine.read_text(), mine, "exec"), names)
+    said = "deep.py:2: AssertionError without words: assert width % 8 == 0"
+    assert words_of(caught.value) == said
+    assert where(caught.value, deep) == said
+    assert where(caught.value, mine) == f"mine.py:2: {said}"
+    assert words_of(KeyError()) == where(KeyError(), mine) == "KeyError without words"
 
 
 def test_a_new_worker_takes_the_place_of_a_dead_one(tmp_path: Path) -> None:

@@ -126,6 +126,19 @@ def test_the_pins_can_be_left(noxfile: ModuleType, monkeypatch: pytest.MonkeyPat
     assert start(noxfile, "cpu").installed[0] == "--upgrade"
 
 
+def test_a_row_that_python_reads_is_found_whatever_it_looks_like(
+    noxfile: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "impls" / "torch"
+    folder.mkdir(parents=True)
+    row = '{"tier": "loop", "summary": "é", "frameworks": ["torch"]}'
+    (folder / "marked.py").write_bytes(f"ROW = {row}\n".encode("utf-8-sig"))
+    (folder / "named.py").write_bytes(f"# coding: latin-1\nROW: dict = {row}\n".encode("latin-1"))
+    monkeypatch.chdir(tmp_path)
+    history = noxfile.history_of(["torch", "2.9.1", "2.13.0"])
+    assert noxfile.rows_of(history) == ["torch/marked", "torch/named"]
+
+
 def test_every_dependency_has_a_pin(noxfile: ModuleType) -> None:
     pins = (ROOT / "constraints.txt").read_text(encoding="utf-8")
     listed = noxfile.requirements("torch", "thinc", "jax", *noxfile.OPTIONAL, groups=("test", "lint"))

@@ -86,7 +86,9 @@ def test_the_optimiser_of_a_wrapper_is_seen_in_the_wrapped_frameworks_profile(tm
 
 def test_a_row_without_a_profiler_has_call_times_and_says_so(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = bench("profile", str(numpy_row(tmp_path, "mine")), "--task", "encode", "--out", str(out))
+    (tmp_path / "helper.py").write_text("")
+    path = numpy_row(tmp_path, "mine", top="import helper")
+    done = bench("profile", str(path), "--task", "encode", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert re.search(r"a call takes [\d.]+ [mµ]s; there is no profiler for numpy", done.stdout)
     (profile,) = read_profiles(out).profiles
@@ -102,6 +104,17 @@ def test_a_row_that_is_wrong_is_not_profiled(tmp_path: Path) -> None:
     assert "invalid: h_n is off" in done.stdout
     assert f"what those that failed have said: {out}/logs" in done.stderr
     assert not read_profiles(out).profiles[0].turns
+
+
+def test_a_row_that_does_not_take_the_shape_is_not_profiled_and_says_why(tmp_path: Path) -> None:
+    path, out = numpy_row(tmp_path, "picky"), tmp_path / "out"
+    refusal = "    if config.hidden_dim < 100:\n        raise NotImplementedError('it is narrow')\n    return Row("
+    path.write_text(path.read_text().replace("    return Row(", refusal))
+    words = ("--workload", "seed", "latency", "--task", "encode", "--out", str(out))
+    done = bench("profile", str(path), *words)
+    assert done.returncode == 1
+    assert "unsupported: it is narrow" in done.stdout
+    assert [one.status for one in read_profiles(out).profiles] == ["unsupported", "ok"]
 
 
 BAD = {

@@ -68,6 +68,50 @@ def test_a_file_is_the_same_wherever_it_stands(tmp_path: Path) -> None:
     assert len(codes) == 1
 
 
+NEIGHBOURS = {
+    "helper.py": ("import helper", True),
+    "deeper.py": ("import helper", True),
+    "unasked.py": ("import helper", False),
+    "pack/__init__.py": ("from pack.part import x", True),
+    "pack/part.py": ("import pack.part", True),
+    "pack/more.py": ("from pack.part import x", True),
+    "pack/other.py": ("from pack.part import x", False),
+    "bare/part.py": ("from bare import part", True),
+    "fast.cpython-311-x86_64-linux-gnu.so": ("try:\n    import fast\nexcept ImportError: pass", True),
+    "faster.so": ("import fast", False),
+}
+
+
+@pytest.mark.parametrize("touched", NEIGHBOURS)
+def test_what_a_persons_own_file_imports_from_beside_it_matters(touched: str, tmp_path: Path) -> None:
+    line, matters = NEIGHBOURS[touched]
+    codes = []
+    for place in (tmp_path / "a", tmp_path / "zzz"):
+        for name in NEIGHBOURS:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(b"x = 1\n")
+        (place / "helper.py").write_text("from deeper import *\nimport mine\n")
+        (place / "pack" / "part.py").write_text("from . import more\nfrom .more import x\n")
+        shutil.copy(HERE / "torch" / "cell.py", place / "mine.py")
+        with (place / "mine.py").open("a") as file:
+            file.write(f"{line}\n")
+        codes.append(code_of_row(read_row(place / "mine.py")))
+    assert codes[0] == codes[1]
+    with (place / touched).open("a") as file:
+        file.write("# one word more\n")
+    assert (code_of_row(read_row(place / "mine.py")) != codes[0]) is matters
+
+
+def test_a_file_in_an_encoding_of_its_own_has_imports_too(tmp_path: Path) -> None:
+    text = 'ROW = {"tier": "loop", "summary": "é", "frameworks": ["numpy"]}\nimport helper\ndef load(): ...\n'
+    path = tmp_path / "mine.py"
+    path.write_bytes(f"# coding: latin-1\n{text}".encode("latin-1"))
+    (tmp_path / "helper.py").write_text("x = 1\n")
+    before = code_of_row(read_row(path))
+    (tmp_path / "helper.py").write_text("x = 2\n")
+    assert code_of_row(read_row(path)) != before
+
+
 def test_a_file_that_does_not_parse_has_a_code_too(tree: Path) -> None:
     path = tree / "torch" / "module.py"
     row = read_row(path, tree)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,6 +14,7 @@ from processes import numpy_row, python
 from bench import worker_process
 from bench.records import CONTROL, Record, record_line
 from bench.runner import Listener
+from bench.versions import failures_of
 from bench.worker_process import blocked
 from impls import find_rows, read_row
 from impls.contract import TASKS
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.records import Line
+    from impls import Row
 
 
 def test_what_is_not_installed_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +170,50 @@ def test_what_cannot_run_is_recorded_without_a_worker(tmp_path: Path) -> None:
         record = found["absent", task]
         assert (record.status, record.reason) == ("unavailable", "no_such_framework is not installed")
     assert [record.block for record in records if not record.ok] == [0, 0, 0]
+
+
+def refusing(path: Path, code: str) -> Row:
+    """The row at the path, with something that its ``load`` does before it gives the model."""
+    path.write_text(path.read_text().replace("    return Row(", f"    {code}\n    return Row("))
+    return read_row(path)
+
+
+def test_a_shape_that_load_refuses_is_unsupported_and_not_tried_in_later_blocks(tmp_path: Path) -> None:
+    tries = tmp_path / "tries"
+    refusal = f"open({str(tries)!r}, 'a').write('x')\n    raise NotImplementedError('only widths\\nof 512')"
+    picky = refusing(numpy_row(tmp_path, "picky"), refusal)
+    right = [read_row(numpy_row(tmp_path, name)) for name in ("one", "two")]
+    records = measure(tmp_path, *right, picky, budget=replace(QUICK, min_blocks=2, max_blocks=2))
+    assert {(record.status, record.block) for record in records if record.ok} == {("ok", 1), ("ok", 2)}
+    refused = [record for record in records if record.implementation == "picky"]
+    assert [(record.status, record.block) for record in refused] == [("unsupported", 1)] * 2
+    assert {record.reason for record in refused} == {"only widths of 512"}
+    assert tries.read_text() == "xx"  # once a task
+    assert not failures_of(records)
+
+
+def test_only_load_can_refuse_and_without_words_its_line_is_the_reason(tmp_path: Path) -> None:
+    rows = {name: numpy_row(tmp_path, name) for name in ("right", "mute")}
+    rows["idle"] = numpy_row(tmp_path, "idle", before="raise NotImplementedError('no luck')")
+    rows["lost"] = numpy_row(tmp_path, "lost", top="raise NotImplementedError('no luck')")
+    refusing(rows["mute"], "raise NotImplementedError")
+    found = last(measure(tmp_path, *map(read_row, rows.values()), tasks=["encode"]))
+    for name in ("idle", "lost"):
+        record = found[name, "encode"]
+        assert record.status == "error"
+        assert re.fullmatch(rf"{name}\.py:\d+: NotImplementedError: no luck", record.reason or "")
+    mute = found["mute", "encode"]
+    assert mute.status == "unsupported"
+    assert re.fullmatch(
+        r"mute\.py:\d+: NotImplementedError without words: raise NotImplementedError", mute.reason or ""
+    )
+
+
+def test_a_row_may_import_what_stands_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('this is another one')\n")
+    (tmp_path / "helper.py").write_text("import json\ndef unchanged(result):\n    return result\n")
+    row = read_row(numpy_row(tmp_path, "mine", top="import json, helper", after="return helper.unchanged(result)"))
+    assert last(measure(tmp_path, row, tasks=["encode"]))["mine", "encode"].status == "ok"
 
 
 def test_records_are_on_disk_when_they_are_reported(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
     ):
         for row, _ in asked.rows:
             if not row.path.is_relative_to(HERE):
-                preflight(row, "cpu", mark)
+                preflight(row, "cpu", mark, (workload.config for workload in asked.workloads))
         problems = {}
         tasks = tuple(dict.fromkeys(cell.task for _, cells in asked.rows for cell in cells))
         for workload in asked.workloads:

@@ -23,7 +23,7 @@ from bench.processors import delay_s
 from bench.profiling.attribution import CallProfile, attribute, each_time
 from bench.profiling.kept import Operation, Turn
 from bench.records import Status, Struct
-from bench.subjects import Model, wall_s
+from bench.subjects import Model, Unsupported, wall_s
 from bench.validation import Invalid
 from bench.where import where, words_of
 from bench.whole import write_whole
@@ -91,6 +91,8 @@ def main(task_file: str, result_file: str) -> int:
         outcome = Outcome(status="invalid", reason=words_of(error))
     except DeviceUnavailable as error:
         outcome = Outcome(status="unavailable", reason=words_of(error))
+    except Unsupported as error:
+        outcome = Outcome(status="unsupported", reason=words_of(error))
     except BaseException as error:  # a row that calls sys.exit() has no result either
         traceback.print_exception(error)
         status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
@@ -104,6 +106,7 @@ def profile(row: Row, task: Task) -> Outcome:
 
     Raises:
         Invalid: the row's values are wrong.
+        Unsupported: it does not take the workload's shape.
     """
     (cell,) = task.job.cells
     profiler = find_profiler(row)
