@@ -67,22 +67,42 @@ def asked_for(session: nox.Session) -> list[str]:
     return [extra for extra in OPTIONAL if any(word.startswith(f"{extra}/") for word in session.posargs)]
 
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-"""What a system calls it; where there is none, Playwright fetches its own."""
+MOST_TEST_PROCESSES = 8
+"""Each holds all frameworks: about 3 GB."""
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Prove that every row is the same model, and that the harness does what it says."""
+    """Prove that every row is the same model, and that the harness does what it says; ten minutes on two processors."""
+    run_tests(session, "not thorough")
+
+
+@nox.session(default=False)
+def tests_thorough(session: nox.Session) -> None:
+    """What `tests` leaves out: more shapes, more programs, whole runs; half an hour on two processors."""
+    run_tests(session, "thorough")
+
+
+def run_tests(session: nox.Session, marked: str) -> None:
+    """Run the tests that are marked so, on all processors. Arguments after -- go to pytest."""
     extras = ["gpu"] if "gpu" in session.posargs else ["torch", "thinc", "jax", *OPTIONAL]  # -- --device gpu
     install(session, *requirements(*extras, groups=("test",)))
-    if not any(map(shutil.which, CHROMIUMS)):  # the page is tested in a real one
-        session.run("python", "-m", "playwright", "install", "chromium")
+    cache, processes = session.cache_dir / "compiled", str(min(MOST_TEST_PROCESSES, len(os.sched_getaffinity(0))))
     session.run(
         "python",
         "-m",
         "pytest",
+        *("-m", marked),
+        *("-n", "0" if "gpu" in session.posargs else processes, "--dist", "worksteal"),
         *session.posargs,
+        env={
+            "OMP_NUM_THREADS": "1",  # the processors are shared among the tests already
+            "JAX_COMPILATION_CACHE_DIR": str(cache / "jax"),
+            "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**31),  # with a limit, and only then, JAX locks it
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "TORCHINDUCTOR_CACHE_DIR": str(cache / "inductor"),
+        },
         interrupt_timeout=PATIENCE_S,
         terminate_timeout=PATIENCE_S,
     )

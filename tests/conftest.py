@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from typing import TYPE_CHECKING
@@ -41,6 +42,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if unknown := [name for name in names if name not in rows]:
             raise pytest.UsageError(f"--impl {unknown[0]}: no such row; there are {', '.join(rows)}")
         metafunc.parametrize("row", [pytest.param(rows[name], id=name) for name in names])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that need quiet processors come last."""
+    items.sort(key=lambda item: item.get_closest_marker("quiet") is not None)
+
+
+@pytest.fixture(autouse=True)
+def quiet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing for most tests. One that is marked ``quiet`` waits until no other test runs, and none runs beside it."""
+    shared = tmp_path_factory.getbasetemp()
+    lock = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "quiet.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if request.node.get_closest_marker("quiet") else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -84,7 +84,7 @@ def start(*arguments: str, env: dict[str, str] | None = None) -> subprocess.Pope
     )
 
 
-def wait_until(happens: Callable[[], object], what: str, limit_s: float = 60) -> None:
+def wait_until(happens: Callable[[], object], what: str, limit_s: float = 300) -> None:
     """Wait for something to happen, and fail where it does not."""
     until = time.monotonic() + limit_s
     while not happens():

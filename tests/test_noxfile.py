@@ -50,6 +50,7 @@ class FakeSession:
     """Takes down what a session does."""
 
     posargs = ("--preset", "smoke")
+    cache_dir = Path(".nox/.cache")
 
     def __init__(self) -> None:
         self.installed: list[str] = []
@@ -59,8 +60,7 @@ class FakeSession:
         self.installed += arguments
 
     def run(self, *arguments: str, **options: Any) -> None:
-        if "playwright" not in arguments:  # which keeps nothing that an early end could cost
-            assert options["interrupt_timeout"] >= 10 and options["terminate_timeout"] >= 10
+        assert options["interrupt_timeout"] >= 10 and options["terminate_timeout"] >= 10
         self.ran += arguments
 
     def skip(self, reason: str) -> None:
@@ -76,21 +76,21 @@ def start(noxfile: ModuleType, device: str) -> FakeSession:
     return session
 
 
-@pytest.mark.parametrize("system", ["chromium", "google-chrome", None])
-def test_a_chromium_is_fetched_where_the_system_has_none(
-    system: str | None, noxfile: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(noxfile.shutil, "which", lambda name: f"/usr/bin/{name}" if name == system else None)
-    session = FakeSession()
-    noxfile.tests.func(session)
-    assert "playwright" in session.installed
-    assert (tuple(session.ran[2:5]) == ("playwright", "install", "chromium")) == (system is None)
-    assert session.ran[-3:] == ["pytest", "--preset", "smoke"]
+def test_both_sessions_of_tests_divide_them_between_them(noxfile: ModuleType) -> None:
+    marked = []
+    for name in ("tests", "tests_thorough"):
+        session = FakeSession()
+        getattr(noxfile, name).func(session)
+        assert {"playwright", "pytest-xdist", "torch", "jax", "thinc", "keras", "onnxruntime"} <= set(session.installed)
+        assert session.ran[:4] == ["python", "-m", "pytest", "-m"] and session.ran[-2:] == ["--preset", "smoke"]
+        assert "playwright" not in session.ran  # nothing is fetched behind anybody's back
+        marked.append(session.ran[4])
+    assert marked == ["not thorough", "thorough"]
 
 
 def test_the_sessions_are_those_that_readme_prints() -> None:
     done = subprocess.run([sys.executable, "-m", "nox", "-l"], cwd=ROOT, capture_output=True, text=True, check=True)
-    for line in ("* tests ", "* bench(cpu) ", "* bench(gpu) ", "- lint ", "- versions "):
+    for line in ("* tests ", "* bench(cpu) ", "* bench(gpu) ", "- lint ", "- tests_thorough ", "- versions "):
         assert line in done.stdout
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bench.records import Result
 
 
+@pytest.mark.thorough
 def test_every_generated_file_says_what_the_records_say() -> None:
     made = publish.generated()
     raw = {RUN_FILE, RECORDS_FILE, PROFILE_FILE}

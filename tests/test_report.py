@@ -132,7 +132,7 @@ def a_whole_run(**fields: object) -> list[Line]:
         for name, ratio in ratios.items():
             rough = 0.3 if name == "torch/unclear" else 0.001
             seconds = (0.12345 * ratio * rng.lognormal(0, rough) * rng.lognormal(0, 1e-4, 7)).tolist()
-            flags = ["restless", "throttled"] if name == LONG[0] else []
+            flags = ["contended", "throttled"] if name == LONG[0] else []
             compiles = 123.4 if name in LONG else None
             costs = {"import_s": 1.5, "build_s": 0.1, "first_call_s": 130.0, "compile_s": compiles}
             lines.append(record(name, block=block, samples_s=seconds, flags=flags, **(costs | fields)))
@@ -151,7 +151,7 @@ def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_
     assert max(map(len, words.splitlines())) <= 80
     assert "…" not in words, words
     joined = " ".join(words.split())
-    for word in ("FASTER", "SLOWER", "SAME", "UNCLEAR", "baseline", "out of memory", "restless throttled", *LONG):
+    for word in ("FASTER", "SLOWER", "SAME", "UNCLEAR", "baseline", "out of memory", "contended throttled", *LONG):
         assert word in joined
     assert "control: the baseline against itself is" in joined and "as it should be" in joined
     assert "10 blocks; all that can be decided is" in joined
@@ -245,7 +245,7 @@ def test_json_is_a_list_of_flat_objects_with_the_promised_fields(tmp_path: Path)
         assert 0 < row["ci_low_s"] <= row["median_s"] <= row["ci_high_s"]
         assert 0 < row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
         assert (row["blocks"], row["samples"], row["peak_bytes"]) == (10, 70, 2**20)
-    assert found[LONG[0]]["flags"] == "restless throttled"
+    assert found[LONG[0]]["flags"] == "contended throttled"
     assert found[LONG[0]]["compile_s"] == 123.4 and found["jax/scan"]["compile_s"] is None
     assert found["jax/scan"]["pays_after"] == 0.0 and found[LONG[0]]["pays_after"] is None
 

@@ -103,6 +103,7 @@ def test_a_row_equals_the_oracle_with_its_own_variables(name: str, device: str) 
     assert " passed" in done.stdout
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("framework", asking(find_bounds()))
 def test_a_bounds_products_are_right_with_its_own_variables(framework: str) -> None:
     done = checked(find_bounds()[framework], "test_products.py", f"products_are_right and {framework}")

@@ -113,6 +113,7 @@ CLASHING = replace(LARGE, embedding_dim=512, hidden_dim=512)
 """jax/tuned pads inputs and states that are so wide, and cuts their gradients."""
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("batch", [1, 4, 32])
 @pytest.mark.parametrize("wide", [BOTH_WAYS, LARGE, CLASHING], ids=["both ways", "large", "clashing"])
 @pytest.mark.parametrize(
