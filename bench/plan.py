@@ -91,6 +91,11 @@ class Seat:
     """What its workers run under."""
 
     @property
+    def versioned(self) -> str:
+        """The row's name with its version; the control's is that of the baseline which it is."""
+        return join(self.row.name, self.interpreter.version)
+
+    @property
     def label(self) -> str:
         """What the seat's files are called."""
         return f"{self.name.replace('/', '-')}-{self.threads}-{self.precision}"

@@ -112,7 +112,7 @@ class RoundTable:
         if sitting.group.threads > 1:
             budget = replace(budget, turn_s=max(budget.turn_s, TURN_OF_SEVERAL_S))
         rounds = rounds_of([one.call_s for one in _active(members)], budget)
-        before = [(one.seat.row.name, earlier[one.cell]) for one in members if one.cell in earlier]
+        before = [(one.seat.versioned, earlier[one.cell]) for one in members if one.cell in earlier]
         known = {name: record.calls for name, record in before if record.calls}
         # all discard a call or none does: else one row would be timed cold beside another that is warm
         discards = next(
@@ -120,8 +120,8 @@ class RoundTable:
             max((one.call_s for one in _active(members)), default=0.0) <= WARMED_S,
         )
         for member in _active(members):
-            name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is
-            many = known.setdefault(name, budget.calls or calls_a_turn(member.call_s, budget))
+            calls_of_it = budget.calls or calls_a_turn(member.call_s, budget)
+            many = known.setdefault(member.seat.versioned, calls_of_it)  # the control makes as many as the baseline
             if member.worker is not None:  # it has as long for its turns and the check as its calls promise, twice over
                 calls = budget.most_rounds * rounds * many + CALLS_OF_A_CHECK
                 member.worker.allow(2 * calls * member.call_s)
