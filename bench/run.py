@@ -42,7 +42,7 @@ from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
-from bench.versions import failures_of, join, split
+from bench.versions import failures_of, join
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
@@ -74,21 +74,7 @@ def run(request: Request) -> int:
             this machine.
     """
     began = time.monotonic()
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    plan = make_plan(
-        rows=sorted(request.rows, key=lambda row: row.name != split(request.baseline).row),  # the baseline first
-        workloads=request.workloads,
-        tasks=request.tasks,
-        device=request.device,
-        threads=request.threads,
-        precisions=request.precisions,
-        budget=request.budget,
-        baseline=request.baseline,
-        seed=seed,
-        seats_a_table=_seats(request.workloads),
-        bounds=request.bounds,
-        interpreters=request.interpreters,
-    )
+    plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:
             latest = request.interpreters[-1]
@@ -108,24 +94,10 @@ def go_on(resumed: Resumed) -> int:
     """Measure what a run lacks, write and show; exit code as that of ``run``.
 
     Raises:
-        InvalidInput: the folder cannot be written, or another run has this machine.
+        InvalidInput: it would not be the same run, the folder cannot be written, or another run has this machine.
     """
     began = time.monotonic()
-    result, run = resumed.result, resumed.result.run
-    plan = make_plan(
-        rows=resumed.rows,
-        workloads=resumed.workloads,
-        tasks=run.plan.tasks,
-        device=run.plan.device,
-        threads=run.plan.threads,
-        precisions=run.plan.precisions,
-        budget=resumed.budget,
-        baseline=run.baseline,
-        seed=run.plan.seed,
-        seats_a_table=max(map(len, run.plan.tables), default=None),
-        bounds=resumed.bounds,
-        interpreters=resumed.interpreters,
-    )
+    result, plan = resumed.result, planned_again(resumed)
     with only_run(f"bench run --resume {result.path.name}") as mark:
         try:
             drop_half_written(result.path)
@@ -133,6 +105,51 @@ def go_on(resumed: Resumed) -> int:
             raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
         result = read_result(result.path)  # as it is now that nobody else writes it
         return _carry_out(plan, resumed, result, mark, began)
+
+
+def planned(request: Request, seed: int) -> Plan:
+    """What is to be done of a request; ``seed`` draws the orders."""
+    return make_plan(
+        rows=request.rows,
+        workloads=request.workloads,
+        tasks=request.tasks,
+        device=request.device,
+        threads=request.threads,
+        precisions=request.precisions,
+        budget=request.budget,
+        baseline=request.baseline,
+        seed=seed,
+        seats_a_table=_seats(request.workloads),
+        bounds=request.bounds,
+        interpreters=request.interpreters,
+    )
+
+
+def planned_again(resumed: Resumed) -> Plan:
+    """The plan that a run was begun with, from what it wrote down: the same rows sit at each table.
+
+    Raises:
+        InvalidInput: they would not.
+    """
+    had, run = resumed.result.run.plan, resumed.result.run
+    plan = make_plan(
+        rows=resumed.rows,
+        workloads=resumed.workloads,
+        tasks=had.tasks,
+        device=had.device,
+        threads=had.threads,
+        precisions=had.precisions,
+        budget=resumed.budget,
+        baseline=run.baseline,
+        seed=had.seed,
+        seats_a_table=max(map(len, had.tables), default=None),
+        bounds=resumed.bounds,
+        interpreters=resumed.interpreters,
+        seated={name for table in had.tables for name in table},
+    )
+    if plan.names != had.tables:
+        raise InvalidInput(f"--resume {resumed.result.path}: other rows would sit at its tables; begin anew")
+    return plan
 
 
 def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, began: float) -> int:
@@ -290,7 +307,7 @@ def _head(request: Request, plan: Plan) -> Run:
         seed=answers.SEED,
         plan=PlanFacts(
             seed=plan.seed,
-            tables=[[seat.name for seat in table.seats] for table in plan.tables],
+            tables=plan.names,
             tasks=list(request.tasks),
             threads=list(request.threads),
             precisions=list(request.precisions),
