@@ -43,6 +43,7 @@ from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
 from bench.versions import failures_of, join
+from bench.whole import whole_folder, written
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
@@ -81,12 +82,9 @@ def run(request: Request) -> int:
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
                 preflight(row, request.device, mark, latest)
         head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
-        try:
-            request.out.mkdir(parents=True)
-            (request.out / "logs").mkdir()
-            start_result(head, request.out)
-        except OSError as error:
-            raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
+        with whole_folder(request.out) as folder, written(request.out):
+            (folder / "logs").mkdir()
+            start_result(head, folder)
         return _carry_out(plan, request, read_result(request.out), mark, began)
 
 

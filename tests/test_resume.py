@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -482,6 +484,21 @@ def test_what_was_installed_since_has_no_seat_in_a_run_that_goes_on() -> None:
     assert settled[0] == settled[1]
     said = {one.reason for one in again.settled if one.implementation == "b/row@1.0"}
     assert said == {"was not installed when the run began"}
+
+
+def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_head: object, folder: Path) -> None:
+        (folder / "records.jsonl").touch()
+        assert not (tmp_path / "out").exists()  # nor does whoever is killed here
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    request = request_of("a", (python_of("", "a"),), out=tmp_path / "out")
+    here = {"describe": lambda: RUN.environment, "code_facts": facts_of, "only_run": nullcontext}
+    for name, value in {**here, "start_result": full}.items():
+        monkeypatch.setattr(run, name, value)
+    with pytest.raises(InvalidInput, match=r"--out .*out: cannot be written \(No space left on device\)"):
+        run.run(request)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_that_would_be_seated_otherwise_does_not_go_on() -> None:
