@@ -23,6 +23,7 @@ from bench.interpreters import COMPANIONS, OWN
 from bench.lock import MARK_VARIABLE
 from bench.machine.facts import facts_for_record, read_facts
 from bench.machine.limits import free_bytes
+from bench.machine.names import cpu_name
 from bench.machine.processor import features
 from bench.processors import processors
 from bench.records import CodeFacts, Environment
@@ -166,12 +167,12 @@ def code_facts(row: Row, interpreter: Interpreter = OWN) -> CodeFacts:
 
 def machine_name() -> str:
     """Short name of the processor and how many of it may be used."""
-    return f"{re.sub(r'[^a-z0-9]+', '-', _cpu_name().lower()).strip('-')}-{len(processors())}-cores"
+    return f"{re.sub(r'[^a-z0-9]+', '-', cpu_name().lower()).strip('-')}-{len(processors())}-cores"
 
 
 def describe() -> Environment:
     """The machine and its software."""
-    cpu, cores = _cpu_name(), len(processors())
+    cpu, cores = cpu_name(), len(processors())
     commit = _git("rev-parse", "HEAD")
     return Environment(
         machine=machine_name(),
@@ -187,18 +188,6 @@ def describe() -> Environment:
         facts=facts_for_record(read_facts()),
         git_dirty=bool(_git("status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
     )
-
-
-def _cpu_name() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = dict(re.findall(r"^([a-z ]+?)\s*: (.+)$", text.partition("\n\n")[0], flags=re.MULTILINE))
-    name = re.sub(r"\((R|TM)\)|\bCPU\b|@.*|\s+Processor$", "", facts.get("model name", platform.machine())).strip()
-    # a virtual machine's name is often no more than the maker's
-    numbers = [f"{word} {facts[key]}" for word, key in (("family", "cpu family"), ("model", "model")) if key in facts]
-    return f"{name} ({' '.join(numbers)})" if numbers else name
 
 
 def _git(*arguments: str) -> str | None:

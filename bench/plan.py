@@ -13,10 +13,10 @@ import numpy as np
 from bench.interpreters import OWN
 from bench.judge import Group, group_of, judge, undecided
 from bench.records import CONTROL, Cell, Record, cell_of, competes, settle
-from bench.versions import join
+from bench.versions import join, split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bench.interpreters import Interpreter
     from bench.records import Block
@@ -91,6 +91,11 @@ class Seat:
     """What its workers run under."""
 
     @property
+    def versioned(self) -> str:
+        """The row's name with its version; the control's is that of the baseline which it is."""
+        return join(self.row.name, self.interpreter.version)
+
+    @property
     def label(self) -> str:
         """What the seat's files are called."""
         return f"{self.name.replace('/', '-')}-{self.threads}-{self.precision}"
@@ -114,6 +119,11 @@ class Plan:
     budget: Budget
     baseline: str
     seed: int
+
+    @property
+    def names(self) -> list[list[str]]:
+        """Who sits at each table, control and bounds included."""
+        return [[seat.name for seat in table.seats] for table in self.tables]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +149,15 @@ def make_plan(
     seats_a_table: int | None = None,
     bounds: Sequence[Row] = (),
     interpreters: Sequence[Interpreter] = (OWN,),
+    seated: Collection[str] | None = None,
 ) -> Plan:
     """Every row x workload x task at a table for each number of threads and precision, and the control at each.
 
-    A row has a seat for each interpreter. Where a table seats fewer than all, there are several, each with the baseline
-    and the control. ``bounds``: what rows are held against, seated once.
+    A row has a seat for each interpreter, the baseline's row before the others. Where a table seats fewer than all,
+    there are several, each with the baseline and the control. ``bounds``: what rows are held against, seated once.
+    ``seated``: who had a seat when a run began that goes on; nobody else gets one, whatever was installed since.
     """
+    rows = sorted(rows, key=lambda row: row.name != split(baseline).row)
     tables: list[Table] = []
     settled: list[Record] = []
     for number in threads:
@@ -153,8 +166,10 @@ def make_plan(
             for row, interpreter in product(rows, interpreters):
                 cells, without = cells_of(row, workloads, tasks, device, number, precision, interpreter)
                 settled += without
-                if cells:
-                    name = join(row.name, interpreter.version)
+                name = join(row.name, interpreter.version)
+                if seated is not None and name not in seated:
+                    settled += [settle(cell, "unavailable", "was not installed when the run began") for cell in cells]
+                elif cells:
                     seats.append(Seat(name, row, number, precision, cells, interpreter))
             for bound in bounds:
                 held = [seat for seat in seats if seat.row.multiplier == bound.framework]

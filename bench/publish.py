@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -33,7 +32,7 @@ from bench.report.sentence import sentence
 from bench.report.units import duration
 from bench.report.words import about_control
 from bench.sweeps import SCALING
-from bench.whole import write_whole
+from bench.whole import mend, write_folder, write_together, write_whole
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -106,6 +105,7 @@ def publish(folder: Path) -> Path:
 
 
 def _publish(folder: Path) -> Path:
+    _mend_all()
     if (folder / calibration.HEAD_FILE).exists():
         return _publish_calibration(folder)
     if (folder / PROFILE_FILE).exists():
@@ -116,16 +116,7 @@ def _publish(folder: Path) -> Path:
     machine = run.environment.machine + ("-gpu" if result.records[0].device == "gpu" else "")
     target = _place_of(OURS.results / machine, run.started_at, lambda there: read_result(there).run.started_at)
     if target.resolve() != folder.resolve():
-        fresh = target.with_name(f".{target.name}")  # no result by that name; what an ended publish has left goes first
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for name in (RUN_FILE, RECORDS_FILE):
-            shutil.copyfile(folder / name, fresh / name)
-        before = target.with_name(f"{fresh.name}.before")
-        if target.exists():
-            target.rename(before)
-        fresh.rename(target)
-        shutil.rmtree(before, ignore_errors=True)
+        write_folder(target, {name: (folder / name).read_bytes() for name in (RUN_FILE, RECORDS_FILE)})
     refresh()
     return target
 
@@ -137,8 +128,8 @@ def _publish_calibration(folder: Path) -> Path:
     OURS.method.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != OURS.method.resolve():
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
-        write_whole(OURS.method / calibration.PACKED_FILE, packed)
-        write_whole(OURS.method / calibration.HEAD_FILE, (folder / calibration.HEAD_FILE).read_bytes())
+        files = {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
+        write_together({OURS.method / name: data for name, data in files.items()})
     refresh()
     return OURS.method
 
@@ -150,19 +141,36 @@ def _publish_profiles(folder: Path) -> Path:
     place = OURS.profiled / found.environment.machine
     target = _place_of(place, found.started_at, lambda there: read_profiles(there).started_at)
     if target.resolve() != folder.resolve():
-        target.mkdir(parents=True, exist_ok=True)
-        write_whole(target / PROFILE_FILE, (folder / PROFILE_FILE).read_bytes())
+        write_folder(target, {PROFILE_FILE: (folder / PROFILE_FILE).read_bytes()})
     refresh()
     return target
 
 
 def _place_of(path: Path, started_at: str, began: Callable[[Path], str]) -> Path:
     """The folder for what began then: the path with the day, or, where others of that day are, the next number."""
+    free: Path | None = None
     for number in count(1):
         numbered = path.with_name(f"{path.name}-{started_at[:10]}" + (f"-{number}" if number > 1 else ""))
-        if not numbered.exists() or began(numbered) == started_at:
+        if not numbered.exists():
+            return free or numbered
+        if _is_empty(numbered):
+            free = free or numbered
+        elif began(numbered) == started_at:
             return numbered
     raise AssertionError
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether nothing but notes is there, as after a change to a branch that has no such result."""
+    return folder.is_dir() and all(path.name.startswith(".") for path in folder.iterdir())
+
+
+def _mend_all() -> None:
+    """Put right what was left by a publish that was killed."""
+    for place in (OURS.results, OURS.method, OURS.profiled, OURS.machines):
+        mend(place)
+    for folder in (*_folders(), *OURS.profiled.glob("[!.]*/"), *OURS.machines.glob("[!.]*/")):
+        mend(folder)
 
 
 def refresh() -> None:
@@ -173,6 +181,7 @@ def refresh() -> None:
     """
     stderr = Console(stderr=True, highlight=False, markup=False)
     try:
+        _mend_all()
         with stderr.status("reading what is published") as status:
             results = published()
             for result in results:

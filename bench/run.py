@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from safetensors import SafetensorError
 
-from bench import answers
+from bench import answers, gpu
 from bench.environment import available_bytes, code_facts, describe
 from bench.forecast import model_of
 from bench.job import ProblemFile
@@ -42,7 +42,8 @@ from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
-from bench.versions import failures_of, join, split
+from bench.versions import failures_of, join
+from bench.whole import whole_folder, written
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
@@ -56,9 +57,18 @@ if TYPE_CHECKING:
     from bench.request import Request
     from bench.resume import Resumed
     from bench.workloads import Workload
+    from impls.contract import Device
 
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
+
+GPU_WORKER_BYTES = 2**29
+"""About what a worker holds of a GPU's memory before it has a model. Not measured here: a process's context, with the
+kernels that it has called, is some 300 MB, as PyTorch's maintainers say of CUDA since 11.7; libraries add workspaces of
+their own."""
+
+ROOM = 0.8
+"""How much of what is free the workers of a table may need."""
 
 LEAST_LIMIT_BYTES = 2**32
 """A worker may have this much address space in any case: frameworks reserve more than they use."""
@@ -74,9 +84,40 @@ def run(request: Request) -> int:
             this machine.
     """
     began = time.monotonic()
-    seed = int(np.random.SeedSequence().generate_state(1)[0])
-    plan = make_plan(
-        rows=sorted(request.rows, key=lambda row: row.name != split(request.baseline).row),  # the baseline first
+    plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
+    with only_run(f"bench run into {request.out.name}") as mark:
+        for row in request.rows:
+            latest = request.interpreters[-1]
+            if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
+                preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
+        head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
+        with whole_folder(request.out) as folder, written(request.out):
+            (folder / "logs").mkdir()
+            start_result(head, folder)
+        return _carry_out(plan, request, read_result(request.out), mark, began)
+
+
+def go_on(resumed: Resumed) -> int:
+    """Measure what a run lacks, write and show; exit code as that of ``run``.
+
+    Raises:
+        InvalidInput: it would not be the same run, the folder cannot be written, or another run has this machine.
+    """
+    began = time.monotonic()
+    result, plan = resumed.result, planned_again(resumed)
+    with only_run(f"bench run --resume {result.path.name}") as mark:
+        try:
+            drop_half_written(result.path)
+        except OSError as error:
+            raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
+        result = read_result(result.path)  # as it is now that nobody else writes it
+        return _carry_out(plan, resumed, result, mark, began)
+
+
+def planned(request: Request, seed: int) -> Plan:
+    """What is to be done of a request; ``seed`` draws the orders."""
+    return make_plan(
+        rows=request.rows,
         workloads=request.workloads,
         tasks=request.tasks,
         device=request.device,
@@ -85,54 +126,37 @@ def run(request: Request) -> int:
         budget=request.budget,
         baseline=request.baseline,
         seed=seed,
-        seats_a_table=_seats(request.workloads),
+        seats_a_table=_seats(request.workloads, request.device),
         bounds=request.bounds,
         interpreters=request.interpreters,
     )
-    with only_run(f"bench run into {request.out.name}") as mark:
-        for row in request.rows:
-            latest = request.interpreters[-1]
-            if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
-                preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
-        head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
-        try:
-            request.out.mkdir(parents=True)
-            (request.out / "logs").mkdir()
-            start_result(head, request.out)
-        except OSError as error:
-            raise InvalidInput(f"--out {request.out}: cannot be written ({error.strerror})") from None
-        return _carry_out(plan, request, read_result(request.out), mark, began)
 
 
-def go_on(resumed: Resumed) -> int:
-    """Measure what a run lacks, write and show; exit code as that of ``run``.
+def planned_again(resumed: Resumed) -> Plan:
+    """The plan that a run was begun with, from what it wrote down: the same rows sit at each table.
 
     Raises:
-        InvalidInput: the folder cannot be written, or another run has this machine.
+        InvalidInput: they would not.
     """
-    began = time.monotonic()
-    result, run = resumed.result, resumed.result.run
+    had, run = resumed.result.run.plan, resumed.result.run
     plan = make_plan(
         rows=resumed.rows,
         workloads=resumed.workloads,
-        tasks=run.plan.tasks,
-        device=run.plan.device,
-        threads=run.plan.threads,
-        precisions=run.plan.precisions,
+        tasks=had.tasks,
+        device=had.device,
+        threads=had.threads,
+        precisions=had.precisions,
         budget=resumed.budget,
         baseline=run.baseline,
-        seed=run.plan.seed,
-        seats_a_table=max(map(len, run.plan.tables), default=None),
+        seed=had.seed,
+        seats_a_table=max(map(len, had.tables), default=None),
         bounds=resumed.bounds,
         interpreters=resumed.interpreters,
+        seated={name for table in had.tables for name in table},
     )
-    with only_run(f"bench run --resume {result.path.name}") as mark:
-        try:
-            drop_half_written(result.path)
-        except OSError as error:
-            raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
-        result = read_result(result.path)  # as it is now that nobody else writes it
-        return _carry_out(plan, resumed, result, mark, began)
+    if plan.names != had.tables:
+        raise InvalidInput(f"--resume {resumed.result.path}: other rows would sit at its tables; begin anew")
+    return plan
 
 
 def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, began: float) -> int:
@@ -270,11 +294,15 @@ def _model(result: Result) -> Model | None:
         return None
 
 
-def _seats(workloads: Sequence[Workload]) -> int:
-    """How many workers fit into memory together: at least the baseline, its control and one row."""
+def _seats(workloads: Sequence[Workload], device: Device) -> int:
+    """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
+    one row."""
     # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
-    each = WORKER_BYTES + max(estimate_bytes(workload) for workload in workloads) // 4
-    return max(3, int(0.8 * available_bytes()) // each)
+    own = max(estimate_bytes(workload) for workload in workloads) // 4
+    rooms = [int(ROOM * available_bytes()) // (WORKER_BYTES + own)]
+    if device == "gpu" and (free := gpu.free_bytes()) is not None:
+        rooms.append(int(ROOM * free) // (GPU_WORKER_BYTES + own))
+    return max(3, min(rooms))
 
 
 def _head(request: Request, plan: Plan) -> Run:
@@ -290,7 +318,7 @@ def _head(request: Request, plan: Plan) -> Run:
         seed=answers.SEED,
         plan=PlanFacts(
             seed=plan.seed,
-            tables=[[seat.name for seat in table.seats] for table in plan.tables],
+            tables=plan.names,
             tasks=list(request.tasks),
             threads=list(request.threads),
             precisions=list(request.precisions),

@@ -119,7 +119,7 @@ class RoundTable:
         if sitting.group.threads > 1:
             budget = replace(budget, turn_s=max(budget.turn_s, TURN_OF_SEVERAL_S))
         rounds = rounds_of([one.call_s for one in _active(members)], budget)
-        before = [(one.seat.row.name, earlier[one.cell]) for one in members if one.cell in earlier]
+        before = [(one.seat.versioned, earlier[one.cell]) for one in members if one.cell in earlier]
         known = {name: record.calls for name, record in before if record.calls}
         # all discard a call or none does: else one row would be timed cold beside another that is warm
         discards = next(
@@ -127,8 +127,8 @@ class RoundTable:
             max((one.call_s for one in _active(members)), default=0.0) <= WARMED_S,
         )
         for member in _active(members):
-            name = member.seat.row.name  # the control makes as many calls as the baseline whose row it is
-            many = known.setdefault(name, budget.calls or calls_a_turn(member.call_s, budget))
+            calls_of_it = budget.calls or calls_a_turn(member.call_s, budget)
+            many = known.setdefault(member.seat.versioned, calls_of_it)  # the control makes as many as the baseline
             if member.worker is not None:  # it has as long for its turns and the check as its calls promise, twice over
                 calls = budget.most_rounds * rounds * many + CALLS_OF_A_CHECK
                 member.worker.allow(2 * calls * member.call_s)
@@ -151,7 +151,7 @@ class RoundTable:
         tell("check")
         self._together(_active(members), lambda _, slot: Check(slot))
         found = [record for index in np.argsort(order) if (record := members[index].record) is not None]
-        records = possible(found, self._setting.problems[sitting.group.workload])
+        records = possible(found, self._setting.problems)
         crowded = (steal or 0.0) > STOLEN or (sitting.group.threads > 1 and (others or 0.0) > TAKEN)
         return _noted(records, crowded, steal, flags, clocks_after)
 
@@ -226,13 +226,13 @@ def is_contended(records: Sequence[Record]) -> bool:
     return any("contended" in record.flags for record in records)
 
 
-def possible(records: Sequence[Record], problem: ProblemFile) -> list[Record]:
+def possible(records: Sequence[Record], problems: Mapping[str, ProblemFile]) -> list[Record]:
     """The records; of a row whose products would have run faster than products can here, one that says so.
 
     What can be is the best square product that a bound of any framework made before the same turns.
     """
     limit = max(square_rates(records).values(), default=None)
-    return [record if limit is None else _possible(record, problem, limit) for record in records]
+    return [record if limit is None else _possible(record, problems[record.workload], limit) for record in records]
 
 
 def _possible(record: Record, problem: ProblemFile, limit: float) -> Record:

@@ -44,9 +44,8 @@ def plan_of(*rows: Row, tasks: Sequence[Task] = TASKS, budget: Budget = QUICK, s
         tasks=tasks,
         device="cpu",
         budget=budget,
-        baseline=rows[0].name,
         seed=seed,
-        **({"threads": [1]} | more),
+        **({"threads": [1], "baseline": rows[0].name} | more),
     )
 
 

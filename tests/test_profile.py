@@ -19,7 +19,7 @@ from bench.environment import code_facts
 from bench.profiling import measure as measuring
 from bench.profiling.asked import check_profile
 from bench.profiling.kept import read_profiles
-from bench.profiling.measure import whole_folder
+from bench.whole import whole_folder
 from impls.contract import InvalidInput
 from impls.profiling import CALL, KINDS
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from processes import python
 from said import alike, said
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
@@ -197,12 +198,29 @@ def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(
 
 def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:
     folder = write(tmp_path / "run", *run_of(record(), record(task="train_step")), END)
-    rest = house / "results" / ".a-processor-2-cores-2026-01-31"
+    rest = house / "results" / ".a-processor-2-cores-2026-01-30.new"
     shutil.copytree(folder, rest)  # complete, but not yet in its place
     assert publish.published() == []
     publish.publish(folder)
     assert [result.path.name for result in publish.published()] == ["a-processor-2-cores-2026-01-31"]
     assert not rest.exists()
+
+
+@pytest.mark.parametrize("what", ["result", "profiles", "calibration"])
+def test_whoever_publishes_may_be_killed_at_any_moment(what: str, tmp_path: Path) -> None:
+    done = python("tests/killing.py", what, str(tmp_path), env={"PYTHONPATH": str(ROOT)}, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20  # so often it was, in both
+
+
+def test_a_folder_of_notes_alone_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:
+    target = publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    for name in (RUN_FILE, RECORDS_FILE, "table.md", "pytest-benchmark.json"):
+        (target / name).unlink()  # as where a branch is checked out that has no such result
+    later = msgspec.structs.replace(RUN, started_at="2026-01-31T13:00:00+00:00")
+    folder = write(tmp_path / "later", *run_of(record(), record(task="train_step")), END, run=later)
+    assert publish.publish(folder) == target == publish.publish(folder)
+    assert read_result(target).run == later
 
 
 def test_what_cannot_be_written_is_one_line_and_leaves_nothing(

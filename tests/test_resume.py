@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -9,19 +10,38 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from unittest import mock
 
+import msgspec
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pretend import row as pretended
 from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
+from test_records import RUN, write
 
+from bench import resume, run
+from bench.interpreters import Interpreter, Named
 from bench.lock import MARK_VARIABLE
-from bench.records import CONTROL, Record, read_result, record_line
+from bench.plan import BUDGETS
+from bench.records import CONTROL, CodeFacts, Record, cell_of, read_result, record_line
+from bench.request import Request
 from bench.resume import check_resume
+from bench.versions import join
+from bench.workloads import SEED
+from impls.contract import PRECISIONS, InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Sequence
+
+    from bench.plan import Plan
+    from impls import Row
 
 TASKS = ("encode", "forward")
 STRAY = f"5432.{os.getpid()}"
@@ -355,3 +375,134 @@ def test_a_row_that_has_changed_cannot_go_on(change: Callable[[Path], object], w
         one_line(ask("run", "--resume", str(killed.out), *own(killed.out.parent)), words)
     finally:
         row.write_text(text)
+
+
+ABLE = {"a": {}, "b": {"precisions": ("float32",)}, "c": {"unsupported": {"forward": "c does not"}}, "d": {}}
+ROWS_OF = {name: pretended(f"{name}/row", frameworks=(name,), **able) for name, able in ABLE.items()}
+BOUNDS = tuple(pretended(f"{name}/products", frameworks=(name,), tier="bound") for name in ("a", "c"))
+
+
+def python_of(version: str, *lacks: str) -> Interpreter:
+    """A Python that has what the rows above need, but for some of it."""
+    return Named(version, Path("/python"), "3.11", frozenset({*ABLE} - {*lacks}), {})
+
+
+def tables_of(
+    request: Request,
+    seats: int,
+    *,
+    now: tuple[Interpreter, ...] = (),
+    written: list[list[str]] | None = None,
+) -> tuple[Plan, Plan]:
+    """A run's plan, and that of its continuation, which knows no more than what the run has written down.
+
+    ``seats``: how many there is room for at a table, when the run begins. ``now``: the interpreters as they are later.
+    ``written``: what stands in the result instead of its tables.
+    """
+    rows, bounds = ({row.name: row for row in some} for some in (request.rows, request.bounds))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.multiple(run, _seats=lambda *_: seats, describe=lambda: RUN.environment, code_facts=facts_of),
+        mock.patch.multiple(
+            resume,
+            describe=lambda: RUN.environment,
+            code_facts=facts_of,
+            find_rows=lambda: rows,
+            find_bounds=lambda: bounds,
+            choose_interpreters=lambda *_: now or request.interpreters,
+        ),
+    ):
+        begun = run.planned(request, 7)
+        begins = run._head(request, begun)
+        facts = msgspec.structs.replace(begins.plan, tables=written or begins.plan.tables)
+        result = write(Path(folder) / "run", run=msgspec.structs.replace(begins, plan=facts))
+        return begun, run.planned_again(check_resume(result, (), None))
+
+
+def facts_of(row: Row, _: Interpreter) -> CodeFacts:
+    return CodeFacts(code=row.name, versions={})
+
+
+def request_of(
+    names: Sequence[str], interpreters: tuple[Interpreter, ...], baseline: str = "", **more: object
+) -> Request:
+    rows = tuple(ROWS_OF[name] for name in names)
+    values = {
+        "rows": rows,
+        "interpreters": interpreters,
+        "bounds": (),
+        "workloads": (SEED,),
+        "tasks": ("encode", "forward"),
+        "device": "cpu",
+        "threads": (1,),
+        "precisions": ("float32",),
+        "preset": "default",
+        "budget": BUDGETS["default"],
+        "baseline": baseline or join(rows[0].name, interpreters[0].version),
+        "out": Path("out"),
+        "command": "",
+    }
+    return Request(**(values | more))  # type: ignore[arg-type]
+
+
+@given(data=st.data())
+def test_whoever_goes_on_seats_the_same_rows_at_the_same_tables(data: st.DataObject) -> None:
+    names = data.draw(st.lists(st.sampled_from([*ABLE]), min_size=1, unique=True))
+    versions = data.draw(st.lists(st.sampled_from(["1.0", "2.0", "10.0"]), max_size=3, unique=True))
+    lacks = st.sets(st.sampled_from([*ABLE]), max_size=2)
+    interpreters = tuple(python_of(version, *data.draw(lacks)) for version in versions) or (
+        python_of("", *data.draw(lacks)),
+    )
+    request = request_of(
+        names,
+        interpreters,
+        data.draw(st.sampled_from([join(f"{name}/row", one.version) for name in names for one in interpreters])),
+        bounds=() if versions else BOUNDS,
+        device="gpu",
+        threads=tuple(data.draw(st.permutations([1, 2, 3]))[: data.draw(st.integers(1, 3))]),
+        precisions=tuple(data.draw(st.permutations(PRECISIONS))[: data.draw(st.integers(1, 3))]),
+    )
+    begun, again = tables_of(request, data.draw(st.integers(3, 14)))
+    assert again == replace(begun, budget=again.budget)
+
+
+def test_the_baselines_row_is_seated_first_by_whoever_begins_and_whoever_goes_on() -> None:
+    request = request_of("ab", (python_of("1.0"), python_of("2.0")), "b/row@2.0")
+    begun, again = tables_of(request, 4)
+    assert begun.names == [
+        ["b/row@2.0", "b/row@1.0", "a/row@1.0", CONTROL],
+        ["b/row@2.0", "a/row@2.0", CONTROL],
+    ]
+    assert again.names == begun.names
+
+
+def test_what_was_installed_since_has_no_seat_in_a_run_that_goes_on() -> None:
+    request = request_of("abc", (python_of("1.0", "b"), python_of("2.0")))
+    begun, again = tables_of(request, 4, now=(python_of("1.0"), python_of("2.0")))
+    assert again.names == begun.names
+    assert "b/row@1.0" not in {name for table in again.names for name in table}
+    settled = [{(cell_of(one), one.status) for one in plan.settled} for plan in (begun, again)]
+    assert settled[0] == settled[1]
+    said = {one.reason for one in again.settled if one.implementation == "b/row@1.0"}
+    assert said == {"was not installed when the run began"}
+
+
+def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_head: object, folder: Path) -> None:
+        (folder / "records.jsonl").touch()
+        assert not (tmp_path / "out").exists()  # nor does whoever is killed here
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    request = request_of("a", (python_of("", "a"),), out=tmp_path / "out")
+    here = {"describe": lambda: RUN.environment, "code_facts": facts_of, "only_run": nullcontext}
+    for name, value in {**here, "start_result": full}.items():
+        monkeypatch.setattr(run, name, value)
+    with pytest.raises(InvalidInput, match=r"--out .*out: cannot be written \(No space left on device\)"):
+        run.run(request)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_that_would_be_seated_otherwise_does_not_go_on() -> None:
+    request = request_of("ab", (python_of(""),))
+    with pytest.raises(InvalidInput, match=r"--resume .*run: other rows would sit at its tables; begin anew"):
+        tables_of(request, 4, written=[["a/row", CONTROL, "b/row"]])

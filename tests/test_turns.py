@@ -7,24 +7,30 @@ import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import cycle, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from frameworks import need
 from measuring import QUICK, carry_out, last, measure, plan_of, weights
+from pretend import row as pretended
 from processes import numpy_row
 
 from bench.gpu import HW_SLOWDOWN, GpuState
+from bench.interpreters import Named
+from bench.job import Prepare, Prepared, Sit
 from bench.judge import judge
-from bench.plan import retakes_of
+from bench.plan import next_block, retakes_of
 from bench.processors import processors
-from bench.records import CONTROL, Record
+from bench.records import CONTROL, Record, cell_of, fields_of
 from bench.table import RoundTable
+from bench.worker_process import Setting
 from impls import find_rows, read_row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from bench.table import Member
 
 ROWS = ("first", "second", "third")
 SEATS = len(ROWS) + 1
@@ -282,6 +288,56 @@ def test_later_blocks_make_their_turns_like_the_first(tmp_path: Path, monkeypatc
     records = measure(tmp_path, row, tasks=["encode"], budget=replace(QUICK, min_blocks=2, max_blocks=2))
     assert {(record.block, record.discards) for record in records} == {(1, True), (2, True)}
     assert len({record.calls for record in records}) == 1 and (records[0].calls or 0) > 1
+
+
+class Pretended(RoundTable):
+    """A round table at which nobody works: a call takes as long as is said here, seat by seat."""
+
+    call_s: Mapping[str, float]
+
+    def _together(self, members: Iterable[Member], command: Any, kind: type | None = None) -> list[tuple[Member, Any]]:
+        answers = []
+        for one in members:
+            asked = command(one, [0])
+            if isinstance(asked, Prepare):
+                answers.append((one, Prepared(self.call_s[one.seat.name])))
+            elif isinstance(asked, Sit):
+                own = {"block": self.block, "status": "ok", "samples_s": [1.0], "calls": asked.calls}
+                one.record = Record(**fields_of(one.cell), **own)
+        return answers
+
+
+@pytest.mark.parametrize("baseline", ["row@1.0", "row@2.0"])
+def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_baseline(
+    baseline: str, tmp_path: Path
+) -> None:
+    pythons = [Named(version, tmp_path, "3.11", frozenset({"numpy"}), {}) for version in ("1.0", "2.0")]
+    plan = plan_of(pretended("row"), tasks=["encode"], interpreters=pythons, baseline=baseline)
+    due = next_block(plan, [])
+    assert due is not None
+    setting = Setting(
+        folder=tmp_path,
+        cache=tmp_path,
+        problems={},
+        block=1,
+        table=0,
+        warmup_s=0.0,
+        limit_s=1.0,
+        memory_limit_bytes=None,
+        mark="",
+    )
+
+    def sit(block: int, earlier: Sequence[Record], **call_s: float) -> list[Record]:
+        with Pretended(plan, replace(setting, block=block), 1, [[0]], [0]) as table:
+            table.call_s = call_s
+            return table.sit(due[1][0], 0, {cell_of(one): one for one in earlier}, lambda _: None)
+
+    first = sit(1, [], **{"row@1.0": 0.002, "row@2.0": 0.0005, CONTROL: 0.0011})
+    calls = {record.implementation: record.calls for record in first}
+    assert calls.pop(CONTROL) == calls[baseline]
+    assert len({*calls.values()}) == 2
+    later = sit(2, first, **{"row@1.0": 0.005, "row@2.0": 0.005, CONTROL: 0.005})
+    assert [record.calls for record in later] == [record.calls for record in first]
 
 
 @pytest.mark.thorough

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,13 +25,12 @@ from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Outcome, Task
 from bench.records import fields_of
 from bench.run import LEAST_LIMIT_BYTES
-from bench.whole import write_whole
+from bench.whole import whole_folder, write_whole, written
 from bench.worker_process import blocked
 from impls import HERE
-from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from bench.profiling.asked import Asked
     from bench.records import Cell, CodeFacts
@@ -85,37 +84,9 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
             shapes={workload.name: workload.shape for workload in asked.workloads},
             profiles=profiles,
         )
-        with _written(asked.out):
+        with written(asked.out):
             write_whole(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
-
-
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A folder to write in, which is at ``path`` once all is written, and gone if it is not.
-
-    Raises:
-        InvalidInput: it cannot be written.
-    """
-    fresh = path.with_name(f".{path.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)  # what one that was killed has left
-    with _written(path):
-        fresh.mkdir(parents=True)
-    try:
-        yield fresh
-        with _written(path):
-            fresh.rename(path)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """What cannot be written to ``--out`` is one line."""
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
 
 
 def _of_cell(
