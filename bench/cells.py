@@ -69,11 +69,8 @@ RESTLESS = 0.01
 EXTRA = 0.05
 """A row that takes so much more processor time than its processors have in its turns has taken others."""
 
-OVERSUBSCRIBED = 0.5
-"""Threads that wait longer than this share of their row's turns for a processor that another has are too many."""
-
-ALL_ITS_OWN = 0.9
-"""Who has this share of its processors' time in a turn shares them with nobody."""
+OVERSUBSCRIBED = 2.5
+"""Who has so many threads a processor that ran or were ready to, on average over its turns, has too many."""
 
 WAKING_S = 0.0005
 """What it may take beside that in each round, to wake up and hear that it is its turn: about 0.2 ms here."""
@@ -107,8 +104,8 @@ class Turns:
         self._worker, self._subject, self._call = worker, subject, subject.call
         self._calls, self._discards, self._threads = sit.calls, sit.discards, threads
         self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0
-        self.own_wait_s = 0.0
-        """How long threads waited for a processor that another thread of the row had."""
+        self.waited_s = 0.0
+        """How long threads were ready to run in turns, and waited for a processor."""
         self.taken = 0
         self.disturbed: list[int] = []
         self.switches = 0
@@ -153,8 +150,7 @@ class Turns:
         if disturbed:
             self.disturbed.append(self.taken)
         self.cpu_s, self.wall_s, self.taken = self.cpu_s + cpu_s, self.wall_s + wall_s, self.taken + 1
-        if cpu_s > ALL_ITS_OWN * self._threads * wall_s:  # nobody else can have been waited for
-            self.own_wait_s += waited_s
+        self.waited_s += waited_s
         self.settle()
         self._worker.answer(TurnTaken(disturbed))
 
@@ -163,7 +159,7 @@ class Turns:
         noticed: dict[Flag, bool] = {
             "restless": self.waiting_cpu_s > RESTLESS * self.waiting_s + WAKING_S * self.taken,
             "extra_processors": self.cpu_s > (1 + EXTRA) * self._threads * self.wall_s or not is_bound(processors),
-            "oversubscribed": self.own_wait_s > OVERSUBSCRIBED * self.wall_s,
+            "oversubscribed": self.cpu_s + self.waited_s > OVERSUBSCRIBED * self._threads * self.wall_s,
         }
         return [flag for flag, seen in noticed.items() if seen]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 import pytest
 from crosschecks import NOTEBOOK, draw
-from measuring import QUICK, last, measure
+from measuring import QUICK, last, measure, sooner_or_later
 from pretend import BUDGET, run
 from pretend import plan as pretended
 from pretend import row as pretended_row
@@ -242,26 +242,32 @@ def test_what_is_faster_than_the_machine_has_no_time() -> None:
 
 # --- processors and turns that are not the row's ----------------------------------------------------------------------
 
-BOTH = """import hashlib, os, threading
-def burn():
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 2000)
-def both():
-    other = threading.Thread(target=burn)
-    other.start(); burn(); other.join()"""
+MANY = """import hashlib, os
+from concurrent.futures import ThreadPoolExecutor
+pool = ThreadPoolExecutor(4)
+def burn(_):
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 1000)
+def many():
+    list(pool.map(burn, range(4)))"""
 
 
 @pytest.mark.quiet
 @pytest.mark.skipif(len(processors()) < 2, reason="one processor: there is no second one to take")
 def test_a_row_with_more_threads_or_processors_than_its_cell_is_flagged(tmp_path: Path) -> None:
-    free = f"os.sched_setaffinity(0, {processors()})\nboth()"
+    free = f"[os.sched_setaffinity(int(one), {processors()}) for one in os.listdir('/proc/self/task')]\nmany()"
     files = [
-        numpy_row(tmp_path, "takes", before=free, top=BOTH),
-        numpy_row(tmp_path, "keeps", before="both()", top=BOTH),
+        numpy_row(tmp_path, "takes", before=free, top=MANY),
+        numpy_row(tmp_path, "keeps", before="many()", top=MANY),
     ]
-    found = last(measure(tmp_path, *map(read_row, files), tasks=["encode"], budget=replace(QUICK, min_turns=9)))
-    assert "extra_processors" in found["takes", "encode"].flags
-    assert "oversubscribed" in found["keeps", "encode"].flags  # two threads, one processor
-    assert "extra_processors" not in found["keeps", "encode"].flags
+    rows = [read_row(file) for file in files]
+
+    def unseen(folder: Path) -> Any:
+        found = last(measure(folder, *rows, tasks=["encode"], budget=replace(QUICK, min_turns=9)))
+        takes, keeps = found["takes", "encode"].flags, found["keeps", "encode"].flags
+        assert "extra_processors" in takes and "extra_processors" not in keeps
+        return None if "oversubscribed" in keeps else keeps  # one processor, which somebody else may have
+
+    sooner_or_later(unseen, tmp_path)
 
 
 @pytest.mark.parametrize("flag", ["restless", "extra_processors"])
