@@ -244,11 +244,11 @@ def test_what_is_faster_than_the_machine_has_no_time() -> None:
 
 MANY = """import hashlib, os
 from concurrent.futures import ThreadPoolExecutor
-pool = ThreadPoolExecutor(4)
+pool = ThreadPoolExecutor(8)
 def burn(_):
-    hashlib.pbkdf2_hmac("sha256", b"", b"", 1000)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 5000)
 def many():
-    list(pool.map(burn, range(4)))"""
+    list(pool.map(burn, range(8)))"""
 
 
 @pytest.mark.quiet
