@@ -115,17 +115,7 @@ def _publish(folder: Path) -> Path:
     run = result.run
     machine = run.environment.machine + ("-gpu" if result.records[0].device == "gpu" else "")
     target = _place_of(OURS.results / machine, run.started_at, lambda there: read_result(there).run.started_at)
-    if target.resolve() != folder.resolve():
-        fresh = target.with_name(f".{target.name}")  # no result by that name; what an ended publish has left goes first
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        for name in (RUN_FILE, RECORDS_FILE):
-            shutil.copyfile(folder / name, fresh / name)
-        before = target.with_name(f"{fresh.name}.before")
-        if target.exists():
-            target.rename(before)
-        fresh.rename(target)
-        shutil.rmtree(before, ignore_errors=True)
+    _copy(folder, target, RUN_FILE, RECORDS_FILE)
     refresh()
     return target
 
@@ -149,11 +139,29 @@ def _publish_profiles(folder: Path) -> Path:
     check_profiles(found, folder, OURS.root)
     place = OURS.profiled / found.environment.machine
     target = _place_of(place, found.started_at, lambda there: read_profiles(there).started_at)
-    if target.resolve() != folder.resolve():
-        target.mkdir(parents=True, exist_ok=True)
-        write_whole(target / PROFILE_FILE, (folder / PROFILE_FILE).read_bytes())
+    _copy(folder, target, PROFILE_FILE)
     refresh()
     return target
+
+
+def _copy(folder: Path, target: Path, *names: str) -> None:
+    """Put these files of the folder, and nothing else, into the target, which has all of them or is as it was."""
+    if target.resolve() == folder.resolve():
+        return
+    fresh = target.with_name(f".{target.name}")  # nothing published by that name; what an ended one has left goes first
+    shutil.rmtree(fresh, ignore_errors=True)
+    try:
+        fresh.mkdir(parents=True)
+        for name in names:
+            write_whole(fresh / name, (folder / name).read_bytes())
+        before = target.with_name(f"{fresh.name}.before")
+        if target.exists():
+            target.rename(before)
+        fresh.rename(target)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _place_of(path: Path, started_at: str, began: Callable[[Path], str]) -> Path:
