@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from bench.here import as_typed, shown
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -253,8 +254,7 @@ def profile(
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with stderr.status("") as status:
         found = measure(asked, lambda what: status.update(what) if stderr.is_terminal else stderr.print(what))
-    folder = asked.out.resolve()
-    folder = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    folder = Path(shown(asked.out))
     Console(highlight=False, markup=False, soft_wrap=True).print(*render(found, folder), sep="\n")
     if any(one.status != "ok" for one in found.profiles):
         stderr.print(f"what those that failed have said: {folder}/logs")
@@ -309,7 +309,7 @@ def advise(
 
     advice = advise_on(shape=shape, task=task, threads=threads, device=device, precision=precision, result=result)
     Console(highlight=False, markup=False).print(*render(advice), sep="\n")
-    print("", shlex.join(advice.command))
+    print("", as_typed(shlex.join(advice.command)))
     if not measure:
         return 0
     sys.stdout.flush()
@@ -460,7 +460,7 @@ def compare(
         sys.stdout.write(report.to_markdown(comparison) if style == "markdown" else report.to_json(comparison))
     if style == "json":
         for doubt in report.doubts(comparison):
-            print(f"bench: {doubt}", file=sys.stderr)
+            print(f"bench: {as_typed(doubt)}", file=sys.stderr)
     if fail_on and not comparison.worse and not any(one.verdict for one in comparison.cells):
         raise InvalidInput(
             "--fail-on slower: no cell has a verdict, so nothing can be said; compare longer runs of one machine"
@@ -488,14 +488,13 @@ def publish(result: Path | None = None) -> None:
         A result folder in which every row works (where there are several versions, under one of them), a calibration or
         a folder of profiles, made by code that is committed.
     """
-    from bench.environment import ROOT
     from bench.publish import publish as publish_result
     from bench.publish import refresh
 
     if result is None:
         refresh()
     else:
-        print(publish_result(result).relative_to(ROOT))
+        print(shown(publish_result(result)))
 
 
 new = App(name="new", help="Write a template.", version_flags=[])
@@ -516,23 +515,29 @@ def row(name: str) -> None:
     """
     from bench.template import write_row
 
-    print(write_row(name))
+    print(shown(write_row(name)))
 
 
 def main() -> int:
     """Run the command line: its exit code, or 2 with one line where what was asked for makes no sense.
 
-    1 where the output is not taken, because the reader has gone or the disk is full.
+    1 where the output is not taken, because the reader has gone or the disk is full, and where the system refuses else.
 
     SIGTERM is taken as Ctrl-C is: what was measured is kept.
     """
     signal.signal(signal.SIGTERM, _interrupt)
+    _have_a_home()
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is None:  # closed
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
         elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that has no such sign gets a question mark
     sys.stderr = Dispensable(sys.stderr)
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        print("bench: the current folder is gone; change to one that is there", file=sys.stderr)
+        return 2
     try:
         result = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -544,16 +549,26 @@ def main() -> int:
         print("bench: interrupted", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.filename is not None:  # no output: that has no name
-            raise
+        if error.filename is not None or error.strerror is None:  # no output: that has no name
+            why = f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error}"
+            print(f"bench: {why}", file=sys.stderr)
+            return 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
         if not isinstance(error, BrokenPipeError):  # whoever read it has read enough
             print(f"bench: standard output: cannot be written ({error.strerror})", file=sys.stderr)
         return 1
     else:
         return result if isinstance(result, int) else 0
-    print(f"bench: {message}", file=sys.stderr)
+    print(f"bench: {as_typed(message)}", file=sys.stderr)
     return 2
+
+
+def _have_a_home() -> None:
+    """Let libraries go on that ask for a person's home where there is none: Altair does when it is imported."""
+    try:
+        Path.home()
+    except RuntimeError:  # no HOME, and a user whom the system does not know, as in many a container
+        os.environ["HOME"] = "/nonexistent"  # a folder that others can write in would be a place for their packages
 
 
 class Dispensable:
@@ -583,4 +598,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
+    if sys.flags.optimize > 1:  # without docstrings there is no help, and Altair cannot be imported
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
+        os.execve(sys.executable, [sys.executable, "-m", "bench", *sys.argv[1:]], kept)
     sys.exit(main())

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from bench import pronunciations
@@ -188,7 +190,11 @@ def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precisio
 
 
 def save(problem: Problem, path: Path) -> None:
-    """Write the problem as one safetensors file."""
+    """Write the problem as one safetensors file.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
+    """
     flat = {f"parameters/{name}": array for name, array in problem.parameters.items()}
     for index, batches in enumerate(problem.batches):
         for number, batch in enumerate(batches):
@@ -198,7 +204,10 @@ def save(problem: Problem, path: Path) -> None:
         flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in solved.items()}
     for (precision, index), slack in problem.slack.items():
         flat |= {f"slack/{precision}/{index}/{name}": array for name, array in slack.items()}
-    save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)
+    try:
+        save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, f"{error}", str(path)) from None
 
 
 def load(path: Path) -> Problem:

@@ -10,6 +10,7 @@ Affinity holds them all to N processors as well, and is set in the worker before
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
@@ -173,7 +174,7 @@ def machine_name() -> str:
 def describe() -> Environment:
     """The machine and its software."""
     cpu, cores = cpu_name(), len(processors())
-    commit = _git("rev-parse", "HEAD")
+    commit = git(ROOT, "rev-parse", "HEAD")
     return Environment(
         machine=machine_name(),
         cpu=cpu,
@@ -186,13 +187,25 @@ def describe() -> Environment:
         git_commit=commit,
         harness=code_of_harness(),
         facts=facts_for_record(read_facts()),
-        git_dirty=bool(_git("status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
+        git_dirty=bool(git(ROOT, "status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
     )
 
 
-def _git(*arguments: str) -> str | None:
+def git(folder: Path, *arguments: str) -> str | None:
+    """What git says of the repository that the folder is the top level of; None where there is none, or git refuses.
+
+    A repository around it is another one: that of a person who has unpacked this in it.
+    """
+    top = _git(folder, "rev-parse", "--show-toplevel")
+    return _git(folder, *arguments) if top and Path(top).resolve() == folder.resolve() else None
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    # without what would name another repository; that the folder may be another user's is no matter, for its code runs
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-c", f"safe.directory={folder.resolve()}", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return os.fsdecode(done.stdout).rstrip("\n") if done.returncode == 0 else None

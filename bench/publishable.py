@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from bench.environment import git
 from bench.forecast import model_of
 from bench.judge import control, judge
 from bench.records import CONTROL
@@ -115,20 +115,12 @@ def known(commit: str, repository: Path) -> Knows:
     """Whether what is checked out comes from the commit, or why that cannot be told."""
     if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # what a record says is no option of git's
         return "it is not"
-    if _git(repository, "merge-base", "--is-ancestor", commit, "HEAD") is not None:
+    if git(repository, "merge-base", "--is-ancestor", commit, "HEAD") is not None:
         return "it is an ancestor"
-    shallow = _git(repository, "rev-parse", "--is-shallow-repository")
+    shallow = git(repository, "rev-parse", "--is-shallow-repository")
     if shallow is None:
         return "no repository"
     return "a shallow clone" if shallow == "true" else "it is not"
-
-
-def _git(repository: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _refusal(folder: Path) -> Refuse:

@@ -289,7 +289,9 @@ def check_workloads(workloads: Sequence[Workload]) -> None:
 
 
 def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
-    """A folder for the result that does not exist yet: ``out``, or one in ``home`` named after the time.
+    """A folder for the result that does not exist yet: ``out``, or one in ``home`` named after the time. Absolute.
+
+    Workers run in the repository's folder, and ``out`` is meant from where the person is.
 
     Raises:
         InvalidInput: it exists already.
@@ -299,7 +301,7 @@ def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
         return next(path for path in _numbered(home / stamp) if not path.exists())
     try:
         if not out.exists():
-            return out
+            return out.absolute()
     except OSError as error:
         raise InvalidInput(f"--out {str(out)[:80]}: cannot be written ({error.strerror})") from None
     raise InvalidInput(f"--out {out}: exists already; choose another folder, or remove it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.environment import code_facts, describe
@@ -79,7 +79,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpre
         if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
             raise refuse(f"{name} has changed since; begin anew")
     return Resumed(
-        result=result,
+        result=replace(result, path=folder.absolute()),  # workers run in another folder than the person
         rows=tuple(row for row in rows.values() if not row.is_bound),
         interpreters=interpreters,
         bounds=tuple(row for row in rows.values() if row.is_bound),

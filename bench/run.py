@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
 import time
 from datetime import datetime
@@ -12,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
-from safetensors import SafetensorError
 
 from bench import answers, gpu
 from bench.environment import available_bytes, code_facts, describe
 from bench.forecast import model_of
+from bench.here import command, shown
 from bench.job import ProblemFile
 from bench.lock import only_run
 from bench.page import REPORT_FILE
@@ -43,6 +42,7 @@ from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
 from bench.versions import failures_of, join
+from bench.where import where
 from bench.whole import whole_folder, write_whole, written
 from bench.workloads import estimate_bytes
 from impls import HERE
@@ -199,8 +199,8 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
 
 def _named_again(asked: Request | Resumed) -> list[str]:
     """What whoever goes on has to name again, for a result does not say where it is."""
-    own = [_shown(row.path) for row in asked.rows if not row.path.is_relative_to(HERE)]
-    pythons = [f"{one.version}={_shown(one.path)}" for one in asked.interpreters if one.version]
+    own = [shown(row.path) for row in asked.rows if not row.path.is_relative_to(HERE)]
+    pythons = [f"{one.version}={shown(one.path)}" for one in asked.interpreters if one.version]
     return [*(["--impl", *own] if own else []), *(["--interpreter", *pythons] if pythons else [])]
 
 
@@ -214,8 +214,8 @@ def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, progres
             answers.save(answers.pose(workload, tuple(plan.tasks), tuple(plan.precisions)), path)
         except MemoryError:
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
-        except (OSError, SafetensorError) as error:
-            raise DiskFull(f"{path}: cannot be written ({error})") from None
+        except OSError as error:
+            raise DiskFull(f"{path}: cannot be written ({error.strerror})") from None
         problems[workload.name] = ProblemFile(workload.config, str(path), answers.sizes_of(workload))
     return problems
 
@@ -247,24 +247,24 @@ def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str
     except OSError as error:
         failed = True
         if not stopped:
-            stderr.print(
-                f"{folder}: its tables cannot be written ({error.strerror}); `python -m bench table` shows them"
-            )
+            again = command("table", shown(folder))
+            stderr.print(f"{shown(folder)}: its tables cannot be written ({error.strerror}); to see them: {again}")
     # the table of a scaling run has a hundred groups: what is fitted to them is shown instead
     said = text.render(rows, [result]) if model is None else chain(scaling_text.render(model), text.endings([result]))
-    Console(highlight=False, markup=False).print(*said, sep="\n")
-    shown = _shown(folder)
-    again = shlex.join(["python", "-m", "bench", "run", "--resume", shown, *named_again])
-    if stopped:
-        stderr.print(f"{stopped}; go on with: {again}")
-    elif not result.whole or result.ends[-1].why == "budget":
-        stderr.print(f"the budget is spent; for more blocks: {again}")
-    failed = failed or bool(failures_of(result.records))
-    if any(record.status in FAILURES for record in result.records):
-        stderr.print(f"what the workers that failed have said: {shown}/logs")
-    if _write_page(result, stderr):
-        stderr.print(f"page: {shown}/{REPORT_FILE}")
-    stderr.print(f"result: {shown}")
+    try:
+        Console(highlight=False, markup=False).print(*said, sep="\n")
+        again = command("run", "--resume", shown(folder), *named_again)
+        if stopped:
+            stderr.print(f"{stopped}; go on with: {again}")
+        elif not result.whole or result.ends[-1].why == "budget":
+            stderr.print(f"the budget is spent; for more blocks: {again}")
+        failed = failed or bool(failures_of(result.records))
+        if any(record.status in FAILURES for record in result.records):
+            stderr.print(f"what the workers that failed have said: {shown(folder)}/logs")
+        if _write_page(result, stderr):
+            stderr.print(f"page: {shown(folder)}/{REPORT_FILE}")
+    finally:  # whatever happens while it is shown and drawn, it has been measured
+        stderr.print(f"result: {shown(folder)}")
     if stopped:
         return 0
     return 1 if failed or not any(record.ok for record in result.records) else 0
@@ -272,14 +272,18 @@ def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str
 
 def _write_page(result: Result, stderr: Console) -> bool:
     """Write the page into the result's folder, if that can be done: the table has been shown by now."""
-    # imported late: what draws is large, and what is measured should have the machine to itself
-    from bench.page.write import write_report
-
     try:
+        # imported late: what draws is large, and what is measured should have the machine to itself
+        from bench.page.write import write_report
+
         with stderr.status("draws the page"):
             write_report([result], result.path)
-    except OSError as error:
-        stderr.print(f"{result.path}: its page cannot be written ({error.strerror}); `python -m bench page` makes one")
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
+        folder = shown(result.path)
+        why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
+        stderr.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")
         return False
     return True
 
@@ -355,7 +359,3 @@ def _head(request: Request, plan: Plan) -> Run:
             if row.multiplier == bound.framework
         },
     )
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

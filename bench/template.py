@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keyword
 import re
+from contextlib import suppress
 from pathlib import Path
 
+from bench.whole import write_whole
 from impls import HERE
 from impls.contract import InvalidInput
 
@@ -13,10 +15,10 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def write_row(name: str) -> Path:
-    """The path of the new file, relative to the repository.
+    """The path of the new file, which is there whole.
 
     Raises:
-        InvalidInput: the name is no ``framework/variant``, or there is such a row already.
+        InvalidInput: the name is no ``framework/variant``, there is such a row already, or it cannot be written.
     """
     match = re.fullmatch(r"([a-z][a-z0-9_]*)/([a-z][a-z0-9_]*)", name)
     if match is None:
@@ -29,6 +31,11 @@ def write_row(name: str) -> Path:
         raise InvalidInput(f"new row {name}: there is one already, impls/{name}.py")
     template = TEMPLATES / f"{framework}.txt"
     text = (template if template.exists() else TEMPLATES / "other.txt").read_text(encoding="utf-8")
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(text.replace("FRAMEWORK", framework), encoding="utf-8")
-    return path.relative_to(HERE.parent)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, text.replace("FRAMEWORK", framework).encode())
+    except OSError as error:
+        with suppress(OSError):
+            path.parent.rmdir()  # of a framework that is new: all others have something in theirs
+        raise InvalidInput(f"new row {name}: impls/{name}.py cannot be written ({error.strerror})") from None
+    return path

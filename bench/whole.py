@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from bench.here import shown
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def write_whole(path: Path, data: bytes) -> None:
     """Put the data into the file, on the disk: whoever reads it meets all of it or what was there before.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written; the error names it.
     """
     write_together({path: data})
 
@@ -46,7 +47,8 @@ def write_together(files: Mapping[Path, bytes]) -> None:
             fresh[path].replace(path)
     finally:
         for rest in fresh.values():
-            rest.unlink(missing_ok=True)
+            with suppress(OSError):  # where nothing can be written, nothing can be removed either
+                rest.unlink(missing_ok=True)
     _sync(last.parent)
 
 
@@ -112,7 +114,7 @@ def written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InvalidInput(f"--out {path}: cannot be written ({error.strerror})") from None
+        raise InvalidInput(f"--out {shown(path)}: cannot be written ({error.strerror})") from None
 
 
 def _mend(path: Path) -> None:

@@ -59,8 +59,8 @@ def test_it_says_who_is_expected_to_be_the_fastest_and_how_sure_that_is(house: P
     assert "Inside of what was swept. On 16 held-out shapes times were off by" in said
     fitted = sum(not workload.held_out for workload in SHAPES)
     assert f"from a scaling run of {fitted} shapes on this machine, 2026-01-31: new" in said
-    command = "python -m bench run --shape hidden_dim=200,batch_size=24,sequence_length=20 --task forward train_step"
-    assert done.stdout.endswith(f"\n {command}\n")
+    words = "-m bench run --shape hidden_dim=200,batch_size=24,sequence_length=20 --task forward train_step"
+    assert done.stdout.endswith(f"\n {sys.executable} {words}\n")
     assert "ANOTHER" not in said and "changed" not in said
 
 
@@ -129,7 +129,7 @@ def test_a_shape_that_was_measured_is_told(house: Path) -> None:
 
 
 def test_nothing_to_go_by_is_one_line(house: Path) -> None:
-    one_line(ask("advise", *SHAPE), "no scaling run to go by; `python -m bench run --preset scaling` makes one")
+    one_line(ask("advise", *SHAPE), "no scaling run to go by; `.*python.* -m bench run --preset scaling` makes one")
 
 
 @pytest.mark.parametrize(
@@ -161,6 +161,15 @@ def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: p
     assert [workload.name for workload in request.workloads] == ["e10-h200-l2+2-d2-t20+9-b24"]
     assert request.tasks == ("forward",) and request.threads == (1,)
     assert "--shape hidden_dim=200,batch_size=24,sequence_length=20" in request.command
+
+
+def test_where_there_is_no_room_the_rows_stand_whole(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scaling(house / "local" / "new", run=here())
+    for width, left_out in (("60", "9 of 10 within"), ("40", "9 of 10 within, within, fastest")):
+        monkeypatch.setenv("COLUMNS", width)
+        said = ask("advise", *SHAPE, "--task", "forward").stdout
+        assert f"no room for {left_out}: a terminal" in " ".join(said.split())
+        assert {line.split()[0] for line in said.splitlines() if "×" in line and "/" in line.split()[0]} >= {*ROWS}
 
 
 def test_a_real_process_answers_and_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from processes import bench
 
+from bench import here
 from bench.environment import describe
 from bench.method import arms, calibrate, calibration, calibration_table
 from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
@@ -239,10 +240,8 @@ def test_what_goes_wrong_costs_its_batch_alone(
     arguments = {"pairs": 3, "budget_s": 60.0, "out": out, "command": "python -m bench calibrate"}
     assert calibrate.calibrate(**arguments) == code
     said = capsys.readouterr()
-    assert re.search(
-        rf"{words}.*; batches complete, and kept: 1; go on with: python -m bench calibrate --out {re.escape(str(out))}",
-        said.err,
-    )
+    again = re.escape(here.command("calibrate", "--out", str(out)))
+    assert re.search(rf"{words}.*; batches complete, and kept: 1; go on with: {again}\n", said.err)
     assert "How often the verdicts err" in said.out and (out / calibration.TABLE_FILE).exists()
     assert calibrate.calibrate(**arguments) == 0
     assert calibration.read_batches(out) == batches

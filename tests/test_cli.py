@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import errno
+import io
 import json
 import os
 import re
@@ -11,15 +14,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from processes import ROOT, alive, ask, bench, numpy_row, one_line, wait_until
+from processes import ROOT, alive, ask, bench, numpy_row, one_line, python, wait_until
+from rich.console import Console
 from test_records import record, write
 
-from bench import sweeps
+from bench import here, sweeps
+from bench import run as running
 from bench.environment import gpus
 from bench.judge import control, judge
 from bench.plan import BUDGETS
 from bench.processors import processors
 from bench.records import CONTROL, read_result
+from bench.runner import DiskFull
+
+CAUGHT: dict[str, bool] = {"capture_output": True, "text": True}
 
 SOURCE = ("--workload", "seed", "--task", "encode", "--preset", "smoke")
 
@@ -172,6 +180,26 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
         assert shown.returncode == 0 and "thinc/layers" in shown.stdout
 
 
+def test_paths_are_meant_from_where_the_person_is(tmp_path: Path) -> None:
+    numpy_row(tmp_path, "mine")
+    elsewhere = {"cwd": tmp_path, "env": {"PYTHONPATH": str(ROOT)}}
+    done = bench("run", "--impl", "mine.py", *SOURCE, "--out", "sub/../out", **elsewhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.endswith("page: sub/../out/report.html\nresult: sub/../out\n"), done.stderr
+    (tmp_path / "out" / "records.jsonl").write_bytes(b"")
+    done = bench("run", "--impl", "mine.py", "--resume", "out", **elsewhere)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr.endswith("result: out\n")
+    assert {record.status for record in read_result(tmp_path / "out").records} == {"ok"}
+    assert not (ROOT / "out").exists() and not (ROOT / "sub").exists()
+
+
+def test_a_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    command = f"rmdir {tmp_path}; {sys.executable} -m bench list"
+    done = subprocess.run(command, shell=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, **CAUGHT)
+    one_line(done, "the current folder is gone")
+
+
 @pytest.mark.skipif(len(processors()) < 2, reason="one processor: there is one number of threads")
 def test_each_number_of_threads_has_a_table_and_the_control_is_there_whatever_the_rows_are(tmp_path: Path) -> None:
     paths = [str(numpy_row(tmp_path, name)) for name in ("one", "two")]
@@ -298,3 +326,113 @@ def test_help_has_examples() -> None:
         done = bench(*command, "--help")
         assert done.returncode == 0
         assert f"python -m bench {' '.join(command)}" in done.stdout
+
+
+NOBODY = """
+import os, pwd, sys
+
+def unknown(_uid):
+    raise KeyError("getpwuid(): uid not found: 54321")
+
+pwd.getpwuid = unknown
+os.environ.pop("HOME", None)
+sys.argv = ["bench", "list"]
+from bench.__main__ import main
+assert main() == 0
+import bench.page.write
+"""
+"""What draws the page is imported by a user whom the system does not know, and who has no home."""
+
+
+def test_a_user_without_a_name_and_a_home_has_a_page() -> None:
+    done = python("-c", NOBODY)
+    assert done.returncode == 0, done.stderr
+
+
+def test_python_that_is_to_leave_docstrings_out_has_them() -> None:
+    for flags, environment in (((), {"PYTHONOPTIMIZE": "2"}), (("-OO",), {})):
+        done = python(*flags, "-m", "bench", "table", "--help", env=environment)
+        assert done.returncode == 0 and "Show one result or several together" in done.stdout, done.stderr
+
+
+def test_nothing_that_python_may_leave_out_does_anything() -> None:
+    """With -O assertions are not there."""
+    for folder in ("bench", "impls"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Assert):
+                    names = {ast.unparse(call.func) for call in ast.walk(node) if isinstance(call, ast.Call)}
+                    assert names <= {"isinstance"}, f"{path}:{node.lineno}"
+                    assert not [one for one in ast.walk(node) if isinstance(one, ast.NamedExpr | ast.Await)]
+                assert not (isinstance(node, ast.Name) and node.id == "__debug__"), path
+
+
+class Panic(BaseException):
+    """What a program in Rust raises that gives up: no Exception."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (RuntimeError("no\nhome"), r"test_cli\.py:\d+: RuntimeError: no home"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (Panic("called unwrap"), r"test_cli\.py:\d+: Panic: called unwrap"),
+    ],
+)
+def test_a_page_that_cannot_be_drawn_costs_no_more_than_the_page(
+    fault: BaseException, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr("bench.page.write.write_report", fails)
+    assert running._show(write(tmp_path, record()), "", Console(stderr=True, soft_wrap=True, highlight=False), []) == 0
+    said = capsys.readouterr()
+    assert "torch/module" in said.out
+    *_, why, result = said.err.splitlines()
+    again = re.escape(here.command("page", str(tmp_path)))
+    assert re.fullmatch(rf"{tmp_path}: its page cannot be made \({words}\); to try again: {again}", why), why
+    assert result == f"result: {tmp_path}"
+
+
+def test_an_impatient_ctrl_c_while_the_page_is_drawn_does_not_cost_the_results_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.page.write.write_report", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        running._show(write(tmp_path, record()), "", Console(stderr=True, soft_wrap=True), [])
+    assert capsys.readouterr().err.endswith(f"result: {tmp_path}\n")
+
+
+def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    write(tmp_path, record())
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(os, "fsync", full)
+    stderr = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
+    assert running._show(tmp_path, "", stderr, []) == 1
+    assert sorted(tmp_path.iterdir()) == before
+    assert f"its tables cannot be written (No space left on device); to see them: {sys.executable}" in (
+        stderr.file.getvalue()  # type: ignore[attr-defined]
+    )
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "/some/file"), "bench: /some/file: Read-only file system"),
+        (DiskFull("/some/file: the disk is almost full"), "bench: /some/file: the disk is almost full"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line(refusal: OSError, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses() -> None:
+        raise refusal
+
+    monkeypatch.setattr("bench.listing.listing", refuses)
+    done = ask("list")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{words}\n")

@@ -278,6 +278,20 @@ def test_the_drift_of_the_machine_is_shown(tmp_path: Path) -> None:
     assert "took 1.30× as long in NEW" in " ".join(words(comparison).split())
 
 
+def test_where_there_is_no_room_columns_are_left_out_and_rows_stand_whole(tmp_path: Path) -> None:
+    first = result(tmp_path / "first", *records(TIMES, seed=1))
+    second = result(tmp_path / "second", *records(TIMES | {"jax/scan": 0.05}, seed=2))
+    comparison = compare(first, second)
+    assert "no room" not in words(comparison)
+    for width, left_out in ((60, "OLD, through"), (50, "OLD, NEW, through"), (40, "OLD, NEW, 95 %, through")):
+        shown = words(comparison, width)
+        assert f"no room for {left_out}: a terminal" in " ".join(shown.split())
+        (row,) = [line.split() for line in shown.splitlines() if line.split()[:1] == ["jax/scan"]]
+        assert row[-1] == cells(comparison)["jax/scan"].verdict and [
+            word for word in row if re.fullmatch(r"2\.\d\d\d×", word)
+        ]
+
+
 def test_text_fits_80_columns_whatever_rows_are_called(old: Result, tmp_path: Path) -> None:
     long = "torch/" + "a_very_long_name_" * 6
     times = TIMES | {long: 123.456}

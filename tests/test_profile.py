@@ -152,6 +152,14 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     one_line(bench("profile", str(row), "--out", "/proc/profiles"), "--out /proc/profiles: cannot be written")
 
 
+def test_the_folder_is_meant_from_where_the_person_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = numpy_row(tmp_path, "mine")
+    monkeypatch.chdir(tmp_path)
+    asked = check_profile(rows=["mine.py"], workload=[], task=["encode"], threads="1", out=Path("out"))
+    assert asked.out == tmp_path / "out", "processes run in the repository's folder"
+    assert asked.rows[0][0].path == row
+
+
 def test_what_a_killed_one_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
     left = tmp_path / ".out.new"
     left.mkdir()

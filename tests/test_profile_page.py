@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -83,6 +85,22 @@ def test_publishing_keeps_the_numbers_and_makes_the_page(house: Path, tmp_path: 
     later = msgspec.structs.replace(found, started_at="2026-01-31T13:00:00+00:00")
     assert publish.publish(written(tmp_path / "later", later)).name == f"{target.name}-2"
     assert read_profiles(target) == found
+
+
+def test_a_full_disk_leaves_nothing_that_keeps_profiles_from_being_published(
+    house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = written(tmp_path / "mine", profiles(QUIET))
+    before = sorted(house.rglob("*"))
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(InvalidInput, match="cannot be written"):
+        patch.setattr(os, "fsync", full)
+        publish.publish(folder)
+    assert sorted(path for path in house.rglob("*") if path != house / "results" / "profiled") == before
+    assert read_profiles(publish.publish(folder)) == read_profiles(folder)
 
 
 DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)

@@ -16,7 +16,7 @@ from said import alike, said
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
 
-from bench import headline, publish, publishable
+from bench import environment, headline, publish, publishable
 from bench.compare import compare
 from bench.environment import ROOT
 from bench.index import the_one_before
@@ -231,10 +231,14 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patch, pytest.raises(InvalidInput, match=r"cannot be written \(No space left"):
+    before = sorted(house.rglob("*"))
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InvalidInput, match=r"run\.json: cannot be written \(No space left"),
+    ):
         patch.setattr(os, "fsync", full)
         publish.publish(folder)
-    assert not [path for path in house.rglob(".*") if path.is_file()]
+    assert sorted(house.rglob("*")) == before
     assert publish.publish(folder) in {result.path for result in publish.published()}
 
 
@@ -246,9 +250,10 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fails)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         write_whole(path, b"half of")
-    assert path.read_bytes() == b"as it was"
+    assert caught.value.filename == str(path), "not that of the file beside it"
+    assert path.read_bytes() == b"as it was" and [*tmp_path.iterdir()] == [path]
 
 
 def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path, tmp_path: Path) -> None:
@@ -374,6 +379,44 @@ def test_a_result_is_published_only_of_a_commit_that_the_repository_comes_from(t
     publishable.check(of(first), tmp_path / "shallow")
     with pytest.raises(InvalidInput, match="no clone of a repository"):
         publishable.check(of(first), tmp_path / "none")
+
+
+def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    around = tmp_path / "around"
+    repository(around)
+    commit, unpacked = git(around, "rev-parse", "HEAD"), around / "unpacked"
+    unpacked.mkdir()
+    assert environment.git(around, "rev-parse", "HEAD") == commit
+    assert environment.git(unpacked, "rev-parse", "HEAD") is None
+    assert publishable.known(commit, unpacked) == "no repository"
+    (tmp_path / "link").symlink_to(around)
+    assert environment.git(tmp_path / "link", "rev-parse", "HEAD") == commit
+    git(around, "worktree", "add", str(tmp_path / "worktree"))
+    assert environment.git(tmp_path / "worktree", "rev-parse", "HEAD") == commit
+    monkeypatch.setenv("GIT_DIR", str(around / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(unpacked))
+    assert environment.git(unpacked, "rev-parse", "HEAD") is None
+    assert environment.git(around, "rev-parse", "HEAD") == commit
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_another_users_checkout_has_its_commit(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    repository(folder)
+    commit = git(folder, "rev-parse", "HEAD")
+    for path in (folder, folder / ".git"):
+        os.chown(path, 54321, 54321)
+    assert environment.git(folder, "rev-parse", "HEAD") == commit
+
+
+def test_a_checkout_without_a_commit_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    here = environment.describe()
+    assert here.git_commit is None and not here.git_dirty
+    assert markdown.environment_line(here).endswith(", no commit")
+    assert markdown.environment_line(RUN.environment).endswith(f", commit {'0' * 12}")
 
 
 def test_what_has_not_changed_is_not_made_again(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
 import os
 import re
 import shutil
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from processes import ROOT, bench, python
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from bench.template import write_row
+from impls.contract import InvalidInput
 
 FRAMEWORKS = ("torch", "jax", "thinc", "brandnew")
 
@@ -88,3 +89,29 @@ def test_a_row_asked_for_by_name_and_not_installed_fails_and_else_skips(house: P
     unknown = python("-m", "pytest", "-q", "tests/test_rows.py", "--impl", "torch/none", cwd=house)
     assert unknown.returncode != 0
     assert "--impl torch/none: no such row" in unknown.stdout + unknown.stderr
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+READ_ONLY = OSError(errno.EROFS, "Read-only file system")
+
+
+@pytest.mark.parametrize("name", ["torch/mine", "brandnew/mine"])
+@pytest.mark.parametrize(("what", "error"), [("fsync", FULL), ("mkdir", READ_ONLY)])
+def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
+    what: str, error: OSError, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object, **__: object) -> None:
+        raise error
+
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "module.py").touch()
+    monkeypatch.setattr("bench.template.HERE", tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(InvalidInput, match=rf"{name}\.py cannot be written \({error.strerror}"),
+    ):
+        patch.setattr(os if what == "fsync" else Path, what, refuses)
+        write_row(name)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert write_row(name).read_text().startswith('"""')

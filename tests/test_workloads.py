@@ -99,6 +99,13 @@ def test_a_dictionary_that_is_not_there_or_another_one_is_a_clear_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_problem_that_cannot_be_saved_names_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "absent" / "seed.safetensors"
+    with pytest.raises(OSError, match="No such file") as caught:
+        answers.save(answers.Problem({"w": np.zeros(1)}, [], {}, {}), path)
+    assert caught.value.filename == str(path)
+
+
 def test_a_problem_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     problem = answers.pose(SEED, TASKS)
     answers.save(problem, tmp_path / "seed.safetensors")

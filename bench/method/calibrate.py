@@ -22,6 +22,7 @@ import msgspec
 from rich.console import Console
 
 from bench.environment import describe
+from bench.here import as_typed
 from bench.lock import only_run
 from bench.method import arms
 from bench.method.calibration import (
@@ -99,7 +100,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
                 stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
             print(text)
     if stopped:
-        again = shlex.join([*shlex.split(command), "--out", str(out)])
+        again = as_typed(shlex.join([*shlex.split(command), "--out", str(out)]))
         stderr.print(f"{stopped}; batches complete, and kept: {len(batches)}; go on with: {again}")
     stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
     return code

@@ -43,5 +43,5 @@ def keep(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[An
         raw.parent.mkdir(parents=True, exist_ok=True)
         write_whole(raw, msgspec.json.encode(measured) + b"\n")
     text = report(read(raw, kind))
-    raw.with_suffix(".md").write_text(text, encoding="utf-8")
+    write_whole(raw.with_suffix(".md"), text.encode())
     return text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -148,6 +147,6 @@ def _of_cell(
     outcome = outcome or Outcome(status="crashed", reason=words)
     if outcome.status != "ok":
         (folder / "logs").mkdir(exist_ok=True)
-        shutil.copyfile(log, folder / "logs" / f"{name}.log")
+        write_whole(folder / "logs" / f"{name}.log", log.read_bytes())
     kept = {name: getattr(outcome, name) for name in Outcome.__struct_fields__ if name != "has_trace"}
     return Profile(**fields_of(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)

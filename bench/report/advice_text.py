@@ -1,19 +1,20 @@
-"""What ``bench advise`` prints. Fits 80 columns, and is plain text when piped."""
+"""What ``bench advise`` prints: plain text when piped."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from bench.forecast import tied
+from bench.here import as_typed
 from bench.report import units
+from bench.report.tables import NAME, Part, Tables
 from bench.stats import PRACTICAL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -26,7 +27,7 @@ def render(advice: Advice) -> Iterator[RenderableType]:
     yield Text(advice.workload.name, style="bold").append(f"  {advice.workload.shape}", style="not bold dim")
     for of_task in advice.tasks:
         yield Text()
-        yield Padding(_table(of_task), (0, 0, 0, 1))
+        yield _table(of_task)
         yield Text(f" {verdict(of_task.expected)}", style="bold")
         yield Text(f" {how_sure(of_task)}")
     yield Text(f"\n{origin(advice)}")
@@ -35,22 +36,31 @@ def render(advice: Advice) -> Iterator[RenderableType]:
     yield Text("to measure it, add --measure, or:")
 
 
-def _table(of_task: OfTask) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    where = units.place(of_task.at.device, of_task.at.threads, of_task.at.precision)
-    table.add_column(Text(f"{of_task.at.task} {where}", style="bold not dim"), overflow="fold", min_width=16)
-    for name in ("expected", "9 of 10 within", "ratio", "within", "fastest"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in of_task.expected:
-        table.add_row(
-            one.implementation,
-            units.seconds(one.time_s),
-            f"{units.seconds(one.low_s)} to {units.seconds(one.high_s)}",
-            units.ratio(one.ratio),
-            units.between(one.ratio_low, one.ratio_high) if one is not of_task.expected[0] else "",
-            f"{100 * one.chance:.0f} %" if one.chance else "",
-        )
-    return table
+LEAST_FIRST = ("9 of 10 within", "fastest", "within")
+"""What is left out where there is little room, the least important first."""
+
+
+def _table(of_task: OfTask) -> Tables[Expected]:
+    at = of_task.at
+    return Tables(
+        parts=[Part(None, f"{at.task} {units.place(at.device, at.threads, at.precision)}", of_task.expected)],
+        columns=[NAME, "expected", "9 of 10 within", "ratio", "within", "fastest"],
+        cells=partial(_cells, of_task.expected[0]),
+        least_first=LEAST_FIRST,
+        words=[NAME],
+    )
+
+
+def _cells(first: Expected, one: Expected, _columns: Collection[str]) -> dict[str, Text]:
+    words = {
+        NAME: one.implementation,
+        "expected": units.seconds(one.time_s),
+        "9 of 10 within": f"{units.seconds(one.low_s)} to {units.seconds(one.high_s)}",
+        "ratio": units.ratio(one.ratio),
+        "within": units.between(one.ratio_low, one.ratio_high) if one is not first else "",
+        "fastest": f"{100 * one.chance:.0f} %" if one.chance else "",
+    }
+    return {name: Text(word) for name, word in words.items()}
 
 
 def verdict(expected: Sequence[Expected]) -> str:
@@ -111,7 +121,7 @@ def doubts(advice: Advice) -> Iterator[str]:
     if advice.changed:
         yield f"since then, code or versions have changed, and so may have errors: {', '.join(advice.changed)}"
     if advice.is_known:
-        yield f"this very shape was measured: `python -m bench table` of that run has {advice.workload.name}"
+        yield as_typed(f"this very shape was measured: `python -m bench table` of that run has {advice.workload.name}")
 
 
 def _listed(names: Sequence[str]) -> str:

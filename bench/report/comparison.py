@@ -6,23 +6,23 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from bench.compare import Status
+from bench.here import as_typed, command, shown
 from bench.judge import control, judge
 from bench.records import Struct
 from bench.report import units
 from bench.report.markdown import table as markdown_table
+from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS, SMOKE, about_control, about_end
 from bench.stats import MIN_BLOCKS, PRACTICAL, Verdict
 from bench.two_runs import OF_TIMES
-from bench.versions import SIGN
 from impls.contract import Device, Precision, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
     from rich.console import RenderableType
 
@@ -129,9 +129,9 @@ def summary(comparison: Comparison) -> str:
 
 
 def render(comparison: Comparison) -> Iterator[RenderableType]:
-    """The comparison on a terminal, in 80 columns, and readable when piped."""
+    """The comparison on a terminal, as wide as that is, and readable when piped."""
     for doubt in doubts(comparison):
-        yield Text(doubt, style="bold red")
+        yield Text(as_typed(doubt), style="bold red")
     for name, result in (("OLD", comparison.old), ("NEW", comparison.new)):
         yield Text(f"{name}: {_about(result)}")
     yield Text(summary(comparison), style="bold")
@@ -143,10 +143,8 @@ def render(comparison: Comparison) -> Iterator[RenderableType]:
             unlike.add_row(*map(Text, difference))
         yield Text()
         yield unlike
-    for (workload, shape), of_workload in groupby(_shown(comparison), key=lambda row: (row.workload, row.shape)):
-        yield Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
-        for title, of_group in groupby(of_workload, key=_title):
-            yield Padding(_table(title, list(of_group)), (0, 0, 0, 1))
+    if rows := _shown(comparison):
+        yield _tables(rows, comparison)
     for status, heading in APART.items():
         if rows := [row for row in change_rows(comparison) if row.status == status]:
             yield Text(f"\n{heading}", style="bold red" if status == "now failing" else "bold")
@@ -244,24 +242,37 @@ def _title(row: ChangeRow) -> str:
     return f"{row.task} {units.place(row.device, row.threads, row.precision)}"
 
 
-def _table(title: str, rows: list[ChangeRow]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=16)
-    for name, width in (("OLD", 7), ("NEW", 7), ("ratio", 6), ("95 %", 14)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    table.add_column("verdict", overflow="fold", min_width=9)
-    table.add_column("through", overflow="fold", min_width=8)
-    for row in rows:
-        *numbers, verdict = _numbers(row)
-        through = "absolute" if _through(row) == ABSOLUTE else _through(row)
-        words = Text(verdict, style=COLOURS.get(verdict, ""))
-        table.add_row(Text(_on_two_lines(row.implementation)), *numbers, words, Text(_on_two_lines(through)))
-    return table
+LEAST_FIRST = ("through", "OLD", "NEW", "95 %")
+"""What is left out where there is little room, the least important first."""
 
 
-def _on_two_lines(name: str) -> str:
-    """The name with its version below it: side by side they leave the numbers no room."""
-    return name.replace(SIGN, f"\n{SIGN}")
+def _tables(rows: Sequence[ChangeRow], comparison: Comparison) -> Tables[ChangeRow]:
+    parts: list[Part[ChangeRow]] = []
+    for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
+        above: Text | None = Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
+        for title, of_group in groupby(of_workload, key=_title):
+            parts.append(Part(above, title, list(of_group)))
+            above = None
+    paths = shown(comparison.old.path), shown(comparison.new.path)
+    return Tables(
+        parts=parts,
+        columns=[NAME, *NUMBERS, "verdict", "through"],
+        cells=_cells,
+        least_first=LEAST_FIRST,
+        words=(NAME, "verdict", "through"),
+        every=f"`{command('compare', *paths, '--format', 'markdown')}`",
+    )
+
+
+NUMBERS = ("OLD", "NEW", "ratio", "95 %")
+
+
+def _cells(row: ChangeRow, _columns: Collection[str]) -> dict[str, Text]:
+    *numbers, verdict = _numbers(row)
+    through = "absolute" if _through(row) == ABSOLUTE else _through(row)
+    words = {NAME: row.implementation, "through": through, **dict(zip(NUMBERS, numbers, strict=True))}
+    cells = {name: Text(word) for name, word in words.items()}
+    return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
 
 
 def _numbers(row: ChangeRow) -> list[str]:

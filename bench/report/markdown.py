@@ -124,11 +124,11 @@ def short(rows: Sequence[TableRow], task: str) -> str:
 def environment_line(environment: Environment, without: Collection[str] = ()) -> str:
     """The machine and its software, but for these packages, in a line."""
     versions = ", ".join(f"{name} {number}" for name, number in environment.versions.items() if name not in without)
-    commit = f", commit {environment.git_commit[:12]}" if environment.git_commit else ""
+    commit = f"commit {environment.git_commit[:12]}" if environment.git_commit else "no commit"
     gpus = f", {', '.join(environment.gpus)}" if environment.gpus else ""
     return (
         f"{environment.cpu}, {environment.cores} cores{gpus}, {environment.memory_bytes / 2**30:.0f} GiB, "
-        f"{environment.os}, Python {environment.python}, {versions}{commit}"
+        f"{environment.os}, Python {environment.python}, {versions}, {commit}"
     )
 
 

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from bench.held_out import score
+from bench.here import as_typed
 from bench.report import units
 from bench.report.scaling_page import about, in_words, scaling_of
 
@@ -32,8 +33,8 @@ def render(model: Model) -> Iterator[RenderableType]:
             yield Padding(words, (0, 0, 0, 1))
         if of_task.held_out:
             yield Padding(Text(about(score(of_task.held_out))), (0, 0, 0, 1))
-    yield Text(
+    how_to_read = (
         "\nstate: a number of the hidden states, at each step; weight: once a call. A single price is less certain than"
-        " their sum. `python -m bench advise --shape …` says what to expect of a shape.",
-        style="dim",
+        " their sum. `python -m bench advise --shape …` says what to expect of a shape."
     )
+    yield Text(as_typed(how_to_read), style="dim")

@@ -3,53 +3,61 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 from bench.judge import group_of
 from bench.records import competes
 from bench.report import units
 from bench.report.rows import ranks_of
+from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bench.judge import Group, Judged
+    from bench.records import Cell
 
 
-def standing(judged: Iterable[Judged]) -> Table:
+LEAST_FIRST = ("tier", "median", "decided")
+"""What is left out where there is little room, the least important first."""
+
+
+def standing(judged: Iterable[Judged]) -> Tables[list[Judged]]:
     """The fastest row of each group, `1=` if others share its place; time, ratio, verdict, and how many are decided."""
     judged = list(judged)
-    ranks = ranks_of(judged)
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    for name in ("group", "fastest so far"):
-        table.add_column(name, overflow="fold")
-    for name, width in (("median", 7), ("ratio", 19), ("verdict", 8), ("decided", 7)):
-        table.add_column(name, no_wrap=True, justify="left" if name == "verdict" else "right", min_width=width)
     groups: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
-        if competes(one.cell):
+        if competes(one.cell) and one.ratio is not None:
             groups[group_of(one.cell)].append(one)
-    for group, members in groups.items():
-        timed = [one for one in members if one.ratio is not None]
-        if not timed:
-            continue
-        best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
-        others = [one for one in timed if one.is_compared]
-        done = sum(one.is_decided for one in others)
-        verdict = best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline"
-        table.add_row(
-            f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
-            "1= " * (ranks.get(best.cell) == "1=") + f"{best.cell.implementation} ({best.cell.tier})",
-            units.seconds(best.median_s),
-            units.interval(best.ratio),
-            Text(verdict, style=COLOURS.get(verdict, "")),
-            f"{done} of {len(others)}",
-        )
-    return table
+    return Tables(
+        parts=[Part(None, "group", list(groups.values()))],
+        columns=[NAME, "fastest so far", "tier", "median", "ratio", "verdict", "decided"],
+        cells=partial(_cells, ranks_of(judged)),
+        least_first=LEAST_FIRST,
+        words=(NAME, "fastest so far", "tier", "verdict"),
+        indent=0,
+    )
+
+
+def _cells(ranks: Mapping[Cell, str], timed: Sequence[Judged], _columns: Collection[str]) -> dict[str, Text]:
+    group = group_of(timed[0].cell)
+    best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
+    others = [one for one in timed if one.is_compared]
+    verdict = best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline"
+    words = {
+        NAME: f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
+        "fastest so far": "1= " * (ranks.get(best.cell) == "1=") + best.cell.implementation,
+        "tier": best.cell.tier,
+        "median": units.seconds(best.median_s),
+        "ratio": units.interval(best.ratio),
+        "decided": f"{sum(one.is_decided for one in others)} of {len(others)}",
+    }
+    cells = {name: Text(word) for name, word in words.items()}
+    return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
 
 
 def tally(judged: Iterable[Judged]) -> str:

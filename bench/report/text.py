@@ -1,26 +1,31 @@
-"""The table on a terminal, in 80 columns, and readable when piped."""
+"""The table on a terminal, as wide as that is, and readable when piped."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from bench.cost import COUNTS, costs, rivals, winner
 from bench.environment import machine_name
+from bench.here import as_typed, command, shown
 from bench.judge import control, group_of, judge
 from bench.records import BOUND
 from bench.report import units
 from bench.report.sentence import sentence
+from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS, about_control, about_end, about_versions, letter_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
     from bench.records import Result
     from bench.report.rows import TableRow
@@ -31,12 +36,9 @@ def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[Rend
     letters = _letters(results)
     for result in results:
         if doubt := about_control(control(judge(result.records, result.run.baseline).values()), doubts_only=True):
-            yield Text(f"{_name(result, letters)}{doubt}", style="bold red")
-    for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
-        yield Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
-        groups = groupby(of_workload, key=lambda row: (row.task, units.place(row.device, row.threads, row.precision)))
-        for (task, place), of_group in groups:
-            yield Padding(_table(f"{task} {place}", list(of_group), letters), (0, 0, 0, 1))
+            yield Text(f"{_name(result, letters)}{as_typed(doubt)}", style="bold red")
+    if rows:
+        yield _tables(rows, results, letters)
     yield from _reasons(rows)
     yield from _costs(results, letters)
     yield from _captions(rows)
@@ -51,50 +53,65 @@ def endings(results: Sequence[Result]) -> Iterator[RenderableType]:
         here = result.run.environment
         where = "this machine" if here.machine == machine_name() else here.cpu
         said = sentence(judge(result.records, result.run.baseline).values(), result.run, where)
-        yield Text(f"\n{_name(result, letters)}{said}", style="bold")
+        yield Text(f"\n{_name(result, letters)}{as_typed(said)}", style="bold")
 
 
 def _letters(results: Sequence[Result]) -> dict[str, str]:
     return {str(result.path): letter_of(number) for number, result in enumerate(results)}
 
 
-def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Table:
-    several = len(letters) > 1
-    held = not several and any(row.bound_share is not None for row in rows)  # there is no room for both columns
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("", justify="right", min_width=2)
-    table.add_column(Text(title, style="bold not dim"), overflow="fold", min_width=16)  # a long name takes two lines
-    table.add_column("tier", no_wrap=True, min_width=9)
-    for name, width in (("median", 7), ("±", 4), ("ratio", 6), ("95 %", 12)):
-        table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    table.add_column("verdict", no_wrap=True, min_width=7)
-    if held:
-        table.add_column("bound", justify="right", no_wrap=True, min_width=5)
-    if several:
-        table.add_column("run", no_wrap=True)
-    for row in rows:
-        last = [letters[row.result]] if several else []
-        if held:
-            last = ["" if row.bound_share is None else units.percent(row.bound_share)]
-        if row.median_s is None:
-            status = Text(row.status.replace("_", " "), style="yellow")
-            table.add_row("", row.implementation, row.tier, *[""] * 3, status, "", *last)
-            continue
-        is_base = row.implementation == row.baseline
-        verdict = "baseline" if is_base else "" if row.tier == BOUND else row.verdict or "–"
-        table.add_row(
-            row.rank or "",
-            row.implementation + "*" * bool(row.flags),
-            row.tier,
-            units.seconds(row.median_s),
-            units.percent(_half_width(row)),
-            units.ratio(row.ratio),
-            "" if is_base else units.between(row.ratio_low, row.ratio_high),
-            Text(verdict, style=COLOURS.get(verdict, "")),
-            *last,
-            style="bold" if is_base else "dim" if row.tier == BOUND else None,
-        )
-    return table
+COLUMNS = ("place", NAME, "tier", "median", "±", "ratio", "95 %", "verdict")
+
+LEAST_FIRST = ("tier", "±", "bound", "95 %", "place", "median")
+"""What is left out where there is little room, the least important first."""
+
+
+def _tables(rows: Sequence[TableRow], results: Sequence[Result], letters: Mapping[str, str]) -> Tables[TableRow]:
+    parts: list[Part[TableRow]] = []
+    for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
+        above: Text | None = Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
+        for title, of_group in groupby(of_workload, key=_title):
+            parts.append(Part(above, title, list(of_group)))
+            above = None
+    held = any(row.bound_share is not None for row in rows)
+    last = ["run"] if len(letters) > 1 else ["bound"] if held else []  # there is no room for both columns
+    paths = [shown(result.path) for result in results] if len(results) == 1 else ["RESULT", "..."]
+    return Tables(
+        parts=parts,
+        columns=[*COLUMNS, *last],
+        cells=partial(_cells, letters),
+        least_first=LEAST_FIRST,
+        words=(NAME, "tier", "verdict", "run"),
+        heads={"place": ""},
+        every=f"`{command('table', *paths, '--format', 'markdown')}`",
+    )
+
+
+def _title(row: TableRow) -> str:
+    return f"{row.task} {units.place(row.device, row.threads, row.precision)}"
+
+
+def _cells(letters: Mapping[str, str], row: TableRow, columns: Collection[str]) -> dict[str, Text]:
+    """What stands in the columns, where only these are shown."""
+    bound = "" if row.bound_share is None else units.percent(row.bound_share)
+    words = {NAME: row.implementation, "tier": row.tier, "bound": bound, "run": letters.get(row.result, "")}
+    if row.median_s is None:
+        status = Text(row.status.replace("_", " "), style="yellow")
+        return {name: Text(word) for name, word in words.items()} | {"95 %" if "95 %" in columns else "verdict": status}
+    is_base, is_bound = row.implementation == row.baseline, row.tier == BOUND
+    style = "bold" if is_base else "dim" if is_bound else ""
+    words |= {
+        "place": row.rank or "",
+        NAME: row.implementation + "*" * bool(row.flags),
+        "median": units.seconds(row.median_s),
+        "±": units.percent(_half_width(row)),
+        "ratio": units.ratio(row.ratio),
+        "95 %": "" if is_base else units.between(row.ratio_low, row.ratio_high),
+    }
+    of_bound = "" if "tier" in columns else row.tier
+    verdict = "baseline" if is_base else of_bound if is_bound else row.verdict or "–"
+    cells = {name: Text(word, style=style) for name, word in words.items()}
+    return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, style))}
 
 
 def _half_width(row: TableRow) -> float | None:
@@ -130,18 +147,46 @@ def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
         if not any(len(group) > 1 for group in groups.values()):
             continue
         yield Text(f"\n{_name(result, letters)}Done first, import and compiling included", style="bold")
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
-        for name in ("calls", *(f"{count:,}" for count in COUNTS)):
-            table.add_column(name, overflow="fold")
+        lines = []
         for group, members in groups.items():
             by_name = {one.cell.implementation: one for one in judged if group_of(one.cell) == group}
             first = [(winner(members, count), rivals(members, by_name, count)) for count in COUNTS]
-            table.add_row(
-                f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
-                *(best.implementation + f", or {len(others)} more" * bool(others) for best, others in first),
+            lines.append(
+                [
+                    f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
+                    *(best.implementation + f", or {len(others)} more" * bool(others) for best, others in first),
+                ]
             )
-        yield Padding(table, (0, 0, 0, 1))
+        yield Firsts(lines)
         yield Text(" or 2 more: the intervals allow that one of so many others is done sooner", style="dim")
+
+
+@dataclass(frozen=True, slots=True)
+class Firsts:
+    """Of each group, who is done first with how many calls: a table, or sentences where its words have no room."""
+
+    lines: Sequence[Sequence[str]]
+    """The group, and a row for each of `COUNTS`."""
+
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Words stay whole in either."""
+        header = ["calls", *(f"{count:,}" for count in COUNTS)]
+        columns = list(zip(header, *self.lines, strict=True))
+        widths = [max(cell_len(word) for cell in column for word in cell.split()) for column in columns]
+        spare = options.max_width - 1 - sum(widths) - len(widths)
+        if spare < 0:
+            for group, *names in self.lines:
+                said = "; ".join(f"{count} {name}" for count, name in zip(header[1:], names, strict=True))
+                yield Padding(Text(f"{group}, calls: {said}"), (0, 0, 0, 1))
+            return
+        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        for name, column, least in zip(header, columns, widths, strict=True):
+            width = min(max(map(cell_len, column)), least + spare)
+            spare -= width - least
+            table.add_column(name, width=width)
+        for line in self.lines:
+            table.add_row(*map(Text, line))
+        yield Padding(table, (0, 0, 0, 1))
 
 
 def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
@@ -169,7 +214,7 @@ def _about(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
         check = about_control(control(judge(result.records, result.run.baseline).values()))
         for words in (about_versions(result.run), check, about_end(result)):
             if words:
-                yield Text(f"{_name(result, letters)}{words}", style="dim" if result.whole else "yellow")
+                yield Text(f"{_name(result, letters)}{as_typed(words)}", style="dim" if result.whole else "yellow")
         if len(results) > 1:
             yield Text(f"run {letters[str(result.path)]}: {result.path}", style="dim")
 
