@@ -19,11 +19,12 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, memory, record, write
 
 from bench.judge import judge
-from bench.records import BOUND, CONTROL, Record, read_result
+from bench.records import BOUND, CONTROL, REFUSED, Record, read_result
 from bench.report import export, markdown, text, units
 from bench.report.rows import table_rows
 from bench.report.standing import standing
 from bench.report.tables import Tables
+from bench.report.words import HINTS
 from bench.stats import median
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bench.records import Line, Result
+    from bench.records import Flag, Line, Result
     from bench.report.rows import TableRow
 
 
@@ -173,6 +174,19 @@ def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_
     assert "control: the baseline against itself is" in joined and "as it should be" in joined
     assert "10 blocks; all that can be decided is" in joined
     assert "Done first, import and compiling included" in joined
+
+
+@pytest.mark.parametrize("flag", ["restless", "extra_processors", "oversubscribed"])
+def test_what_was_noticed_of_a_row_is_explained_and_what_is_refused_has_no_verdict(flag: Flag, tmp_path: Path) -> None:
+    lines = [
+        msgspec.structs.replace(one, flags=[flag]) if isinstance(one, Record) and one.implementation == LONG[0] else one
+        for one in a_whole_run()
+    ]
+    result = read_result(write(tmp_path, *lines))
+    words = " ".join(shown(table_rows([result]), result).split())
+    assert f"{flag}: {HINTS[flag]}" in words
+    (own,) = (row for row in table_rows([result]) if row.implementation == LONG[0])
+    assert (own.verdict is None) == (flag in REFUSED) and own.ratio is not None
 
 
 FASTEST = "torch/tuned@2.13.0+cpu"

@@ -20,7 +20,7 @@ from bench.records import BOUND
 from bench.report import units
 from bench.report.sentence import sentence
 from bench.report.tables import NAME, Part, Tables
-from bench.report.words import COLOURS, about_control, about_end, about_versions, letter_of
+from bench.report.words import COLOURS, HINTS, about_control, about_end, about_versions, letter_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -137,6 +137,9 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text("\n* Noticed while measuring", style="bold")
     for (implementation, flags), where in noticed.items():
         yield Text(f" {implementation} {flags}: {', '.join(dict.fromkeys(where))}")
+    for flag, hint in HINTS.items():
+        if any(flag in flags.split() for _, flags in noticed):
+            yield Text(f" {flag}: {hint}", style="dim")
 
 
 def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
@@ -195,8 +198,8 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text(
             f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired turn"
             " by turn, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all"
-            " that the blocks allow lies within 2 %; –: fewer than six blocks. 2=: no verdict tells those at one place"
-            " from its first.",
+            " that the blocks allow lies within 2 %; –: fewer than six blocks, or refused. 2=: no verdict tells those"
+            " at one place from its first.",
             style="dim",
         )
     if any(row.bound_share is not None for row in rows):

@@ -13,6 +13,13 @@ if TYPE_CHECKING:
     from bench.records import Result, Run
     from bench.stats import Control
 
+HINTS = {
+    "restless": "worked between its turns, where no clock ran: no verdict",
+    "extra_processors": "took processors that its cell does not have: no verdict",
+    "oversubscribed": "has more threads than processors, which wait for each other: give it fewer",
+}
+"""What a reader should know of a flag at once; ``docs/definitions.md`` has them all."""
+
 COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
 """Verdict to colour, where there are colours: the word says it all."""
 
