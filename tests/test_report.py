@@ -519,7 +519,8 @@ def test_numbers_have_three_digits_the_nearest_ones_and_never_a_thousand(what: s
     digits = len(number.replace(".", "").lstrip("0"))
     if least <= value <= most:
         assert digits == 3, words
-        assert abs(value_of(words) / value - 1) <= 0.5 / float(number.replace(".", "")) * (1 + 1e-9)
+        unit = value_of(words) / float(number.replace(".", ""))  # of the last digit
+        assert abs(value_of(words) - value) <= 0.5 * unit * (1 + 1e-9)
     elif value < least:
         assert number == f"{float(number):.2f}", words  # two behind the point
     else:
