@@ -25,9 +25,16 @@ def where(error: BaseException, path: Path, blocked: Collection[str] = ()) -> st
 
 
 def words_of(error: BaseException, most: int = 300) -> str:
-    """What an exception says, in one line that can be written anywhere."""
+    """What an exception says, in one line that can be written anywhere: of a long one its beginning and its end.
+
+    Compilers say first what was to be done, and what was wrong last.
+    """
     try:
         text = str(error)
     except Exception:  # an exception is a person's own class
         text = "cannot say what is wrong"
-    return " ".join(text.split())[:most].encode("utf-8", "backslashreplace").decode()
+    words, gap = " ".join(text.split()), " … "
+    if len(words) > most:
+        head = 2 * most // 5
+        words = words[:head] + gap + words[head + len(gap) - most :]
+    return words.encode("utf-8", "backslashreplace").decode()

@@ -20,6 +20,7 @@ from processes import alive, numpy_row, wait_until
 from bench import worker_process
 from bench.lock import end_strays, lock_file, only_run
 from bench.records import CONTROL
+from bench.where import words_of
 from impls import read_row
 from impls.contract import InvalidInput
 
@@ -249,6 +250,22 @@ def test_a_record_that_a_row_writes_itself_is_not_used(what: dict[str, object], 
     assert found["forges", "encode"].status == "error"
     assert "record is not to be used" in (found["forges", "encode"].reason or "")
     assert found["good", "encode"].samples_s and min(found["good", "encode"].samples_s) > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("short", "short"),
+        ("x" * 300, "x" * 300),
+        ("compile " + "x" * 900 + ": No space\nleft on device", "compile xxx.*xxx … xxx.*xxx: No space left on device"),
+    ],
+    ids=["short", "just so long", "long"],
+)
+def test_of_long_words_the_beginning_and_the_end_are_kept(said: str, words: str) -> None:
+    """Compilers say last what was wrong."""
+    assert re.fullmatch(words, words_of(RuntimeError(said)))
+    assert len(words_of(RuntimeError(said))) <= 300
+    assert words_of(RuntimeError("a" * 90 + "b" * 90), 100) == "a" * 40 + " … " + "b" * 57
 
 
 def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> None:
