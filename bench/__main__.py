@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -162,13 +163,14 @@ def machine() -> None:
     An example:
       python -m bench machine
     """
+    from bench.environment import blas_of_workers
     from bench.machine.facts import examine
     from bench.machine.faults import faults
     from bench.method.accuracy import measure_accuracy
     from bench.report.machine_text import render
 
     print("bench: looks at the machine, then lets identical workers take turns for half a minute", file=sys.stderr)
-    facts = examine()
+    facts = replace(examine(), blas=blas_of_workers())
     Console(highlight=False, markup=False).print(*render(facts, faults(facts), measure_accuracy()), sep="\n")
 
 

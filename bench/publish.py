@@ -11,10 +11,11 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
 
 from bench import index
-from bench.environment import ROOT
+from bench.environment import CHANGE_SPEED, ROOT
 from bench.forecast import model_of
 from bench.headline import TASKS_OF_README, answers_readme, headline, is_readmes, weight
 from bench.judge import control, judge
@@ -25,7 +26,7 @@ from bench.page import REPORT_FILE
 from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.publishable import check, check_calibration, check_profiles
-from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
+from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result, start_result
 from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.profiling.kept import Profiles
+    from bench.records import Run
 
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 EXPORT_FILE = "pytest-benchmark.json"
@@ -119,8 +121,8 @@ def _publish(folder: Path) -> Path:
         fresh = target.with_name(f".{target.name}")  # no result by that name; what an ended publish has left goes first
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
-        for name in (RUN_FILE, RECORDS_FILE):
-            shutil.copyfile(folder / name, fresh / name)
+        start_result(without_names(run), fresh)
+        shutil.copyfile(folder / RECORDS_FILE, fresh / RECORDS_FILE)
         before = target.with_name(f"{fresh.name}.before")
         if target.exists():
             target.rename(before)
@@ -128,6 +130,12 @@ def _publish(folder: Path) -> Path:
         shutil.rmtree(before, ignore_errors=True)
     refresh()
     return target
+
+
+def without_names(run: Run) -> Run:
+    """The head of a run without the names of a person's own variables, which may say whose machine it is."""
+    known = tuple(name for name in run.environment.left_out if name.startswith(CHANGE_SPEED))
+    return msgspec.structs.replace(run, environment=msgspec.structs.replace(run.environment, left_out=known))
 
 
 def _publish_calibration(folder: Path) -> Path:

@@ -208,6 +208,9 @@ class Environment(Struct, frozen=True, kw_only=True):
     """SHA-256 of all of ``bench/``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
+    left_out: tuple[str, ...] = ()
+    """The names of the environment variables that did not reach the workers; of what is published, those that are known
+    to change how fast code runs."""
 
 
 SAME_PROGRAM = ("machine", "python", "versions", "git_commit", "git_dirty", "harness")

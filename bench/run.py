@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import time
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
 from safetensors import SafetensorError
 
 from bench import answers
-from bench.environment import available_bytes, code_facts, describe
+from bench.environment import CHANGE_SPEED, available_bytes, code_facts, describe, left_out
 from bench.forecast import model_of
 from bench.job import ProblemFile
 from bench.lock import only_run
@@ -48,7 +50,7 @@ from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.forecast import Model
     from bench.plan import Plan
@@ -139,6 +141,8 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
     folder = result.path
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     stopped, code = "", 0
+    for line in beforehand(os.environ):
+        stderr.print(line)
 
     def ended(why: EndsBy) -> End:
         return End(why=why, elapsed_s=time.monotonic() - began, budget_s=plan.budget.total_s)
@@ -171,6 +175,12 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
     return _show(folder, stopped, stderr, _named_again(asked)) or code
+
+
+def beforehand(environment: Mapping[str, str]) -> Iterator[str]:
+    """What whoever starts a run should know before it measures: what its workers do not have from here."""
+    if names := [name for name in left_out(environment) if name.startswith(CHANGE_SPEED)]:
+        yield f"left out of the workers' environment: {', '.join(names)}"
 
 
 def _named_again(asked: Request | Resumed) -> list[str]:
@@ -303,7 +313,7 @@ def _head(request: Request, plan: Plan) -> Run:
             turn_s=plan.budget.turn_s,
             memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2) if request.device == "cpu" else None,
         ),
-        environment=describe(),
+        environment=replace(describe(), left_out=left_out(os.environ)),
         workloads={
             workload.name: WorkloadFacts(
                 shape=workload.shape,

@@ -65,7 +65,8 @@ class Setting:
     folder: Path
     """The run's: the logs are in it."""
     cache: Path
-    """Where compiled programs are kept from block to block: private to the run, and empty when it starts."""
+    """Where compiled programs and temporary files are kept from block to block: private to the run, and empty when it
+    starts."""
     problems: Mapping[str, ProblemFile]
     block: int
     table: int
@@ -135,6 +136,8 @@ class WorkerProcess:
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(seat.row, seat.interpreter),
         )
+        cache = setting.cache / seat.label
+        cache.mkdir(exist_ok=True)
         environment = worker_environment(
             os.environ,
             threads=seat.threads,
@@ -142,7 +145,7 @@ class WorkerProcess:
             precision=seat.precision,
             hash_seed=self._hash_seed,
             padding_bytes=self._padding_bytes,
-            cache=setting.cache / seat.label,
+            cache=cache,
             mark=setting.mark,
             extra=environment_of(seat.row),
         )

@@ -13,6 +13,7 @@ import pytest
 from processes import bench
 from rich.console import Console
 
+from bench.environment import blas_of_workers
 from bench.machine.facts import Facts, facts_for_record, read_facts
 from bench.machine.faults import NOT_FROM_INSIDE, faults
 from bench.machine.gpus import Gpu, read_gpus
@@ -474,9 +475,10 @@ def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
 
 
 def test_the_command() -> None:
-    done = bench("machine")
+    done = bench("machine", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("This machine\n  processors ")
+    assert f"\n  numpy        {blas_of_workers()}\n" in done.stdout
     assert len(done.stderr.splitlines()) == 1
     assert "\x1b" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 80
     assert "python -m bench machine" in bench("machine", "--help").stdout

@@ -144,11 +144,13 @@ def _of_cell(
         blocked=blocked(row),
     )
     write_whole(task_file, msgspec.json.encode(Task(job=job, trace=str(trace))))
+    cache = scratch / row.name.replace("/", "-")
+    cache.mkdir(exist_ok=True)
     environment = worker_environment(
         os.environ,
         threads=cell.threads,
         device=cell.device,
-        cache=scratch / row.name.replace("/", "-"),
+        cache=cache,
         mark=mark,
         extra=environment_of(row),
     )
