@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 import sys
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
+from bench.machine.limits import lower, too_low
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -526,9 +528,14 @@ def main() -> int:
 
     1 where the output is not taken, because the reader has gone or the disk is full.
 
-    SIGTERM is taken as Ctrl-C is: what was measured is kept.
+    SIGTERM is taken as Ctrl-C is: what was measured is kept. So is SIGXCPU, which comes before SIGKILL where a process
+    may have so much processor time and no more: to this one, and to those that it starts.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGXCPU):
+        signal.signal(number, _interrupt)
+    most_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if most_s != resource.RLIM_INFINITY:
+        lower(resource.RLIMIT_CPU, max(1, most_s - max(1, most_s // 10)), most_s)  # a tenth is for the last words
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is None:  # closed
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
@@ -536,14 +543,16 @@ def main() -> int:
             stream.reconfigure(errors="replace")  # a terminal that has no such sign gets a question mark
     sys.stderr = Dispensable(sys.stderr)
     try:
+        if low := too_low():
+            raise InvalidInput(low)
         result = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
     except InvalidInput as error:
         message = str(error)
     except CycloptsError as error:
         message = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as why:
+        print(f"bench: {str(why) or 'interrupted'}", file=sys.stderr)
         return 130
     except OSError as error:
         if error.filename is not None:  # no output: that has no name
@@ -580,7 +589,10 @@ class Dispensable:
             self._stream.flush()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    if number == signal.SIGXCPU:
+        signal.signal(number, signal.SIG_IGN)  # it would come again each second
+        raise KeyboardInterrupt("the processor time that a process may have here is used up (ulimit -t)")
     raise KeyboardInterrupt
 
 

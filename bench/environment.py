@@ -25,7 +25,7 @@ from bench.interpreters import COMPANIONS, OWN
 from bench.lock import MARK_VARIABLE
 from bench.machine.blas import blas_in
 from bench.machine.facts import facts_for_record, read_facts
-from bench.machine.limits import free_bytes
+from bench.machine.limits import free_bytes, process_limit
 from bench.machine.processor import features
 from bench.processors import processors
 from bench.records import CodeFacts, Environment
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from bench.interpreters import Interpreter
     from impls import Row
+    from impls.contract import Device
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,6 +49,9 @@ THREAD_VARIABLES = (
     "PJRT_NPROC",
     "NPROC",
 )
+
+LEAST_LIMIT_BYTES = 2**32
+"""A worker may have this much address space in any case: frameworks reserve more than they use."""
 
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME"),  # where programs are, whose settings are read, whom caches are named after
@@ -188,6 +192,19 @@ def available_bytes() -> int:
     """Memory that can be had without swapping, and within the container's limit."""
     free = free_bytes()
     return int(psutil.virtual_memory().available) if free is None else free
+
+
+def available_to_a_process() -> int:
+    """Of that, what a single process can have within its own limits."""
+    own = (process_limit(name) for name in ("address space", "data size"))
+    return min([available_bytes(), *(limit for limit in own if limit is not None)])
+
+
+def memory_limit(device: Device) -> int | None:
+    """How much address space a worker may have, in bytes: on the CPU half of what can be had; None: it has no limit."""
+    ours = max(LEAST_LIMIT_BYTES, available_bytes() // 2) if device == "cpu" else None
+    limits = [limit for limit in (ours, process_limit("address space")) if limit is not None]
+    return min(limits, default=None)
 
 
 def code_facts(row: Row, interpreter: Interpreter = OWN) -> CodeFacts:

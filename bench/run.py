@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -17,10 +18,12 @@ from rich.console import Console
 from safetensors import SafetensorError
 
 from bench import answers
-from bench.environment import CHANGE_SPEED, available_bytes, code_facts, describe, left_out
+from bench.environment import CHANGE_SPEED, available_bytes, code_facts, describe, left_out, memory_limit
 from bench.forecast import model_of
 from bench.job import ProblemFile
 from bench.lock import only_run
+from bench.machine.facts import read_facts
+from bench.machine.faults import limiting
 from bench.page import REPORT_FILE
 from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
@@ -53,17 +56,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bench.forecast import Model
+    from bench.machine.facts import Facts
     from bench.plan import Plan
     from bench.records import EndsBy, Result
     from bench.request import Request
     from bench.resume import Resumed
     from bench.workloads import Workload
 
+ULIMITS = {errno.EAGAIN: " (ulimit -u)", errno.EMFILE: " (ulimit -n)"}
+"""By error, which limit of this process or its user it mostly comes from."""
+
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
-
-LEAST_LIMIT_BYTES = 2**32
-"""A worker may have this much address space in any case: frameworks reserve more than they use."""
 
 
 def run(request: Request) -> int:
@@ -141,7 +145,7 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
     folder = result.path
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     stopped, code = "", 0
-    for line in beforehand(os.environ):
+    for line in beforehand(read_facts(), os.environ, result.run.plan.threads):
         stderr.print(line)
 
     def ended(why: EndsBy) -> End:
@@ -162,25 +166,26 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
                     known=[*result.records, *result.memory, *result.blocks],
                 )
             _note(folder, ended(why))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as reason:
             for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cost the table
                 signal.signal(number, signal.SIG_IGN)
-            stopped, code = "interrupted: what was measured is kept", 130
+            stopped, code = f"{str(reason) or 'interrupted'}: what was measured is kept", 130
             _note(folder, ended("interrupted"))
         except DiskFull as error:
             stopped, code = f"{error}: what was measured before is kept; make room", 1
             _note(folder, ended("disk"))
         except OSError as error:  # no more processes, a folder that is gone, and the like
-            words = f"{error.filename or 'the system'}: {error.strerror}"
+            words = f"{error.filename or 'the system'}: {error.strerror}{ULIMITS.get(error.errno or 0, '')}"
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
     return _show(folder, stopped, stderr, _named_again(asked)) or code
 
 
-def beforehand(environment: Mapping[str, str]) -> Iterator[str]:
-    """What whoever starts a run should know before it measures: what its workers do not have from here."""
+def beforehand(facts: Facts, environment: Mapping[str, str], threads: Sequence[int]) -> Iterator[str]:
+    """What whoever starts a run should know before it measures: what its workers do not have from here, or lack."""
     if names := [name for name in left_out(environment) if name.startswith(CHANGE_SPEED)]:
         yield f"left out of the workers' environment: {', '.join(names)}"
+    yield from limiting(facts, threads)
 
 
 def _named_again(asked: Request | Resumed) -> list[str]:
@@ -311,7 +316,7 @@ def _head(request: Request, plan: Plan) -> Run:
             first_block_s=round(first_block_s),
             min_blocks_s=round(min_blocks_s),
             turn_s=plan.budget.turn_s,
-            memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2) if request.device == "cpu" else None,
+            memory_limit_bytes=memory_limit(request.device),
         ),
         environment=replace(describe(), left_out=left_out(os.environ)),
         workloads={

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import selectors
 import signal
 import subprocess
@@ -48,6 +49,9 @@ LAST_WORDS_BYTES = 2**16
 
 OUT_OF_MEMORY = re.compile(rb"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|RESOURCE_EXHAUSTED")
 """What is in the log of a process that was aborted because memory ran out."""
+
+NO_MORE_THREADS = re.compile(rb"pthread_create[^\n]* failed|Resource temporarily unavailable")
+"""What is there where the system gave no more threads or processes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +242,16 @@ class WorkerProcess:
         if code == -signal.SIGKILL:
             reason = "the worker was ended by SIGKILL, as the system does where memory runs out"
             return Failure("out_of_memory", reason + where)
-        if code and OUT_OF_MEMORY.search(self._last_words()):
+        if code == -signal.SIGXCPU:
+            reason = "the worker used up the processor time that a process may have here (ulimit -t)"
+            return Failure("timeout", reason + where)
+        words = self._last_words()
+        if code and OUT_OF_MEMORY.search(words):
             return Failure("out_of_memory", f"the worker ended for want of memory{where}")
+        if code and NO_MORE_THREADS.search(words):
+            return Failure("crashed", f"the worker ended for want of threads or processes (ulimit -u){where}")
+        if code and self._log.stat().st_size == resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+            return Failure("crashed", f"the worker's log is as long as a file may be here (ulimit -f){where}")
         if code < 0:
             return Failure("crashed", f"the worker was ended by {signal.Signals(-code).name}{where}")
         return Failure("crashed", f"the worker ended with exit code {code} and without a result{where}")
