@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -16,6 +18,7 @@ from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from bench.here import as_typed, shown
+from bench.machine.limits import lower, too_low
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -163,13 +166,14 @@ def machine() -> None:
     An example:
       python -m bench machine
     """
+    from bench.environment import blas_of_workers
     from bench.machine.facts import examine
     from bench.machine.faults import faults
     from bench.method.accuracy import measure_accuracy
     from bench.report.machine_text import render
 
     print("bench: looks at the machine, then lets identical workers take turns for half a minute", file=sys.stderr)
-    facts = examine()
+    facts = replace(examine(), blas=blas_of_workers())
     Console(highlight=False, markup=False).print(*render(facts, faults(facts), measure_accuracy()), sep="\n")
 
 
@@ -523,9 +527,14 @@ def main() -> int:
 
     1 where the output is not taken, because the reader has gone or the disk is full, and where the system refuses else.
 
-    SIGTERM is taken as Ctrl-C is: what was measured is kept.
+    SIGTERM is taken as Ctrl-C is: what was measured is kept. So is SIGXCPU, which comes before SIGKILL where a process
+    may have so much processor time and no more: to this one, and to those that it starts.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGXCPU):
+        signal.signal(number, _interrupt)
+    most_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    if most_s != resource.RLIM_INFINITY:
+        lower(resource.RLIMIT_CPU, max(1, most_s - max(1, most_s // 10)), most_s)  # a tenth is for the last words
     _have_a_home()
     for name in ("stdout", "stderr"):
         if (stream := getattr(sys, name)) is None:  # closed
@@ -539,19 +548,21 @@ def main() -> int:
         print("bench: the current folder is gone; change to one that is there", file=sys.stderr)
         return 2
     try:
+        if low := too_low():
+            raise InvalidInput(low)
         result = app(sys.argv[1:], print_error=False, exit_on_error=False, result_action="return_value")
         sys.stdout.flush()
     except InvalidInput as error:
         message = str(error)
     except CycloptsError as error:
         message = " ".join(str(error).split())
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as why:
+        print(f"bench: {str(why) or 'interrupted'}", file=sys.stderr)
         return 130
     except OSError as error:
         if error.filename is not None or error.strerror is None:  # no output: that has no name
-            why = f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error}"
-            print(f"bench: {why}", file=sys.stderr)
+            said = f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error}"
+            print(f"bench: {said}", file=sys.stderr)
             return 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
         if not isinstance(error, BrokenPipeError):  # whoever read it has read enough
@@ -593,7 +604,10 @@ class Dispensable:
             self._stream.flush()
 
 
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    if number == signal.SIGXCPU:
+        signal.signal(number, signal.SIG_IGN)  # it would come again each second
+        raise KeyboardInterrupt("the processor time that a process may have here is used up (ulimit -t)")
     raise KeyboardInterrupt
 
 

@@ -15,7 +15,7 @@ def keep_freed_memory() -> None:
     page by page (``docs/method.md`` has what that took). To free such a block raises the threshold to
     its size (and that of trimming to twice as much), up to 32 MiB: times would depend on what was measured before.
     Other C libraries than glibc lose nothing by it. (Variables that set glibc's thresholds, which then stay where they
-    are, do not reach a worker: `bench.environment.UNWANTED`.)
+    are, reach a worker only where its row asks for them: `bench.environment.INHERITED`.)
     """
     library = ctypes.CDLL(None)
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)

@@ -56,7 +56,11 @@ def preflight(
     with (
         tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log,
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,  # a pipe is open until a stray ends
+        tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as cache,  # a stray may write there
     ):
+        environment = worker_environment(
+            os.environ, threads=1, device=device, cache=Path(cache), mark=mark, extra=environment_of(row)
+        )
         process = subprocess.Popen(
             [
                 interpreter.path,
@@ -64,7 +68,7 @@ def preflight(
                 *blocked(row, interpreter),
             ],
             cwd=ROOT,
-            env=worker_environment(os.environ, threads=1, device=device, mark=mark, extra=environment_of(row)),
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=log,

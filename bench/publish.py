@@ -10,10 +10,11 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 from rich.console import Console
 
 from bench import index
-from bench.environment import ROOT
+from bench.environment import CHANGE_SPEED, ROOT
 from bench.forecast import model_of
 from bench.headline import TASKS_OF_README, answers_readme, headline, is_readmes, weight
 from bench.judge import control, judge
@@ -24,7 +25,7 @@ from bench.page import REPORT_FILE
 from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.publishable import check, check_calibration, check_profiles
-from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result
+from bench.records import RECORDS_FILE, RUN_FILE, Result, read_result, run_text
 from bench.report import goals_page, markdown, profile_page, scaling_page
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.profiling.kept import Profiles
+    from bench.records import Run
 
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 EXPORT_FILE = "pytest-benchmark.json"
@@ -116,9 +118,16 @@ def _publish(folder: Path) -> Path:
     machine = run.environment.machine + ("-gpu" if result.records[0].device == "gpu" else "")
     target = _place_of(OURS.results / machine, run.started_at, lambda there: read_result(there).run.started_at)
     if target.resolve() != folder.resolve():
-        write_folder(target, {name: (folder / name).read_bytes() for name in (RUN_FILE, RECORDS_FILE)})
+        records = (folder / RECORDS_FILE).read_bytes()
+        write_folder(target, {RUN_FILE: run_text(without_names(run)), RECORDS_FILE: records})
     refresh()
     return target
+
+
+def without_names(run: Run) -> Run:
+    """The head of a run without the names of a person's own variables, which may say whose machine it is."""
+    known = tuple(name for name in run.environment.left_out if name.startswith(CHANGE_SPEED))
+    return msgspec.structs.replace(run, environment=msgspec.structs.replace(run.environment, left_out=known))
 
 
 def _publish_calibration(folder: Path) -> Path:

@@ -212,6 +212,9 @@ class Environment(Struct, frozen=True, kw_only=True):
     """SHA-256 of all of ``bench/``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
+    left_out: tuple[str, ...] = ()
+    """The names of the environment variables that did not reach the workers; of what is published, those that are known
+    to change how fast code runs."""
 
 
 SAME_PROGRAM = ("machine", "python", "versions", "git_commit", "git_dirty", "harness")
@@ -312,7 +315,12 @@ class Result:
 def start_result(run: Run, folder: Path) -> None:
     """Write the head of a result, and a file of no records yet; both are on the disk then, and the head is whole."""
     (folder / RECORDS_FILE).touch()
-    write_whole(folder / RUN_FILE, msgspec.json.format(_encoded(run), indent=2) + b"\n")
+    write_whole(folder / RUN_FILE, run_text(run))
+
+
+def run_text(run: Run) -> bytes:
+    """What stands in ``run.json``."""
+    return msgspec.json.format(_encoded(run), indent=2) + b"\n"
 
 
 def record_line(line: Line) -> bytes:

@@ -10,7 +10,7 @@ from itertools import count, product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.environment import ROOT, available_bytes, gpus, parse_threads
+from bench.environment import ROOT, available_to_a_process, gpus, parse_threads
 from bench.interpreters import OWN, choose_interpreters, in_words
 from bench.plan import BUDGETS, Budget
 from bench.processors import processors
@@ -280,7 +280,7 @@ def check_workloads(workloads: Sequence[Workload]) -> None:
     if any(one.is_words for one in workloads):
         read_words()
     for one in workloads:
-        needed, free = estimate_bytes(one), available_bytes()
+        needed, free = estimate_bytes(one), available_to_a_process()
         if needed > free:
             raise InvalidInput(
                 f"workload {one.name} needs about {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free;"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import time
 from datetime import datetime
@@ -10,14 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
 
 from bench import answers, gpu
-from bench.environment import available_bytes, code_facts, describe
+from bench.environment import CHANGE_SPEED, available_bytes, code_facts, describe, left_out, memory_limit
 from bench.forecast import model_of
 from bench.here import command, shown
 from bench.job import ProblemFile
 from bench.lock import only_run
+from bench.machine.facts import read_facts
+from bench.machine.faults import limiting
 from bench.page import REPORT_FILE
 from bench.plan import expected_s, make_plan
 from bench.preflight import preflight
@@ -49,15 +54,19 @@ from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bench.forecast import Model
+    from bench.machine.facts import Facts
     from bench.plan import Plan
     from bench.records import EndsBy, Result
     from bench.request import Request
     from bench.resume import Resumed
     from bench.workloads import Workload
     from impls.contract import Device
+
+ULIMITS = {errno.EAGAIN: " (ulimit -u)", errno.EMFILE: " (ulimit -n)"}
+"""By error, which limit of this process or its user it mostly comes from."""
 
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
@@ -69,9 +78,6 @@ their own."""
 
 ROOM = 0.8
 """How much of what is free the workers of a table may need."""
-
-LEAST_LIMIT_BYTES = 2**32
-"""A worker may have this much address space in any case: frameworks reserve more than they use."""
 
 
 def run(request: Request) -> int:
@@ -163,6 +169,8 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
     folder = result.path
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     stopped, code = "", 0
+    for line in beforehand(read_facts(), os.environ, result.run.plan.threads):
+        stderr.print(line)
 
     def ended(why: EndsBy) -> End:
         return End(why=why, elapsed_s=time.monotonic() - began, budget_s=plan.budget.total_s)
@@ -182,19 +190,26 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
                     known=[*result.records, *result.memory, *result.blocks],
                 )
             _note(folder, ended(why))
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as reason:
             for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cost the table
                 signal.signal(number, signal.SIG_IGN)
-            stopped, code = "interrupted: what was measured is kept", 130
+            stopped, code = f"{str(reason) or 'interrupted'}: what was measured is kept", 130
             _note(folder, ended("interrupted"))
         except DiskFull as error:
             stopped, code = f"{error}: what was measured before is kept; make room", 1
             _note(folder, ended("disk"))
         except OSError as error:  # no more processes, a folder that is gone, and the like
-            words = f"{error.filename or 'the system'}: {error.strerror}"
+            words = f"{error.filename or 'the system'}: {error.strerror}{ULIMITS.get(error.errno or 0, '')}"
             stopped, code = f"{words}: what was measured before is kept", 1
             _note(folder, ended("error"))
     return _show(folder, stopped, stderr, _named_again(asked)) or code
+
+
+def beforehand(facts: Facts, environment: Mapping[str, str], threads: Sequence[int]) -> Iterator[str]:
+    """What whoever starts a run should know before it measures: what its workers do not have from here, or lack."""
+    if names := [name for name in left_out(environment) if name.startswith(CHANGE_SPEED)]:
+        yield f"left out of the workers' environment: {', '.join(names)}"
+    yield from limiting(facts, threads)
 
 
 def _named_again(asked: Request | Resumed) -> list[str]:
@@ -333,9 +348,9 @@ def _head(request: Request, plan: Plan) -> Run:
             first_block_s=round(first_block_s),
             min_blocks_s=round(min_blocks_s),
             turn_s=plan.budget.turn_s,
-            memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2) if request.device == "cpu" else None,
+            memory_limit_bytes=memory_limit(request.device),
         ),
-        environment=describe(),
+        environment=replace(describe(), left_out=left_out(os.environ)),
         workloads={
             workload.name: WorkloadFacts(
                 shape=workload.shape,

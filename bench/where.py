@@ -48,7 +48,12 @@ def _said(error: BaseException, most: int) -> str:
 
 
 def _in_a_line(text: str, most: int) -> str:
-    return " ".join(text.split())[:most].encode("utf-8", "backslashreplace").decode()
+    """Of a long text its beginning and its end: compilers say first what was to be done, and what was wrong last."""
+    words, gap = " ".join(text.split()), " … "
+    if len(words) > most:
+        head = 2 * most // 5
+        words = words[:head] + gap + words[head + len(gap) - most :]
+    return words.encode("utf-8", "backslashreplace").decode()
 
 
 def _place(frame: traceback.FrameSummary) -> str:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.heap import keep_freed_memory
 from bench.job import Job, hear
+from bench.machine.limits import lower
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def settle_down(job: Job) -> None:
     """
     os.sched_setaffinity(0, job.processors)
     if job.memory_limit_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_AS, (job.memory_limit_bytes, job.memory_limit_bytes))
+        lower(resource.RLIMIT_AS, job.memory_limit_bytes, job.memory_limit_bytes)
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     block(job.blocked)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import selectors
 import signal
 import subprocess
@@ -49,6 +50,9 @@ LAST_WORDS_BYTES = 2**16
 OUT_OF_MEMORY = re.compile(rb"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|RESOURCE_EXHAUSTED")
 """What is in the log of a process that was aborted because memory ran out."""
 
+NO_MORE_THREADS = re.compile(rb"pthread_create[^\n]* failed|Resource temporarily unavailable")
+"""What is there where the system gave no more threads or processes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -65,7 +69,8 @@ class Setting:
     folder: Path
     """The run's: the logs are in it."""
     cache: Path
-    """Where compiled programs are kept from block to block: private to the run, and empty when it starts."""
+    """Where compiled programs and temporary files are kept from block to block: private to the run, and empty when it
+    starts."""
     problems: Mapping[str, ProblemFile]
     block: int
     table: int
@@ -135,6 +140,8 @@ class WorkerProcess:
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(seat.row, seat.interpreter),
         )
+        cache = setting.cache / seat.label
+        cache.mkdir(exist_ok=True)
         environment = worker_environment(
             os.environ,
             threads=seat.threads,
@@ -142,7 +149,7 @@ class WorkerProcess:
             precision=seat.precision,
             hash_seed=self._hash_seed,
             padding_bytes=self._padding_bytes,
-            cache=setting.cache / seat.label,
+            cache=cache,
             mark=setting.mark,
             extra=environment_of(seat.row),
         )
@@ -235,8 +242,16 @@ class WorkerProcess:
         if code == -signal.SIGKILL:
             reason = "the worker was ended by SIGKILL, as the system does where memory runs out"
             return Failure("out_of_memory", reason + where)
-        if code and OUT_OF_MEMORY.search(self._last_words()):
+        if code == -signal.SIGXCPU:
+            reason = "the worker used up the processor time that a process may have here (ulimit -t)"
+            return Failure("timeout", reason + where)
+        words = self._last_words()
+        if code and OUT_OF_MEMORY.search(words):
             return Failure("out_of_memory", f"the worker ended for want of memory{where}")
+        if code and NO_MORE_THREADS.search(words):
+            return Failure("crashed", f"the worker ended for want of threads or processes (ulimit -u){where}")
+        if code and self._log.stat().st_size == resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+            return Failure("crashed", f"the worker's log is as long as a file may be here (ulimit -f){where}")
         if code < 0:
             return Failure("crashed", f"the worker was ended by {signal.Signals(-code).name}{where}")
         return Failure("crashed", f"the worker ended with exit code {code} and without a result{where}")

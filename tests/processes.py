@@ -41,6 +41,19 @@ def bench(
     return python("-m", "bench", *arguments, cwd=cwd, env=env, timeout=timeout)
 
 
+def limited(limits: str, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """What a Python process printed and how it ended, under limits such as ``ulimit -n 64``."""
+    return subprocess.run(
+        ["bash", "-c", f'{limits}; exec "$0" "$@"', sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "200"} | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
 def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
     """What the command line answers, asked in this process: for what it refuses before it starts anything."""
     from bench.__main__ import main

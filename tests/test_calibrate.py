@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 from processes import bench
 
@@ -115,6 +116,15 @@ def test_a_neighbour_takes_the_processor_and_goes_with_its_context() -> None:
         time.sleep(1.0)
         disturbed = busy_s()
     assert disturbed < 0.97 * alone, (disturbed, alone)
+
+
+def test_a_neighbour_has_a_temporary_folder_that_goes_with_it() -> None:
+    with noisy(1, ""):
+        (own,) = {
+            one.environ()["TMPDIR"] for one in psutil.Process().children() if "bench.method.neighbour" in one.cmdline()
+        }
+        assert Path(own).is_dir()
+    assert not Path(own).exists()
 
 
 HEAD = Head(

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from processes import ROOT, alive, ask, bench, numpy_row, one_line, python, wait_until
+from processes import ROOT, alive, ask, bench, limited, numpy_row, one_line, python, wait_until
 from rich.console import Console
 from test_records import record, write
 
@@ -155,7 +155,7 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout and "thinc/layers" in done.stdout
     assert re.search(
-        r"^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+; first table after", done.stderr
+        r"(?m)^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+; first table after", done.stderr
     )
     result = read_result(out)
     assert {record.implementation for record in result.records} == {"mine", "thinc/layers", "thinc/products", CONTROL}
@@ -262,6 +262,55 @@ def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> Non
     done = bench("run", "--impl", str(numpy_row(tmp_path, "leaves", top=top)), *SOURCE, "--out", str(tmp_path / "out"))
     one_line(done, r"leaves\.py:\d+: SystemExit")
     wait_until(lambda: not alive(f"sleep {left}"), "its end", 10)
+
+
+def test_a_run_says_what_its_workers_lack_and_keeps_within_the_limits_that_it_has(tmp_path: Path) -> None:
+    asks = "import resource; print('may have', resource.getrlimit(resource.RLIMIT_AS)[0])"
+    befores = {"mine": asks, "talks": "print('x' * 2**19)"}
+    rows = [str(numpy_row(tmp_path, name, before=before)) for name, before in befores.items()]
+    out = tmp_path / "out"
+    done = limited(
+        "ulimit -v 9000000; ulimit -f 2048",  # 2 MiB: more than the page, less than what is said
+        *("-m", "bench", "run", "--impl", *rows, *SOURCE, "--out", str(out)),
+        env={"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_L2_SIZE": "1024", "JANE_ROES_TOKEN": "secret"},
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    said = re.search(r"^left out of the workers' environment: (.*)$", done.stderr, flags=re.MULTILINE)
+    assert said and {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} <= set(said[1].split(", "))
+    assert done.stderr.index(said[0]) < done.stderr.index("plan: ")
+    assert "JANE" not in done.stderr
+    result = read_result(out)
+    assert {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "JANE_ROES_TOKEN"} <= set(result.run.environment.left_out)
+    assert "secret" not in (out / "run.json").read_text() and "Prescott" not in (out / "run.json").read_text()
+    assert f"may have {result.run.plan.memory_limit_bytes}\n" in (out / "logs" / "mine-1-float32.log").read_text()
+    assert (result.run.plan.memory_limit_bytes or 0) <= 9_000_000 * 1024
+    reasons = {record.implementation: record.reason for record in result.records}
+    assert reasons["mine"] is None
+    assert "the worker's log is as long as a file may be here (ulimit -f)" in (reasons["talks"] or "")
+
+
+def test_more_files_than_may_be_open_end_a_run_with_what_it_has(tmp_path: Path) -> None:
+    rows = [str(numpy_row(tmp_path, f"row{number}")) for number in range(7)]
+    done = limited("ulimit -n 32", *("-m", "bench", "run", "--impl", *rows, *SOURCE, "--out", str(tmp_path / "out")))
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
+    assert ": Too many open files (ulimit -n): what was measured before is kept; go on with" in done.stderr
+
+
+@pytest.mark.parametrize(("limit", "words"), [("ulimit -n 12", r"12 files open"), ("ulimit -v 600000", "0.6 GiB of")])
+def test_limits_that_it_cannot_run_under_are_one_line(limit: str, words: str) -> None:
+    one_line(limited(limit, "-m", "bench", "list"), words)
+
+
+def test_what_a_process_may_have_is_all_that_is_free() -> None:
+    arguments = ("-m", "bench", "run", *SOURCE[2:], "--shape", "hidden_dim=460")
+    one_line(limited("ulimit -v 1500000", *arguments), r"needs about \d+ GiB, and 1 GiB are free")
+
+
+def test_processor_time_that_is_used_up_is_said_before_the_process_is_killed() -> None:
+    script = "import sys, bench.__main__ as bench\ndef app(*_, **__):\n    while True: pass\nbench.app = app"
+    done = limited("ulimit -t 2", "-c", f"{script}\nsys.exit(bench.main())")
+    assert done.returncode == 130
+    assert done.stderr == "bench: the processor time that a process may have here is used up (ulimit -t)\n"
 
 
 def test_a_scaling_run_is_made_fitted_and_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

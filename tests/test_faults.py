@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from measuring import QUICK, carry_out, last, measure, plan_of
-from processes import alive, numpy_row, wait_until
+from processes import alive, limited, numpy_row, wait_until
 
 from bench import worker_process
 from bench.lock import end_strays, lock_file, only_run
+from bench.processors import processors
 from bench.records import CONTROL
 from bench.where import where, words_of
 from impls import read_row
@@ -59,6 +60,16 @@ FAULTS = {
         "import os; os.write(2, b'terminate called after throwing std::bad_alloc'); os.abort()",
         "out_of_memory",
         "ended for want of memory",
+    ),
+    "aborts_for_threads": (
+        "import os; os.write(2, b'pthread_create() failed'); os.abort()",
+        "crashed",
+        r"ended for want of threads or processes \(ulimit -u\)",
+    ),
+    "takes_all_its_time": (
+        "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 60))\nwhile True: pass",
+        "timeout",
+        r"used up the processor time that a process may have here \(ulimit -t\)",
     ),
     "says_rubbish": (f"import os; os.write({ANSWERS}, b'hello\\n')", "error", "said something that is no answer"),
     "says_bytes": (f"import os; os.write({ANSWERS}, b'\\xff\\xfe\\n')", "error", "said something that is no answer"),
@@ -271,6 +282,39 @@ def test_a_record_that_a_row_writes_itself_is_not_used(what: dict[str, object], 
     assert found["forges", "encode"].status == "error"
     assert "record is not to be used" in (found["forges", "encode"].reason or "")
     assert found["good", "encode"].samples_s and min(found["good", "encode"].samples_s) > 1e-6
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("short", "short"),
+        ("x" * 300, "x" * 300),
+        ("compile " + "x" * 900 + ": No space\nleft on device", "compile xxx.*xxx … xxx.*xxx: No space left on device"),
+    ],
+    ids=["short", "just so long", "long"],
+)
+def test_of_long_words_the_beginning_and_the_end_are_kept(said: str, words: str) -> None:
+    """Compilers say last what was wrong."""
+    assert re.fullmatch(words, words_of(RuntimeError(said)))
+    assert len(words_of(RuntimeError(said))) <= 300
+    assert words_of(RuntimeError("a" * 90 + "b" * 90), 100) == "a" * 40 + " … " + "b" * 57
+
+
+def test_a_lower_limit_of_memory_is_not_raised() -> None:
+    """Whoever may raise it had no limit, and to whoever may not it was an error."""
+    settle = """
+import resource
+from unittest import mock
+from bench.worker import settle_down
+settle_down(mock.Mock(processors=[{processor}], memory_limit_bytes=2**{power}, blocked=[]))
+print(*resource.getrlimit(resource.RLIMIT_AS))
+"""
+    processor = processors()[0]
+    for power, limit in ((40, 9_000_000 * 1024), (32, 2**32)):
+        done = limited("ulimit -v 9000000", "-c", settle.format(processor=processor, power=power))
+        assert done.stdout == f"{limit} {limit}\n", done.stderr
+    soft = limited("ulimit -Sv 5000000", "-c", settle.format(processor=processor, power=40))
+    assert soft.stdout == f"{5_000_000 * 1024} {2**40}\n", soft.stderr
 
 
 def test_a_worker_that_is_killed_from_outside_costs_its_cell(tmp_path: Path) -> None:

@@ -14,9 +14,11 @@ from processes import bench
 from rich.console import Console
 
 from bench import environment
+from bench.environment import blas_of_workers
 from bench.machine.facts import Facts, facts_for_record, read_facts
-from bench.machine.faults import NOT_FROM_INSIDE, faults
+from bench.machine.faults import NOT_FROM_INSIDE, faults, limiting
 from bench.machine.gpus import Gpu, read_gpus
+from bench.machine.limits import process_limit, too_low
 from bench.machine.names import cpu_name, name_in
 from bench.machine.watch import Watched, spin, steal_share, timer
 from bench.method.accuracy import Accuracy
@@ -192,6 +194,49 @@ def test_a_container_of_one_processor_and_a_half(tmp_path: Path) -> None:
     assert {"quota"} <= names(facts)
     [fault] = [fault for fault in faults(facts) if fault.name == "quota"]
     assert "1.5 processors of the 8" in fault.what and "--threads 1," in fault.cure
+
+
+def test_what_limits_a_run_is_said_with_what_it_means(tmp_path: Path, quiet: Facts) -> None:
+    assert list(limiting(quiet, [1, 8])) == []
+    docker = read_facts(write(tmp_path, QUIET_METAL, DOCKER))
+    assert facts_for_record(docker)["quota"] == "1.5"
+    [enough] = limiting(docker, [1])
+    assert enough.startswith("the control group grants 1.5 processors of the 8 that may be used. When")
+    assert "trust" not in enough
+    [short] = limiting(docker, [1, 3])
+    assert short.startswith(enough)
+    assert (
+        "less than 3 threads can use: calls of tens of milliseconds are stopped each time and look up to 2.0" in short
+    )
+    [half] = limiting(replace(quiet, quota=0.5), [1])
+    assert "less than 1 thread can use" in half and "\n" not in half
+    [memory] = limiting(replace(quiet, free_bytes=3 << 30, governor="powersave", boost=True), [1])
+    assert memory.startswith("only 3.0 GiB of memory are free. ")
+
+
+LIMITS = """Limit                     Soft Limit           Hard Limit           Units
+Max cpu time              unlimited            unlimited            seconds
+Max data size             4096                 unlimited            bytes
+Max open files            {files:<20} 20000                files
+Max address space         {space:<20} 9216000000           bytes
+"""
+
+
+@pytest.mark.parametrize(
+    ("files", "space", "words"),
+    [
+        ("1024", "unlimited", None),
+        ("32", "1073741824", None),
+        ("31", "unlimited", "a process may have 31 files open here (ulimit -n), and 32 are needed"),
+        ("1024", "536870912", "a process may have 0.5 GiB of address space here (ulimit -v), and 1 GiB are needed"),
+    ],
+)
+def test_limits_that_nothing_can_be_done_under(tmp_path: Path, files: str, space: str, words: str | None) -> None:
+    write(tmp_path, {"proc/self/limits": LIMITS.format(files=files, space=space)})
+    assert too_low(tmp_path) == words
+    assert process_limit("cpu time", tmp_path) is None
+    assert process_limit("data size", tmp_path) == 4096
+    assert process_limit("data size", tmp_path / "elsewhere") is None
 
 
 def test_control_groups_of_the_first_version_all_the_way_up(tmp_path: Path) -> None:
@@ -476,9 +521,10 @@ def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
 
 
 def test_the_command() -> None:
-    done = bench("machine")
+    done = bench("machine", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("This machine\n  processors ")
+    assert f"\n  numpy        {blas_of_workers()}\n" in done.stdout
     assert len(done.stderr.splitlines()) == 1
     assert "\x1b" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 80
     assert "python -m bench machine" in bench("machine", "--help").stdout

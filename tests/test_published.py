@@ -285,6 +285,18 @@ def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path
         publish.publish(folder)
 
 
+@pytest.mark.usefixtures("house")
+def test_the_names_of_a_persons_own_variables_are_not_published(tmp_path: Path) -> None:
+    here = msgspec.structs.replace(RUN.environment, left_out=("JANE_ROES_TOKEN", "OPENBLAS_CORETYPE", "TERM"))
+    run = msgspec.structs.replace(RUN, environment=here)
+    folder = write(tmp_path / "run", *run_of(record(), record(task="train_step")), END, run=run)
+    target = publish.publish(folder)
+    assert read_result(target).run.environment.left_out == ("OPENBLAS_CORETYPE",)
+    assert "JANE" not in (target / RUN_FILE).read_text()
+    assert (target / RECORDS_FILE).read_bytes() == (folder / RECORDS_FILE).read_bytes()
+    assert read_result(folder).run == run
+
+
 def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(house: Path, tmp_path: Path) -> None:
     def both(**fields: object) -> list:
         return [*run_of(*(record(task=task, **fields) for task in ("forward", "train_step"))), END]

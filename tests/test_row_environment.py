@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from frameworks import BACKEND_VARIABLES, need
-from measuring import measure
+from measuring import last, measure
 from processes import numpy_row, python
 
-from bench.environment import DISTRIBUTIONS, environment_of
+from bench.environment import DISTRIBUTIONS, ROOT, blas_of_workers, environment_of
+from bench.machine.blas import blas_in
 from bench.machine.processor import features
 from impls import find_bounds, find_rows, read_row
 
@@ -73,6 +75,22 @@ def test_a_worker_has_what_its_row_asks_for(tmp_path: Path) -> None:
     )
     records = measure(tmp_path, read_row(asking), tasks=("encode",))
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
+
+
+def test_numpy_in_a_worker_chooses_its_kernels_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever OpenBLAS is told by the environment of whoever starts the bench, for another build's sake."""
+    plain = blas_of_workers()
+    assert plain
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
+    if blas_in(os.environ | {"PYTHONPATH": str(ROOT)}) == plain:
+        pytest.skip(f"{plain} does not heed OPENBLAS_CORETYPE=Prescott")
+    assert blas_of_workers() == plain
+    row = numpy_row(tmp_path, "mine", after=f"assert blas() == {plain!r}, blas(); return result", top=IMPORTS_BLAS)
+    (record,) = last(measure(tmp_path, read_row(row), tasks=("encode",))).values()
+    assert record.status == "ok", record.reason
+
+
+IMPORTS_BLAS = "from bench.machine.blas import blas"
 
 
 def asking(rows: dict[str, Row]) -> list[str]:

@@ -14,6 +14,7 @@ from bench.environment import worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 MOST = 1.5
 SHAPES = ("seed", "latency", "hidden_dim=128,embedding_dim=64,batch_size=64,sequence_length=7,output_seq_length=6")
@@ -55,9 +56,9 @@ def paired_ratio(ours: Callable[[], object], plain: Callable[[], object], budget
 
 
 @pytest.mark.thorough
-def test_thinc_layers_keeps_up_with_plain_numpy() -> None:
+def test_thinc_layers_keeps_up_with_plain_numpy(tmp_path: Path) -> None:
     need("thinc")
-    environment = worker_environment(os.environ, threads=1, device="cpu")
+    environment = worker_environment(os.environ, threads=1, device="cpu", cache=tmp_path)
     environment["PYTHONPATH"] += os.pathsep + os.path.join(environment["PYTHONPATH"], "tests")  # noqa: PTH118
     done = python("-c", SCRIPT, env=environment)
     assert done.returncode == 0, done.stderr

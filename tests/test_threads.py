@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from frameworks import need
 from processes import python
 
-from bench.environment import parse_threads, worker_environment
+from bench.environment import CHANGE_SPEED, left_out, parse_threads, worker_environment
 from bench.processors import processors
 from impls.contract import InvalidInput
 
@@ -52,27 +53,61 @@ needs_two = pytest.mark.skipif(len(processors()) < 2, reason="one processor: the
 
 @needs_two
 @pytest.mark.parametrize("framework", ["torch", "jax", "thinc"])
-def test_one_thread_is_one_thread(framework: str) -> None:
+def test_one_thread_is_one_thread(framework: str, tmp_path: Path) -> None:
     need(framework)
-    assert busiest(framework, worker_environment(os.environ, threads=1, device="cpu")) < 1.1
+    assert busiest(framework, worker_environment(os.environ, threads=1, device="cpu", cache=tmp_path)) < 1.1
 
 
 @needs_two
 @pytest.mark.parametrize("framework", ["torch", "jax", "thinc"])
-def test_the_check_above_can_fail(framework: str) -> None:
+def test_the_check_above_can_fail(framework: str, tmp_path: Path) -> None:
     need(framework)
-    two = worker_environment(os.environ, threads=2, device="cpu")
+    two = worker_environment(os.environ, threads=2, device="cpu", cache=tmp_path)
     assert busiest(framework, two) > 1.1
 
 
-def test_a_worker_does_not_inherit_what_would_change_the_experiment() -> None:
-    base = {"XLA_FLAGS": "--xla_x", "OMP_SCHEDULE": "static", "PATH": "/bin", "PYTEST_ADDOPTS": "-x"}
-    base |= {"MALLOC_TOP_PAD_": "0", "GLIBC_TUNABLES": "glibc.malloc.trim_threshold=1"}
-    environment = worker_environment(base, threads=2, device="cpu", extra={"MINE": "1"})
-    assert environment.keys() & base.keys() == {"PATH"}
+STEERS = {
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_VERBOSE", "MKL_CBWR", "OMP_SCHEDULE", "KMP_BLOCKTIME"),
+    *("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "BLIS_ARCH_TYPE", "ONEDNN_MAX_CPU_ISA"),
+    *("XLA_FLAGS", "JAX_ENABLE_X64", "TORCHINDUCTOR_MAX_AUTOTUNE", "PYTORCH_NO_CUDA_MEMORY_CACHING", "CUPY_TF32"),
+    *("MALLOC_TOP_PAD_", "GLIBC_TUNABLES", "LD_PRELOAD", "PYTHONMALLOC", "PYTHONOPTIMIZE"),
+}
+"""Variables that change how fast code runs."""
+
+
+def test_a_worker_does_not_inherit_what_would_change_the_experiment(tmp_path: Path) -> None:
+    base = dict.fromkeys(STEERS | {"PYTEST_ADDOPTS", "OF_TOMORROWS_LIBRARY", "TMPDIR"}, "1") | {"PATH": "/bin"}
+    environment = worker_environment(base, threads=2, device="cpu", cache=tmp_path, extra={"MINE": "1"})
+    assert environment.keys() & base.keys() == {"PATH", "TMPDIR"}
     assert environment["PATH"] == "/bin"
+    assert environment["TMPDIR"] == str(tmp_path)
     assert environment["PJRT_NPROC"] == environment["OMP_NUM_THREADS"] == "2"
     assert environment["MINE"] == "1"
+    assert left_out(base) == tuple(sorted(base.keys() - {"PATH"}))
+    assert {name for name in left_out(base) if name.startswith(CHANGE_SPEED)} == STEERS
+    assert left_out({"OMP_\udcff": "1"}) == (r"OMP_\udcff",)  # no text, and it can still be written
+
+
+def test_a_worker_finds_its_programs_libraries_compiler_and_gpu(tmp_path: Path) -> None:
+    wanted = {
+        "PATH",
+        "HOME",
+        "USER",
+        "LANG",
+        "LC_ALL",
+        "LC_CTYPE",
+        "TZ",
+        "LD_LIBRARY_PATH",
+        "CONDA_PREFIX",
+        "CC",
+        "CXX",
+    }
+    wanted |= {"CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES"}
+    base = dict.fromkeys(wanted, "theirs")
+    environment = worker_environment(base, threads=1, device="gpu", cache=tmp_path)
+    assert {name: environment.get(name) for name in wanted} == base
+    assert left_out(base) == ()
+    assert worker_environment(base, threads=1, device="cpu", cache=tmp_path)["CUDA_VISIBLE_DEVICES"] == ""
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", str(len(processors()) + 1)])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from measuring import QUICK, blocks, carry_out, last, measure, plan_of
-from processes import numpy_row, python
+from frameworks import need
+from measuring import QUICK, blocks, carry_out, last, measure, plan_of, weights
+from processes import bench, numpy_row, python
 
 from bench import worker_process
-from bench.records import CONTROL, Record, record_line
+from bench.lock import lock_file
+from bench.preflight import preflight
+from bench.records import CONTROL, Record, read_result, record_line
 from bench.runner import Listener
 from bench.versions import failures_of
 from bench.worker_process import blocked
@@ -21,7 +26,6 @@ from impls.contract import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from bench.records import Line
     from impls import Row
@@ -226,6 +230,57 @@ def test_records_are_on_disk_when_they_are_reported(tmp_path: Path) -> None:
 
     carry_out(tmp_path, plan_of(read_row(numpy_row(tmp_path, "right")), tasks=["encode"]), Listener(kept=look))
     assert seen[:2] == ["Record", "Record"] and seen[-1] == "Block"
+
+
+LEAVES = "import pathlib, tempfile; pathlib.Path(tempfile.gettempdir(), f'left-{os.getpid()}').touch()"
+"""What a compiler does with its headers."""
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files of whoever starts the bench."""
+    folder = tmp_path / "machine"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read anew
+    return folder
+
+
+def test_what_a_row_keeps_in_the_temporary_folder_is_there_in_the_next_block_and_goes_with_the_run(
+    tmp_path: Path, machine: Path
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    own = f"tempfile.gettempdir().startswith({str(folder / 'cache')!r})"
+    many = "len(list(pathlib.Path(tempfile.gettempdir()).glob('left-*')))"
+    log = f"in_a_turn() and pathlib.Path({str(folder)!r}, 'many').open('a').write(str({many}) + ' ')"
+    row = read_row(numpy_row(tmp_path, "leaves", top="import os", before=f"{LEAVES}; assert {own}; {log}"))
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, weighs=True)
+    records = measure(folder, row, tasks=["encode"], budget=budget)
+    assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
+    assert {memory.status for memory in weights(folder).values()} == {"ok"}
+    assert {"1", "2"} <= set((folder / "many").read_text().split())  # a block's own, and the one's before
+    assert not list(machine.iterdir())
+    assert not (folder / "cache").exists()
+
+
+def test_what_a_row_keeps_in_the_temporary_folder_while_it_is_looked_at_is_gone(tmp_path: Path, machine: Path) -> None:
+    seen = tmp_path / "seen"
+    top = f"import os\n{LEAVES}; pathlib.Path({str(seen)!r}).write_text(tempfile.gettempdir())"
+    preflight(read_row(numpy_row(tmp_path, "leaves", top=top)), "cpu", "")
+    assert Path(seen.read_text()).parent == machine
+    assert not list(machine.iterdir())
+
+
+@pytest.mark.thorough
+def test_a_compiler_leaves_nothing_in_the_temporary_folder(tmp_path: Path, machine: Path) -> None:
+    need("torch")
+    words = ("--workload", "seed", "--task", "encode", "--preset", "smoke", "--out", str(tmp_path / "out"))
+    done = bench("run", "--impl", "torch/tuned", "torch/compiled", *words, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert {record.status for record in read_result(tmp_path / "out").records} == {"ok"}
+    assert [path.name for path in machine.iterdir()] == [lock_file().name]
+    assert not (tmp_path / "out" / "cache").exists()
 
 
 def test_a_row_that_names_numpy_leaves_it_to_the_others(tmp_path: Path) -> None:

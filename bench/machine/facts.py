@@ -75,6 +75,8 @@ class Facts:
     hot_slowdowns: int | None = None
     """How often the processor lowered its clock for heat since the machine was started."""
     kernel: str | None = None
+    blas: str | None = None
+    """What NumPy multiplies with in a worker."""
     nvidia_driver: str | None = None
     gpus: tuple[Gpu, ...] | None = None
     """``None`` where ``nvidia-smi`` is not there, gives no answer or was not asked."""

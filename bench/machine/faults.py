@@ -10,7 +10,7 @@ from bench.machine.facts import SWAP_BYTES
 from bench.report import units
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.machine.facts import Facts
 
@@ -44,6 +44,27 @@ def faults(facts: Facts) -> list[Fault]:
     """What costs accuracy, the worst first."""
     found = [*_clock_faults(facts), *_sharing_faults(facts), *_memory_faults(facts), *_gpu_faults(facts)]
     return sorted(found, key=lambda fault: ("high", "medium", "low").index(fault.severity))
+
+
+LIMITS = ("quota", "memory")
+"""What a run says of the machine before it measures: of what it may have too little."""
+
+
+def limiting(facts: Facts, threads: Sequence[int]) -> Iterator[str]:
+    """What limits a run with these numbers of threads, and what that means for it: a line each."""
+    quota, most = facts.quota or math.inf, max(threads)
+    for fault in faults(facts):
+        if fault.name in LIMITS:
+            short = fault.name == "quota" and quota < most
+            yield f"{fault.what}. {fault.why}{_of_a_short_quota(quota, most) if short else ''}"
+
+
+def _of_a_short_quota(quota: float, threads: int) -> str:
+    wanted, slower = f"{threads} thread{'s' * (threads != 1)}", threads / quota
+    return (
+        f" It is less than {wanted} can use: calls of tens of milliseconds are stopped each time and look up to"
+        f" {slower:.1f} times as slow, short ones hardly ever are. Do not trust ratios of long calls to short ones."
+    )
 
 
 def _clock_faults(facts: Facts) -> Iterator[Fault]:

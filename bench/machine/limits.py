@@ -1,12 +1,19 @@
-"""What this process may have: processor time and memory, within the control groups that it is in."""
+"""What this process may have: processor time and memory, within its control groups and its own limits (``ulimit``)."""
 
 from __future__ import annotations
 
 import math
 import re
+import resource
 from pathlib import Path
 
 from bench.machine.files import match, number, read, there
+
+LEAST_ADDRESS_SPACE_BYTES = 2**30
+"""The libraries that judge and draw take half of that."""
+
+LEAST_FILES = 32
+"""Three of them for each worker that is alive, and a dozen for this program."""
 
 
 def quota(root: Path) -> float | None:
@@ -41,6 +48,33 @@ def free_bytes(root: Path = Path("/")) -> int | None:
 def meminfo(text: str | None) -> dict[str, int]:
     """Of ``/proc/meminfo``: bytes by name."""
     return {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text or "", flags=re.MULTILINE)}
+
+
+def process_limit(name: str, root: Path = Path("/")) -> int | None:
+    """This process's own limit of that name, such as ``address space`` in bytes; None where it has none."""
+    limit = match(rf"^Max {name} +(\d+) ", read(root / "proc/self/limits"))
+    return None if limit is None else int(limit)
+
+
+def too_low(root: Path = Path("/")) -> str | None:
+    """Which limit is so low that this program cannot run at all; None where none is."""
+    space, files = process_limit("address space", root), process_limit("open files", root)
+    if space is not None and space < LEAST_ADDRESS_SPACE_BYTES:
+        have, need = space / 2**30, LEAST_ADDRESS_SPACE_BYTES / 2**30
+        return f"a process may have {have:.1f} GiB of address space here (ulimit -v), and {need:.0f} GiB are needed"
+    if files is not None and files < LEAST_FILES:
+        return f"a process may have {files} files open here (ulimit -n), and {LEAST_FILES} are needed"
+    return None
+
+
+def lower(kind: int, soft: int, hard: int) -> None:
+    """Lower this process's limits of a kind. One that is lower already stays: not everybody may raise it."""
+
+    def lowest(new: int, old: int) -> int:
+        return new if old == resource.RLIM_INFINITY else min(new, old)
+
+    old_soft, old_hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (lowest(soft, old_soft), lowest(hard, old_hard)))
 
 
 def _control_groups(root: Path, controller: str) -> list[Path]:

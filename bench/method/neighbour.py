@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,22 +30,23 @@ BUSY = 0.4
 @contextmanager
 def noisy(seed: int, mark: str) -> Iterator[None]:
     """One neighbour on each processor, while the context lasts."""
-    environment = worker_environment(os.environ, threads=1, device="cpu", mark=mark)
-    neighbours = [
-        subprocess.Popen(
-            [sys.executable, "-m", "bench.method.neighbour", f"{seed}", f"{number}"],
-            cwd=ROOT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the calibration
-        )
-        for number in processors()
-    ]
-    try:
-        yield
-    finally:
-        for neighbour in neighbours:
-            neighbour.kill()
-            neighbour.wait()
+    with TemporaryDirectory(prefix="neighbour-") as cache:
+        environment = worker_environment(os.environ, threads=1, device="cpu", cache=Path(cache), mark=mark)
+        neighbours = [
+            subprocess.Popen(
+                [sys.executable, "-m", "bench.method.neighbour", f"{seed}", f"{number}"],
+                cwd=ROOT,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for the calibration
+            )
+            for number in processors()
+        ]
+        try:
+            yield
+        finally:
+            for neighbour in neighbours:
+                neighbour.kill()
+                neighbour.wait()
 
 
 def main(seed: int, processor: int) -> None:

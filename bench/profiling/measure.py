@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench import answers
-from bench.environment import ROOT, available_bytes, code_facts, describe, environment_of, worker_environment
+from bench.environment import ROOT, code_facts, describe, environment_of, memory_limit, worker_environment
 from bench.job import Job, ProblemFile
 from bench.lock import only_run
 from bench.preflight import preflight
@@ -23,7 +23,6 @@ from bench.processors import processors
 from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Outcome, Task
 from bench.records import fields_of
-from bench.run import LEAST_LIMIT_BYTES
 from bench.whole import whole_folder, write_whole, written
 from bench.worker_process import blocked
 from impls import HERE
@@ -110,15 +109,17 @@ def _of_cell(
         processors=allowed[-cell.threads :],
         hash_seed=0,
         padding_bytes=0,
-        memory_limit_bytes=max(LEAST_LIMIT_BYTES, available_bytes() // 2),
+        memory_limit_bytes=memory_limit(cell.device),
         blocked=blocked(row),
     )
     write_whole(task_file, msgspec.json.encode(Task(job=job, trace=str(trace))))
+    cache = scratch / row.name.replace("/", "-")
+    cache.mkdir(exist_ok=True)
     environment = worker_environment(
         os.environ,
         threads=cell.threads,
         device=cell.device,
-        cache=scratch / row.name.replace("/", "-"),
+        cache=cache,
         mark=mark,
         extra=environment_of(row),
     )

@@ -96,6 +96,7 @@ def lines(facts: Facts) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "addresses", f"randomised: {facts.aslr or UNKNOWN}; huge pages: {facts.huge_pages or UNKNOWN}"
+    yield "numpy", facts.blas or UNKNOWN
     if facts.gpus is None:
         yield "gpu", "nvidia-smi is not there, or does not answer"
     elif not facts.gpus:
