@@ -58,7 +58,7 @@ INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME"),  # where programs are, whose settings are read, whom caches are named after
     *("LANG", "LOCALE_ARCHIVE", "TZ"),  # how text and times are written; the archive is where Nix has locales
     *("LD_LIBRARY_PATH", "NIX_LD", "NIX_LD_LIBRARY_PATH"),  # libraries, and on NixOS the loader of foreign programs
-    "CONDA_PREFIX",  # CuPy and PyTorch's compiler look for libraries there
+    "CONDA_PREFIX",  # CuPy looks for CUDA there
     *("CC", "CXX", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH", "LIBRARY_PATH"),  # what compiles, and from where
     *("CUDA_HOME", "CUDA_PATH", "CUDA_VISIBLE_DEVICES"),  # the GPU's compilers and headers, and which GPU
     *("CUDA_MPS_PIPE_DIRECTORY", "TRITON_LIBCUDA_PATH"),  # how its driver is reached where it is shared, or not found
