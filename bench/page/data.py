@@ -16,13 +16,13 @@ from bench.headline import headline
 from bench.judge import Group, control, group_of, is_trusted, judge, ratio_of
 from bench.page.datasets import fixed
 from bench.page.history import Moment, over_time, over_versions
-from bench.page.labels import label_of, letter_of
+from bench.page.labels import label_of
 from bench.page.scaling import Map, Point, curves, maps
 from bench.records import BOUND, CONTROL, Struct, competes
 from bench.report.digits import rounded
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
-from bench.report.words import about_control, about_end
+from bench.report.words import about_control, about_end, letter_of
 from bench.sweeps import compares_rows
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench import stats
 from bench.compare import compare
 from bench.judge import group_of, is_trusted, judge, ratio_of
-from bench.page.labels import label_of, letter_of
+from bench.page.labels import label_of
 from bench.records import CodeFacts, Struct, competes
+from bench.report.words import letter_of
 from bench.versions import package_of, split
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@
     ["workload", (row) => row.workload, (row) => row.workload, "left"],
     ["task", (row) => row.task, (row) => row.task, "left"],
     ["where", where, where, "left"],
-    ...(data.results.length > 1 ? [["run", (row) => row.run, (row) => row.run, "left"]] : []),
+    ...(data.results.length > 1 ? [["run", (row) => row.run, (row) => row.result, "left"]] : []),
     ["median", (row) => seconds(row.median_s), (row) => row.median_s],
     ["95 %", (row) => between(seconds, row.ci_low_s, row.ci_high_s), (row) => row.ci_high_s - row.ci_low_s],
     ["ratio", (row) => ratio(row.ratio), (row) => row.ratio],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import groupby
-from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from rich.padding import Padding
@@ -16,7 +15,7 @@ from bench.judge import control, group_of, judge
 from bench.records import BOUND
 from bench.report import units
 from bench.report.sentence import sentence
-from bench.report.words import COLOURS, about_control, about_end, about_versions
+from bench.report.words import COLOURS, about_control, about_end, about_versions, letter_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -56,7 +55,7 @@ def endings(results: Sequence[Result]) -> Iterator[RenderableType]:
 
 
 def _letters(results: Sequence[Result]) -> dict[str, str]:
-    return dict(zip((str(result.path) for result in results), ascii_uppercase, strict=False))
+    return {str(result.path): letter_of(number) for number, result in enumerate(results)}
 
 
 def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Table:
@@ -74,7 +73,7 @@ def _table(title: str, rows: list[TableRow], letters: Mapping[str, str]) -> Tabl
     if several:
         table.add_column("run", no_wrap=True)
     for row in rows:
-        last = [letters.get(row.result, "?")] if several else []
+        last = [letters[row.result]] if several else []
         if held:
             last = ["" if row.bound_share is None else units.percent(row.bound_share)]
         if row.median_s is None:
@@ -172,8 +171,8 @@ def _about(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
             if words:
                 yield Text(f"{_name(result, letters)}{words}", style="dim" if result.whole else "yellow")
         if len(results) > 1:
-            yield Text(f"run {letters.get(str(result.path), '?')}: {result.path}", style="dim")
+            yield Text(f"run {letters[str(result.path)]}: {result.path}", style="dim")
 
 
 def _name(result: Result, letters: Mapping[str, str]) -> str:
-    return f"run {letters.get(str(result.path), '?')}: " if len(letters) > 1 else ""
+    return f"run {letters[str(result.path)]}: " if len(letters) > 1 else ""

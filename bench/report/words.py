@@ -1,7 +1,8 @@
-"""What is said of a run as a whole, the same in every format."""
+"""What is said of a run as a whole, and what it is called, the same in every format."""
 
 from __future__ import annotations
 
+from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from bench.report import units
@@ -16,6 +17,12 @@ COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
 """Verdict to colour, where there are colours: the word says it all."""
 
 SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
+
+
+def letter_of(number: int) -> str:
+    """What stands for a result where there is no room for its name: ``A``, …, ``Z``, ``AA``, …"""
+    more, last = divmod(number, len(ascii_uppercase))
+    return (letter_of(more - 1) if more else "") + ascii_uppercase[last]
 
 
 def about_control(control: Control | None, *, doubts_only: bool = False) -> str:
