@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 SPEED = {"torch/module": 0.002, "torch/cell": 0.004, "jax/scan": 0.001, "thinc/layers": 0.003, CONTROL: 0.002}
 
 
+GRID = [
+    digits * 10.0**power
+    for power in range(-7, 6)
+    for digits in (1.0, 1.234, 4.996, 9.994, 9.996, 9.9949, 9.9951, 9.9999)
+]
+"""Values on both sides of where another unit or one digit less begins; none is half way between two last digits."""
+
+
 def noisy(
     name: str = "torch/module", *, seconds: float | None = None, blocks: int = 6, **fields: object
 ) -> list[Record]:

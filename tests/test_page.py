@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import re
+import shutil
 import signal
+import subprocess
 from hashlib import sha256
 from math import log
 from typing import TYPE_CHECKING
@@ -16,13 +19,14 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from page_results import noisy, run_of, several_runs
+from page_results import GRID, noisy, run_of, several_runs
 from processes import bench, start, wait_until
 from said import embedded, raw_files
 from sweeping import write_scaling
 from test_records import BLOCK, END, RUN, memory, record, write
 
 from bench import stats
+from bench.environment import ROOT
 from bench.page import build
 from bench.page.charts import CHARTS
 from bench.page.data import in_order, page_data
@@ -30,9 +34,11 @@ from bench.page.datasets import MOST_FACETS, fixed, lines, of_chart
 from bench.page.pictures import pictures
 from bench.page.samples import samples
 from bench.records import CONTROL, CodeFacts, read_result
+from bench.report import units
 from bench.report.rows import table_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from bench.records import Result
@@ -43,6 +49,35 @@ def result(tmp_path: Path) -> Result:
     return read_result(
         write(tmp_path / "one", *run_of("torch/module", "jax/scan", "thinc/layers"), memory(), BLOCK, END)
     )
+
+
+SCRIPT = (ROOT / "bench" / "page" / "page.js").read_text(encoding="utf-8")
+
+
+def test_the_scripts_numbers_read_like_ours() -> None:
+    """Asked of node alone; ``test_page_browser`` asks a whole page."""
+    if (node := shutil.which("node")) is None:
+        pytest.skip("there is no node")
+    ours: dict[str, Callable[[float], str]] = {
+        "seconds": units.seconds,
+        "ratio": units.ratio,
+        "percent": units.percent,
+        "rate": lambda value: units.rate(1e6 * value),
+        "bytes": lambda value: units.size(int(1e6 * value)),
+    }
+    drawn = random.Random(1)
+    values = [*GRID, *(10 ** drawn.uniform(-8, 6) for _ in range(2000))]
+    numbers = SCRIPT[SCRIPT.index("// Numbers as people read them") : SCRIPT.index("// The name of a group")]
+    asks = f"""{numbers}
+    const values = {json.dumps(values)};
+    const large = (format) => (value) => format(1e6 * value);
+    const said = {{ seconds, ratio, percent, rate: large(rate), bytes: large((value) => bytes(Math.trunc(value))) }};
+    const all = Object.entries(said).map(([name, format]) => [name, values.map(format)]);
+    console.log(JSON.stringify(Object.fromEntries(all)));"""
+    done = subprocess.run([node, "-"], input=asks, capture_output=True, text=True, timeout=60, check=True)
+    theirs = json.loads(done.stdout)
+    for name, in_words in ours.items():
+        assert dict(zip(values, theirs[name], strict=True)) == {value: in_words(value) for value in values}, name
 
 
 def test_the_page_has_the_numbers_of_the_table(result: Result) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from browser import chromium, opened
-from page_results import big_page, noisy, run_of, several_runs
+from page_results import GRID, big_page, noisy, run_of, several_runs
 from test_records import END, RUN, memory, record, write
 
 from bench.environment import ROOT
@@ -131,14 +131,6 @@ def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
             lines = csv.DictReader(io.StringIO(waited.value.path().read_text(encoding="utf-8")))
             assert {line["baseline"] for line in lines if line["status"] == "ok"} == {baseline}
         assert any("verdict: FASTER" in mark for mark in it.marks("ratio"))
-
-
-GRID = [
-    digits * 10.0**power
-    for power in range(-7, 6)
-    for digits in (1.0, 1.234, 4.996, 9.994, 9.996, 9.9949, 9.9951, 9.9999)
-]
-"""Values on both sides of where another unit or one digit less begins; none is half way between two last digits."""
 
 
 def test_numbers_read_as_they_do_in_the_other_tables(chromium: Browser, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_every_generated_file_says_what_the_records_say() -> None:
     [
         ("report.html", "0.002,", "0.0021,"),
         ("report.html", "Every number", "Some numbers"),
-        ("report.html", "const digits", "const  digits"),
+        ("report.html", "const bare", "const  bare"),
         ("report.html", '"records.jsonl-0">', '"records.jsonl-1">'),
         ("ratio.svg", "jax/scan", "jax/scam"),
     ],

@@ -39,7 +39,7 @@ TIERS = {
 }
 
 SECONDS = (
-    "datum.value >= 1 ? format(datum.value, ',.3~f') + ' s' : datum.value >= 1e-3 ?"
+    "datum.value >= 0.9995 ? format(datum.value, ',.3~f') + ' s' : datum.value >= 0.9995e-3 ?"
     " format(1e3 * datum.value, '.3~r') + ' ms' : format(1e6 * datum.value, '.3~r') + ' µs'"
 )
 """A label of an axis of seconds, in the unit that fits."""

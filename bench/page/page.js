@@ -15,23 +15,18 @@
 
   // Numbers as people read them: as bench/report/units.py has them.
   const DASH = "–";
-  const digits = (value) => value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0);
   const known = (format) => (value) => (value === null || value === undefined ? DASH : format(value));
-  const seconds = known((value) => {
-    if (value >= 1) return `${digits(value)} s`;
-    return value >= 1e-3 ? `${digits(value * 1e3)} ms` : `${digits(value * 1e6)} µs`;
-  });
-  const bare = (value) => value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
+  const bare = (value) => [2, 1].map((digits) => value.toFixed(digits)).find((text) => text.length <= 4) ?? value.toFixed(0);
+  const inUnits = (sizes) => (value) => {
+    const texts = sizes.map(([unit, size]) => [bare(value / size), unit]);
+    return (texts.find(([text]) => text < 1000) ?? texts.at(-1)).join(" ");
+  };
+  const seconds = known(inUnits([["µs", 1e-6], ["ms", 1e-3], ["s", 1]]));
   const ratio = known((value) => `${bare(value)}×`);
-  const percent = known((value) => (value < 100 ? `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %` : "> 9999 %"));
+  const percent = known((value) => (value < 99.995 ? `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %` : "> 9999 %"));
   const bytes = known((value) =>
-    value < 2 ** 30 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`);
-  const rate = known((value) => {
-    const prefixes = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3]];
-    const [prefix, size] = prefixes.find(([, own]) => value >= 0.9995 * own) ?? prefixes.at(-1);
-    const scaled = value / size;
-    return `${scaled.toFixed(scaled < 9.995 ? 2 : scaled < 99.95 ? 1 : 0)} ${prefix}FLOP/s`;
-  });
+    value / 2 ** 20 < 1023.95 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`);
+  const rate = known(inUnits([["kFLOP/s", 1e3], ["MFLOP/s", 1e6], ["GFLOP/s", 1e9], ["TFLOP/s", 1e12]]));
   const count = known((value) => Math.round(value).toLocaleString("en"));
   const error = known((value) => value.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2"));
   const between = (format, low, high) =>

@@ -279,7 +279,7 @@ def _numbers(row: ChangeRow) -> list[str]:
 
 def _digits(ratio: float) -> str:
     """Enough of them to show a change of a tenth of a percent, where that is not absurd."""
-    return f"{ratio:.3f}" if ratio < 10 else f"{ratio:.3g}"
+    return f"{ratio:.3f}" if ratio < 9.9995 else units.bare(ratio)
 
 
 def _through(row: ChangeRow) -> str:
