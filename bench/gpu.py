@@ -78,6 +78,15 @@ def state(environment: Mapping[str, str] | None = None) -> GpuState | None:
     return None
 
 
+def free_bytes(environment: Mapping[str, str] | None = None) -> int | None:
+    """How much memory of the GPU that ``state`` is about nobody has; None where that is not said."""
+    wanted = _first_visible(os.environ if environment is None else environment)
+    lines = None if wanted is None else _ask("--query-gpu=index,uuid,memory.free")
+    of_it = (line[2] for line in lines or () if len(line) == 3 and wanted is not None and _is(wanted, *line[:2]))
+    mebibytes = next(of_it, "")
+    return int(mebibytes) * 2**20 if mebibytes.isdecimal() else None
+
+
 def flags(before: GpuState | None, after: GpuState | None, own_pids: Collection[int]) -> list[Flag]:
     """What a measurement between two states has to be flagged with: ``throttled``, ``foreign``.
 

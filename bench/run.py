@@ -14,7 +14,7 @@ import numpy as np
 from rich.console import Console
 from safetensors import SafetensorError
 
-from bench import answers
+from bench import answers, gpu
 from bench.environment import available_bytes, code_facts, describe
 from bench.forecast import model_of
 from bench.job import ProblemFile
@@ -57,9 +57,18 @@ if TYPE_CHECKING:
     from bench.request import Request
     from bench.resume import Resumed
     from bench.workloads import Workload
+    from impls.contract import Device
 
 WORKER_BYTES = 2**29
 """About what a worker holds before it has a model: Python, its framework, and a compiler."""
+
+GPU_WORKER_BYTES = 2**29
+"""About what a worker holds of a GPU's memory before it has a model. Not measured here: a process's context, with the
+kernels that it has called, is some 300 MB, as PyTorch's maintainers say of CUDA since 11.7; libraries add workspaces of
+their own."""
+
+ROOM = 0.8
+"""How much of what is free the workers of a table may need."""
 
 LEAST_LIMIT_BYTES = 2**32
 """A worker may have this much address space in any case: frameworks reserve more than they use."""
@@ -117,7 +126,7 @@ def planned(request: Request, seed: int) -> Plan:
         budget=request.budget,
         baseline=request.baseline,
         seed=seed,
-        seats_a_table=_seats(request.workloads),
+        seats_a_table=_seats(request.workloads, request.device),
         bounds=request.bounds,
         interpreters=request.interpreters,
     )
@@ -285,11 +294,15 @@ def _model(result: Result) -> Model | None:
         return None
 
 
-def _seats(workloads: Sequence[Workload]) -> int:
-    """How many workers fit into memory together: at least the baseline, its control and one row."""
+def _seats(workloads: Sequence[Workload], device: Device) -> int:
+    """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
+    one row."""
     # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
-    each = WORKER_BYTES + max(estimate_bytes(workload) for workload in workloads) // 4
-    return max(3, int(0.8 * available_bytes()) // each)
+    own = max(estimate_bytes(workload) for workload in workloads) // 4
+    rooms = [int(ROOM * available_bytes()) // (WORKER_BYTES + own)]
+    if device == "gpu" and (free := gpu.free_bytes()) is not None:
+        rooms.append(int(ROOM * free) // (GPU_WORKER_BYTES + own))
+    return max(3, min(rooms))
 
 
 def _head(request: Request, plan: Plan) -> Run:

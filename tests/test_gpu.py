@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import gpu
+from bench import gpu, run
+from bench.workloads import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from impls.contract import Device
 
     Answers = Callable[..., None]
 
@@ -203,3 +206,46 @@ def test_the_first_visible_device_is_read(nvidia_smi: Answers, visible: str | No
     nvidia_smi(HEALTHY + f"1, {OTHER_UUID}, 1500, 0x0000000000000000\n")
     seen = gpu.state({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     assert (seen and seen.clock_mhz) == clock
+
+
+@pytest.mark.parametrize(
+    ("answer", "visible", "free"),
+    [
+        (f"0, {UUID}, 81000\n", None, 81000 * 2**20),
+        (f"0, {UUID}, 81000\n1, {OTHER_UUID}, 24000\n", "1", 24000 * 2**20),
+        (f"0, {UUID}, 81000\n1, {OTHER_UUID}, 24000\n", OTHER_UUID[:9], 24000 * 2**20),
+        (f"0, {UUID}, [N/A]\n", None, None),
+        (f"0, {UUID}\n", None, None),
+        (f"0, {UUID}, 81000\n", "", None),
+        ("", None, None),
+    ],
+)
+def test_free_memory_is_that_of_the_gpu_that_is_used(
+    answer: str, visible: str | None, free: int | None, nvidia_smi: Answers
+) -> None:
+    nvidia_smi(answer)
+    assert gpu.free_bytes({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == free
+
+
+def test_without_an_answer_free_memory_is_not_known(nvidia_smi: Answers) -> None:
+    nvidia_smi(code=1)
+    assert gpu.free_bytes() is None
+
+
+@pytest.mark.parametrize(
+    ("device", "host_gib", "gpu_mib", "seats"),
+    [
+        ("gpu", 64, "4096", 6),
+        ("gpu", 4, "81000", 6),
+        ("gpu", 64, "81000", 102),
+        ("gpu", 64, "500", 3),  # the baseline, its control and one row have to be tried
+        ("gpu", 4, "[N/A]", 6),
+        ("cpu", 64, "4096", 102),
+    ],
+)
+def test_as_many_sit_at_a_table_as_fit_into_the_memory_of_the_host_and_of_the_gpu(
+    device: Device, host_gib: int, gpu_mib: str, seats: int, nvidia_smi: Answers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nvidia_smi(f"0, {UUID}, {gpu_mib}\n")
+    monkeypatch.setattr(run, "available_bytes", lambda: host_gib * 2**30)
+    assert run._seats([SEED], device) == seats
