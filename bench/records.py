@@ -344,9 +344,13 @@ def read_result(folder: Path) -> Result:
     except ValueError as error:
         raise InvalidInput(f"{folder / RUN_FILE}: is no result of this program, or damaged ({error})") from None
     *whole, last = lines.split(b"\n")
+    numbers: dict[object, int] = {}
     for number, line in enumerate(whole, 1):
         where = f"{folder / RECORDS_FILE}:{number}"
-        match decode(line, Line, where):
+        said: Line = decode(line, Line, where)
+        if (first := numbers.setdefault(_only_once(said), number)) != number:
+            raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
+        match said:
             case Record() as record:
                 _check(record, result.run, where)
                 result.records.append(record)
@@ -358,6 +362,33 @@ def read_result(folder: Path) -> Result:
             case End() as end:
                 result.ends.append(end)
     return replace(result, half_written=bool(last))
+
+
+def _only_once(line: Line) -> object:
+    """What no two lines of a result have in common, however often it was ended and went on.
+
+    A block may have several lines, each about a part of it; but no two parts that took the same time.
+    """
+    match line:
+        case Record():
+            return cell_of(line), line.block, line.table, line.attempt
+        case Memory():
+            return cell_of(line)
+        case _:
+            return record_line(line)
+
+
+def _in_words(line: Line) -> str:
+    match line:
+        case Record():
+            of = f"block {line.block}, table {line.table}, attempt {line.attempt}"
+            return f"{line.implementation} {line.workload} {line.task}, {of}"
+        case Memory():
+            return f"peak memory of {line.implementation} {line.workload} {line.task}"
+        case Block():
+            return f"the machine in block {line.block}"
+        case End():
+            return "an end"
 
 
 def drop_half_written(folder: Path, name: str = RECORDS_FILE) -> None:

@@ -254,3 +254,17 @@ def test_a_group_that_was_cut_short_is_measured_anew_under_another_number() -> N
     assert again is not None and again[0] == 1
     assert {sitting.group for sitting in again[1]} == {sitting.group for sitting in due[1]}
     assert len(next(sitting for sitting in again[1] if sitting.group == due[1][0].group).members) == len(NAMES) + 1
+
+
+def test_a_block_may_be_due_again_after_it_was_cut_and_completed() -> None:
+    """So that it has two lines about the machine, of two parts: no result may be refused for that."""
+    wide = plan(*ROWS[:2], tasks=("encode", "forward", "gradients", "train_step"))
+    due = next_block(wide, [])
+    assert due is not None and retakes_of(len(due[1])) == 2
+    first = [record for one in due[1][:3] for record in sit(one, 1, SPEEDS)]
+    rest = next_block(wide, first)
+    assert rest is not None and len(rest[1]) == 5 and retakes_of(5) == 1
+    records = first + [record for one in rest[1] for record in sit(one, 1, SPEEDS, contended=True)]
+    records += sit(rest[1][0], 1, SPEEDS, attempt=1)
+    again = next_block(wide, records)
+    assert again is not None and again[0] == 1

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import ask, one_line
 
 from bench.records import (
     SCHEMA_VERSION,
@@ -28,6 +29,7 @@ from bench.records import (
     Run,
     Status,
     WorkloadFacts,
+    cell_of,
     drop_half_written,
     read_result,
     record_line,
@@ -176,7 +178,14 @@ ENDS = st.builds(
 )
 
 
-@given(lines=st.lists(RECORDS | MEMORIES | BLOCKS | ENDS, max_size=8))
+def key(line: Line) -> str:
+    """What is there once: a cell in an attempt, or a line that is like no other."""
+    if isinstance(line, Record):
+        return f"{cell_of(line)} {line.block} {line.table} {line.attempt}"
+    return f"{cell_of(line)}" if isinstance(line, Memory) else f"{line}"
+
+
+@given(lines=st.lists(RECORDS | MEMORIES | BLOCKS | ENDS, max_size=8, unique_by=key))
 def test_a_result_comes_back_as_it_was_written(lines: list[Line]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = read_result(write(Path(folder), *lines))
@@ -208,10 +217,45 @@ def test_what_would_steer_a_terminal_is_not_written(words: str, kept: str, tmp_p
 
 
 def test_a_part_that_was_killed_took_what_its_blocks_did(tmp_path: Path) -> None:
-    blocks = [msgspec.structs.replace(BLOCK, elapsed_s=100.0)] * 8
+    blocks = [msgspec.structs.replace(BLOCK, elapsed_s=100.0, block=number) for number in range(1, 9)]
     assert read_result(write(tmp_path / "a", record(), *blocks, End(why="budget", elapsed_s=12.0))).elapsed_s == 800
     ends = [End(why="interrupted", elapsed_s=500.0), End(why="budget", elapsed_s=700.0)]
     assert read_result(write(tmp_path / "b", record(), *blocks, *ends)).elapsed_s == 1200
+
+
+@pytest.mark.parametrize(
+    ("line", "again", "what"),
+    [
+        (record(), record(samples_s=[0.5]), r"torch/module seed forward, block 1, table 0, attempt 0"),
+        (record(), record(status="crashed", samples_s=[]), r"torch/module seed forward, block 1, table 0, attempt 0"),
+        (memory(), memory(peak_bytes=1), r"peak memory of torch/module seed forward"),
+        (BLOCK, BLOCK, r"the machine in block 1"),
+        (END, END, r"an end"),
+    ],
+)
+def test_what_was_appended_again_is_refused(line: Line, again: Line, what: str, tmp_path: Path) -> None:
+    folder = write(tmp_path, record("jax/scan"), line, memory("jax/scan"), again, END if line is not END else BLOCK)
+    words = rf"records\.jsonl:4: says what line 2 has said \({what}\); remove one of them$"
+    one_line(ask("table", str(folder)), words)
+
+
+def test_what_is_measured_again_is_no_repetition(tmp_path: Path) -> None:
+    lines = [
+        record(),
+        *(record(**{name: 2}) for name in ("block", "table", "attempt", "threads")),
+        *(record(**{name: other}) for name, other in (("task", "encode"), ("workload", "g2p"), ("device", "gpu"))),
+        record(precision="bfloat16"),
+        record("torch/module@2.9.1"),
+        memory(),
+        memory(task="encode"),
+        BLOCK,
+        msgspec.structs.replace(BLOCK, elapsed_s=3.25),  # the rest of a block that was cut, see `test_plan`
+        END,
+        End(why="interrupted", elapsed_s=1.5),
+        End(why="interrupted", elapsed_s=2.5),
+    ]
+    result = read_result(write(tmp_path, *lines))
+    assert [*result.records, *result.memory, *result.blocks, *result.ends] == lines
 
 
 def test_each_line_says_what_it_is() -> None:
