@@ -265,7 +265,7 @@ class _Run:
             slots = self._slots(table.threads)
             due = timed - failed - self.journal.weighed
             pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if competes(cell) and cell in due]
-            for some in batched(pairs, len(slots)):
+            for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together
                 self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
                 self.journal.keep(*self._weigh(some, slots))
 

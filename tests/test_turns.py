@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from frameworks import need
-from measuring import QUICK, carry_out, last, measure, plan_of, weights
+from measuring import LISTENER, QUICK, carry_out, last, measure, plan_of, weights
 from pretend import row as pretended
 from processes import numpy_row
 
+from bench import runner
 from bench.gpu import HW_SLOWDOWN, GpuState
 from bench.interpreters import Named
 from bench.job import Prepare, Prepared, Sit
 from bench.judge import judge
 from bench.plan import next_block, retakes_of
 from bench.processors import processors
-from bench.records import CONTROL, Record, cell_of, fields_of
+from bench.records import CONTROL, Memory, Record, cell_of, fields_of
 from bench.table import RoundTable
 from bench.worker_process import Setting
 from impls import find_rows, read_row
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from bench.plan import Seat
+    from bench.records import Cell
     from bench.table import Member
 
 ROWS = ("first", "second", "third")
@@ -256,6 +259,27 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
     found = weights(tmp_path)
     assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
     assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
+
+
+def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [pretended(f"row{number}") for number in range(9)]
+    plan = plan_of(*rows, budget=replace(QUICK, weighs=True), seats_a_table=4)  # so many fit into memory
+    known = [
+        Record(**fields_of(cell), block=1, table=table.number, status="ok", samples_s=[1.0])
+        for table in plan.tables
+        for seat in table.seats
+        for cell in seat.cells
+    ]
+    together: list[int] = []
+
+    def weigh(_run: object, pairs: Sequence[tuple[Seat, Cell]], _slots: object) -> list[Memory]:
+        together.append(len(pairs))
+        return [Memory(**fields_of(cell), status="ok", peak_bytes=1) for _, cell in pairs]
+
+    monkeypatch.setattr(runner, "processors", lambda: list(range(64)))
+    monkeypatch.setattr(runner._Run, "_weigh", weigh)
+    runner.run_plan(plan, {}, tmp_path, LISTENER, known=known, next_block=lambda *_: None)
+    assert sum(together) == 2 * len(rows) and max(together) == 4
 
 
 def test_a_gpus_clock_is_that_after_the_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
