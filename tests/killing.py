@@ -77,8 +77,12 @@ def calibrated(folder: Path, times: int) -> Path:
     folder.mkdir()
     head = msgspec.structs.replace(HEAD, environment=RUN.environment, seed=times)
     (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(head))
-    batch = Batch(comparisons=[comparison(0, 1.0), comparison(0, 1.2)], elapsed_s=60.0)
-    (folder / calibration.COMPARISONS_FILE).write_bytes((msgspec.json.encode(batch) + b"\n") * times)
+    batches = [
+        Batch(comparisons=[comparison(0, 1.0, batch=number), comparison(0, 1.2, batch=number)], elapsed_s=60.0)
+        for number in range(times)
+    ]
+    lines = b"".join(msgspec.json.encode(batch) + b"\n" for batch in batches)
+    (folder / calibration.COMPARISONS_FILE).write_bytes(lines)
     return folder
 
 

@@ -181,6 +181,18 @@ def test_a_batch_in_which_a_worker_fails_does_not_count(monkeypatch: pytest.Monk
         calibrate.measure_batch(0, "quiet", 1, "")
 
 
+def test_a_batch_that_was_appended_again_is_refused(tmp_path: Path) -> None:
+    lines = [
+        msgspec.json.encode(Batch(comparisons=[comparison(0, 1.0, batch=number)], elapsed_s=1.0)) + b"\n"
+        for number in range(2)
+    ]
+    (tmp_path / calibration.COMPARISONS_FILE).write_bytes(b"".join(lines))
+    assert len(calibration.read_batches(tmp_path)) == 2
+    (tmp_path / calibration.COMPARISONS_FILE).write_bytes(b"".join([*lines, lines[1]]))
+    with pytest.raises(InvalidInput, match=r"comparisons\.jsonl:3: is batch 1, and not batch 2; remove it$"):
+        calibration.read_batches(tmp_path)
+
+
 def test_a_damaged_calibration_is_one_line(tmp_path: Path) -> None:
     calibrate._begin(tmp_path / "out", "python -m bench calibrate")
     (tmp_path / "out" / calibration.COMPARISONS_FILE).write_text("{}\n")
@@ -208,8 +220,11 @@ def test_what_goes_wrong_costs_its_batch_alone(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    batch = Batch(comparisons=[comparison(0, 1.0), comparison(3, 1.03)], elapsed_s=0.0)
-    outcomes = iter([batch, fault, batch, batch])
+    batches = [
+        Batch(comparisons=[comparison(0, 1.0, batch=number), comparison(3, 1.03, batch=number)], elapsed_s=0.0)
+        for number in range(3)
+    ]
+    outcomes = iter([batches[0], fault, *batches[1:]])
 
     def measure(*_: object) -> Batch:
         outcome = next(outcomes)
@@ -230,7 +245,7 @@ def test_what_goes_wrong_costs_its_batch_alone(
     )
     assert "How often the verdicts err" in said.out and (out / calibration.TABLE_FILE).exists()
     assert calibrate.calibrate(**arguments) == 0
-    assert calibration.read_batches(out) == [batch] * 3
+    assert calibration.read_batches(out) == batches
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

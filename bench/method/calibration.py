@@ -73,15 +73,19 @@ def read_batches(folder: Path) -> list[Batch]:
     """The complete batches of the calibration in a folder, as it was measured or as it is published.
 
     Raises:
-        InvalidInput: a line, or the packed file, is damaged.
+        InvalidInput: a line, or the packed file, is damaged, or a batch stands where another has to be.
     """
     path, packed = folder / COMPARISONS_FILE, folder / PACKED_FILE
     try:
         data = lzma.decompress(packed.read_bytes()) if packed.exists() else path.read_bytes()
     except (OSError, lzma.LZMAError) as error:
         raise InvalidInput(f"{folder}: its comparisons cannot be read ({error})") from None
-    lines = data.splitlines(keepends=True)
-    return [decode(line, Batch, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.endswith(b"\n")]
+    whole = [line for line in data.splitlines(keepends=True) if line.endswith(b"\n")]
+    batches: list[Batch] = [decode(line, Batch, f"{path}:{number}") for number, line in enumerate(whole, 1)]
+    for number, batch in enumerate(batches):
+        if strange := {one.batch for one in batch.comparisons} - {number}:
+            raise InvalidInput(f"{path}:{number + 1}: is batch {strange.pop()}, and not batch {number}; remove it")
+    return batches
 
 
 def verdict_of(one: Comparison) -> tuple[str, int]:
