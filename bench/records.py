@@ -291,11 +291,13 @@ class Result:
     ends: list[End] = field(default_factory=list)
     half_written: bool = False
     """Whether the run was cut short in the middle of a line, which is left out."""
+    cut_short: bool = False
+    """Whether the run, or its last continuation, did not come to write how it ended."""
 
     @property
     def whole(self) -> bool:
         """Whether the run, or its last continuation, went to its own end."""
-        return bool(self.ends) and self.ends[-1].why in ("decided", "budget", "blocks")
+        return bool(self.ends) and not self.cut_short and self.ends[-1].why in ("decided", "budget", "blocks")
 
     @property
     def elapsed_s(self) -> float:
@@ -345,9 +347,10 @@ def read_result(folder: Path) -> Result:
         raise InvalidInput(f"{folder / RUN_FILE}: is no result of this program, or damaged ({error})") from None
     *whole, last = lines.split(b"\n")
     numbers: dict[object, int] = {}
+    said: Line | None = None
     for number, line in enumerate(whole, 1):
         where = f"{folder / RECORDS_FILE}:{number}"
-        said: Line = decode(line, Line, where)
+        said = decode(line, Line, where)
         if (first := numbers.setdefault(_only_once(said), number)) != number:
             raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
         match said:
@@ -361,7 +364,7 @@ def read_result(folder: Path) -> Result:
                 result.blocks.append(block)
             case End() as end:
                 result.ends.append(end)
-    return replace(result, half_written=bool(last))
+    return replace(result, half_written=bool(last), cut_short=bool(last) or not isinstance(said, End))
 
 
 def _only_once(line: Line) -> object:

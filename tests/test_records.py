@@ -35,6 +35,7 @@ from bench.records import (
     record_line,
     start_result,
 )
+from bench.report.words import about_end
 from impls.contract import TASKS, InvalidInput
 
 if TYPE_CHECKING:
@@ -275,6 +276,17 @@ def test_each_line_says_what_it_is() -> None:
 )
 def test_a_result_is_whole_when_its_last_part_went_to_its_own_end(ends: list[End], whole: bool, tmp_path: Path) -> None:
     assert read_result(write(tmp_path, record(), *ends)).whole is whole
+
+
+@pytest.mark.parametrize("data", [record_line(record(block=2)), record_line(record(block=2))[:40], record_line(BLOCK)])
+def test_a_continuation_that_was_killed_is_not_whole_though_the_part_before_it_was(data: bytes, tmp_path: Path) -> None:
+    folder = write(tmp_path, record(), End(why="budget", elapsed_s=2.0))
+    assert read_result(folder).whole
+    with (folder / "records.jsonl").open("ab") as file:
+        file.write(data)
+    result = read_result(folder)
+    assert not result.whole
+    assert "not whole: it was cut short, `python -m bench run --resume` goes on" in about_end(result)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 150])

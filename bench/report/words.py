@@ -62,7 +62,7 @@ def about_end(result: Result) -> str:
     half = "; its last line is half-written and left out" if result.half_written else ""
     if result.run.preset == "smoke" and result.whole:
         return SMOKE
-    if not result.ends:
+    if result.cut_short or not result.ends:
         return f"{many}; not whole: it was cut short, `python -m bench run --resume` goes on{half}"
     end = result.ends[-1]
     of = "last continuation's " if len(result.ends) > 1 else ""
