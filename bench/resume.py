@@ -52,7 +52,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpre
     def refuse(why: str) -> InvalidInput:
         return InvalidInput(f"--resume {folder}: {why}")
 
-    for what in SAME_PROGRAM:
+    for what in (*SAME_PROGRAM, *(["gpus"] if run.plan.device == "gpu" else [])):
         then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
         if then != now:
             raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")

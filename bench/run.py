@@ -43,7 +43,7 @@ from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
 from bench.versions import failures_of, join
-from bench.whole import whole_folder, written
+from bench.whole import whole_folder, write_whole, written
 from bench.workloads import estimate_bytes
 from impls import HERE
 from impls.contract import InvalidInput
@@ -240,10 +240,10 @@ def _show(folder: Path, stopped: str, stderr: Console, named_again: Sequence[str
     model = _model(result)
     try:
         if model is not None:
-            (folder / scaling_page.PAGE_FILE).write_text(scaling_page.page(model), encoding="utf-8")
-            (folder / scaling_page.FACTS_FILE).write_text(scaling_page.to_json(model), encoding="utf-8")
-        (folder / "table.md").write_text(markdown.full(rows, [result]), encoding="utf-8")
-        (folder / "pytest-benchmark.json").write_bytes(to_pytest_benchmark(result))
+            write_whole(folder / scaling_page.PAGE_FILE, scaling_page.page(model).encode())
+            write_whole(folder / scaling_page.FACTS_FILE, scaling_page.to_json(model).encode())
+        write_whole(folder / markdown.TABLE_FILE, markdown.full(rows, [result]).encode())
+        write_whole(folder / "pytest-benchmark.json", to_pytest_benchmark(result))
     except OSError as error:
         failed = True
         if not stopped:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.records import Line, Result
+    from impls.contract import Device
 
 FLOPS = product_flops(SEED.config, [BatchSizes(10, 9, 2)], "forward")
 TABLE = [["torch/module", "jax/scan", "torch/products", CONTROL]]
@@ -159,6 +160,19 @@ def test_results_with_and_without_bounds_are_shown_together_and_compared(result:
     cells = compare(old, result).cells
     assert {one.cell.implementation for one in cells} == {"torch/module", "jax/scan"}
     assert the_one_before([old], result) is old  # the same rows compete
+
+
+def test_runs_on_two_gpus_beside_the_same_processor_are_not_compared(tmp_path: Path) -> None:
+    def of(gpu: str, device: Device) -> Result:
+        environment = msgspec.structs.replace(RUN.environment, gpus=[gpu])
+        run = msgspec.structs.replace(
+            RUN, environment=environment, plan=msgspec.structs.replace(RUN.plan, device=device)
+        )
+        return read_result(write(tmp_path / device / gpu, *lines_of(blocks=6), run=run))
+
+    small, large = of("NVIDIA L4", "gpu"), of("NVIDIA H100", "gpu")
+    assert the_one_before([small], large) is None and the_one_before([large, small], large) is large
+    assert the_one_before([old := of("NVIDIA L4", "cpu")], of("NVIDIA H100", "cpu")) is old  # which neither uses
 
 
 def test_a_bound_that_fails_leaves_the_rows_theirs(tmp_path: Path) -> None:

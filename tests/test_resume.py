@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -24,7 +25,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pretend import row as pretended
 from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
-from test_records import RUN, write
+from rich.console import Console
+from test_records import END, RUN, write
+from test_records import record as recorded
 
 from bench import resume, run
 from bench.interpreters import Interpreter, Named
@@ -499,6 +502,32 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
     with pytest.raises(InvalidInput, match=r"--out .*out: cannot be written \(No space left on device\)"):
         run.run(request)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_on_a_gpu_does_not_go_on_on_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = msgspec.structs.replace(RUN.environment, gpus=["NVIDIA H100"])
+    monkeypatch.setattr(resume, "describe", lambda: msgspec.structs.replace(environment, gpus=["NVIDIA L4"]))
+    plan = msgspec.structs.replace(RUN.plan, device="gpu")
+    folder = write(tmp_path / "run", run=msgspec.structs.replace(RUN, environment=environment, plan=plan))
+    with pytest.raises(InvalidInput, match=r"gpus not the same \(\['NVIDIA H100'\], now \['NVIDIA L4'\]\); begin anew"):
+        check_resume(folder, (), None)
+    folder = write(tmp_path / "cpu", run=msgspec.structs.replace(RUN, environment=environment, rows={}))
+    with pytest.raises(InvalidInput, match="does not say which rows"):  # to which a GPU does not matter
+        check_resume(folder, (), None)
+
+
+def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = write(tmp_path, recorded(), END)
+    (folder / "table.md").write_text("as it was")
+    monkeypatch.setattr(run, "_write_page", lambda *_: False)
+    monkeypatch.setattr(os, "fsync", full)
+    stderr = io.StringIO()
+    assert run._show(folder, "", Console(file=stderr), []) == 1
+    assert "its tables cannot be written (No space left on device)" in " ".join(stderr.getvalue().split())
+    assert (folder / "table.md").read_text() == "as it was"
 
 
 def test_a_run_that_would_be_seated_otherwise_does_not_go_on() -> None:
