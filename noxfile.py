@@ -67,8 +67,14 @@ def asked_for(session: nox.Session) -> list[str]:
     return [extra for extra in OPTIONAL if any(word.startswith(f"{extra}/") for word in session.posargs)]
 
 
-MOST_TEST_PROCESSES = 8
-"""Each holds all frameworks: about 3 GB."""
+TEST_PROCESS_BYTES = 4 * 2**30
+"""What a process of the tests may need: it holds all frameworks, and starts workers."""
+
+
+def test_processes() -> int:
+    """How many processes the tests run in: one for each processor, if memory has room for them."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(len(os.sched_getaffinity(0)), memory // TEST_PROCESS_BYTES))
 
 
 @nox.session
@@ -87,13 +93,13 @@ def run_tests(session: nox.Session, marked: str) -> None:
     """Run the tests that are marked so, on all processors. Arguments after -- go to pytest."""
     extras = ["gpu"] if "gpu" in session.posargs else ["torch", "thinc", "jax", *OPTIONAL]  # -- --device gpu
     install(session, *requirements(*extras, groups=("test",)))
-    cache, processes = session.cache_dir / "compiled", str(min(MOST_TEST_PROCESSES, len(os.sched_getaffinity(0))))
+    cache = session.cache_dir / "compiled"
     session.run(
         "python",
         "-m",
         "pytest",
         *("-m", marked),
-        *("-n", "0" if "gpu" in session.posargs else processes, "--dist", "worksteal"),
+        *("-n", "0" if "gpu" in session.posargs else str(test_processes()), "--dist", "worksteal"),
         *session.posargs,
         env={
             "OMP_NUM_THREADS": "1",  # the processors are shared among the tests already

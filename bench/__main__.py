@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shlex
@@ -560,7 +561,7 @@ def main() -> int:
         print(f"bench: {str(why) or 'interrupted'}", file=sys.stderr)
         return 130
     except OSError as error:
-        if error.filename is not None or error.strerror is None:  # no output: that has no name
+        if error.filename is not None or error.errno not in OF_OUTPUT:  # output has no name
             said = f"{error.filename}: {error.strerror}" if error.filename is not None else f"{error}"
             print(f"bench: {said}", file=sys.stderr)
             return 1
@@ -572,6 +573,10 @@ def main() -> int:
         return result if isinstance(result, int) else 0
     print(f"bench: {as_typed(message)}", file=sys.stderr)
     return 2
+
+
+OF_OUTPUT = {errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT}
+"""How a write to standard output fails; all else is another thing that the system refuses."""
 
 
 def _have_a_home() -> None:

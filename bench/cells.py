@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 import pytest
 
-from bench import answers, memory
+from bench import memory
 from bench.job import (
     AnyCommand,
     Check,
@@ -37,13 +37,13 @@ from bench.job import (
     hear,
     say,
 )
-from bench.processors import bind, delay_s, fall_asleep, is_bound
+from bench.processors import bind, children_s, delay_s, fall_asleep, is_bound
 from bench.records import Memory, Status, fields_of, settle
 from bench.subjects import Bound, Model, Unsupported, wall_s
 from bench.validation import Invalid
 from bench.where import where, words_of
 from impls import import_row, read_row
-from impls.contract import DeviceUnavailable, NoCounter
+from impls.contract import TASKS, DeviceUnavailable, NoCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,6 +111,7 @@ class Turns:
         self.switches = 0
         self._result: Any = None
         self._inputs: Sequence[Any] = ()
+        self._children_s = sum(children_s().values())
 
     def before(self) -> None:
         """Sleep until the turn comes. Its first call finds cold caches: where the runner says so, it is not timed.
@@ -140,10 +141,10 @@ class Turns:
     def after(self) -> None:
         """Count what the turn took, look at what it gave, and say that it is over."""
         cpu_s, wall_s = time.process_time() - self._cpu, time.perf_counter() - self._wall
-        self._subject.look(self._result)
         self.switches += resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw - self._switches
         now = delay_s()
-        waited_s = 0.0 if now is None or self._delay_s is None else now - self._delay_s
+        self._subject.look(self._result)
+        waited_s = 0.0 if now is None or self._delay_s is None else max(0.0, now - self._delay_s)
         # a thread that waits for another of its own row loses nothing: the row has the processor. Of several threads on
         # several processors that cannot be told: each may wait for the place of another while its own is free
         disturbed = self._threads == 1 and min(waited_s, wall_s - cpu_s) > DISTURBED * wall_s
@@ -155,10 +156,15 @@ class Turns:
         self._worker.answer(TurnTaken(disturbed))
 
     def flags(self, processors: Sequence[int]) -> list[Flag]:
-        """What was noticed of a row that was to keep to these processors, and to its turns."""
+        """What was noticed of a row that was to keep to these processors, and to its turns.
+
+        What processes of its own had counts as the row's: they may run anywhere, at any time.
+        """
+        own = sum(children_s().values()) - self._children_s
         noticed: dict[Flag, bool] = {
             "restless": self.waiting_cpu_s > RESTLESS * self.waiting_s + WAKING_S * self.taken,
-            "extra_processors": self.cpu_s > (1 + EXTRA) * self._threads * self.wall_s or not is_bound(processors),
+            "extra_processors": self.cpu_s + own > (1 + EXTRA) * self._threads * self.wall_s
+            or not is_bound(processors),
             "oversubscribed": self.cpu_s + self.waited_s > OVERSUBSCRIBED * self._threads * self.wall_s,
         }
         return [flag for flag, seen in noticed.items() if seen]
@@ -225,7 +231,7 @@ class Worker:
         """
         subject = self.load(cell)
         subject.reset()
-        warm = subject.turns(cell, self.seed("warm up"))
+        warm = subject.turns(cell, self.seed(cell, 0))
 
         def call_s() -> float:
             (inputs,) = warm.place(1)
@@ -253,7 +259,7 @@ class Worker:
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
         subject.reset()
         squares_s = subject.squares_s()  # nobody else works now: those who are not seated yet sleep as well
-        timed = subject.turns(cell, self.seed("turns", ready.attempt))
+        timed = subject.turns(cell, self.seed(cell, 1 + ready.attempt))
         turns = Turns(self, timed, sit, cell.threads)
         gc.collect()
         turns.settle()
@@ -305,9 +311,9 @@ class Worker:
         peak_bytes = scale.peak_of(call)
         return Memory(**fields_of(cell), status="ok", peak_bytes=peak_bytes, source=scale.source)
 
-    def seed(self, what: Literal["warm up", "turns"], attempt: int = 0) -> tuple[int, ...]:
+    def seed(self, cell: Cell, number: int) -> tuple[int, ...]:
         """Draws inputs in this block: not the row's own, for all who take turns are fed the same."""
-        return answers.SEED, self.job.block, what == "turns", attempt
+        return self.job.seed, self.job.block, TASKS.index(cell.task), number
 
     def settled(self, cell: Cell, attempt: int, status: Status, reason: str) -> Record:
         """A record of this block and table."""

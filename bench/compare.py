@@ -247,7 +247,7 @@ def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsew
         ratios = _against(before, match.through[0]), _against(after, match.through[1])
         if all(ratios):
             change = two_samples(*ratios, stats.ONE_BLOCK_RATIO, between=between)
-            if elsewhere or before.is_refused or after.is_refused:
+            if elsewhere or any(one.is_refused for one in (before, after, *match.through)):
                 change = change._replace(verdict=None)
             return replace(plain, status="compared", through=match.reference, change=change)
     if elsewhere:

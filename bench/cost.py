@@ -66,7 +66,7 @@ def costs(judged: Iterable[Judged]) -> dict[Group, list[Cost]]:
     groups: dict[Group, list[Cost]] = {}
     for one in judged:
         cost = cost_of(one)
-        if cost is not None and competes(one.cell):
+        if cost is not None and competes(one.cell) and not one.is_refused:
             groups.setdefault(group_of(one.cell), []).append(cost)
     return groups
 

@@ -30,6 +30,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     cells: list[Cell]
     problems: dict[str, ProblemFile]
     """Workload to where its numbers are."""
+    seed: int
+    """The run's own: with the block, it draws what calls are fed."""
     block: int
     table: int
     warmup_s: float

@@ -49,7 +49,9 @@ class Judged:
     """Block to the log of the ratio to the baseline in it."""
     ratio: stats.Ratio | None
     is_refused: bool = False
-    """Whether it was seen doing what nobody else may: it gets no verdict, and nobody gets one against it."""
+    """Whether it was seen doing what nobody may: it gets no verdict and no place, and nobody a verdict against it."""
+    may_be_judged: bool = True
+    """Whether neither it nor the baseline of its group is refused."""
 
     @property
     def is_compared(self) -> bool:
@@ -109,6 +111,7 @@ def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, J
             log_ratios=ratios,
             ratio=_compare(ratios, may_be_judged=refused.isdisjoint({cell, base})),
             is_refused=cell in refused,
+            may_be_judged=refused.isdisjoint({cell, base}),
         )
     return judged
 
@@ -147,10 +150,10 @@ def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, stats.Rat
 
 
 def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
-    """The rows of each group that have a ratio, fastest first; neither control nor bounds are rows."""
+    """The rows of each group that have a ratio and are not refused, fastest first; control and bounds are no rows."""
     by_group: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.ratio is not None and competes(one.cell):
+        if one.ratio is not None and competes(one.cell) and not one.is_refused:
             by_group[group_of(one.cell)].append(one)
     return [sorted(members, key=lambda one: one.ratio.estimate if one.ratio else 0.0) for members in by_group.values()]
 
@@ -184,10 +187,10 @@ def undecided(judged: Iterable[Judged]) -> dict[Group, set[str]]:
     judged = list(judged)
     open_rows: dict[Group, set[str]] = defaultdict(set)
     for one in judged:
-        if one.is_compared and not one.is_decided and not one.is_refused:
+        if one.is_compared and not one.is_decided and one.may_be_judged:
             open_rows[group_of(one.cell)].add(one.cell.implementation)
     for faster, slower, ratio in neighbours(judged):
-        if not (faster.is_refused or slower.is_refused) and (ratio is None or ratio.verdict in (None, "UNCLEAR")):
+        if ratio is None or ratio.verdict in (None, "UNCLEAR"):
             open_rows[group_of(faster.cell)] |= {faster.cell.implementation, slower.cell.implementation}
     return dict(open_rows)
 

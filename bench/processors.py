@@ -84,6 +84,11 @@ def cpu_s(pids: Iterable[int]) -> dict[int, float]:
     return found
 
 
+def children_s() -> dict[int, float]:
+    """Processor time that each process which this one has started, and those that they have, has had."""
+    return cpu_s(child.pid for child in psutil.Process().children(recursive=True))
+
+
 def bind(numbers: Sequence[int]) -> None:
     """Bind all threads of this process to these processors; those that start later follow the one that starts them."""
     for task in TASKS.iterdir():

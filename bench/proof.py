@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.validation import Invalid, worst_error
-from impls.contract import LEARNING_RATE, Gradients, LSTMOutput, TrainStep
-from impls.equality import answer
+from impls.contract import LEARNING_RATE, Gradients, TrainStep
+from impls.equality import answer, wrong_shape
 from impls.reference import Reference
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ LATE = 0.25
 LATE_FLOOR_S = 50e-6
 """Nothing is said of less: that is how much two readings of a few small arrays may differ."""
 
-LEAST_MOVE = 0.1
+LEAST_MOVE = 0.05
 """How far a turn's steps must move the weights, root mean square over all numbers, as a share of ``learning rate x
 sqrt(steps)``. Adam's steps are about as long as the learning rate while gradients agree, and a quarter of it where they
-are mere noise; a random walk of n of them goes sqrt(n) times as far. Measured: 0.22 to 1.1, alike in all frameworks."""
+are mere noise; a random walk of n of them goes sqrt(n) times as far. Measured: 0.17 to 1.9, alike in all frameworks."""
 
 SEEN = 4
 """How many sequences of the last timed batch are held against the oracle: each is a computation of its own."""
@@ -112,21 +112,18 @@ class ModelTurns:
         self._solved = solved
         if isinstance(solved, TrainStep):
             steps = len(self._drawn) * len(self._batches)
-            self._moves.append(_distance(self._weights, solved.parameters) / (LEARNING_RATE * steps**0.5))
-            self._weights = solved.parameters
+            after = {name: np.array(array) for name, array in solved.parameters.items()}  # a row may move them in place
+            self._moves.append(_distance(self._weights, after) / (LEARNING_RATE * steps**0.5))
+            self._weights = after
 
     def _ready_s(self, solved: Any) -> float:
-        """Seconds that it takes to read as much that is ready."""
-        row = self._model.row
-        if isinstance(solved, TrainStep):
-            arrays = []
-        elif isinstance(solved, Gradients):
-            arrays = [solved.x, solved.y]
-        else:
-            arrays = list(solved) if isinstance(solved, LSTMOutput) else [solved]
-        placed = [row.to_device(np.ascontiguousarray(array)) for array in arrays]
-        if placed:
-            row.wait(placed)
+        """Seconds that reading as much takes that is ready: copies on the device, and the weights as the row has them.
+
+        Weights alone would not do: JAX keeps what it has once brought from a GPU.
+        """
+        row, arrays = self._model.row, [*answer(solved).values()]
+        placed = [row.to_device(np.ascontiguousarray(array)) for array in arrays if array.ndim]
+        row.wait(placed)
         start = time.perf_counter()
         for array in placed:
             row.to_numpy(array)
@@ -141,7 +138,8 @@ class ModelTurns:
             Invalid: that is beyond its limit, or work was left undone when the calls had ended.
         """
         self._check_moves()
-        late_s = sorted(self._late_s)[(len(self._late_s) - 1) // 2]  # a single reading may have been disturbed
+        turns = len(self._late_s)
+        late_s = sorted(self._late_s)[turns // 2 if turns > 2 else 0]  # a single reading may have been disturbed
         if late_s > max(LATE * call_s, LATE_FLOOR_S):
             raise Invalid(
                 f"the work is not done when the call returns: reading its result took {1e6 * late_s:.0f} µs longer than"
@@ -159,23 +157,30 @@ class ModelTurns:
         seen = np.sort(self._rng.permutation(batch)[:SEEN])
         oracle = Reference(self._model.config, self._weights)
         expected = answer(getattr(oracle, task)(*(array[:, seen] for array in arguments)))
+        found, sums = {}, {}
         if task == "gradients":  # those towards the weights are sums over all sequences
             expected = {name: expected[name] for name in ("d x", "d y")}
-        found = {}
+            sums = _weight_gradients(oracle, *arguments)
+            if wrong := wrong_shape(solved, sums):
+                raise Invalid(f"{wrong} ({WHEN})")
+            found = {name: solved[name] for name in sums}
         for name, array in expected.items():
             whole = (*array.shape[:1], batch, *array.shape[2:])
             if name not in solved or solved[name].shape != whole:
                 has = f"has shape {solved[name].shape}" if name in solved else "is missing"
                 raise Invalid(f"{name} {has}, expected {whole} ({WHEN})")
             found[name] = solved[name][:, seen]
-        return found, expected
+        return found, expected | sums
 
     def _verify_training(self) -> float:
         """One more step: its loss must be that of the weights which the last timed one left."""
         row, (arguments,) = self._model.row, fresh(self._batches[:1], "train_step", self._rng)
-        step = self._model.convert(row.train_step(*map(row.to_device, arguments)))
+        repeated = np.arange(arguments[0].shape[1]) % SEEN  # so that the oracle has few sequences to work out
+        x, y, target = (np.ascontiguousarray(array[:, repeated]) for array in arguments)
+        step = self._model.convert(row.train_step(*map(row.to_device, (x, y, target))))
         assert isinstance(step, TrainStep)
-        expected = _loss(Reference(self._model.config, self._weights), *arguments)
+        output = Reference(self._model.config, self._weights).forward(x[:, :SEEN], y[:, :SEEN])
+        expected = np.mean(((output - target[:, :SEEN]) ** 2)[:, repeated])
         self._moves.append(_distance(self._weights, step.parameters) / LEARNING_RATE)
         self._check_moves()
         when = "of the step after those that were timed, by the weights that these left"
@@ -196,10 +201,11 @@ def _distance(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray])
     return float((sum(float(own @ own) for own in moved) / sum(own.size for own in moved)) ** 0.5)
 
 
-def _loss(oracle: Reference, x: np.ndarray, y: np.ndarray, target: np.ndarray) -> float:
-    """The mean squared error of the oracle's outputs against ``target``."""
-    total = 0.0
+def _weight_gradients(oracle: Reference, x: np.ndarray, y: np.ndarray, d_output: np.ndarray) -> Answer:
+    """The oracle's gradients towards the weights, ``SLICE`` sequences at a time."""
+    sums: Answer = {}
     for start in range(0, x.shape[1], SLICE):
         some = slice(start, start + SLICE)
-        total += float(np.sum((oracle.forward(x[:, some], y[:, some]) - target[:, some]) ** 2))
-    return total / target.size
+        for name, array in oracle.gradients(x[:, some], y[:, some], d_output[:, some]).parameters.items():
+            sums[f"d {name}"] = sums.get(f"d {name}", 0.0) + array
+    return sums

@@ -241,6 +241,7 @@ class _Run:
             folder=self.folder,
             cache=self.cache,
             problems=self.problems,
+            seed=self.plan.seed,
             block=block,
             table=table,
             warmup_s=self.plan.budget.warmup_s,

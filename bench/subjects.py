@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import time
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,7 +108,9 @@ class Model:
         try:
             self._model = NumpyModel(build, source.config, self._problem.parameters, device)
         except NotImplementedError as error:
-            raise Unsupported(words_of(error)) from error
+            if _raised_beside(build, error):
+                raise Unsupported(words_of(error)) from error
+            raise
         self.build_s = time.perf_counter() - start
         self.row: Any = self._model.row
 
@@ -146,6 +150,12 @@ class Model:
     def square_size(self) -> None:
         """Nothing."""
         return None
+
+
+def _raised_beside(build: Callable[..., Any], error: BaseException) -> bool:
+    """Whether the row's own file, or one beside it, raised the error: a framework's is no declaration."""
+    raised = traceback.extract_tb(error.__traceback__)[-1].filename
+    return Path(raised).parent == Path(inspect.getfile(build)).parent
 
 
 class BoundTurns:

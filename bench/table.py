@@ -151,8 +151,9 @@ class RoundTable:
         tell("check")
         self._together(_active(members), lambda _, slot: Check(slot))
         found = [record for index in np.argsort(order) if (record := members[index].record) is not None]
-        records = possible(found, self._setting.problems)
         crowded = (steal or 0.0) > STOLEN or (sitting.group.threads > 1 and (others or 0.0) > TAKEN)
+        # squares that were made while somebody else had the processors say nothing of the machine
+        records = found if crowded else possible(found, self._setting.problems, earlier.values())
         return _noted(records, crowded, steal, flags, clocks_after)
 
     def _member(self, seat: Seat, cell: Cell, attempt: int) -> Member:
@@ -226,12 +227,16 @@ def is_contended(records: Sequence[Record]) -> bool:
     return any("contended" in record.flags for record in records)
 
 
-def possible(records: Sequence[Record], problems: Mapping[str, ProblemFile]) -> list[Record]:
+def possible(
+    records: Sequence[Record], problems: Mapping[str, ProblemFile], earlier: Iterable[Record] = ()
+) -> list[Record]:
     """The records; of a row whose products would have run faster than products can here, one that says so.
 
-    What can be is the best square product that a bound of any framework made before the same turns.
+    What can be is the best square product that a bound of any framework made before these turns, or ``earlier`` ones.
     """
-    limit = max(square_rates(records).values(), default=None)
+    place = records[0].device, records[0].threads, records[0].precision
+    alike = (one for one in earlier if (one.device, one.threads, one.precision) == place)
+    limit = max(square_rates([*records, *alike]).values(), default=None)
     return [record if limit is None else _possible(record, problems[record.workload], limit) for record in records]
 
 

@@ -37,10 +37,13 @@ def write_together(files: Mapping[Path, bytes]) -> None:
     fresh = {path: _hidden(path, NEW) for path in files}
     try:
         for path, data in files.items():
-            with fresh[path].open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            try:
+                with fresh[path].open("wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:  # of a file beside it that nobody knows
+                raise OSError(error.errno, error.strerror, str(path)) from None
         if others:
             last.unlink(missing_ok=True)
         for path in files:

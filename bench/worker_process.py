@@ -72,6 +72,7 @@ class Setting:
     """Where compiled programs and temporary files are kept from block to block: private to the run, and empty when it
     starts."""
     problems: Mapping[str, ProblemFile]
+    seed: int
     block: int
     table: int
     warmup_s: float
@@ -130,6 +131,7 @@ class WorkerProcess:
             row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
             cells=list(self.cells),
             problems=dict(setting.problems),
+            seed=setting.seed,
             block=setting.block,
             table=setting.table,
             warmup_s=setting.warmup_s,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,12 @@ from hypothesis import settings
 from impls import find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from impls import Row
+
+LOCK = Path(tempfile.gettempdir(), f"seq2seq-lstm-bench-tests-{os.getuid()}.lock")
+"""What all processes of tests hold while they run one; the runs that tests start have a ``TMPDIR`` of their own."""
 
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None)
@@ -49,14 +53,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("quiet") is not None)
 
 
-@pytest.fixture(autouse=True)
-def quiet(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing for most tests. One that is marked ``quiet`` waits until no other test runs, and none runs beside it."""
-    shared = tmp_path_factory.getbasetemp()
-    lock = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "quiet.lock"
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX if request.node.get_closest_marker("quiet") else fcntl.LOCK_SH)
-        yield
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that is marked ``quiet`` waits, its fixtures too, until no other runs, and none runs beside it."""
+    with LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX if item.get_closest_marker("quiet") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -265,7 +265,7 @@ def test_what_a_row_leaves_while_it_is_looked_at_is_ended(tmp_path: Path) -> Non
 
 
 def test_a_run_says_what_its_workers_lack_and_keeps_within_the_limits_that_it_has(tmp_path: Path) -> None:
-    asks = "import resource; print('may have', resource.getrlimit(resource.RLIMIT_AS)[0])"
+    asks = "import resource; print('may have', resource.getrlimit(resource.RLIMIT_AS)[0], flush=True)"
     befores = {"mine": asks, "talks": "print('x' * 2**19)"}
     rows = [str(numpy_row(tmp_path, name, before=before)) for name, before in befores.items()]
     out = tmp_path / "out"
@@ -275,7 +275,7 @@ def test_a_run_says_what_its_workers_lack_and_keeps_within_the_limits_that_it_ha
         env={"OPENBLAS_CORETYPE": "Prescott", "OPENBLAS_L2_SIZE": "1024", "JANE_ROES_TOKEN": "secret"},
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
-    said = re.search(r"^left out of the workers' environment: (.*)$", done.stderr, flags=re.MULTILINE)
+    said = re.search(r"^workers have values of their own, or none, of: (.*)$", done.stderr, flags=re.MULTILINE)
     assert said and {"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} <= set(said[1].split(", "))
     assert done.stderr.index(said[0]) < done.stderr.index("plan: ")
     assert "JANE" not in done.stderr

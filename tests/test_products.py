@@ -125,8 +125,10 @@ def test_a_bound_makes_what_the_task_needs(framework: str, task: Task, monkeypat
     monkeypatch.setitem(SQUARE_SIZE, "cpu", 64)
     bound = Bound(import_row(BOUNDS[framework]).load, SOURCE, "cpu")
     assert 0 < bound.validate(cell(task), 0) < 1e-5
-    result = bound.body(cell(task))()
-    assert 0 < bound.validate_timed(cell(task), result) < 1e-5
+    turns = bound.turns(cell(task), [])
+    result = turns.call(*turns.place(1))
+    turns.look(result)
+    assert 0 < turns.verify(1.0) < 1e-5
     assert len(bound.row.to_numpy(result)) == len(products(NOTEBOOK, SOURCE.batches, task))
     assert 0 < bound.validate(cell(task), 1) < 1e-5
     assert bound.square_size == 64 and len(bound.squares_s()) == SQUARES and min(bound.squares_s()) > 0

@@ -347,6 +347,7 @@ def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_
         folder=tmp_path,
         cache=tmp_path,
         problems={},
+        seed=1,
         block=1,
         table=0,
         warmup_s=0.0,

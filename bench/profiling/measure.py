@@ -98,6 +98,7 @@ def _of_cell(
     )
     allowed = processors()
     job = Job(
+        seed=answers.SEED,
         row_path=str(row.path),
         row_root=str(HERE) if row.path.is_relative_to(HERE) else None,
         cells=[cell],

@@ -72,7 +72,7 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     pays_after: float | None
     """Calls after which it is done sooner than the baseline, fixed costs included; None if never."""
     flags: str
-    """What was noticed, joined by spaces: contended, restless, drifting, throttled, foreign."""
+    """What was noticed, joined by spaces: ``records.Flag``, and drifting."""
     flops: int | None
     """Floating-point operations of a call's products; None where the result does not say of what sizes they are."""
     elementwise_flops: int | None

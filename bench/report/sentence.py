@@ -54,6 +54,8 @@ def _said(judged: Collection[Judged], run: Run) -> str:
     ranks = ranks_of(judged)
     ranked = [members for members in groups if members[0].cell in ranks]
     if not ranked:
+        if refused := sorted({one.cell.implementation for one in judged if one.is_refused}):
+            return f" there is no verdict: {' and '.join(refused)} did what no row may (what was noticed says what)"
         way = "`python -m bench run` without --preset smoke has more" if run.preset == "smoke" else GOES_ON
         return f" nothing is decided yet, for there is no verdict below {MIN_BLOCKS} blocks: {way}"
     said = _of_one(ranked[0], ranks) if len(ranked) == 1 else _of_several(ranked, ranks)

@@ -31,7 +31,7 @@ def standing(judged: Iterable[Judged]) -> Tables[list[Judged]]:
     judged = list(judged)
     groups: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
-        if competes(one.cell) and one.ratio is not None:
+        if competes(one.cell) and one.ratio is not None and not one.is_refused:
             groups[group_of(one.cell)].append(one)
     return Tables(
         parts=[Part(None, "group", list(groups.values()))],
