@@ -47,7 +47,7 @@ from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
 from bench.sweeps import SCALING
 from bench.versions import failures_of, join
-from bench.where import words_of
+from bench.where import where
 from bench.whole import whole_folder, write_whole, written
 from bench.workloads import estimate_bytes
 from impls import HERE
@@ -297,7 +297,7 @@ def _write_page(result: Result, stderr: Console) -> bool:
         raise
     except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
         folder = shown(result.path)
-        why = (isinstance(error, OSError) and error.strerror) or words_of(error)
+        why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
         stderr.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")
         return False
     return True

@@ -18,6 +18,7 @@ from test_records import END, RUN, record, write
 from bench import advise, publish, publishable
 from bench.environment import code_facts, describe
 from bench.forecast import TaskAt, model_of
+from bench.here import command
 from bench.records import read_result
 from bench.report import scaling_page
 from bench.sweeps import BASE, Sweep, preset_shapes
@@ -59,8 +60,8 @@ def test_it_says_who_is_expected_to_be_the_fastest_and_how_sure_that_is(house: P
     assert "Inside of what was swept. On 16 held-out shapes times were off by" in said
     fitted = sum(not workload.held_out for workload in SHAPES)
     assert f"from a scaling run of {fitted} shapes on this machine, 2026-01-31: new" in said
-    words = "-m bench run --shape hidden_dim=200,batch_size=24,sequence_length=20 --task forward train_step"
-    assert done.stdout.endswith(f"\n {sys.executable} {words}\n")
+    words = ("--shape", "hidden_dim=200,batch_size=24,sequence_length=20", "--task", "forward", "train_step")
+    assert done.stdout.endswith(f"\n {command('run', *words)}\n")
     assert "ANOTHER" not in said and "changed" not in said
 
 

@@ -466,9 +466,8 @@ def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pyte
     stderr = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
     assert running._show(tmp_path, "", stderr, []) == 1
     assert sorted(tmp_path.iterdir()) == before
-    assert f"its tables cannot be written (No space left on device); to see them: {sys.executable}" in (
-        stderr.file.getvalue()  # type: ignore[attr-defined]
-    )
+    said = stderr.file.getvalue()  # type: ignore[attr-defined]
+    assert f"its tables cannot be written (No space left on device); to see them: {here.command('table')}" in said
 
 
 @pytest.mark.parametrize(
