@@ -100,7 +100,7 @@ def test_two_folders_of_one_name_are_two_runs(tmp_path: Path) -> None:
 
 def test_every_result_has_letters_of_its_own_however_many_there_are(tmp_path: Path) -> None:
     results = [read_result(write(tmp_path / f"{number}", record(), END)) for number in range(60)]
-    output = shown(table_rows(results), *results)
+    output = shown(table_rows(results), *results, width=400)
     named = re.findall(r"^run ([A-Z]+): (?=/)", output, flags=re.MULTILINE)
     assert len(set(named)) == 60 and named[24:29] == ["Y", "Z", "AA", "AB", "AC"]
     assert {line.split()[-1] for line in output.splitlines() if "baseline" in line.split()} == set(named)

@@ -299,7 +299,7 @@ def test_a_row_that_fails_under_one_version_is_published_with_its_reason(house: 
 
 
 def test_a_row_that_fails_under_every_version_is_not_published(house: Path, tmp_path: Path) -> None:
-    folder = versions_run(tmp_path / "run", record("torch/cell@2.13.0", block=6, **FAILED))
+    folder = versions_run(tmp_path / "run", record("torch/cell@2.13.0", block=6, attempt=1, **FAILED))
     with pytest.raises(InvalidInput, match=r"torch/cell@2\.9\.1 seed forward is error .*every row works"):
         publish.publish(folder)
     assert not list((house / "results").iterdir())
