@@ -142,8 +142,9 @@ class ModelTurns:
         late_s = sorted(self._late_s)[turns // 2 if turns > 2 else 0]  # a single reading may have been disturbed
         if late_s > max(LATE * call_s, LATE_FLOOR_S):
             raise Invalid(
-                f"the work is not done when the call returns: to read its result took {1e3 * late_s:,.3f} ms longer than"
-                f" to read one that is ready, beside {1e3 * call_s:,.3f} ms for the call; wait() must wait for it"
+                "the work is not done when the call returns:"
+                f" to read its result took {1e3 * late_s:,.3f} ms longer than to read one that is ready,"
+                f" beside {1e3 * call_s:,.3f} ms for the call; wait() must wait for it"
             )
         if self._cell.task == "train_step":
             return self._verify_training()
