@@ -34,8 +34,8 @@ LATE = 0.25
 """Reading a turn's result may take this share of a call longer than reading what is ready: the rest is noise."""
 
 LATE_FLOOR_S = 100e-6
-"""Nothing is said of less over many turns: so much may two readings of a few small arrays differ. Seen over 30 turns, on a
-machine with three times as much to do as it had processors: 40 µs at most."""
+"""Nothing is said of less over many turns: so much may two readings of a few small arrays differ. The medians of 30
+turns were up to 40 µs where calls are short, on a machine with three times as much to do as it had processors."""
 
 FEW_TURNS = 10
 """So many turns have twice the floor, and fewer more: of two turns a right row was once 51 µs late."""
