@@ -57,7 +57,7 @@ def carry_out(folder: Path, plan: Plan, listener: Listener = LISTENER, **more: o
     numbers = folder / "seed.safetensors"
     if not numbers.exists():
         answers.save(answers.pose(SEED, ("encode", "forward", "gradients", "train_step")), numbers)
-    run_plan(plan, {"seed": ProblemFile(SEED.config, str(numbers))}, folder, listener, **more)  # type: ignore[arg-type]
+    run_plan(plan, {"seed": ProblemFile(SEED.config, str(numbers), answers.sizes_of(SEED))}, folder, listener, **more)  # type: ignore[arg-type]
     return [line for line in lines(folder) if isinstance(line, Record)]
 
 

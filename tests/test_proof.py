@@ -20,7 +20,7 @@ from bench import proof, stats
 from bench.answers import Batch
 from bench.flops import BatchSizes, product_flops
 from bench.job import ProblemFile
-from bench.judge import judge, ratio_of, undecided
+from bench.judge import in_order, judge, ratio_of, undecided
 from bench.processors import processors
 from bench.records import CONTROL, Cell, Record, fields_of
 from bench.table import IMPOSSIBLE, possible
@@ -42,7 +42,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from impls.contract import TrainStep
+from impls.contract import Gradients, TrainStep
 from impls.reference import Reference
 
 ROW = {"tier": "loop", "summary": "plain NumPy", "frameworks": ["numpy"]}
@@ -67,6 +67,9 @@ class Later:
         if self.made is None:
             self.made = self.work()
         return self.made
+
+    def _asked(self):
+        return Gradients(lambda: self.value().parameters, lambda: self.value().x, lambda: self.value().y)
 
 
 class Row(Reference):
@@ -110,6 +113,27 @@ ROWS = {
 
     def to_numpy(self, array):
         return np.array(array.work() if isinstance(array, Later) else array)
+""",
+    "deferred_gradients": """
+    def gradients(self, x, y, d_output):
+        return Later(lambda: Reference.gradients(self, x, y, d_output))._asked()
+
+    def to_numpy(self, array):
+        return np.array(array() if callable(array) else array)
+
+    def canonical(self, parameters):
+        return super().canonical(parameters() if callable(parameters) else parameters)
+""",
+    "gives_the_first_weight_gradients": """
+    first = None
+
+    def gradients(self, x, y, d_output):
+        made = super().gradients(x, y, d_output)
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls > 4:  # those before are held against the oracle's whole answer
+            made = made._replace(parameters=self.first)
+        self.first = self.first or made.parameters
+        return made
 """,
     "unawaited": """
     def forward(self, x, y):
@@ -175,6 +199,8 @@ def measured(folder: Path, name: str, task: Task) -> tuple[Record, Record]:
 WORDS = {
     "deferred": ("forward", "the work is not done when the call returns"),
     "deferred_anew": ("forward", "the work is not done when the call returns"),
+    "deferred_gradients": ("gradients", "the work is not done when the call returns"),
+    "gives_the_first_weight_gradients": ("gradients", "d .* is off by .*while it was timed"),
     "unawaited": ("forward", "the work is not done when the call returns"),
     "awaits_the_wrong_thing": ("train_step", "the work is not done when the call returns"),
     "stops_training": ("train_step", "training stands still"),
@@ -292,3 +318,26 @@ def test_who_is_refused_gets_no_verdict_and_nobody_gets_one_against_it(flag: Fla
     between = ratio_of(of_seed["honest"], of_seed["flagged"])
     assert isinstance(between, stats.Ratio) and between.verdict is None
     assert not any("flagged" in names for names in undecided(judged.values()).values())
+
+
+def test_a_baseline_that_is_refused_costs_no_budget_and_is_said() -> None:
+    rows = [pretended_row(name) for name in ("base", "honest", "slow")]
+    plan = pretended(*rows, budget=replace(BUDGET, min_blocks=6, max_blocks=8))
+    records = [
+        msgspec.structs.replace(record, flags=["restless"] * (record.implementation == "base" and record.block == 3))
+        for record in run(plan, {"base": 1.0, "honest": 2.0, "slow": 3.0})
+    ]
+    judged = judge(records, "base")
+    assert not any(one.is_decided for one in judged.values())
+    assert undecided(judged.values()) == {}
+    assert all(one.cell.implementation != "base" for members in in_order(judged.values()) for one in members)
+
+
+def test_what_cannot_be_is_refused_where_turns_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bench.table.square_rates", lambda _records: {1: 1.0}
+    )  # a machine that makes one operation a second
+    monkeypatch.setattr("bench.table.STOLEN", 2.0)
+    found = last(measure(tmp_path, read_row(row_file(tmp_path, "right")), tasks=["forward"]))
+    record = found["right", "forward"]
+    assert (record.status, record.samples_s) == ("invalid", []) and "what products reach here" in (record.reason or "")
