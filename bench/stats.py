@@ -14,7 +14,7 @@ from math import perm
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
+from scipy.special import stdtrit  # type: ignore[import-untyped]
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -140,8 +140,10 @@ def steadiness(samples: Sequence[float]) -> Steadiness:
     """
     if len(samples) < 6:
         return Steadiness(False, 0.0)
+    from scipy.stats import theilslopes  # type: ignore[import-untyped]  # a second to import: only whom it serves waits
+
     points = [np.median(part) for part in np.array_split(np.log(samples), min(len(samples), _POINTS))]
-    slope, _, low, high = stats.theilslopes(points, alpha=0.99)
+    slope, _, low, high = theilslopes(points, alpha=0.99)
     change = float(slope) * (len(points) - 1)
     sure = bool(low > 0 or high < 0)
     return Steadiness(sure and bool(abs(change) > np.log1p(PRACTICAL)), _ratio(change) - 1)
@@ -210,9 +212,14 @@ def level_of_look(blocks: int) -> float:
     return LEVEL * 2 * perm(MIN_BLOCKS - 1, 2) / perm(max(blocks, MIN_BLOCKS), 3)
 
 
+def student(level: float, freedom: float | NDArray[np.int_]) -> Floats:
+    """How many standard errors a two-sided t interval of error `level` reaches, for so many degrees of freedom."""
+    return np.asarray(-stdtrit(freedom, level / 2))
+
+
 def reach(centre: Centre, level: float, blocks: int) -> Floats:
     """Half the width of the t interval of error `level`."""
-    quantiles = stats.t.isf(level / 2, np.arange(1, blocks))
+    quantiles = student(level, np.arange(1, blocks))
     return np.asarray(quantiles[centre.freedom - 1] * centre.error)
 
 
@@ -292,7 +299,7 @@ def control(log_ratios_by_cell: Sequence[Sequence[float]]) -> Control:
     estimate = float(means.mean())
     if len(means) == 1:
         return Control(estimate=_ratio(estimate), **_around(estimate, _NORMAL_95 * ONE_BLOCK_RATIO), trusted=None)
-    half = float(stats.t.isf(0.0025, len(means) - 1) * stats.sem(means))
+    half = float(student(0.005, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
     return Control(
         estimate=_ratio(estimate),
         **_around(estimate, half),
@@ -310,7 +317,7 @@ def _widened(resampled: Floats, location: float, blocks: int, one_block: float) 
     if blocks == 1:
         factor, more = 1.0, _NORMAL_95 * one_block
     else:
-        factor, more = float(stats.t.isf(0.025, blocks - 1) / _NORMAL_95 * np.sqrt(blocks / (blocks - 1))), 0.0
+        factor, more = float(student(0.05, blocks - 1) / _NORMAL_95 * np.sqrt(blocks / (blocks - 1))), 0.0
     below, above = max(location - float(low), 0.0), max(float(high) - location, 0.0)
     return Interval(location - factor * below - more, location + factor * above + more)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.optimize import brentq  # type: ignore[import-untyped]
-from scipy.stats import t as student  # type: ignore[import-untyped]
 
 from bench import stats
 
@@ -97,7 +96,7 @@ def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: 
     share = sum((part / error) ** 4 / freedom for part, freedom in parts) if error else 0.0
 
     def half(level: float) -> float:
-        return float(student.isf(level / 2, 1 / share if share else inf)) * error
+        return float(stats.student(level, 1 / share if share else inf)) * error
 
     verdict: stats.Verdict | None = None
     if min(len(old), len(new)) >= stats.MIN_BLOCKS:
@@ -129,4 +128,4 @@ def _ratio(logarithm: float) -> float:
 
 def smallest(between: float) -> float:
     """The fraction that a ratio has to change by to be told, were there no noise but this deviation between runs."""
-    return max(expm1(float(student.isf(ONE_LOOK / 2, inf)) * between), stats.PRACTICAL)
+    return max(expm1(float(stats.student(ONE_LOOK, inf)) * between), stats.PRACTICAL)

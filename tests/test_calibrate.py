@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import msgspec
 import numpy as np
 import psutil
 import pytest
-from processes import bench
+from processes import bench, wait_until
 
 from bench import here
 from bench.environment import describe
@@ -20,6 +19,7 @@ from bench.method import arms, calibrate, calibration, calibration_table
 from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.method.calibration import Batch, Comparison, Head
 from bench.method.neighbour import noisy
+from bench.processors import processors
 from bench.records import Block, Record, settle
 from bench.runner import DiskFull, Listener, run_plan
 from impls import Row, build_row
@@ -104,18 +104,15 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
 
 @pytest.mark.thorough
 def test_a_neighbour_takes_the_processor_and_goes_with_its_context() -> None:
-    def busy_s() -> float:
-        rounds, until = 0, time.monotonic() + 3.0
-        start = time.process_time()
-        while time.monotonic() < until:
-            rounds += 1
-        return time.process_time() - start
-
-    alone = busy_s()
     with noisy(1, ""):
-        time.sleep(1.0)
-        disturbed = busy_s()
-    assert disturbed < 0.97 * alone, (disturbed, alone)
+        neighbours = [one for one in psutil.Process().children() if "bench.method.neighbour" in one.cmdline()]
+        assert [one.cpu_affinity() for one in neighbours] == [[number] for number in processors()]
+        worked_s = [sum(one.cpu_times()[:2]) for one in neighbours]
+        wait_until(
+            lambda: all(sum(one.cpu_times()[:2]) > was + 0.5 for one, was in zip(neighbours, worked_s, strict=True)),
+            "the neighbours' work",
+        )
+    assert not any(one.is_running() for one in neighbours)
 
 
 def test_a_neighbour_has_a_temporary_folder_that_goes_with_it() -> None:

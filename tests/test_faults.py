@@ -235,6 +235,7 @@ def test_a_cell_has_so_much_time_for_all_of_its_turns(tmp_path: Path) -> None:
     assert found["good", "encode"].status == found["good", "forward"].status == "ok"
 
 
+@pytest.mark.thorough
 def test_a_row_whose_calls_are_long_has_the_time_that_its_turns_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from math import exp, isclose, log
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend import plan, row, run
 from test_records import record
@@ -140,6 +140,7 @@ def test_undecided_is_what_has_no_verdict(noise: float, blocks: int, open_rows: 
     assert CONTROL not in {name for names in found.values() for name in names}
 
 
+@settings(max_examples=40)  # each is a whole run
 @given(
     speeds=st.lists(st.floats(0.1, 10), min_size=4, max_size=4) | st.lists(st.floats(0.8, 1.3), min_size=4, max_size=4),
     noise=st.sampled_from([1e-4, 0.05, 0.1, 0.2]),

@@ -48,46 +48,37 @@ from impls import find_rows, load_row
 row = find_rows()[sys.argv[1]]
 block(blocked(row))
 case = draw(NOTEBOOK, t_x=3, t_y=2, batch=2)
-check_forward(load_row(row, case.config, case.parameters), case)
+model = load_row(row, case.config, case.parameters)
+check_forward(model, case)
+seq2seq = model.row.seq2seq
+both = [own for layer in seq2seq.encoder_layers for own in (layer.forward_layer, layer.backward_layer)]
+print(*{layer.use_cudnn for layer in (*both, *seq2seq.decoder_layers)})
 print(sys.modules["keras"].__file__)
 print(sorted({"torch", "jax", "flax", "optax", "thinc"} & sys.modules.keys()))
 """
 
 
-LAYERS = """
-import sys
-from crosschecks import NOTEBOOK, draw
-from impls import find_rows, load_row
-
-row = load_row(find_rows()[sys.argv[1]], NOTEBOOK, draw(NOTEBOOK, t_x=3, t_y=2, batch=2).parameters).row
-both = [own for layer in row.seq2seq.encoder_layers for own in (layer.forward_layer, layer.backward_layer)]
-print(*{layer.use_cudnn for layer in (*both, *row.seq2seq.decoder_layers)})
-"""
-
-
-def test_jax_is_kept_from_cudnn_in_every_layer(name: str) -> None:
-    done = python("-c", LAYERS, name, env=ROWS[name].environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
-    assert done.stdout == {"keras/jax": "False\n", "keras/torch": "auto\n"}[name], done.stderr
-
-
-def test_a_worker_has_the_one_backend_and_no_other_framework(name: str) -> None:
+def test_a_worker_has_the_one_backend_and_no_other_framework_and_jax_is_kept_from_cudnn(name: str) -> None:
     done = python("-c", FORWARD, name, env=ROWS[name].environment | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
     assert done.returncode == 0, done.stderr
-    where, loaded = done.stdout.splitlines()
+    cudnn, where, loaded = done.stdout.splitlines()
+    assert cudnn == {"keras/jax": "False", "keras/torch": "auto"}[name]  # in every layer
     assert not Path(where).is_relative_to(ROOT / "impls")
     assert loaded == f"['{ROWS[name].environment['KERAS_BACKEND']}']"
 
 
 LOAD = """
-import sys
+import os, sys
 from crosschecks import NOTEBOOK, draw
 from impls import find_rows, load_row
 from impls.contract import InvalidInput
 
-try:
-    load_row(find_rows()[sys.argv[1]], NOTEBOOK, draw(NOTEBOOK, t_x=3, t_y=2, batch=2).parameters)
-except InvalidInput as error:
-    print(error)
+for backend in ("", sys.argv[2]):
+    os.environ["KERAS_BACKEND"] = backend
+    try:
+        load_row(find_rows()[sys.argv[1]], NOTEBOOK, draw(NOTEBOOK, t_x=3, t_y=2, batch=2).parameters)
+    except InvalidInput as error:
+        print(error)
 """
 
 
@@ -95,8 +86,6 @@ def test_a_row_refuses_another_backend(name: str) -> None:
     wanted = ROWS[name].environment["KERAS_BACKEND"]
     (other,) = {"jax", "torch"} - {wanted}
     need(other)
-    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    done = python("-c", LOAD, name, env=environment | {"KERAS_BACKEND": other})
-    assert f"{name} needs KERAS_BACKEND={wanted} before Keras is imported; in this process" in done.stdout, done.stderr
-    done = python("-c", LOAD, name, env=environment | {"KERAS_BACKEND": ""})
+    done = python("-c", LOAD, name, other, env={"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
     assert "KERAS_BACKEND is not set" in done.stdout, done.stderr
+    assert f"{name} needs KERAS_BACKEND={wanted} before Keras is imported; in this process" in done.stdout, done.stderr

@@ -520,6 +520,7 @@ def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
     assert "No faults" in printed(quiet)
 
 
+@pytest.mark.thorough
 def test_the_command() -> None:
     done = bench("machine", env={"OPENBLAS_CORETYPE": "Prescott"})
     assert done.returncode == 0, done.stderr

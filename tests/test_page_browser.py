@@ -360,6 +360,7 @@ MARKED = "name => performance.getEntriesByName(name)[0].startTime"
 """When the page has marked something, in milliseconds since it was asked for."""
 
 
+@pytest.mark.quiet
 @pytest.mark.thorough
 def test_the_page_of_5000_cells_opens_and_filters_in_under_two_seconds(chromium: Browser, tmp_path: Path) -> None:
     path = tmp_path / "report.html"

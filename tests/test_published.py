@@ -206,7 +206,10 @@ def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path:
     assert not rest.exists()
 
 
-@pytest.mark.parametrize("what", ["result", "profiles", "calibration"])
+THOROUGH = [pytest.param(what, marks=pytest.mark.thorough) for what in ("profiles", "calibration")]
+
+
+@pytest.mark.parametrize("what", ["result", *THOROUGH])
 def test_whoever_publishes_may_be_killed_at_any_moment(what: str, tmp_path: Path) -> None:
     done = python("tests/killing.py", what, str(tmp_path), env={"PYTHONPATH": str(ROOT)}, timeout=600)
     assert done.returncode == 0, done.stderr

@@ -261,6 +261,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
+@pytest.mark.thorough
 def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
     run = begin(tmp_path, out=small_disk / "out")
     filler = small_disk / "filler"

@@ -84,6 +84,7 @@ def test_an_unrolled_program_sees_the_weights_that_training_moves() -> None:
     assert tuned.row.compiled() == "forward, 1 of 2 shapes,"
 
 
+@pytest.mark.thorough
 def test_an_unrolled_program_is_kept_where_pytorch_keeps_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

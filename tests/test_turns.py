@@ -294,6 +294,7 @@ def test_a_gpus_clock_is_that_after_the_turns(tmp_path: Path, monkeypatch: pytes
     assert all("throttled" in record.flags for record in records)
 
 
+@pytest.mark.thorough
 def test_no_row_is_always_seated_last(tmp_path: Path) -> None:
     log = tmp_path / "imports"
     names = ["a", "b", "c", "d", "e", "f"]

@@ -157,6 +157,7 @@ def test_only_what_the_interpreter_has_is_blocked(measured: Measured, monkeypatc
     assert worker_process.blocked(module, without) == worker_process.blocked(module) == []
 
 
+@pytest.mark.thorough
 def test_a_run_of_several_versions_goes_on_under_the_same_ones(measured: Measured, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     shutil.copytree(measured.out, folder)
