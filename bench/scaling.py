@@ -18,6 +18,7 @@ from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from bench.flops import product_flops
 from bench.records import Struct
+from bench.stats import median
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -147,7 +148,7 @@ def fit(shapes: Sequence[Amounts], times_s: Sequence[float]) -> Prices:
         prices, _ = nnls(matrix * weights[:, None], target * weights)
         costs = np.maximum(matrix @ prices, 1e-3 * times)  # above zero, for its log
         off = np.log(times / costs)
-        reach = HUBER * max(1.4826 * float(np.median(np.abs(off))), LEAST_SPREAD)
+        reach = HUBER * max(1.4826 * median(np.abs(off).tolist()), LEAST_SPREAD)
         pull = reach / np.maximum(np.abs(off), reach)
         weights, target = np.sqrt(pull) / costs, costs * (1 + off)
     call_s, step_s, state_s, weight_s, far_byte_s, *flop_s = (prices / scale).tolist()

@@ -9,6 +9,7 @@ are, spend no more than `LEVEL`. A difference is called where the interval exclu
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from math import perm
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
@@ -120,7 +121,7 @@ class Control:
 
 def median(samples: Sequence[float]) -> float:
     """The middle sample."""
-    return float(np.median(samples))
+    return float(statistics.median(samples))  # of the few that there are, in a tenth of NumPy's time
 
 
 def outliers(samples: Sequence[float]) -> Outliers:
@@ -140,7 +141,7 @@ def steadiness(samples: Sequence[float]) -> Steadiness:
     """
     if len(samples) < 6:
         return Steadiness(False, 0.0)
-    from scipy.stats import theilslopes  # type: ignore[import-untyped]  # a second to import: only whom it serves waits
+    from scipy.stats import theilslopes  # type: ignore[import-untyped]  # 0.7 s to import
 
     points = [np.median(part) for part in np.array_split(np.log(samples), min(len(samples), _POINTS))]
     slope, _, low, high = theilslopes(points, alpha=0.99)

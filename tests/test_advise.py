@@ -202,6 +202,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_what_is_published_of_a_scaling_run_is_made_from_its_records(published: Path, tmp_path: Path) -> None:
     target = publish.publish(write_scaling(tmp_path / "run", run=scaling_run(environment=CLEAN)))
     page, data = target / scaling_page.PAGE_FILE, target / scaling_page.FACTS_FILE

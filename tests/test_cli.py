@@ -349,7 +349,10 @@ def test_output_that_nobody_takes_is_no_traceback(tmp_path: Path) -> None:
         assert gone.stderr == ""
 
 
-@pytest.mark.parametrize("where", [">&-", "2>&-", "2>/dev/full", "2>&1 >/dev/null | true"])
+THOROUGH = [pytest.param(where, marks=pytest.mark.thorough) for where in (">&-", "2>&-")]
+
+
+@pytest.mark.parametrize("where", ["2>/dev/full", "2>&1 >/dev/null | true", *THOROUGH])
 def test_progress_that_nobody_sees_costs_nothing(where: str, tmp_path: Path) -> None:
     command = f"{sys.executable} -m bench run --impl {numpy_row(tmp_path, 'mine')} --workload seed --task encode"
     subprocess.run(f"{command} --preset smoke --out {tmp_path / 'out'} {where}", shell=True, cwd=ROOT, check=False)
