@@ -131,6 +131,16 @@ def test_where_the_baseline_changed_another_unchanged_row_takes_its_place(old: R
     assert found["thinc/layers"].status == "reference"
 
 
+@pytest.mark.parametrize("who", ["jax/scan", "torch/module"])
+@pytest.mark.parametrize("which", ["before", "after"])
+def test_a_row_or_reference_that_is_refused_gives_no_verdict(who: str, which: str, tmp_path: Path) -> None:
+    made = {"before": records(TIMES, seed=1), "after": records(TIMES | {"jax/scan": 0.030}, seed=2)}
+    made[which] = [replace(one, flags=["restless"] * (one.implementation == who)) for one in made[which]]
+    results = [result(tmp_path / name, *lines) for name, lines in made.items()]
+    compared = [one for one in compare(*results).cells if one.through == who or one.cell.implementation == who]
+    assert compared and all(one.change is not None and one.verdict is None for one in compared)
+
+
 def test_rows_of_two_tables_are_compared_through_the_baseline_of_each(tmp_path: Path) -> None:
     def of(seed: int, jax: float) -> list[Record]:
         first = records({"torch/module": 0.010, "jax/scan": 0.020 * jax}, seed=seed, table=0)

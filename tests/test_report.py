@@ -19,6 +19,8 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, memory, record, write
 
 from bench.judge import judge
+from bench.page.build import words_of
+from bench.page.data import page_data
 from bench.records import BOUND, CONTROL, REFUSED, Record, read_result
 from bench.report import export, markdown, text, units
 from bench.report.rows import table_rows
@@ -183,9 +185,10 @@ def test_what_was_noticed_of_a_row_is_explained_and_what_is_refused_has_no_verdi
         for one in a_whole_run()
     ]
     result = read_result(write(tmp_path, *lines))
-    words = " ".join(shown(table_rows([result]), result).split())
-    assert f"{flag}: {HINTS[flag]}" in words
-    (own,) = (row for row in table_rows([result]) if row.implementation == LONG[0])
+    rows = table_rows([result])
+    for words in (shown(rows, result), markdown.full(rows, [result]), *words_of(page_data([result]))[-1:]):
+        assert f"{flag}: {HINTS[flag]}" in " ".join(words.split())
+    (own,) = (row for row in rows if row.implementation == LONG[0])
     assert (own.verdict is None) == (flag in REFUSED) and own.ratio is not None
 
 

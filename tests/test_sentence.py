@@ -95,6 +95,16 @@ def test_without_a_verdict_nothing_is_decided_and_the_way_is_named() -> None:
     assert "times" not in words and "first place" not in words
 
 
+def test_who_is_refused_is_named_where_nothing_else_may_be_said() -> None:
+    flagged = [
+        msgspec.structs.replace(one, flags=["restless"] * (one.implementation == "torch/module"))
+        for one in blocks_of(TWO)
+    ]
+    assert said(flagged) == (
+        "On this machine there is no verdict: torch/module did what no row may (what was noticed says what)."
+    )
+
+
 def test_a_control_that_fails_forbids_to_speak() -> None:
     words = said(blocks_of(TWO, control=1.1))
     assert "nothing may be said, for the baseline differs from itself" in words and "fast" not in words

@@ -21,6 +21,7 @@ import vl_convert
 from bench.page.charts import CHARTS
 from bench.page.data import PageData, in_order, to_json
 from bench.records import RECORDS_FILE, RUN_FILE
+from bench.report.words import hints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,10 +69,12 @@ def words_of(data: PageData) -> list[str]:
     """What is to be said before all else: who won on each machine, what is to be doubted, and how it came about."""
     first = {one.machine: one.sentence for one in reversed(data.results)}
     said = [first[machine] for machine in dict.fromkeys(one.machine for one in data.results)]
+    noticed = [f"{hint}." for hint in hints(row.flags for group in data.groups for row in group.rows)]
     if len(data.results) == 1:
         (only,) = data.results
         control = f"; {only.control}" if only.control else ""
-        return [*said, *([only.doubt] if only.doubt else []), f"{only.started_at[:10]}, {only.end}{control}."]
+        doubt = [only.doubt] if only.doubt else []
+        return [*said, *doubt, f"{only.started_at[:10]}, {only.end}{control}.", *noticed]
     days = sorted(one.started_at[:10] for one in data.results)
     doubts = [f"{one.letter}, {one.name}: {one.doubt}" for one in data.results if one.doubt]
     return [
@@ -79,6 +82,7 @@ def words_of(data: PageData) -> list[str]:
         *doubts,
         f"{len(data.results)} results, {days[0]} to {days[-1]}; the one that compares most comes first, then the"
         " newest, and at the end those that hold sizes or versions against each other.",
+        *noticed,
     ]
 
 

@@ -11,7 +11,7 @@ from bench.records import BOUND
 from bench.report import units
 from bench.report.means import means
 from bench.report.sentence import sentence
-from bench.report.words import about_control, about_end, about_versions
+from bench.report.words import about_control, about_end, about_versions, hints
 from bench.versions import packages_of
 
 if TYPE_CHECKING:
@@ -79,6 +79,7 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
                 for row in of_task
                 if row.compiled and row.compile_s
             ]
+    parts += [f"{hint}.\n" for hint in hints(row.flags for row in rows)]
     return "\n".join(parts)
 
 

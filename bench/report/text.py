@@ -20,7 +20,7 @@ from bench.records import BOUND
 from bench.report import units
 from bench.report.sentence import sentence
 from bench.report.tables import NAME, Part, Tables
-from bench.report.words import COLOURS, HINTS, about_control, about_end, about_versions, letter_of
+from bench.report.words import COLOURS, about_control, about_end, about_versions, hints, letter_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -137,9 +137,8 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text("\n* Noticed while measuring", style="bold")
     for (implementation, flags), where in noticed.items():
         yield Text(f" {implementation} {flags}: {', '.join(dict.fromkeys(where))}")
-    for flag, hint in HINTS.items():
-        if any(flag in flags.split() for _, flags in noticed):
-            yield Text(f" {flag}: {hint}", style="dim")
+    for hint in hints(flags for _, flags in noticed):
+        yield Text(f" {hint}", style="dim")
 
 
 def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:

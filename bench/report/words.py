@@ -10,6 +10,8 @@ from bench.stats import PRACTICAL
 from bench.versions import packages_of, versions_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from bench.records import Result, Run
     from bench.stats import Control
 
@@ -19,6 +21,13 @@ HINTS = {
     "oversubscribed": "has more threads than processors, which wait for each other: give it fewer",
 }
 """What a reader should know of a flag at once; ``docs/definitions.md`` has them all."""
+
+
+def hints(flags: Iterable[str]) -> list[str]:
+    """What a reader should know of what was noticed; ``flags``: those of one row each, with spaces between."""
+    noticed = {flag for one in flags for flag in one.split()}
+    return [f"{flag}: {hint}" for flag, hint in HINTS.items() if flag in noticed]
+
 
 COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
 """Verdict to colour, where there are colours: the word says it all."""
