@@ -97,8 +97,8 @@ class Seat:
 
     @property
     def label(self) -> str:
-        """What the seat's files are called."""
-        return f"{self.name.replace('/', '-')}-{self.threads}-{self.precision}"
+        """What the seat's files are called; a person's own ``torch-mine.py`` has others than ``torch/mine``."""
+        return f"{self.name.replace('-', '--').replace('/', '-')}-{self.threads}-{self.precision}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,3 +268,9 @@ def test_a_block_may_be_due_again_after_it_was_cut_and_completed() -> None:
     records += sit(rest[1][0], 1, SPEEDS, attempt=1)
     again = next_block(wide, records)
     assert again is not None and again[0] == 1
+
+
+def test_each_seat_has_files_of_its_own() -> None:
+    rows = (row("torch/mine"), row("torch-mine"), row("torch--mine"))
+    seats = [seat for table in plan(*rows).tables for seat in table.seats]
+    assert len({seat.label for seat in seats}) == len(seats) == 4
