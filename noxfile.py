@@ -85,7 +85,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def tests_thorough(session: nox.Session) -> None:
-    """What `tests` leaves out: more shapes, more programs, whole runs; half an hour on two processors."""
+    """What `tests` leaves out: more shapes and programs, whole runs and their ends; ten minutes on two processors."""
     run_tests(session, "thorough")
 
 

@@ -121,7 +121,7 @@ class Control:
 
 def median(samples: Sequence[float]) -> float:
     """The middle sample."""
-    return float(statistics.median(samples))  # of the few that there are, in a tenth of NumPy's time
+    return float(statistics.median(samples))  # of a few numbers in a tenth of NumPy's time
 
 
 def outliers(samples: Sequence[float]) -> Outliers:
@@ -183,7 +183,7 @@ def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float], disturbed
     both = range(min(len(ours), len(theirs)))
     free = [turn for turn in both if turn not in disturbed]
     turns = list(both if len(free) < LEAST_TURNS else free)
-    return median(list(np.log(np.take(ours, turns)) - np.log(np.take(theirs, turns)))) if turns else None
+    return median((np.log(np.take(ours, turns)) - np.log(np.take(theirs, turns))).tolist()) if turns else None
 
 
 def centre(log_ratios: Floats) -> Centre:

@@ -1,4 +1,4 @@
-"""The command line, as real processes: bad input is one line and exit code 2, a run is what it says."""
+"""The command line, as real processes where that matters: bad input is one line, exit code 2; a run is what it says."""
 
 from __future__ import annotations
 

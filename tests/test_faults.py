@@ -226,7 +226,6 @@ def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path)
     assert all(len(found["good", task].samples_s) >= 15 for task in ("encode", "forward"))
 
 
-@pytest.mark.thorough
 def test_a_cell_has_so_much_time_for_all_of_its_turns(tmp_path: Path) -> None:
     drags = read_row(numpy_row(tmp_path, "drags", before="import time; in_a_turn() and time.sleep(0.4)"))
     found = last(

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from processes import bench
+from processes import ask, bench
 from rich.console import Console
 
 from bench import environment
@@ -518,6 +518,14 @@ def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
         for line in (fault.command or "").splitlines():
             assert f"    {line}" in lines
     assert "No faults" in printed(quiet)
+
+
+def test_the_command_says_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.method.accuracy.measure_accuracy", lambda: Accuracy(0.006, 8, 1, 0.14, 41.0))
+    done = ask("machine")
+    assert done.returncode == 0 and done.stdout.startswith("This machine\n  processors ")
+    assert "differ by 0.60 % from block to block here" in " ".join(done.stdout.split())
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.thorough

@@ -186,7 +186,11 @@ def test_what_was_noticed_of_a_row_is_explained_and_what_is_refused_has_no_verdi
     ]
     result = read_result(write(tmp_path, *lines))
     rows = table_rows([result])
-    for words in (shown(rows, result), markdown.full(rows, [result]), *words_of(page_data([result]))[-1:]):
+    for words in (
+        shown(rows, result),
+        markdown.full(rows, [result]),
+        *(words_of(page_data(some))[-1] for some in ([result], [result, result])),
+    ):
         assert f"{flag}: {HINTS[flag]}" in " ".join(words.split())
     (own,) = (row for row in rows if row.implementation == LONG[0])
     assert (own.verdict is None) == (flag in REFUSED) and own.ratio is not None

@@ -237,7 +237,6 @@ def interrupted(run: Started) -> None:
     assert not [path for path in run.out.iterdir() if path.name.startswith("numbers")]
 
 
-@pytest.mark.thorough
 def test_a_full_file_loses_nothing(tmp_path: Path) -> None:
     run = begin(tmp_path)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,6 @@ from impls.equality import LIMITS, deviations, relative_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from impls import Row
 
@@ -82,6 +82,34 @@ def test_an_unrolled_program_sees_the_weights_that_training_moves() -> None:
     assert relative_error(tuned.forward(few.x, few.y), module.forward(few.x, few.y)) < LIMITS["forward"]
     tuned.forward(CASE.x, CASE.y)
     assert tuned.row.compiled() == "forward, 1 of 2 shapes,"
+
+
+def test_a_kept_program_of_another_pytorch_has_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need("torch")
+    import torch
+
+    class Found(Exception):
+        pass
+
+    def find(path: str) -> None:
+        asked.append(Path(path).name)
+        raise Found
+
+    def make(_exported: object, package_path: str) -> str:
+        Path(package_path).touch()
+        return package_path
+
+    asked: list[str] = []
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch.export.export", lambda *_: None)
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", make)
+    monkeypatch.setattr("torch._inductor.aoti_load_package", find)
+    few = draw(NOTEBOOK, t_x=2, t_y=1, batch=1)
+    for version in (torch.__version__, torch.__version__, "another"):
+        monkeypatch.setattr(torch, "__version__", version)
+        with pytest.raises(Found):
+            load_row(find_rows()["torch/tuned"], NOTEBOOK, few.parameters).forward(few.x, few.y)
+    assert asked[0] == asked[1] != asked[2]
 
 
 @pytest.mark.thorough

@@ -51,8 +51,8 @@ def class_of(text: str, name: str) -> str:
     return source
 
 
-@pytest.mark.thorough
-def test_a_filled_in_row_appears_in_tests_list_run_and_table(house: Path) -> None:
+def fill_in(house: Path) -> None:
+    """Make the row torch/throwaway, which is that of torch/module."""
     assert bench("new", "row", "torch/throwaway", cwd=house).returncode == 0
     path = house / "impls" / "torch" / "throwaway.py"
     module = (house / "impls" / "torch" / "module.py").read_text()
@@ -60,6 +60,17 @@ def test_a_filled_in_row_appears_in_tests_list_run_and_table(house: Path) -> Non
     template = path.read_text()
     path.write_text(template.replace(class_of(template, "Seq2seqLSTM"), "\n\n\n".join(classes)))
 
+
+def test_a_filled_in_row_is_held_against_the_oracle(house: Path) -> None:
+    fill_in(house)
+    words = ("tests/test_rows.py", "--impl", "torch/throwaway", "-k", "oracle and notebook and initial")
+    tests = python("-m", "pytest", "-q", *words, cwd=house)
+    assert tests.returncode == 0 and re.search(r"\b[1-9]\d* passed", tests.stdout), tests.stdout
+
+
+@pytest.mark.thorough
+def test_a_filled_in_row_appears_in_tests_list_run_and_table(house: Path) -> None:
+    fill_in(house)
     tests = python("-m", "pytest", "-q", "tests/test_rows.py", "--impl", "torch/throwaway", cwd=house)
     assert tests.returncode == 0, tests.stdout
     assert re.search(r"\b[0-9]{2} passed", tests.stdout), tests.stdout

@@ -22,7 +22,7 @@ from bench.interpreters import Named
 from bench.job import Prepare, Prepared, Sit
 from bench.judge import judge
 from bench.plan import next_block, retakes_of
-from bench.processors import bind, processor_ticks, processors, taken_by_others
+from bench.processors import bind, processor_ticks, processors
 from bench.records import CONTROL, Memory, Record, cell_of, fields_of
 from bench.table import RoundTable
 from bench.worker_process import Setting
@@ -180,14 +180,14 @@ def free_processor() -> Iterator[None]:
     allowed = processors()
     before = [processor_ticks([number]) for number in allowed]
     time.sleep(0.5)
-    taken = [
-        taken_by_others(early, processor_ticks([number]), own_s=0.0) or 0.0
-        for number, early in zip(allowed, before, strict=True)
+    after = [processor_ticks([number]) for number in allowed]
+    idle = [
+        (late.idle - early.idle) / (late.all - early.all) if early and late and late.all > early.all else 1.0
+        for early, late in zip(before, after, strict=True)
     ]
-    least = min(taken)
-    if least > 0.5:
-        pytest.skip("other programs have every processor: here everybody is disturbed")
-    bind([allowed[taken.index(least)]])
+    if max(idle) < 0.5:
+        pytest.skip("other programs or machines have every processor: here everybody is disturbed")
+    bind([allowed[idle.index(max(idle))]])
     yield
     bind(allowed)
 
@@ -357,17 +357,11 @@ class Pretended(RoundTable):
         return answers
 
 
-@pytest.mark.parametrize("baseline", ["row@1.0", "row@2.0"])
-def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_baseline(
-    baseline: str, tmp_path: Path
-) -> None:
-    pythons = [Named(version, tmp_path, "3.11", frozenset({"numpy"}), {}) for version in ("1.0", "2.0")]
-    plan = plan_of(pretended("row"), tasks=["encode"], interpreters=pythons, baseline=baseline)
-    due = next_block(plan, [])
-    assert due is not None
-    setting = Setting(
-        folder=tmp_path,
-        cache=tmp_path,
+def setting_of(folder: Path) -> Setting:
+    """What workers would be told."""
+    return Setting(
+        folder=folder,
+        cache=folder,
         problems={},
         seed=1,
         block=1,
@@ -378,8 +372,40 @@ def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_
         mark="",
     )
 
+
+def test_rows_are_seated_in_an_order_drawn_anew_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seated: list[str] = []
+    member = RoundTable._member
+
+    def watch(table: RoundTable, seat: Seat, cell: Cell, attempt: int) -> Member:
+        seated.append(seat.name)
+        return member(table, seat, cell, attempt)
+
+    monkeypatch.setattr(RoundTable, "_member", watch)
+    plan = plan_of(*map(pretended, "abcdef"), tasks=["encode"])
+    due = next_block(plan, [])
+    assert due is not None
+    for block in range(1, 9):
+        with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
+            table.call_s = dict.fromkeys([*"abcdef", CONTROL], 0.002)
+            records = table.sit(due[1][0], 0, {}, lambda _: None)
+        assert [record.implementation for record in records] == plan.names[0]  # on file as they were planned
+    seats = len(plan.names[0])
+    assert len(seated) == 8 * seats
+    assert len({*seated[::seats]}) > 2 and len({*seated[seats - 1 :: seats]}) > 2
+
+
+@pytest.mark.parametrize("baseline", ["row@1.0", "row@2.0"])
+def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_baseline(
+    baseline: str, tmp_path: Path
+) -> None:
+    pythons = [Named(version, tmp_path, "3.11", frozenset({"numpy"}), {}) for version in ("1.0", "2.0")]
+    plan = plan_of(pretended("row"), tasks=["encode"], interpreters=pythons, baseline=baseline)
+    due = next_block(plan, [])
+    assert due is not None
+
     def sit(block: int, earlier: Sequence[Record], **call_s: float) -> list[Record]:
-        with Pretended(plan, replace(setting, block=block), 1, [[0]], [0]) as table:
+        with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
             table.call_s = call_s
             return table.sit(due[1][0], 0, {cell_of(one): one for one in earlier}, lambda _: None)
 

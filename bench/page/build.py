@@ -66,7 +66,7 @@ def title_of(data: PageData) -> str:
 
 
 def words_of(data: PageData) -> list[str]:
-    """What is to be said before all else: who won on each machine, what is to be doubted, and how it came about."""
+    """What is to be said first: who won on each machine, what is to be doubted, how it came about, what was noticed."""
     first = {one.machine: one.sentence for one in reversed(data.results)}
     said = [first[machine] for machine in dict.fromkeys(one.machine for one in data.results)]
     noticed = [f"{hint}." for hint in hints(row.flags for group in data.groups for row in group.rows)]

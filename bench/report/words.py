@@ -22,17 +22,16 @@ HINTS = {
 }
 """What a reader should know of a flag at once; ``docs/definitions.md`` has them all."""
 
+COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
+"""Verdict to colour, where there are colours: the word says it all."""
+
+SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
+
 
 def hints(flags: Iterable[str]) -> list[str]:
     """What a reader should know of what was noticed; ``flags``: those of one row each, with spaces between."""
     noticed = {flag for one in flags for flag in one.split()}
     return [f"{flag}: {hint}" for flag, hint in HINTS.items() if flag in noticed]
-
-
-COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
-"""Verdict to colour, where there are colours: the word says it all."""
-
-SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
 
 
 def letter_of(number: int) -> str:
