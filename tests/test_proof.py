@@ -38,6 +38,7 @@ ROW = '''"""A row that gives right values, and is wrong about when."""
 
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -72,7 +73,27 @@ class Later:
         return Gradients(lambda: self.value().parameters, lambda: self.value().x, lambda: self.value().y)
 
 
-class Row(Reference):
+class Slow(Reference):
+    """Each call takes two milliseconds more, so that its work is longer than what readings differ by."""
+
+    def encode(self, x):
+        time.sleep(0.002)
+        return super().encode(x)
+
+    def forward(self, x, y):
+        time.sleep(0.002)
+        return super().forward(x, y)
+
+    def gradients(self, x, y, d_output):
+        time.sleep(0.002)
+        return super().gradients(x, y, d_output)
+
+    def train_step(self, x, y, target):
+        time.sleep(0.002)
+        return super().train_step(x, y, target)
+
+
+class Row(Slow):
     def __init__(self, config, parameters, device):
         super().__init__(config, parameters, np.float32)
 
@@ -102,21 +123,21 @@ ROWS = {
     "right": "",
     "deferred": """
     def forward(self, x, y):
-        return Later(lambda: Reference.forward(self, x, y))
+        return Later(lambda: Slow.forward(self, x, y))
 
     def to_numpy(self, array):
         return np.array(array.value() if isinstance(array, Later) else array)
 """,
     "deferred_anew": """
     def forward(self, x, y):
-        return Later(lambda: Reference.forward(self, x, y))
+        return Later(lambda: Slow.forward(self, x, y))
 
     def to_numpy(self, array):
         return np.array(array.work() if isinstance(array, Later) else array)
 """,
     "deferred_encode": """
     def encode(self, x):
-        later = Later(lambda: Reference.encode(self, x))
+        later = Later(lambda: Slow.encode(self, x))
         return LSTMOutput(*(lambda at=at: later.value()[at] for at in range(3)))
 
     def to_numpy(self, array):
@@ -124,7 +145,7 @@ ROWS = {
 """,
     "deferred_gradients": """
     def gradients(self, x, y, d_output):
-        return Later(lambda: Reference.gradients(self, x, y, d_output))._asked()
+        return Later(lambda: Slow.gradients(self, x, y, d_output))._asked()
 
     def to_numpy(self, array):
         return np.array(array() if callable(array) else array)
@@ -145,7 +166,7 @@ ROWS = {
 """,
     "unawaited": """
     def forward(self, x, y):
-        return submit(Reference.forward, self, x, y)
+        return submit(Slow.forward, self, x, y)
 
     def to_numpy(self, array):
         return np.array(array.result() if hasattr(array, "result") else array)
@@ -156,7 +177,7 @@ ROWS = {
         super().load(parameters)
 
     def train_step(self, x, y, target):
-        made = submit(Reference.train_step, self, x, y, target)
+        made = submit(Slow.train_step, self, x, y, target)
         return TrainStep(made, made)
 
     def to_numpy(self, array):
