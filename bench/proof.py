@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 LATE = 0.25
 """Reading a turn's result may take this share of a call longer than reading what is ready: the rest is noise."""
 
-LATE_FLOOR_S = 300e-6
-"""Nothing is said of less over many turns: what is read first finds colder caches than what is read for comparison. The
-medians of 60 turns of right rows were up to 0.26 ms where calls are short, on a noisy machine."""
+LATE_FLOOR_S = 100e-6
+"""Nothing is said of less over many turns: so much may two readings of a few small arrays differ. The medians of 30
+turns were up to 40 µs where calls are short, on a machine with three times as much to do as it had processors."""
 
 FEW_TURNS = 10
-"""So many turns have twice the floor, and fewer more: in both of two turns a right row was once 0.72 ms late."""
+"""So many turns have twice the floor, and fewer more: of two turns a right row was once 51 µs late."""
 
 LEAST_MOVE = 0.05
 """How far a turn's steps must move the weights, root mean square over all numbers, as a share of ``learning rate x

@@ -420,7 +420,7 @@ def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_
 @pytest.mark.thorough
 def test_later_blocks_load_what_the_first_has_compiled(tmp_path: Path) -> None:
     need("jax")
-    budget = replace(QUICK, min_blocks=2, max_blocks=2, limit_s=120)
+    budget = replace(QUICK, turn_s=0.002, min_turns=20, min_blocks=2, max_blocks=2, limit_s=120)
     records = carry_out(tmp_path, plan_of(find_rows()["jax/scan"], tasks=["train_step"], budget=budget))
     for name in ("jax/scan", CONTROL):
         first, second = (
