@@ -15,7 +15,7 @@ from frameworks import need
 from measuring import QUICK, blocks, carry_out, last, measure, plan_of, weights
 from processes import bench, numpy_row, python
 
-from bench import worker_process
+from bench import table, worker_process
 from bench.lock import lock_file
 from bench.preflight import preflight
 from bench.records import CONTROL, Record, read_result, record_line
@@ -150,7 +150,11 @@ TRAINS_WHEN_WATCHED = """
 def in_a_turn("""
 
 
-def test_training_that_is_not_training_is_caught(tmp_path: Path) -> None:
+@pytest.mark.parametrize("warmed_s", [0.0, 1.0], ids=["all_calls_timed", "a_call_discarded"])
+def test_training_that_is_not_training_is_caught(
+    warmed_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "WARMED_S", warmed_s)
     rows = []
     for name, text in (("signs", WITHOUT_MOMENTUM), ("lazy", TRAINS_WHEN_WATCHED)):
         path = numpy_row(tmp_path, name)
