@@ -1,4 +1,4 @@
-"""The project's commands: ``nox -s tests``, ``nox -s bench``, ``nox -s lint``, ``nox -s versions``.
+"""The project's commands: ``nox -s tests``, ``tests_thorough``, ``bench``, ``nox -s lint``, ``nox -s versions``.
 
 ``pyproject.toml`` is the only list of dependencies; ``constraints.txt`` pins what results are measured with.
 ``UNPINNED=1`` leaves the pins: what is newest is installed.

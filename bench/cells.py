@@ -139,7 +139,7 @@ class Turns:
             self._result = self._call(inputs)
 
     def prove(self) -> None:
-        """One more turn that is no sample, without a discarded call: what it trains, its own calls have trained."""
+        """One more turn that is no sample and has no discarded call: only its own calls can move the weights."""
         self._inputs = self._subject.place(self._calls)
         self.timed()
         self._subject.look(self._result)

@@ -130,7 +130,7 @@ class RoundTable:
             calls_of_it = budget.calls or calls_a_turn(member.call_s, budget)
             many = known.setdefault(member.seat.versioned, calls_of_it)  # the control makes as many as the baseline
             if member.worker is not None:  # it has as long for its turns and the check as its calls promise, twice over
-                calls = (budget.most_rounds * rounds + 1) * many + CALLS_OF_A_CHECK
+                calls = (budget.most_rounds * rounds + 1) * (many + discards) + CALLS_OF_A_CHECK
                 member.worker.allow(2 * calls * member.call_s)
             self._ask(member, Sit(budget.most_rounds * rounds, many, discards, self._place), Seated)
         ticks, clocks_before = processor_ticks(self._place), self._gpu(sitting)

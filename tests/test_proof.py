@@ -24,6 +24,7 @@ from bench.judge import in_order, judge, ratio_of, undecided
 from bench.processors import processors
 from bench.records import CONTROL, Cell, Record, fields_of
 from bench.table import IMPOSSIBLE, possible
+from bench.validation import Invalid
 from impls import read_row
 from impls.contract import TASKS
 
@@ -244,6 +245,55 @@ def test_work_outside_the_clock_is_invalid(name: str, tmp_path: Path) -> None:
     _, found = measured(tmp_path, name, task)  # type: ignore[arg-type]
     assert (found.status, found.samples_s) == ("invalid", []), found
     assert re.search(words, found.reason or ""), found.reason
+
+
+def test_a_late_reading_is_one_beyond_noise() -> None:
+    for turns, limit_s in ((2, 600e-6), (3, 433.3e-6), (10, 200e-6), (50, 120e-6)):
+        for late_s in (0.99 * limit_s, 1.01 * limit_s):
+            found = proof.late_by_s([late_s] * turns, 0.0)
+            assert found == (late_s if late_s > limit_s else None)
+    assert proof.late_by_s([0.0005, 9.0], 0.0) is None, "of two the shorter counts"
+    assert proof.late_by_s([0.0005, 9.0, 0.0], 0.0) == 0.0005, "of three the median"
+    assert proof.late_by_s([0.024] * 9, 0.1) is None
+    assert proof.late_by_s([0.026] * 9, 0.1) == 0.026, "more than a quarter of a call"
+
+
+class Turn(proof.ModelTurns):
+    """Turns whose readings are late at first, or always."""
+
+    def __init__(self, readings_s: Sequence[float]) -> None:
+        self._late_s, self._drawn, self._readings_s = [*readings_s], [[]], iter([])
+        self.call = lambda inputs: inputs
+
+    def place(self, count: int) -> Any:
+        return range(count)
+
+    def look(self, result: Any) -> None:
+        self._late_s.append(next(self._readings_s))
+
+    def is_late(self, more_s: Sequence[float], call_s: float) -> bool:
+        """Whether these are invalid, if more turns have these readings; and no other turn is taken."""
+        self._readings_s = iter(more_s)
+        try:
+            self._check_late(call_s)
+        except Invalid:
+            return True
+        assert not [*self._readings_s]
+        return False
+
+
+def test_a_few_late_readings_of_short_turns_are_no_proof() -> None:
+    assert not Turn([0.0007, 0.0008]).is_late([0.0] * proof.FEW_TURNS, 0.001)
+    assert Turn([0.0007, 0.0008]).is_late([0.0007] * proof.FEW_TURNS, 0.001)
+    assert Turn([0.7, 0.8]).is_late([], 2.0), "ten more calls of two seconds would be too many"
+    assert not Turn([0.0, 0.0008]).is_late([], 0.001)
+
+
+def test_weights_that_are_no_numbers_have_not_moved() -> None:
+    turns = Turn([0.0])
+    turns._moves = [0.5, float("nan")]
+    with pytest.raises(Invalid, match="by nan of what so many steps"):
+        turns._check_moves()
 
 
 @pytest.mark.parametrize("name", ["remembers_the_last_bytes", "remembers_the_last_address", "remembers_all"])

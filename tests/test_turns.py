@@ -422,6 +422,7 @@ def test_later_blocks_load_what_the_first_has_compiled(tmp_path: Path) -> None:
     need("jax")
     budget = replace(QUICK, turn_s=0.002, min_turns=20, min_blocks=2, max_blocks=2, limit_s=120)
     records = carry_out(tmp_path, plan_of(find_rows()["jax/scan"], tasks=["train_step"], budget=budget))
+    assert all(record.ok for record in records), [record.reason for record in records]
     for name in ("jax/scan", CONTROL):
         first, second = (
             next(one.compile_s for one in records if one.implementation == name and one.block == block)

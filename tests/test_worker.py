@@ -160,8 +160,10 @@ def test_training_that_is_not_training_is_caught(
         path = numpy_row(tmp_path, name)
         path.write_text(path.read_text().replace("\ndef in_a_turn(", text, 1))
         rows.append(read_row(path))
-    found = last(measure(tmp_path, *rows, tasks=("train_step",)))
-    assert {record.status for record in found.values()} == {"invalid"}
+    right = read_row(numpy_row(tmp_path, "right"))
+    found = last(measure(tmp_path, right, *rows, tasks=("train_step",)))
+    assert found["right", "train_step"].ok, found["right", "train_step"].reason
+    assert {found[name, "train_step"].status for name in ("signs", "lazy")} == {"invalid"}
     assert "is off by" in (found["signs", "train_step"].reason or "")
     assert "training stands still" in (found["lazy", "train_step"].reason or "")
 
