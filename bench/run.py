@@ -86,11 +86,14 @@ def run(request: Request) -> int:
     A row that fails under one version and works under another has not failed: that is what was to be found out.
 
     Raises:
-        InvalidInput: a person's own file does not meet the contract, the folder cannot be written, or another run has
-            this machine.
+        InvalidInput: no row can be timed so, a person's own file does not meet the contract, the folder cannot be
+            written, or another run has this machine.
     """
     began = time.monotonic()
     plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
+    if not plan.tables:
+        reasons = dict.fromkeys(f"{one.implementation}: {one.reason}" for one in plan.settled)
+        raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:
             latest = request.interpreters[-1]

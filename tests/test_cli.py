@@ -72,6 +72,10 @@ BAD = {
     "precision, a GPU's": (["run", "--precision", "tf32"], "--precision tf32: is a GPU's"),
     "against nothing": (["run", "--against", "torch/cell"], "say what is held against it, with --impl"),
     "against itself": (["run", "--impl", "torch/cell", "--against", "torch/cell"], "is what --impl names already"),
+    "no row at all": (
+        ["run", "--precision", "bfloat16", "--impl", "thinc/layers"],
+        "no row can be timed so: thinc/layers: the row does not compute in bfloat16$",
+    ),
     "against, unknown": (["run", "--impl", "torch/cell", "--against", "torch/none"], "unknown row 'torch/none'"),
     "against and baseline": (
         ["run", "--impl", "torch/cell", "--against", "jax/scan", "--baseline", "jax/scan"],

@@ -496,7 +496,7 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
         assert not (tmp_path / "out").exists()  # nor does whoever is killed here
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    request = request_of("a", (python_of("", "a"),), out=tmp_path / "out")
+    request = request_of("a", (python_of(""),), out=tmp_path / "out")
     here = {"describe": lambda: RUN.environment, "code_facts": facts_of, "only_run": nullcontext}
     for name, value in {**here, "start_result": full}.items():
         monkeypatch.setattr(run, name, value)
