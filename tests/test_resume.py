@@ -497,7 +497,12 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     request = request_of("a", (python_of(""),), out=tmp_path / "out")
-    here = {"describe": lambda: RUN.environment, "code_facts": facts_of, "only_run": nullcontext}
+    here = {
+        "describe": lambda: RUN.environment,
+        "code_facts": facts_of,
+        "only_run": nullcontext,
+        "preflight": mock.Mock(),
+    }
     for name, value in {**here, "start_result": full}.items():
         monkeypatch.setattr(run, name, value)
     with pytest.raises(InvalidInput, match=r"--out .*out: cannot be written \(No space left on device\)"):
