@@ -45,7 +45,7 @@ def check(result: Result, repository: Path) -> None:
     if run.preset == "smoke":
         raise refuse("smoke is a check that all works, no measurement; publish another preset")
     if not result.whole:
-        raise refuse("was cut short; `python -m bench run --resume` goes on, publish what went to its end")
+        raise refuse("was cut short; `python -m bench run --resume RESULT` goes on, publish what went to its end")
     against_itself = control(judge(records, run.baseline).values())
     if against_itself is None:
         raise refuse("has no control")
@@ -65,7 +65,9 @@ def check(result: Result, repository: Path) -> None:
         model_of(result)  # it has enough shapes
         needed, why = run.plan.min_blocks, f"{run.plan.min_blocks} were planned"
     if blocks < needed:
-        raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; `python -m bench run --resume` goes on")
+        raise refuse(
+            f"has {blocks} block{'s' * (blocks != 1)}, and {why}; `python -m bench run --resume RESULT` goes on"
+        )
     _check_commit(run.environment, repository, refuse, "run")
 
 

@@ -36,6 +36,10 @@ class Resumed:
     budget: Budget
 
 
+SINCE = "files of impls or bench are changed or new since (`git status` names them): put them aside, or begin anew"
+BEFORE = "it was begun with changed or new files in impls or bench, and has none now: put them back, or begin anew"
+
+
 def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpreter: Sequence[str] = ()) -> Resumed:
     """The run in the folder, if it can go on here and now.
 
@@ -54,6 +58,8 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpre
 
     for what in (*SAME_PROGRAM, *(["gpus"] if run.plan.device == "gpu" else [])):
         then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
+        if then != now and what == "git_dirty":
+            raise refuse(SINCE if now else BEFORE)
         if then != now:
             raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
     if run.preset not in BUDGETS or not run.rows:

@@ -338,7 +338,7 @@ LEANING = [
         ([record(status="unsupported", reason="shy", samples_s=[]), END], RUN, "has no"),
         ([*TIMED, END], msgspec.structs.replace(RUN, environment=DIRTY), "code that is in no commit"),
         ([*TIMED, END], UNKNOWN, "code that is in no commit"),
-        (TIMED, RUN, "was cut short; `python -m bench run --resume` goes on"),
+        (TIMED, RUN, "was cut short; `python -m bench run --resume RESULT` goes on"),
         ([*TIMED, End(why="interrupted", elapsed_s=1.0)], RUN, "was cut short"),
         ([*TIMED, record("mine"), END], RUN, "mine is a file outside impls/"),
         ([*TIMED, END], SMOKE, "smoke is a check"),

@@ -286,7 +286,7 @@ def test_a_continuation_that_was_killed_is_not_whole_though_the_part_before_it_w
         file.write(data)
     result = read_result(folder)
     assert not result.whole
-    assert "not whole: it was cut short, `python -m bench run --resume` goes on" in about_end(result)
+    assert "not whole: it was cut short, `python -m bench run --resume RESULT` goes on" in about_end(result)
 
 
 @pytest.mark.parametrize("cut", [1, 20, 150])

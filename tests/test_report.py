@@ -123,7 +123,9 @@ def test_a_result_that_is_not_whole_says_so(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_bytes((tmp_path / "records.jsonl").read_bytes()[:-9])
     result = read_result(tmp_path)
     words = " ".join(shown(table_rows([result]), result).split())
-    assert "1 block; not whole: it was cut short, `" in words and "python -m bench run --resume` goes on" in words
+    assert (
+        "1 block; not whole: it was cut short, `" in words and "python -m bench run --resume RESULT` goes on" in words
+    )
     assert "its last line is half-written and left out" in words
 
 

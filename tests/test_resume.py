@@ -317,6 +317,11 @@ def other_program(folder: Path) -> None:
     head(environment=environment | {"harness": "0" * 64})(folder)
 
 
+def other_files(folder: Path) -> None:
+    environment = json.loads((folder / "run.json").read_text())["environment"]
+    head(environment=environment | {"git_dirty": not environment["git_dirty"]})(folder)
+
+
 def damaged(folder: Path) -> None:
     path = folder / "records.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"status"', b'"sta\x00us"', 1))
@@ -329,6 +334,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
     "made with other versions": (other_machine, (), r"versions not the same \(numpy 0.9, now .*\); begin anew"),
     "made by another program": (other_program, (), r"harness not the same \(0{40}, now [0-9a-f]{40}\); begin anew"),
+    "with changed files": (other_files, (), "files (of|in) impls .*: put them (aside|back), or begin anew$"),
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),

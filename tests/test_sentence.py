@@ -90,7 +90,10 @@ def test_the_baseline_may_win() -> None:
 def test_without_a_verdict_nothing_is_decided_and_the_way_is_named() -> None:
     few = {name: of_row[:5] for name, of_row in TWO.items()}
     words = said(blocks_of(few))
-    assert "nothing is decided yet, for there is no verdict below 6 blocks" in words and "--resume` goes on" in words
+    assert (
+        "nothing is decided yet, for there is no verdict below 6 blocks" in words
+        and "--resume RESULT` goes on" in words
+    )
     assert "without --preset smoke" in said(blocks_of(few), msgspec.structs.replace(RUN, preset="smoke"))
     assert "times" not in words and "first place" not in words
 

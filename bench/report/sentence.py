@@ -12,6 +12,7 @@ from bench.judge import control, group_of, in_order
 from bench.report import units
 from bench.report.means import means, task_at_place
 from bench.report.rows import ranks_of
+from bench.report.words import GOES_ON
 from bench.stats import MIN_BLOCKS, PRACTICAL
 from bench.sweeps import SCALING
 from impls.contract import TASKS
@@ -32,8 +33,6 @@ MOST_NAMES = 4
 
 MOST_POINTS = 4
 """Of more tasks and places, no ratio is named."""
-
-GOES_ON = "`python -m bench run --resume` goes on"
 
 
 def sentence(judged: Collection[Judged], run: Run, where: str) -> str:

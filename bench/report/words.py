@@ -27,6 +27,8 @@ COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
 
 SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
 
+GOES_ON = "`python -m bench run --resume RESULT` goes on"
+
 
 def hints(flags: Iterable[str]) -> list[str]:
     """What a reader should know of what was noticed; ``flags``: those of one row each, with spaces between."""
@@ -78,14 +80,14 @@ def about_end(result: Result) -> str:
     if result.run.preset == "smoke" and result.whole:
         return SMOKE
     if result.cut_short or not result.ends:
-        return f"{many}; not whole: it was cut short, `python -m bench run --resume` goes on{half}"
+        return f"{many}; not whole: it was cut short, {GOES_ON}{half}"
     end = result.ends[-1]
     of = "last continuation's " if len(result.ends) > 1 else ""
     return {
         "decided": f"{many}; all that can be decided is",
         "blocks": f"{many}, as planned",
         "budget": f"{many}; the {of}budget of {units.duration(end.budget_s or result.run.plan.budget_s)} is spent",
-        "interrupted": f"{many}; not whole: it was interrupted, `python -m bench run --resume` goes on{half}",
-        "disk": f"{many}; not whole: the disk was full, `python -m bench run --resume` goes on{half}",
-        "error": f"{many}; not whole: the system refused something, `python -m bench run --resume` goes on{half}",
+        "interrupted": f"{many}; not whole: it was interrupted, {GOES_ON}{half}",
+        "disk": f"{many}; not whole: the disk was full, {GOES_ON}{half}",
+        "error": f"{many}; not whole: the system refused something, {GOES_ON}{half}",
     }[end.why]
