@@ -10,7 +10,7 @@ from bench.forecast import model_of
 from bench.judge import control, judge
 from bench.records import CONTROL
 from bench.report.profile_words import BUSY
-from bench.report.words import about_control
+from bench.report.words import GOES_ON, about_control
 from bench.stats import MIN_BLOCKS
 from bench.sweeps import SCALING
 from bench.versions import failures_of
@@ -45,7 +45,7 @@ def check(result: Result, repository: Path) -> None:
     if run.preset == "smoke":
         raise refuse("smoke is a check that all works, no measurement; publish another preset")
     if not result.whole:
-        raise refuse("was cut short; `python -m bench run --resume RESULT` goes on, publish what went to its end")
+        raise refuse(f"was cut short; {GOES_ON}, publish what went to its end")
     against_itself = control(judge(records, run.baseline).values())
     if against_itself is None:
         raise refuse("has no control")
@@ -65,9 +65,7 @@ def check(result: Result, repository: Path) -> None:
         model_of(result)  # it has enough shapes
         needed, why = run.plan.min_blocks, f"{run.plan.min_blocks} were planned"
     if blocks < needed:
-        raise refuse(
-            f"has {blocks} block{'s' * (blocks != 1)}, and {why}; `python -m bench run --resume RESULT` goes on"
-        )
+        raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; {GOES_ON}")
     _check_commit(run.environment, repository, refuse, "run")
 
 
