@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from math import log
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from bench import stats
+from bench import rule, stats
 from bench.judge import control, group_of, judge, paired
 from bench.machine.facts import OF_THE_MOMENT
 from bench.records import competes
@@ -60,7 +60,7 @@ class Compared:
         return one.cell
 
     @property
-    def verdict(self) -> stats.Verdict | None:
+    def verdict(self) -> rule.Verdict | None:
         """What may be said of the change."""
         return self.change.verdict if self.change else None
 

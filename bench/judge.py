@@ -8,7 +8,9 @@ from itertools import pairwise
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import stats
+import numpy as np
+
+from bench import rule, stats
 from bench.records import CONTROL, REFUSED, cell_of, competes
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ class Judged:
     baseline: str | None
     log_ratios: dict[int, float]
     """Block to the log of the ratio to the baseline in it."""
-    ratio: stats.Ratio | None
+    ratio: rule.Ratio | None = None
+    prior: rule.Prior = rule.NOTHING_KNOWN
+    """What the run's comparisons say of the variance of this group's."""
     is_refused: bool = False
     """Whether it was seen doing what nobody may: it gets no verdict and no place, and nobody a verdict against it."""
     may_be_judged: bool = True
@@ -84,13 +88,18 @@ def judge(records: Iterable[Record], baseline: str) -> dict[Cell, Judged]:
     for record in records:
         cell = cell_of(record)
         groups[group_of(cell)][cell].append(record)
-    judged: dict[Cell, Judged] = {}
+    paired_cells: dict[Cell, Judged] = {}
     for cells in groups.values():
-        judged |= _judge_group(cells, baseline)
-    return judged
+        paired_cells |= _pair_group(cells, baseline)
+    known = priors(paired_cells.values())
+    return {
+        cell: replace(one, prior=prior, ratio=_compare(one.log_ratios, prior, may_be_judged=one.may_be_judged))
+        for cell, one in paired_cells.items()
+        for prior in [known.get(group_of(cell), rule.NOTHING_KNOWN)]
+    }
 
 
-def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Judged]:
+def _pair_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Judged]:
     failures = {cell: next((record for record in records if not record.ok), None) for cell, records in cells.items()}
     counted = {cell: counted_of(records) if failures[cell] is None else () for cell, records in cells.items()}
     timed = [cell for cell in cells if counted[cell] and competes(cell)]
@@ -109,11 +118,28 @@ def _judge_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, J
             ),
             baseline=base.implementation if base else None,
             log_ratios=ratios,
-            ratio=_compare(ratios, may_be_judged=refused.isdisjoint({cell, base})),
             is_refused=cell in refused,
             may_be_judged=refused.isdisjoint({cell, base}),
         )
     return judged
+
+
+def priors(judged: Iterable[Judged]) -> dict[Group, rule.Prior]:
+    """What the comparisons of a run that have blocks enough, control and bounds included, say of each group's variance.
+
+    The pairs of a group share their baseline, and the variance of one row to the next is that of rows to it.
+    """
+    by_group: dict[Group, list[list[float]]] = defaultdict(list)
+    for one in judged:
+        if one.cell.implementation != one.baseline and len(one.log_ratios) >= rule.MIN_BLOCKS:
+            by_group[group_of(one.cell)].append(list(one.log_ratios.values()))
+    most = max(map(len, by_group.values()), default=0)
+    variances, freedom = (np.full((len(by_group), most), np.nan) for _ in range(2))
+    for row, members in enumerate(by_group.values()):
+        variances[row, : len(members)] = [np.var(ratios, ddof=1) for ratios in members]
+        freedom[row, : len(members)] = [len(ratios) - 1 for ratios in members]
+    known = rule.priors(variances, freedom)
+    return {group: rule.Prior(*one) for group, *one in zip(by_group, known.variance, known.freedom, strict=True)}
 
 
 def counted_of(records: Sequence[Record]) -> tuple[Record, ...]:
@@ -140,7 +166,7 @@ def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, fl
     return {block: fmean(of_block) for block, of_block in ratios.items()}
 
 
-def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, stats.Ratio | None]]:
+def neighbours(judged: Iterable[Judged]) -> list[tuple[Judged, Judged, rule.Ratio | None]]:
     """Each row of a group with the next slower one, and the ratio of the two, slower over faster."""
     return [
         (faster, slower, ratio_of(slower, faster))
@@ -158,9 +184,10 @@ def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
     return [sorted(members, key=lambda one: one.ratio.estimate if one.ratio else 0.0) for members in by_group.values()]
 
 
-def ratio_of(ours: Judged, theirs: Judged) -> stats.Ratio | None:
+def ratio_of(ours: Judged, theirs: Judged) -> rule.Ratio | None:
     """The ratio of two rows of a group; None where no block has both."""
-    return _compare(paired(ours, theirs), may_be_judged=not (ours.is_refused or theirs.is_refused))
+    may_be_judged = not (ours.is_refused or theirs.is_refused)
+    return _compare(paired(ours, theirs), ours.prior, may_be_judged=may_be_judged)
 
 
 def paired(ours: Judged, theirs: Judged) -> dict[int, float]:
@@ -175,10 +202,10 @@ def paired(ours: Judged, theirs: Judged) -> dict[int, float]:
     return ratios
 
 
-def _compare(ratios: dict[int, float], *, may_be_judged: bool) -> stats.Ratio | None:
+def _compare(ratios: dict[int, float], prior: rule.Prior, *, may_be_judged: bool) -> rule.Ratio | None:
     if not ratios:
         return None
-    ratio = stats.compare([ratios[block] for block in sorted(ratios)])
+    ratio = rule.compare([ratios[block] for block in sorted(ratios)], prior)
     return ratio if may_be_judged else replace(ratio, verdict=None)
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import stats
+from bench import rule, stats
 from bench.flops import elementwise_flops, product_flops
 from bench.judge import group_of, ratio_of
 
@@ -46,7 +46,7 @@ class Limits:
     """The rate over the machine's bound in the same block: the median of the blocks that have both."""
     bound: str | None
     """The name of the bound that the row is held against."""
-    bound_share: stats.Ratio | None
+    bound_share: rule.Ratio | None
     """The bound's time over the row's. Its verdict means nothing: nobody competes with a bound."""
 
 

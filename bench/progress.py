@@ -16,8 +16,8 @@ from bench.judge import control, judge
 from bench.records import FAILURES, Block, Record, cell_of
 from bench.report.standing import standing, tally
 from bench.report.units import duration
+from bench.rule import MIN_BLOCKS
 from bench.runner import Listener
-from bench.stats import MIN_BLOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

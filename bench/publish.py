@@ -347,6 +347,6 @@ def error_rate_in_words() -> str:
     """How often verdicts were wrong when identical workers were compared, if that was measured."""
     if not (OURS.method / calibration.HEAD_FILE).exists():
         return "How often verdicts err has not been measured yet."
-    comparisons = [one for batch in calibration.read_batches(OURS.method) for one in batch.comparisons]
+    comparisons = calibration.told_of(calibration.read_batches(OURS.method))
     where = (OURS.method / calibration.TABLE_FILE).relative_to(OURS.root)
     return f"{calibration_table.in_words(comparisons)} ([measured]({where}))."

@@ -11,7 +11,7 @@ from bench.judge import control, judge
 from bench.records import CONTROL
 from bench.report.profile_words import BUSY
 from bench.report.words import GOES_ON, about_control
-from bench.stats import MIN_BLOCKS
+from bench.rule import MIN_BLOCKS
 from bench.sweeps import SCALING
 from bench.versions import failures_of
 from impls.contract import InvalidInput

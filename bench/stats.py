@@ -1,18 +1,10 @@
-"""Pure functions on raw samples: times, ratios of times, and what may be said of them.
-
-**The rule.** A comparison has one log ratio a block. Its centre is one step of Huber's M-estimator: ratios far from the
-median are pulled in, none is dropped. After each block a t interval is drawn round the centre, and its error is a
-share of `LEVEL`, so small and shrinking so fast with the number of blocks that all looks together, however many there
-are, spend no more than `LEVEL`. A difference is called where the interval excludes "equal" and the centre lies beyond
-`PRACTICAL`; "the same" where the whole interval lies within. `method.simulate` measures what the rule does.
-"""
+"""Pure functions on raw samples: times, ratios of times, and how sure they are. What may be said of them has `rule`."""
 
 from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from math import perm
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.special import stdtrit  # type: ignore[import-untyped]
@@ -24,17 +16,8 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float64]
 
-Verdict: TypeAlias = Literal["FASTER", "SLOWER", "SAME", "UNCLEAR"]
-
-MIN_BLOCKS = 6
-"""No verdict from fewer: five blocks cannot reach 0.05 even if all agree, a sign test's p being 2/2^n."""
-
 PRACTICAL = 0.02
 """A difference below this fraction is of no interest, whatever its certainty: code layout alone makes as much."""
-
-LEVEL = 0.0035
-"""The nominal error of a comparison over all its looks: chosen so that at most 1 % of identical rows get a false
-verdict under each noise of `method.simulate.NOISES`. ``results/method/rule.md`` has the rates."""
 
 HUBER = 1.5
 """How many robust standard deviations from the median a ratio may lie before it is pulled in; Huber's own choice."""
@@ -51,8 +34,7 @@ LEAST_TURNS = 2
 _POINTS = 100
 _RESAMPLES = 1000
 _MEDIANS_OF_A_BLOCK = 200
-_NORMAL_95 = 1.96
-_POWER_80 = 0.84
+NORMAL_95 = 1.96
 
 
 class Interval(NamedTuple):
@@ -82,22 +64,6 @@ class Centre(NamedTuple):
     estimate: Floats
     error: Floats
     freedom: NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """Ours over theirs; below 1 is faster. `low` to `high` is a 95 % interval, for reading.
-
-    `mde` is the fraction that this many blocks of this noise would find in four of five tries (None below two blocks).
-    `verdict` has a stricter interval of its own, and is None below `MIN_BLOCKS`.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    blocks: int
-    mde: float | None
-    verdict: Verdict | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +113,7 @@ def steadiness(samples: Sequence[float]) -> Steadiness:
     slope, _, low, high = theilslopes(points, alpha=0.99)
     change = float(slope) * (len(points) - 1)
     sure = bool(low > 0 or high < 0)
-    return Steadiness(sure and bool(abs(change) > np.log1p(PRACTICAL)), _ratio(change) - 1)
+    return Steadiness(sure and bool(abs(change) > np.log1p(PRACTICAL)), as_ratio(change) - 1)
 
 
 def process_medians(blocks: Sequence[Sequence[float]]) -> list[float]:
@@ -171,7 +137,7 @@ def time_interval(blocks: Sequence[Sequence[float]]) -> Interval:
     resampled = drawn[random.integers(len(blocks), size=shape), random.integers(_MEDIANS_OF_A_BLOCK, size=shape)]
     location = float(np.log(median(process_medians(blocks))))
     low, high = _widened(np.median(resampled, axis=1), location, len(blocks), ONE_BLOCK_TIME)
-    return Interval(_ratio(low), _ratio(high))
+    return Interval(as_ratio(low), as_ratio(high))
 
 
 def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float], disturbed: Collection[int] = ()) -> float | None:
@@ -204,69 +170,6 @@ def centre(log_ratios: Floats) -> Centre:
     return Centre(estimate, pulled.std(axis=-1, ddof=1) * np.sqrt(blocks) / in_place, np.asarray(in_place) - 1)
 
 
-def level_of_look(blocks: int) -> float:
-    """The error that the look after n blocks may spend: `LEVEL` × 40/(n(n-1)(n-2)), below six blocks that of six.
-
-    Over all n ≥ 6 it adds up to `LEVEL`: a bound for any number of looks, so nothing is planned of how many there are.
-    The sixth has a third of it: most runs end soon after, and what is kept for looks that never come finds nothing.
-    """
-    return LEVEL * 2 * perm(MIN_BLOCKS - 1, 2) / perm(max(blocks, MIN_BLOCKS), 3)
-
-
-def student(level: float, freedom: float | NDArray[np.int_]) -> Floats:
-    """How many standard errors a two-sided t interval of error `level` reaches, for so many degrees of freedom."""
-    return np.asarray(-stdtrit(freedom, level / 2))
-
-
-def reach(centre: Centre, level: float, blocks: int) -> Floats:
-    """Half the width of the t interval of error `level`."""
-    quantiles = student(level, np.arange(1, blocks))
-    return np.asarray(quantiles[centre.freedom - 1] * centre.error)
-
-
-def verdicts(log_ratios: Floats) -> NDArray[np.str_]:
-    """The verdict for each row of log ratios, its blocks along the last axis (at least `MIN_BLOCKS`)."""
-    blocks = log_ratios.shape[-1]
-    at = centre(log_ratios)
-    half = reach(at, level_of_look(blocks), blocks)
-    size, threshold = np.abs(at.estimate), np.log1p(PRACTICAL)
-    differs = (size > half) & (size > threshold)
-    choices = [differs & (at.estimate < 0), differs, size + half < threshold]
-    return np.select(choices, ["FASTER", "SLOWER", "SAME"], default="UNCLEAR")
-
-
-def compare(log_ratios: Sequence[float]) -> Ratio:
-    """What the log ratios of the blocks say of a row against its baseline.
-
-    One block gets an interval from the noise of `ONE_BLOCK_RATIO`. The minimum detectable effect is
-    that of Kalibera and Jones at the rule's own level, never below `PRACTICAL`: a centre must get past both.
-    """
-    values = np.asarray(log_ratios, dtype=np.float64)
-    blocks = len(values)
-    if blocks == 1:
-        estimate, half = float(values[0]), _NORMAL_95 * ONE_BLOCK_RATIO
-        return Ratio(estimate=_ratio(estimate), **_around(estimate, half), blocks=1, mde=None, verdict=None)
-    at = centre(values)
-    estimate = float(at.estimate)
-    return Ratio(
-        estimate=_ratio(estimate),
-        **_around(estimate, float(reach(at, 0.05, blocks))),
-        blocks=blocks,
-        mde=_detectable(at, blocks),
-        verdict=cast("Verdict", str(verdicts(values))) if blocks >= MIN_BLOCKS else None,
-    )
-
-
-def detectable(sd: float, blocks: int) -> float:
-    """The fraction that so many blocks find in four of five tries, if their log ratios spread by ``sd``."""
-    return _detectable(Centre(np.array(0.0), np.array(sd / np.sqrt(blocks)), np.array(blocks - 1)), blocks)
-
-
-def _detectable(at: Centre, blocks: int) -> float:
-    needed = max(float(reach(at, level_of_look(blocks), blocks)), float(np.log1p(PRACTICAL)))
-    return _ratio(needed + _POWER_80 * float(at.error)) - 1
-
-
 def geometric_mean(log_ratios_by_workload: Sequence[Sequence[float]]) -> Summary:
     """The geometric mean over workloads of each one's ratio, with a 95 % interval by bootstrap over blocks (seeded).
 
@@ -284,7 +187,7 @@ def geometric_mean(log_ratios_by_workload: Sequence[Sequence[float]]) -> Summary
         resampled += _estimates(drawn).sum(axis=0)
     estimate = total / len(lengths)
     low, high = _widened(resampled / len(lengths), estimate, min(lengths), ONE_BLOCK_RATIO)
-    return Summary(estimate=_ratio(estimate), low=_ratio(low), high=_ratio(high))
+    return Summary(estimate=as_ratio(estimate), low=as_ratio(low), high=as_ratio(high))
 
 
 def control(log_ratios_by_cell: Sequence[Sequence[float]]) -> Control:
@@ -299,13 +202,18 @@ def control(log_ratios_by_cell: Sequence[Sequence[float]]) -> Control:
     means = np.array([np.mean(cells) for cells in reached if 2 * len(cells) >= len(reached[0])])
     estimate = float(means.mean())
     if len(means) == 1:
-        return Control(estimate=_ratio(estimate), **_around(estimate, _NORMAL_95 * ONE_BLOCK_RATIO), trusted=None)
+        return Control(estimate=as_ratio(estimate), **_around(estimate, NORMAL_95 * ONE_BLOCK_RATIO), trusted=None)
     half = float(student(0.005, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
     return Control(
-        estimate=_ratio(estimate),
+        estimate=as_ratio(estimate),
         **_around(estimate, half),
         trusted=abs(estimate) <= half if len(means) >= 3 else None,
     )
+
+
+def student(level: float, freedom: float | Floats) -> Floats:
+    """How many standard errors a two-sided t interval of error `level` reaches, for so many degrees of freedom."""
+    return np.asarray(-stdtrit(freedom, level / 2))
 
 
 def _estimates(log_ratios: Floats) -> Floats:
@@ -316,17 +224,18 @@ def _widened(resampled: Floats, location: float, blocks: int, one_block: float) 
     """The 95 % range of resampled logs round their location, widened for few blocks."""
     low, high = np.quantile(resampled, [0.025, 0.975])
     if blocks == 1:
-        factor, more = 1.0, _NORMAL_95 * one_block
+        factor, more = 1.0, NORMAL_95 * one_block
     else:
-        factor, more = float(student(0.05, blocks - 1) / _NORMAL_95 * np.sqrt(blocks / (blocks - 1))), 0.0
+        factor, more = float(student(0.05, blocks - 1) / NORMAL_95 * np.sqrt(blocks / (blocks - 1))), 0.0
     below, above = max(location - float(low), 0.0), max(float(high) - location, 0.0)
     return Interval(location - factor * below - more, location + factor * above + more)
 
 
 def _around(location: float, half: float) -> dict[str, float]:
-    return {"low": _ratio(location - half), "high": _ratio(location + half)}
+    return {"low": as_ratio(location - half), "high": as_ratio(location + half)}
 
 
-def _ratio(log: float) -> float:
+def as_ratio(log: float) -> float:
+    """The ratio of a log ratio."""
     # two wild blocks have a t interval that no float holds as a ratio: what is shown stays finite
     return float(np.exp(np.clip(log, -700, 700)))

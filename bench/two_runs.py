@@ -13,9 +13,12 @@ import numpy as np
 from scipy.optimize import brentq  # type: ignore[import-untyped]
 
 from bench import stats
+from bench.rule import LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from bench.rule import Verdict
 
     Logarithms: TypeAlias = Sequence[float]
     """Of times or ratios, one a block."""
@@ -35,7 +38,10 @@ FURTHEST = 3.0
 """How many standard deviations a single cell may count for: one that jumped must not hide what happened to others."""
 
 
-ONE_LOOK = stats.level_of_look(stats.MIN_BLOCKS)
+MIN_BLOCKS = 6
+"""No verdict of two runs from fewer blocks in either: each speaks for itself, and two of five may be outliers."""
+
+ONE_LOOK = LEVEL / 3
 """The error of a comparison of two runs: it is made once, when both are done, whatever number of blocks they have."""
 
 
@@ -53,7 +59,7 @@ class Change(NamedTuple):
     ratio: float
     low: float
     high: float
-    verdict: stats.Verdict | None
+    verdict: Verdict | None
 
 
 def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]], supposed: float, worth: float = WORTH) -> float:
@@ -64,7 +70,7 @@ def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]], supposed: float
     moved so far: few cells say little, and that none of them moved does not mean that none does. Only cells with blocks
     enough for a verdict are asked.
     """
-    known = [pair for pair in pairs if min(map(len, pair)) >= stats.MIN_BLOCKS]
+    known = [pair for pair in pairs if min(map(len, pair)) >= MIN_BLOCKS]
     if not known:
         return supposed
     centres = [(_centre(old, 0.0), _centre(new, 0.0)) for old, new in known]
@@ -84,8 +90,8 @@ def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: 
     """How far two independent samples of logarithms lie apart, one a block.
 
     Each has the robust centre of `stats.centre`; their errors add up, and share out their degrees of freedom, as in
-    Welch's test. The verdict follows the rule of `stats.compare`, at the level `ONE_LOOK`, and is withheld where the
-    shorter sample has fewer than `stats.MIN_BLOCKS`. The noise of a single block is supposed to be ``one_block``.
+    Welch's test. The verdict follows the rule of `bench.rule`, at the level `ONE_LOOK`, and is withheld where the
+    shorter sample has fewer than `MIN_BLOCKS`. The noise of a single block is supposed to be ``one_block``.
     ``between``: a standard deviation of the difference that the blocks of one run do not show.
     """
     (middle_old, error_old, freedom_old), (middle_new, error_new, freedom_new) = (
@@ -98,8 +104,8 @@ def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: 
     def half(level: float) -> float:
         return float(stats.student(level, 1 / share if share else inf)) * error
 
-    verdict: stats.Verdict | None = None
-    if min(len(old), len(new)) >= stats.MIN_BLOCKS:
+    verdict: Verdict | None = None
+    if min(len(old), len(new)) >= MIN_BLOCKS:
         strict, threshold = half(ONE_LOOK), log1p(stats.PRACTICAL)
         if abs(estimate) > max(strict, threshold):
             verdict = "FASTER" if estimate < 0 else "SLOWER"
@@ -110,7 +116,7 @@ def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: 
 
 def seen(pairs: Sequence[tuple[Logarithms, Logarithms]]) -> Moved | None:
     """What was seen, and nothing supposed."""
-    known = [pair for pair in pairs if min(map(len, pair)) >= stats.MIN_BLOCKS]
+    known = [pair for pair in pairs if min(map(len, pair)) >= MIN_BLOCKS]
     return Moved(between_runs(known, 0.0, worth=0), len(known)) if known else None
 
 

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from bench import answers
 from bench.job import ProblemFile
 from bench.judge import counted_of, group_of
+from bench.method.simulate import said_of
 from bench.plan import Budget, Plan, Seat, Sitting, Table
 from bench.records import Cell, Struct
-from bench.stats import MIN_BLOCKS, compare, log_ratio_of_block
+from bench.rule import MIN_BLOCKS
+from bench.stats import log_ratio_of_block
 from bench.workloads import shape_workload
 from impls import read_row
 
@@ -167,9 +169,9 @@ def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
         if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
             return None
         wanted = set()
-        for pair in pairs:
-            ratios = sides_of(pair, records).log_ratios
-            if len(ratios) < plan.budget.min_blocks or compare(ratios).verdict == "UNCLEAR":
+        said = said_of([sides_of(pair, records).log_ratios for pair in pairs])
+        for pair, (verdict, blocks) in zip(pairs, said, strict=True):
+            if blocks < plan.budget.min_blocks or verdict == "UNCLEAR":
                 wanted |= {pair.ours, pair.theirs}
         table = plan.tables[0]
         members = tuple((seat, seat.cells[0]) for seat in table.seats if seat.name in wanted)

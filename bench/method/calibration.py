@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import lzma
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.method.arms import Sides
+from bench.method.simulate import said_of
 from bench.records import Environment, Struct, decode
-from bench.stats import MIN_BLOCKS, compare
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -53,6 +54,29 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
     elapsed_s: float
 
 
+class Told(NamedTuple):
+    """A comparison, its first verdict that is not UNCLEAR, and after how many blocks that came."""
+
+    comparison: Comparison
+    verdict: str
+    blocks: int
+
+    @property
+    def percent(self) -> int:
+        """How much more work ours did."""
+        return self.comparison.percent
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What went on beside it."""
+        return self.comparison.surroundings
+
+    @property
+    def sides(self) -> Sides:
+        """What was measured."""
+        return self.comparison.sides
+
+
 def read_head(folder: Path) -> Head:
     """The head of the calibration in a folder.
 
@@ -88,15 +112,12 @@ def read_batches(folder: Path) -> list[Batch]:
     return batches
 
 
-def verdict_of(one: Comparison) -> tuple[str, int]:
-    """The first verdict that is not UNCLEAR, and after how many blocks it came.
-
-    There a cell gets no more blocks for its own sake. In a run it may get more for its neighbour's, and shows the
-    verdict of the last: the rule's error is that of all looks together.
-    """
-    ratios = one.sides.log_ratios
-    for blocks in range(MIN_BLOCKS, len(ratios) + 1):
-        verdict = compare(ratios[:blocks]).verdict
-        if verdict != "UNCLEAR":
-            return str(verdict), blocks
-    return "UNCLEAR", len(ratios)
+def told_of(batches: Sequence[Batch]) -> list[Told]:
+    """The verdict of each comparison, with what the others of its batch say of its variance."""
+    return [
+        Told(one, *said)
+        for batch in batches
+        for one, said in zip(
+            batch.comparisons, said_of([one.sides.log_ratios for one in batch.comparisons]), strict=True
+        )
+    ]

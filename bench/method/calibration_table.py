@@ -10,16 +10,17 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
 from bench.method.arms import BUDGET
-from bench.method.calibration import SURROUNDINGS, verdict_of
-from bench.method.simulate import clopper_pearson, replay
+from bench.method.calibration import SURROUNDINGS, told_of
+from bench.method.simulate import clopper_pearson, error_rate, recorded
 from bench.report import units
 from bench.report.markdown import environment_line, table
-from bench.stats import MIN_BLOCKS, PRACTICAL, median
+from bench.rule import MIN_BLOCKS
+from bench.stats import PRACTICAL, median
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.method.calibration import Batch, Comparison, Head
+    from bench.method.calibration import Batch, Head, Told
 
 REPLAYS = 20_000
 REPLAYED = (0, 1, 2, 3, 5, 10)
@@ -29,7 +30,7 @@ WORDS = {"quiet": "as the machine is", "neighbour": "with a noisy neighbour on e
 
 def markdown(head: Head, batches: Sequence[Batch]) -> str:
     """How often verdicts are wrong, what they find after how many blocks, and what that took."""
-    comparisons = [one for batch in batches for one in batch.comparisons]
+    comparisons = told_of(batches)
     parts = [
         "# How often the verdicts err\n",
         f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
@@ -55,8 +56,8 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         "Share found after so many blocks, both surroundings together:\n",
         _curve(comparisons),
         "## The recorded noise, replayed\n",
-        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect. Each"
-        " is drawn for itself: what one has to do with the next is lost.\n",
+        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect. What"
+        " one block has to do with the next is lost. Wrong is also SAME where the effect is above 2 %.\n",
         _replays(comparisons),
         "## Time\n",
         _time(batches),
@@ -70,7 +71,7 @@ def share(hits: int, trials: int) -> str:
     return f"{100 * hits / trials:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def came_out_as(comparisons: Sequence[Comparison]) -> str:
+def came_out_as(comparisons: Sequence[Told]) -> str:
     """``2.7 % [2.5, 2.9]``: the extra work as it was measured, over blocks that no verdict had a say in."""
     logs = [float(np.mean(one.sides.log_ratios[:MIN_BLOCKS])) for one in comparisons]
     mean = float(np.mean(logs))
@@ -88,17 +89,17 @@ def lag_correlation(series: Sequence[Sequence[float]]) -> float:
     return float(np.mean(together) / np.mean(alone)) if any(alone) else 0.0
 
 
-def in_words(comparisons: Sequence[Comparison]) -> str:
+def in_words(comparisons: Sequence[Told]) -> str:
     """A sentence on how often verdicts are wrong."""
     identical = [one for one in comparisons if one.percent == 0]
-    wrong = sum(verdict_of(one)[0] in ("FASTER", "SLOWER") for one in identical)
+    wrong = sum(one.verdict in ("FASTER", "SLOWER") for one in identical)
     return (
         f"Of {len(identical)} comparisons of identical workers, with calls of {_call(identical)}, {wrong} got a false"
         f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %, one-sided)"
     )
 
 
-def _call(comparisons: Sequence[Comparison]) -> str:
+def _call(comparisons: Sequence[Told]) -> str:
     """How long a call of the arm that has no extra work took, in the middle."""
     return units.seconds(median([median(samples) for one in comparisons for samples in one.sides.theirs_s]))
 
@@ -125,11 +126,11 @@ GOALS = (
 )
 
 
-def _goals(comparisons: Sequence[Comparison]) -> str:
+def _goals(comparisons: Sequence[Told]) -> str:
     """What was aimed at beside what was reached, and by how much it was missed."""
     lines = []
     for goal in GOALS:
-        said = [verdict_of(one)[0] for one in comparisons if one.percent == goal.percent]
+        said = [one.verdict for one in comparisons if one.percent == goal.percent]
         if not said:
             lines.append([goal.words, "0", "–", "not measured"])
             continue
@@ -149,10 +150,10 @@ def _goals(comparisons: Sequence[Comparison]) -> str:
     return table(["aim", "comparisons", "reached", "missed"], lines)
 
 
-def _errors(comparisons: Sequence[Comparison]) -> str:
+def _errors(comparisons: Sequence[Told]) -> str:
     lines = []
     for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
-        said = Counter(verdict_of(one)[0] for one in chosen)
+        said = Counter(one.verdict for one in chosen)
         wrong = said["FASTER"] + said["SLOWER"]
         spreads = np.std([ratio for one in chosen for ratio in one.sides.log_ratios])
         memory = lag_correlation([one.sides.log_ratios for one in chosen])
@@ -164,7 +165,7 @@ def _errors(comparisons: Sequence[Comparison]) -> str:
                 f"{100 * at_most(wrong, len(chosen)):.2f} %",
                 units.percent(said["SAME"] / len(chosen)),
                 units.percent(said["UNCLEAR"] / len(chosen)),
-                f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
+                f"{np.mean([one.blocks for one in chosen]):.1f}",
                 units.percent(float(spreads)),
                 f"{memory:.2f}",
             ]
@@ -173,11 +174,11 @@ def _errors(comparisons: Sequence[Comparison]) -> str:
     return table([*header, "blocks", "standard deviation of a block", "correlation with the next"], lines)
 
 
-def _found(comparisons: Sequence[Comparison]) -> str:
+def _found(comparisons: Sequence[Told]) -> str:
     lines = []
     for percent in sorted({one.percent for one in comparisons if one.percent}):
         for where, chosen in _by_surroundings([one for one in comparisons if one.percent == percent]):
-            said = Counter(verdict_of(one)[0] for one in chosen)
+            said = Counter(one.verdict for one in chosen)
             missed = said["SAME"] if percent > 100 * PRACTICAL else 0
             lines.append(
                 [
@@ -190,42 +191,36 @@ def _found(comparisons: Sequence[Comparison]) -> str:
                     f"{missed}",
                     f"{said['FASTER']}",
                     units.percent(said["UNCLEAR"] / len(chosen)),
-                    f"{np.mean([verdict_of(one)[1] for one in chosen]):.1f}",
+                    f"{np.mean([one.blocks for one in chosen]):.1f}",
                 ]
             )
     header = ["planted", "surroundings", "comparisons", "came out as", "found", "SAME", "missed", "backwards"]
     return table([*header, "UNCLEAR", "blocks"], lines, left=2)
 
 
-def _curve(comparisons: Sequence[Comparison]) -> str:
+def _curve(comparisons: Sequence[Told]) -> str:
     looks = range(MIN_BLOCKS, (BUDGET.max_blocks or 0) + 1)
     lines = []
     for percent in sorted({one.percent for one in comparisons if one.percent}):
-        said = [verdict_of(one) for one in comparisons if one.percent == percent]
-        found = [sum(verdict == "SLOWER" and blocks <= look for verdict, blocks in said) for look in looks]
-        lines.append([f"{percent} %", *(units.percent(hits / len(said)) for hits in found)])
+        chosen = [one for one in comparisons if one.percent == percent]
+        found = [sum(one.verdict == "SLOWER" and one.blocks <= look for one in chosen) for look in looks]
+        lines.append([f"{percent} %", *(units.percent(hits / len(chosen)) for hits in found)])
     return table(["blocks", *map(str, looks)], lines)
 
 
-def _replays(comparisons: Sequence[Comparison]) -> str:
+def _replays(comparisons: Sequence[Told]) -> str:
     lines = []
+    most = BUDGET.max_blocks or 0
     for where, chosen in _by_surroundings([one for one in comparisons if one.percent == 0]):
-        pool = [ratio for one in chosen for ratio in one.sides.log_ratios]
+        common = min(len(one.sides.log_ratios) for one in chosen)
+        tables = recorded([np.array([one.sides.log_ratios[:common] for one in chosen])])
         for percent in REPLAYED:
-            rates = replay(pool, percent / 100, comparisons=REPLAYS, most_blocks=BUDGET.max_blocks or 0)
-            lines.append(
-                [
-                    f"{percent} %",
-                    where,
-                    f"{100 * rates.wrong:.2f} %",
-                    f"{100 * rates.found:.2f} %" if percent else "",
-                    units.percent(rates.same),
-                    units.percent(rates.unclear),
-                    f"{rates.mean_blocks:.1f}",
-                ]
-            )
-    header = ["effect", "surroundings", "wrong way", "found", "SAME", "UNCLEAR", "blocks"]
-    return table(header, lines, left=2)
+            rates = error_rate(tables, comparisons=REPLAYS, most_blocks=most, effects=[percent / 100])
+            wrong = rates.wrong if percent else rates.false
+            found = f"{100 * rates.found[most]:.2f} %" if percent else ""
+            same = units.percent(rates.same) if not percent else ""
+            lines.append([f"{percent} %", where, f"{100 * wrong:.2f} %", found, same, f"{rates.mean_blocks:.1f}"])
+    return table(["effect", "surroundings", "wrong", "found", "SAME", "blocks"], lines, left=2)
 
 
 def _time(batches: Sequence[Batch]) -> str:
@@ -239,7 +234,7 @@ def _time(batches: Sequence[Batch]) -> str:
     return table(["surroundings", "tables", "wall time", "a comparison"], lines)
 
 
-def _by_surroundings(comparisons: Sequence[Comparison]) -> Iterable[tuple[str, list[Comparison]]]:
+def _by_surroundings(comparisons: Sequence[Told]) -> Iterable[tuple[str, list[Told]]]:
     for name in SURROUNDINGS:
         if chosen := [one for one in comparisons if one.surroundings == name]:
             yield WORDS[name], chosen

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bench import stats
+from bench import rule, stats
 from bench.cost import costs
 from bench.headline import headline
 from bench.judge import Group, control, group_of, is_trusted, judge, ratio_of
@@ -249,7 +249,7 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         )
 
 
-def _logarithms(ratio: stats.Ratio | None, trusted: bool) -> Logarithms | None:
+def _logarithms(ratio: rule.Ratio | None, trusted: bool) -> Logarithms | None:
     if ratio is None:
         return None
     verdict = ratio.verdict if trusted else None

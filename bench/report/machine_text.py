@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench import stats
+from bench import rule
 from bench.machine.facts import on_off, quota
 from bench.report import units
 
@@ -135,7 +135,7 @@ def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
 
 
 def _found(sd: float) -> str:
-    few, many = (_fine(stats.detectable(sd, blocks)) for blocks in (6, 12))
+    few, many = (_fine(rule.detectable(sd, blocks)) for blocks in (6, 12))
     return f"6 blocks find a difference of {few}, 12 blocks one of {many}"
 
 

@@ -13,7 +13,8 @@ from bench.report import units
 from bench.report.means import means, task_at_place
 from bench.report.rows import ranks_of
 from bench.report.words import GOES_ON
-from bench.stats import MIN_BLOCKS, PRACTICAL
+from bench.rule import MIN_BLOCKS
+from bench.stats import PRACTICAL
 from bench.sweeps import SCALING
 from impls.contract import TASKS
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from bench.judge import Judged
     from bench.records import Cell, Run
     from bench.report.means import TaskAtPlace
-    from bench.stats import Ratio, Summary
+    from bench.rule import Ratio
+    from bench.stats import Summary
 
 WORDS = {"encode": "encoding", "forward": "inference", "gradients": "gradients", "train_step": "training"}
 """Task to what people call it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.stats import Ratio
+    from bench.rule import Ratio
 
 
 def seconds(value: float | None) -> str:
