@@ -11,6 +11,7 @@ import os
 import resource
 import time
 import traceback
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -28,17 +29,17 @@ from bench.job import (
     Finished,
     Prepare,
     Prepared,
+    Revisit,
+    Revisited,
     Seated,
     Sit,
     Turn,
     TurnTaken,
-    Weigh,
-    Weighed,
     hear,
     say,
 )
 from bench.processors import bind, children_s, delay_s, fall_asleep, is_bound
-from bench.records import Memory, Status, fields_of, settle
+from bench.records import Memory, Phase, Status, fields_of, settle
 from bench.subjects import Bound, Model, Unsupported, wall_s
 from bench.validation import Invalid
 from bench.where import where, words_of
@@ -46,7 +47,7 @@ from impls import import_row, read_row
 from impls.contract import TASKS, DeviceUnavailable, NoCounter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import UnionType
 
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -189,6 +190,8 @@ class Worker:
         self.row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
         self._loaded: tuple[str, Subject] | None = None
         """A workload, and the row at it."""
+        self._phases_s: dict[Phase, float] = {}
+        """Seconds by phase since they were told last."""
         self._import_s: float | None = None
         self._build: Callable[..., Any] | None = None
 
@@ -213,9 +216,23 @@ class Worker:
             os._exit(0 if command is None else 3)
         return command
 
-    def answer(self, message: Prepared | Seated | TurnTaken | Finished | Weighed) -> None:
+    def answer(self, message: Prepared | Seated | TurnTaken | Finished | Revisited) -> None:
         """Say something to the runner."""
         say(self._answer_fd, message)
+
+    @contextmanager
+    def phase(self, name: Phase) -> Iterator[None]:
+        """Count the time that the context lasts as a phase's."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phases_s[name] = self._phases_s.get(name, 0.0) + time.perf_counter() - start
+
+    def phases_s(self) -> dict[Phase, float]:
+        """Seconds by phase, from the last time that they were asked for."""
+        told, self._phases_s = self._phases_s, {}
+        return told
 
     def load(self, cell: Cell) -> Subject:
         """The row at the cell's workload: made once for all its tasks."""
@@ -223,14 +240,16 @@ class Worker:
             start = time.perf_counter()
             self._build = import_row(self.row).load
             self._import_s = time.perf_counter() - start
+            self._phases_s["start"] = time.monotonic() - self.job.started_s
         if self._loaded is None or self._loaded[0] != cell.workload:
             self._loaded = None  # the old one's memory, before the new one is made
             kind = Bound if self.row.is_bound else Model
-            self._loaded = cell.workload, kind(self._build, self.job.problems[cell.workload], cell.device)
+            with self.phase("load"):
+                self._loaded = cell.workload, kind(self._build, self.job.problems[cell.workload], cell.device)
         return self._loaded[1]
 
     def prepare(self, cell: Cell, attempt: int) -> tuple[Ready, float]:
-        """The cell, compiled, validated in the first block, and warm; and about how long a call takes.
+        """The cell, compiled, validated in the first block, warm and as loaded; and about how long a call takes.
 
         Raises:
             Invalid: the row's values are wrong.
@@ -243,13 +262,19 @@ class Worker:
             (inputs,) = warm.place(1)
             return wall_s(partial(warm.call, inputs))
 
-        first_call_s = call_s()
-        warmup = [call_s()] if self.row.compiles else []
+        with self.phase("compile" if self.row.compiles else "warm-up"):
+            first_call_s = call_s()
+        with self.phase("warm-up"):
+            warmup = [call_s()] if self.row.compiles else []
         compile_s = max(0.0, first_call_s - warmup[0]) if self.row.compiles else None
-        error = subject.validate(cell, 0) if self.job.block <= 1 else 0.0
-        warm_until = time.perf_counter() + self.job.warmup_s
-        while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
-            warmup.append(call_s())
+        with self.phase("check"):
+            error = subject.validate(cell, 0) if self.job.block <= 1 else 0.0
+        with self.phase("warm-up"):
+            warm_until = time.perf_counter() + self.job.warmup_s
+            while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
+                warmup.append(call_s())
+            subject.reset()
+            gc.collect()  # not when all others wait for it to be seated
         ready = Ready(cell, attempt, subject, error, first_call_s, compile_s, len(warmup))
         return ready, min(warmup)
 
@@ -263,11 +288,9 @@ class Worker:
         sit = self.expect(Sit)
         bind(sit.processors)
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        subject.reset()
         squares_s = subject.squares_s()  # nobody else works now: those who are not seated yet sleep as well
         timed = subject.turns(cell, self.seed(cell, 1 + ready.attempt))
         turns = Turns(self, timed, sit, cell.threads)
-        gc.collect()
         turns.settle()
         self.answer(Seated())
         try:
@@ -283,7 +306,10 @@ class Worker:
             turns.prove()
         assert benchmark.stats is not None
         samples_s = [seconds / sit.calls for seconds in benchmark.stats.stats.data]
-        error = max(ready.error, timed.verify(median(samples_s)), subject.validate(cell, 1))
+        with self.phase("check"):
+            error = max(ready.error, timed.verify(median(samples_s)))
+            if check.unseen:
+                error = max(error, subject.validate(cell, 1))
         return msgspec.structs.replace(
             self.settled(cell, ready.attempt, "ok", ""),
             reason=None,
@@ -310,6 +336,26 @@ class Worker:
             squares_s=squares_s,
         )
 
+    def revisit(self, cell: Cell, *, weigh: bool) -> Revisited:
+        """The cell's peak memory, if wanted; and whether it is right on an input that it has not seen here."""
+        memory = failure = None
+        try:
+            memory = self.weigh(cell) if weigh else None
+        except NoCounter as error:
+            memory = Memory(**fields_of(cell), status="unsupported", reason=words_of(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            status, reason = verdict_on(error, self)
+            return Revisited(Memory(**fields_of(cell), status=status, reason=reason), None)
+        try:
+            self.load(cell).validate(cell, 1)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            failure = self.settled(cell, 0, *verdict_on(error, self))
+        return Revisited(memory, failure)
+
     def weigh(self, cell: Cell) -> Memory:
         """The peak of the second call above what the process holds once the model is loaded."""
         subject = self.load(cell)
@@ -333,31 +379,22 @@ def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> N
     command = worker.hear()
     if command is None:
         pytest.exit("the runner has nothing more to ask", returncode=0)
-    elif isinstance(command, Weigh):
+    elif isinstance(command, Revisit):
         (cell,) = worker.job.cells
-        try:
-            weighed = worker.weigh(cell)
-        except KeyboardInterrupt:
-            raise
-        except NoCounter as error:
-            weighed = Memory(**fields_of(cell), status="unsupported", reason=words_of(error))
-        except BaseException as error:
-            status, reason = verdict_on(error, worker)
-            weighed = Memory(**fields_of(cell), status=status, reason=reason)
-        worker.answer(Weighed(weighed))
+        worker.answer(worker.revisit(cell, weigh=command.weigh))
         return
     assert isinstance(command, Prepare)
     cell = worker.job.cells[command.cell]
     try:
         bind(command.processors)
         ready, call_s = worker.prepare(cell, command.attempt)
-        worker.answer(Prepared(call_s))
+        worker.answer(Prepared(call_s, worker.phases_s()))
         record = worker.take_turns(ready, benchmark)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a row that calls sys.exit() or pytest.skip() has no result either
         record = worker.settled(cell, command.attempt, *verdict_on(error, worker))
-    worker.answer(Finished(record))
+    worker.answer(Finished(record, worker.phases_s()))
 
 
 def verdict_on(error: BaseException, worker: Worker) -> tuple[Status, str]:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from bench.flops import BatchSizes
-from bench.records import Cell, Memory, Record
+from bench.records import Cell, Memory, Phase, Record
 from impls.contract import Seq2seqConfig
 
 
@@ -42,6 +42,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     padding_bytes: int
     memory_limit_bytes: int | None
     blocked: list[str]
+    started_s: float
+    """When the process was started, by the system's clock that does not go back."""
 
 
 class Command(msgspec.Struct, frozen=True, tag=True):
@@ -74,16 +76,21 @@ class Check(Command, frozen=True, tag=True):
     """Validate what was timed, on these processors, and report."""
 
     processors: list[int]
+    unseen: bool
+    """Whether it is also held against the oracle on an input that it has not seen."""
 
 
-class Weigh(Command, frozen=True, tag=True):
-    """Measure the peak memory of the only cell there is."""
+class Revisit(Command, frozen=True, tag=True):
+    """Measure the peak memory of the only cell there is, if wanted, and hold it against the oracle once more."""
+
+    weigh: bool
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
     """Ready to sit; a call takes about this long."""
 
     call_s: float
+    phases_s: dict[Phase, float]
 
 
 class Seated(msgspec.Struct, frozen=True, tag=True):
@@ -101,16 +108,18 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """Done with a cell, for good or ill."""
 
     record: Record
+    phases_s: dict[Phase, float] = {}
 
 
-class Weighed(msgspec.Struct, frozen=True, tag=True):
-    """A cell's peak memory is known, or why it is not."""
+class Revisited(msgspec.Struct, frozen=True, tag=True):
+    """A cell's peak memory is known, or why it is not; and the cell was right once more, or a record says how not."""
 
-    memory: Memory
+    memory: Memory | None
+    failure: Record | None
 
 
-AnyCommand = Prepare | Sit | Turn | Check | Weigh
-Answer = Prepared | Seated | TurnTaken | Finished | Weighed
+AnyCommand = Prepare | Sit | Turn | Check | Revisit
+Answer = Prepared | Seated | TurnTaken | Finished | Revisited
 
 
 def say(fd: int, message: Job | AnyCommand | Answer) -> None:

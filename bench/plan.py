@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, floor
@@ -13,13 +14,13 @@ import numpy as np
 from bench.interpreters import OWN
 from bench.judge import Group, group_of, judge, undecided
 from bench.records import CONTROL, Cell, Record, cell_of, competes, settle
+from bench.rule import MIN_BLOCKS
 from bench.versions import join, split
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bench.interpreters import Interpreter
-    from bench.records import Block
     from bench.workloads import Workload
     from impls import Row
     from impls.contract import Device, Precision, Task
@@ -41,7 +42,7 @@ class Budget:
     min_blocks: int
     max_blocks: int | None
     total_s: float
-    """No block is begun that would end later than this, but for the first."""
+    """No block is begun that would end later than this, but for those that are sure."""
     limit_s: float
     """How long a worker may take over a cell, beside twice what its turns should take, before it is given up."""
     turn_s: float = TURN_S
@@ -51,6 +52,10 @@ class Budget:
     """Rounds go on until every row has had its number of undisturbed turns, for at most so many times that number."""
     weighs: bool = True
     """Whether peak memory is measured."""
+    sure_blocks: int = 1
+    """So many blocks are measured whatever time they take."""
+    adapts: bool = False
+    """Whether the number of turns follows, after the first block, from what that has shown."""
 
 
 BUDGETS = {
@@ -58,10 +63,26 @@ BUDGETS = {
         timed_s=0.1, warmup_s=0.02, min_turns=2, min_blocks=1, max_blocks=1, total_s=90, limit_s=120, weighs=False
     ),
     "default": Budget(
-        timed_s=0.3, warmup_s=0.05, min_turns=3, min_blocks=6, max_blocks=None, total_s=1200, limit_s=300
+        timed_s=0.3,
+        warmup_s=0.05,
+        min_turns=3,
+        min_blocks=MIN_BLOCKS,
+        max_blocks=None,
+        total_s=1200,
+        limit_s=300,
+        sure_blocks=MIN_BLOCKS,
+        adapts=True,
     ),
     "full": Budget(
-        timed_s=1.0, warmup_s=0.5, min_turns=5, min_blocks=10, max_blocks=None, total_s=4 * 3600, limit_s=1800
+        timed_s=1.0,
+        warmup_s=0.5,
+        min_turns=5,
+        min_blocks=10,
+        max_blocks=None,
+        total_s=4 * 3600,
+        limit_s=1800,
+        sure_blocks=MIN_BLOCKS,
+        adapts=True,
     ),
     "scaling": Budget(
         timed_s=0.1,
@@ -252,6 +273,17 @@ def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
     return max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), affordable))
 
 
+def checks_unseen(plan: Plan, sitting: Sitting, block: int) -> bool:
+    """Whether a group is held against the oracle, after its turns, on an input that its workers have not seen.
+
+    In the first block, in the second or the third, as the seed draws for it, and in the last where that is planned.
+    Where it is not, each cell is once more, by a process of its own, before the run ends.
+    """
+    number = zlib.crc32(" ".join(map(str, (*sitting.group, sitting.table.number))).encode())
+    drawn = 2 + int(np.random.default_rng([plan.seed, number]).integers(2))
+    return block in (1, drawn, plan.budget.max_blocks)
+
+
 def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
     """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
 
@@ -275,7 +307,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
         missing, anything = [], False
         for table in plan.tables:
             again = _to_retake(one for one in records if (one.block, one.table) == (block, table.number))
-            for group, members in _groups(table).items():
+            for group, members in groups_of(table).items():
                 due = _with_company(
                     [
                         (seat, cell)
@@ -336,7 +368,8 @@ def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
     return {group: names | {bases[group], CONTROL} for group, names in undecided(judged.values()).items()}
 
 
-def _groups(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
+def groups_of(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
+    """The members of each group at a table."""
     groups: dict[Group, list[tuple[Seat, Cell]]] = {}
     for seat in table.seats:
         for cell in seat.cells:
@@ -360,55 +393,3 @@ def _shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitti
             key=lambda one: (turn[one.table.number], rank[one.group.workload], rng.random()),
         )
     )
-
-
-def expected_call_s(workload: Workload, task: Task) -> float:
-    """About how long a call takes, before anything is measured: 80 GFLOP/s, and 30 microseconds a layer and step."""
-    config = workload.config
-    passes = 3.0 if task in ("gradients", "train_step") else 1.0
-    lengths = workload.lengths or ((10, 10),) * workload.num_batches
-    seconds = 0.0
-    for t_x, t_y in lengths:
-        for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
-            for layer in layers:
-                weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
-                seconds += steps * (2 * workload.batch_size * weights / 8e10 + 3e-5)
-    return passes * seconds
-
-
-OF_A_BOUND = 0.5
-"""About what share of a row's time its products take."""
-
-
-def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int) -> tuple[float, float]:
-    """About how long the first block takes, and the smallest number of blocks: compiling weighs most in the first."""
-    first = later = weighing = 0.0
-    for table in plan.tables:
-        workers = len(table.seats) * 2.5
-        first += workers / slots
-        later += workers / slots
-        for group, members in _groups(table).items():
-            workload = workloads[group.workload]
-            call_s = expected_call_s(workload, group.task)
-            rows = sum(not seat.row.is_bound for seat, _ in members)
-            calls_s = [call_s] * rows + [OF_A_BOUND * call_s] * (len(members) - rows)
-            rounds = rounds_of(calls_s, plan.budget)
-            turns = rounds * sum(max(1.5 * plan.budget.turn_s, own_s) for own_s in calls_s)
-            apart = (len(members) * plan.budget.warmup_s + 5 * sum(calls_s)) / slots
-            trains = 2 if group.task in ("gradients", "train_step") else 1
-            compiling = sum(2.0 * workload.num_batches * trains for seat, _ in members if seat.row.compiles) / slots
-            first += turns + 1.5 * apart + compiling
-            later += turns + apart + compiling / 6
-            weighing += (rows * (2.5 + 3 * call_s) + compiling / 6) / slots * plan.budget.weighs
-    return first, first + (plan.budget.min_blocks - 1) * later + weighing
-
-
-def block_s(sittings: Sequence[Sitting], earlier: Sequence[Block]) -> float:
-    """About how long a block takes: as long as the last one with as many cells, in proportion to them.
-
-    One with fewer says little: most of it may have been the start of the workers. Without any, nothing is known.
-    """
-    cells = sum(len(one.members) for one in sittings)
-    full = [block for block in earlier if block.records >= cells]
-    like = full[-1] if full else max(earlier, key=lambda block: block.records, default=None)
-    return like.elapsed_s * cells / max(1, like.records) if like else 0.0

@@ -1,10 +1,13 @@
 """How far a run has come, on standard error: the table on standard output can be piped.
 
-On a terminal, a bar and the standing of every group, which sharpens from block to block; elsewhere a line a block.
+On a terminal, a bar and the standing of every group, which sharpens from block to block; elsewhere a line a block, and
+one wherever nothing was said for a while.
 """
 
 from __future__ import annotations
 
+import threading
+import time
 from typing import TYPE_CHECKING
 
 from rich.console import Group as Stack
@@ -12,20 +15,24 @@ from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
+from bench.expected import after_cold_s
 from bench.judge import control, judge
-from bench.records import FAILURES, Block, Record, cell_of
+from bench.records import FAILURES, Block, Effort, Record, cell_of
 from bench.report.standing import standing, tally
 from bench.report.units import duration
 from bench.rule import MIN_BLOCKS
 from bench.runner import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from bench.plan import Plan, Sitting
-    from bench.records import Line, Result
+    from bench.records import Line, Result, Run
+
+SILENCE_S = 25.0
+"""So long at most nothing is said where there is no bar: who reads a log wants to know that all is well."""
 
 
 class Progress:
@@ -35,7 +42,10 @@ class Progress:
         """For a plan, and what the run has already."""
         self._plan, self._run, self._console = plan, result.run, console
         self._records = list(result.records)
-        self._block = 0
+        self._block = self._cells = self._done = 0
+        self._began = self._printed_at = time.monotonic()
+        self._doing_now, self._over = "", threading.Event()
+        self._pulse = threading.Thread(target=self._still_there, daemon=True)
         self._bar = Bar(
             TextColumn("{task.fields[block]}"),
             BarColumn(bar_width=20),
@@ -53,43 +63,43 @@ class Progress:
         self.listener = Listener(block=self._begin, doing=self._doing, kept=self._kept)
 
     def __enter__(self) -> Progress:
-        plan = self._run.plan
-        blocks = f"{plan.min_blocks} block{'s' * (plan.min_blocks != 1)}"
-        most = blocks if plan.max_blocks == plan.min_blocks else f"at least {blocks}"
-        bounds = {name for table in plan.tables for name in table} & set(self._run.bounds.values())
-        rows = len({name for table in plan.tables for name in table} - bounds)
-        limits = f" and {len(bounds)} bound{'s' * (len(bounds) != 1)}" if bounds else ""
-        self._console.print(
-            f"plan: {rows} rows with the control{limits} at {len(plan.tables)} table{'s' * (len(plan.tables) != 1)},"
-            f" {most}, seed {plan.seed}; first table after about {duration(plan.first_block_s)},"
-            f" {blocks} after about {duration(plan.min_blocks_s)},"
-            f" budget {duration(self._plan.budget.total_s)}"
-        )
-        have = max((record.block for record in self._records), default=0)
-        missing_s = (MIN_BLOCKS - have) / plan.min_blocks * plan.min_blocks_s
-        if plan.min_blocks >= MIN_BLOCKS and missing_s > self._plan.budget.total_s:
-            self._console.print(f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict")
+        for line in announced(self._run, self._plan):
+            self._print(line)
         if self._records:
-            self._console.print(
-                f"goes on: {len(self._records)} records of {have} block{'s' * (have != 1)} are there already"
-            )
+            have = max(record.block for record in self._records)
+            self._print(f"goes on: {len(self._records)} records of {counted(have, 'block')} are there already")
         if self._console.is_terminal:
             self._live.start()
+        else:
+            self._pulse.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._live.stop()
+        self._over.set()
 
     def say(self, what: str) -> None:
         """Show what goes on."""
+        self._doing_now = what
         self._bar.update(self._task, description=what)
 
+    def _print(self, what: RenderableType) -> None:
+        self._console.print(what)
+        self._printed_at = time.monotonic()
+
+    def _still_there(self) -> None:
+        """Say what goes on where nothing was said for a while."""
+        while not self._over.wait(max(0.0, self._printed_at + SILENCE_S - time.monotonic())):
+            if time.monotonic() - self._printed_at >= SILENCE_S:
+                block = f"block {self._block}, {self._done} of {self._cells} cells; " if self._block else ""
+                self._print(f"{duration(time.monotonic() - self._began)}: {block}{self._doing_now}")
+
     def _begin(self, block: int, sittings: Sequence[Sitting]) -> None:
-        self._block = block
-        cells = sum(len(one.members) for one in sittings)
-        self._bar.reset(self._task, total=cells, block=f"block {block}", description="")
+        self._block, self._done = block, 0
+        self._cells = sum(len(one.members) for one in sittings)
+        self._bar.reset(self._task, total=self._cells, block=f"block {block}", description="")
         if not self._console.is_terminal and block == 1:
-            self._console.print(f"block 1 begins: {cells} cells, which compile and are checked in it")
+            self._print(f"block 1 begins: {self._cells} cells, which compile and are checked in it")
 
     def _doing(self, sitting: Sitting | None, what: str) -> None:
         self.say(f"{sitting.group.workload} {sitting.group.task}: {what}" if sitting else what)
@@ -100,17 +110,74 @@ class Progress:
         for record in new:
             if record.status in FAILURES and cell_of(record) not in failed:
                 what = f"{record.implementation} {record.workload} {record.task}"
-                self._console.print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
+                self._print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
         self._records += new
+        self._done += len(new)
         self._bar.advance(self._task, len(new))
-        if not any(isinstance(line, Block) for line in lines):
+        blocks = [line for line in lines if isinstance(line, Block)]
+        if not blocks:
             return
         judged = judge(self._records, self._run.baseline)
         if self._console.is_terminal:
             self._live.update(Stack(standing(judged.values()), self._bar))
-            return
+        else:
+            if self._block == 1:
+                self._print(standing(judged.values()))
+            check = control(judged.values())
+            doubt = "; the control fails" if check is not None and check.trusted is False else ""
+            self._print(f"block {self._block} is done: {tally(judged.values())}{doubt}")
         if self._block == 1:
-            self._console.print(standing(judged.values()))
-        check = control(judged.values())
-        doubt = "; the control fails" if check is not None and check.trusted is False else ""
-        self._console.print(f"block {self._block} is done: {tally(judged.values())}{doubt}")
+            efforts = [line for line in lines if isinstance(line, Effort)]
+            elapsed_s = time.monotonic() - self._began
+            for said in after_the_first(self._plan, blocks[0], efforts, elapsed_s):
+                self._print(said)
+
+
+def announced(run: Run, plan: Plan) -> Iterator[str]:
+    """The plan, and what will be known when, as far as that can be told before anything is measured."""
+    facts, budget = run.plan, plan.budget
+    least = counted(facts.min_blocks, "block")
+    most = least if facts.max_blocks == facts.min_blocks else f"at least {least}"
+    bounds = {name for table in facts.tables for name in table} & set(run.bounds.values())
+    rows = len({name for table in facts.tables for name in table} - bounds)
+    limits = f" and {counted(len(bounds), 'bound')}" if bounds else ""
+    yield (
+        f"plan: {rows} rows with the control{limits} at {counted(len(facts.tables), 'table')}, {most},"
+        f" seed {facts.seed}, budget {duration(budget.total_s)}"
+    )
+    later_s = (facts.min_blocks_s - facts.first_block_s) / max(1, facts.min_blocks - 1)
+    parts = [f"the first table after about {duration(facts.first_block_s)}"]
+    verdicts_s = facts.first_block_s + (MIN_BLOCKS - 1) * later_s
+    if facts.min_blocks >= MIN_BLOCKS:
+        parts.append(f"verdicts from about {duration(verdicts_s)} on (block {MIN_BLOCKS})")
+        parts.append(
+            f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent"
+        )
+    yield f"at this machine's speed: {'; '.join(parts)}"
+    if facts.min_blocks >= MIN_BLOCKS and verdicts_s > budget.total_s and budget.sure_blocks < MIN_BLOCKS:
+        yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
+
+
+def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed_s: float) -> Iterator[str]:
+    """What follows from the first block: the turns of each group from now on, and when there will be verdicts."""
+    budget = plan.budget
+    if efforts:
+        turns = ", ".join(f"{one.workload} {one.task} {one.before} → {one.turns}" for one in efforts)
+        yield f"turns of a group, in the first block and from now on, by what they cost and gain: {turns}"
+    if budget.min_blocks < MIN_BLOCKS:
+        return
+    verdicts_s = elapsed_s + (MIN_BLOCKS - 1) * after_cold_s(first, efforts)
+    words = f"block {MIN_BLOCKS}, and with it the first verdicts, after about {duration(verdicts_s)}"
+    if verdicts_s > budget.total_s:
+        beyond = f"{words}: beyond the budget of {duration(budget.total_s)}"
+        if budget.sure_blocks >= MIN_BLOCKS:
+            yield f"{beyond}, and it goes on until then, for fewer blocks have no verdict"
+        else:
+            yield f"{beyond}, so that there will be none"
+    else:
+        yield words
+
+
+def counted(number: int, what: str) -> str:
+    """``1 block``, ``2 blocks``."""
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -2,8 +2,9 @@
 
 A result is a folder: ``run.json`` (what was asked, of what machine, and the plan) and ``records.jsonl``, one line for
 each thing that happened: what a worker measured of a cell in a block (``Record``, raw samples included), what a cell's
-peak memory was (``Memory``), what the machine was like in a block (``Block``), and how the run ended (``End``). Derived
-numbers are never stored with the raw ones. Everything read passes through the schema below.
+peak memory was (``Memory``), what the machine was like in a block (``Block``), how many turns follow from the first one
+(``Effort``), what was said when (``Said``), and how the run ended (``End``). Other derived numbers are never stored
+with the raw ones. Everything read passes through the schema below.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ CONTROL = "control"
 
 BOUND = "bound"
 """The tier of what rows are held against: a framework's products alone."""
+
+Phase = Literal["start", "load", "compile", "warm-up", "check", "turns"]
+"""What a block's time goes to: processes and their imports; models and weights; first calls of rows that compile;
+calls before the first turn; comparing with the oracle; taking turns, with what is around each."""
 
 Status = Literal["ok", "unsupported", "unavailable", "invalid", "error", "crashed", "timeout", "out_of_memory"]
 FAILURES: frozenset[str] = frozenset({"invalid", "error", "crashed", "timeout", "out_of_memory"})
@@ -174,6 +179,42 @@ class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
     """Seconds of a fixed NumPy product, before each table and after the last: how the machine drifts."""
     load: float | None
     steal: float | None
+    cold: bool = False
+    """Whether nothing was compiled before it: the first block since the run was started, or went on."""
+    phases_s: dict[Phase, float] = {}
+    """Of the time that has passed, how much went to what. What several workers did side by side counts as long as it
+    took, shared out among its phases."""
+
+
+class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
+    """How many turns a group has from the second block on, and what of the first that follows from."""
+
+    workload: str
+    task: Task
+    device: Device
+    threads: int
+    precision: Precision = "float32"
+    table: int = 0
+    turns: int
+    before: int
+    """How many it had in the first block."""
+    turn_sd: float
+    """Standard deviation that one turn gives to a block's log ratio."""
+    process_sd: float
+    """Standard deviation that fresh processes give to it."""
+    round_s: float
+    """Wall time of a turn of each member."""
+    around_s: float
+    """What a block takes for the group beside its turns, in later blocks."""
+
+
+class Said(Cell, frozen=True, kw_only=True, tag_field="type", tag="said"):
+    """A verdict that was new when a block was done: what whoever watched was told, by the rule of that day."""
+
+    block: int
+    verdict: str
+    elapsed_s: float
+    """Since the run was started, the time that it stood still not counted."""
 
 
 EndsBy = Literal["decided", "budget", "blocks", "interrupted", "disk", "error"]
@@ -190,7 +231,7 @@ class End(Struct, frozen=True, kw_only=True, tag_field="type", tag="end"):
     """What it was given."""
 
 
-Line = Record | Memory | Block | End
+Line = Record | Memory | Block | Effort | Said | End
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -295,6 +336,8 @@ class Result:
     records: list[Record]
     memory: list[Memory] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
+    efforts: list[Effort] = field(default_factory=list)
+    said: list[Said] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
     half_written: bool = False
     """Whether the run was cut short in the middle of a line, which is left out."""
@@ -374,6 +417,11 @@ def read_result(folder: Path) -> Result:
                 result.memory.append(memory)
             case Block() as block:
                 result.blocks.append(block)
+            case Effort() as effort:
+                result.efforts.append(effort)
+            case Said() as verdict:
+                _check(verdict, result.run, where)
+                result.said.append(verdict)
             case End() as end:
                 result.ends.append(end)
     return replace(result, half_written=bool(last), cut_short=bool(last) or not isinstance(said, End))
@@ -402,6 +450,10 @@ def _in_words(line: Line) -> str:
             return f"peak memory of {line.implementation} {line.workload} {line.task}"
         case Block():
             return f"the machine in block {line.block}"
+        case Effort():
+            return f"the turns of {line.workload} {line.task}"
+        case Said():
+            return f"a verdict on {line.implementation} {line.workload} {line.task}"
         case End():
             return "an end"
 
@@ -453,7 +505,7 @@ def fault_of(record: Record) -> str | None:
     return None
 
 
-def _check(line: Record | Memory, run: Run, where: str) -> None:
+def _check(line: Record | Memory | Said, run: Run, where: str) -> None:
     """Refuse what has the right form and still makes no sense."""
     fault = None
     if line.workload not in run.workloads:

@@ -249,14 +249,14 @@ def choose_precisions(names: Sequence[str], device: Device) -> tuple[Precision, 
 
 
 def choose_budget(preset: str, budget: str | None) -> Budget:
-    """The preset's effort, within the time given.
+    """The preset's effort; a time that is given is obeyed, even if no verdict is reached in it.
 
     Raises:
         InvalidInput: it is no time.
     """
     if budget is None:
         return BUDGETS[preset]
-    return replace(BUDGETS[preset], total_s=parse_budget(budget))
+    return replace(BUDGETS[preset], total_s=parse_budget(budget), sure_blocks=1)
 
 
 def parse_budget(budget: str) -> float:

@@ -64,7 +64,8 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpre
             raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
     if run.preset not in BUDGETS or not run.rows:
         raise refuse("does not say which rows and preset it had; begin anew")
-    effort = choose_budget(run.preset, budget or f"{run.plan.budget_s:.0f}s")
+    known_effort = replace(BUDGETS[run.preset], total_s=run.plan.budget_s)
+    effort = known_effort if budget is None else choose_budget(run.preset, budget)
     known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
     files = {row.name: row for row in choose_rows(impl)} if impl else {}
     rows: dict[str, Row] = {}

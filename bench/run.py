@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bench import answers, gpu
 from bench.environment import CHANGE_SPEED, available_bytes, code_facts, describe, left_out, memory_limit
+from bench.expected import expected_s
 from bench.forecast import model_of
 from bench.here import command, shown
 from bench.job import ProblemFile
@@ -24,7 +25,7 @@ from bench.lock import only_run
 from bench.machine.facts import read_facts
 from bench.machine.faults import limiting
 from bench.page import REPORT_FILE
-from bench.plan import expected_s, make_plan
+from bench.plan import make_plan
 from bench.preflight import preflight
 from bench.processors import processors
 from bench.progress import Progress
@@ -45,6 +46,7 @@ from bench.report import markdown, scaling_page, scaling_text, text
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.runner import DiskFull, run_plan, scratch
+from bench.speed import measure_speed
 from bench.sweeps import SCALING
 from bench.versions import failures_of, join
 from bench.where import where
@@ -190,7 +192,8 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
                     mark=mark,
                     memory_limit_bytes=result.run.plan.memory_limit_bytes,
                     began=began,
-                    known=[*result.records, *result.memory, *result.blocks],
+                    had_s=result.elapsed_s,
+                    known=[*result.records, *result.memory, *result.blocks, *result.efforts, *result.said],
                 )
             _note(folder, ended(why))
         except KeyboardInterrupt as reason:
@@ -330,7 +333,7 @@ def _seats(workloads: Sequence[Workload], device: Device) -> int:
 def _head(request: Request, plan: Plan) -> Run:
     by_name = {workload.name: workload for workload in request.workloads}
     slots = max(1, len(processors()) // min(request.threads))
-    first_block_s, min_blocks_s = expected_s(plan, by_name, slots)
+    expected = expected_s(plan, by_name, slots, measure_speed())
     return Run(
         schema_version=SCHEMA_VERSION,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -348,8 +351,8 @@ def _head(request: Request, plan: Plan) -> Run:
             min_blocks=plan.budget.min_blocks,
             max_blocks=plan.budget.max_blocks,
             budget_s=plan.budget.total_s,
-            first_block_s=round(first_block_s),
-            min_blocks_s=round(min_blocks_s),
+            first_block_s=round(expected.first_block_s),
+            min_blocks_s=round(expected.blocks_s(plan.budget.min_blocks)),
             turn_s=plan.budget.turn_s,
             memory_limit_bytes=memory_limit(request.device),
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,10 +21,25 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.job import Weigh, Weighed
-from bench.plan import Seat, block_s, next_block, retakes_of
+from bench.effort import efforts
+from bench.expected import last_s, next_block_s
+from bench.job import Revisit, Revisited
+from bench.judge import Group, counted_of, group_of, judge
+from bench.plan import Seat, next_block, retakes_of
 from bench.processors import kept_off, load_average, processor_ticks, processors, stolen
-from bench.records import RECORDS_FILE, Block, Memory, Record, cell_of, competes, fields_of, record_line
+from bench.records import (
+    RECORDS_FILE,
+    Block,
+    Effort,
+    Memory,
+    Record,
+    Said,
+    cell_of,
+    competes,
+    fields_of,
+    record_line,
+    settle,
+)
 from bench.table import RoundTable, is_contended
 from bench.worker_process import Failure, Setting, WorkerProcess, together
 
@@ -33,7 +49,7 @@ if TYPE_CHECKING:
 
     from bench.job import Answer, ProblemFile
     from bench.plan import Plan, Sitting
-    from bench.records import Cell, Line
+    from bench.records import Cell, Line, Phase
 
 T = TypeVar("T")
 
@@ -73,6 +89,9 @@ class Journal:
     records: list[Record] = field(default_factory=list)
     weighed: set[Cell] = field(default_factory=set)
     blocks: list[Block] = field(default_factory=list)
+    efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
+    said: dict[Cell, str] = field(default_factory=dict)
+    """The verdict on each cell that was told last."""
 
     def take(self, line: Line) -> None:
         """Know of a line that is on the disk."""
@@ -83,6 +102,10 @@ class Journal:
                 self.weighed.add(cell_of(line))
             case Block():
                 self.blocks.append(line)
+            case Effort():
+                self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
+            case Said():
+                self.said[cell_of(line)] = line.verdict
 
     def keep(self, *lines: Line) -> None:
         """Append the lines, and force them to the disk.
@@ -114,13 +137,15 @@ def run_plan(
     mark: str = "",
     memory_limit_bytes: int | None = None,
     began: float | None = None,
-    known: Sequence[Record | Memory | Block] = (),
+    had_s: float = 0.0,
+    known: Sequence[Line] = (),
     next_block: NextBlock = next_block,
 ) -> Literal["decided", "blocks", "budget"]:
     """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
 
-    ``known``: what the folder has already. ``next_block``: what is due, given the records. ``began``: when the
-    budget's time began (``time.monotonic``). However this ends, no worker outlives it.
+    ``known``: what the folder has already, and ``had_s`` for how long it was measured. ``next_block``: what is due,
+    given the records. ``began``: when the budget's time began (``time.monotonic``). However this ends, no worker
+    outlives it.
 
     Raises:
         DiskFull: a record cannot be written.
@@ -146,8 +171,10 @@ def run_plan(
                 memory_limit_bytes,
                 processors(),
                 next_block,
+                began,
+                had_s,
             )
-            return run.blocks(began)
+            return run.blocks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,29 +189,36 @@ class _Run:
     memory_limit_bytes: int | None
     allowed: list[int]
     next_block: NextBlock
+    began: float
+    had_s: float
+    """How long the run had lasted before it went on."""
 
-    def blocks(self, began: float) -> Literal["decided", "blocks", "budget"]:
-        """Block after block, until all is decided, or the next would end after the budget."""
-        first = True
-        while True:
-            due = self.next_block(self.plan, self.journal.records)
-            if due is None:
-                break
+    def blocks(self) -> Literal["decided", "blocks", "budget"]:
+        """Block after block, until all is decided, or the next would end after the budget; and each cell once more."""
+        cold, budget, records = True, self.plan.budget, self.journal.records
+        while (due := self.next_block(self.plan, records)) is not None:
             block, sittings = due
-            left_s = self.plan.budget.total_s - (time.monotonic() - began)
-            if not first and block_s(sittings, self.journal.blocks) > left_s:
-                return "budget"
-            first = False
-            self._block(block, sittings)
-            if self.plan.budget.weighs:
-                self._weigh_all()
-        if self.plan.budget.weighs:
-            self._weigh_all()  # of a run that was ended before it could
+            needed_s = next_block_s(sittings, self.journal.blocks, self.journal.efforts.values())
+            spent = needed_s + last_s(self._to_revisit(), len(self.allowed)) > self._left_s()
+            if spent and not cold and block > budget.sure_blocks:
+                break
+            self._block(block, sittings, cold=cold)
+            cold = False
+        if budget.sure_blocks > 1 or last_s(self._to_revisit(), len(self.allowed)) <= self._left_s():
+            self._revisit_all()
+        if due is not None:
+            return "budget"
         most = self.plan.budget.max_blocks
-        return "blocks" if most and any(record.block == most for record in self.journal.records) else "decided"
+        return "blocks" if most and any(record.block == most for record in records) else "decided"
 
-    def _block(self, block: int, sittings: Sequence[Sitting]) -> None:
+    def _left_s(self) -> float:
+        """Of the budget's time."""
+        return self.plan.budget.total_s - (time.monotonic() - self.began)
+
+    def _block(self, block: int, sittings: Sequence[Sitting], *, cold: bool) -> None:
         self.listener.block(block, sittings)
+        phases_s: Counter[Phase] = Counter()
+        seconds: dict[tuple[int, Group], tuple[float, float]] = {}
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         ticks, before = processor_ticks(self.allowed), len(self.journal.records)
         product_s = []
@@ -193,7 +227,9 @@ class _Run:
             place = self.allowed[-at_table[0].table.threads :]
             product_s.append(product(place))
             with kept_off(place, self.allowed):
-                self._table(block, at_table, place)
+                table = self._table(block, at_table, place)
+            phases_s.update(table.phases_s)
+            seconds |= {(number, group): spent for group, spent in table.seconds().items()}
         product_s.append(product(place))
         self.journal.keep(
             Block(
@@ -204,10 +240,39 @@ class _Run:
                 product_s=product_s,
                 load=load_average(),
                 steal=stolen(ticks, processor_ticks(self.allowed)),
-            )
+                cold=cold,
+                phases_s=dict(phases_s),
+            ),
+            *(self._efforts(block, seconds) if self.plan.budget.adapts and block == 1 else []),
+            *self._said(block),
         )
 
-    def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> None:
+    def _efforts(self, block: int, seconds: Mapping[tuple[int, Group], tuple[float, float]]) -> list[Effort]:
+        """How many turns each group has from now on."""
+        of_cell: dict[Cell, list[Record]] = defaultdict(list)
+        for record in self.journal.records:
+            if record.block == block:
+                of_cell[cell_of(record)].append(record)
+        counted = [one for records in of_cell.values() for one in counted_of(records)]
+        judged = judge(counted, self.plan.baseline)
+        baselines = {group_of(cell): one.baseline for cell, one in judged.items() if one.baseline}
+        return efforts(counted, seconds, baselines, self.plan.budget)
+
+    def _said(self, block: int) -> list[Said]:
+        """The verdicts that are other than they were before this block."""
+        elapsed_s = self.had_s + time.monotonic() - self.began
+        verdicts = {
+            cell: one.ratio.verdict
+            for cell, one in judge(self.journal.records, self.plan.baseline).items()
+            if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
+        }
+        return [
+            Said(**fields_of(cell), block=block, verdict=verdict, elapsed_s=elapsed_s)
+            for cell, verdict in verdicts.items()
+            if self.journal.said.get(cell, "UNCLEAR") != verdict
+        ]
+
+    def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> RoundTable:
         setting = self._setting(block, sittings[0].table.number)
         retakes = retakes_of(len(sittings))
         with RoundTable(self.plan, setting, len(sittings) + retakes, self._slots(len(place)), place) as table:
@@ -221,6 +286,7 @@ class _Run:
                 left = tuple(member for member in sitting.members if member[1] not in failed)
                 if left:
                     self._sit(table, replace(sitting, members=left))
+        return table
 
     def _sit(self, table: RoundTable, sitting: Sitting) -> list[Record]:
         cells = {cell for _, cell in sitting.members}
@@ -232,7 +298,9 @@ class _Run:
         ]
         attempt = max(before, default=-1) + 1
         earlier = {cell_of(record): record for record in self.journal.records if record.ok}  # a first attempt too
-        records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what))
+        effort = self.journal.efforts.get((sitting.table.number, sitting.group))
+        turns = effort.turns if effort else None
+        records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what), turns)
         self.journal.keep(*records)
         return records
 
@@ -255,33 +323,58 @@ class _Run:
         slots = [self.allowed[start : start + threads] for start in range(0, len(self.allowed), threads)]
         return [slot for slot in slots if len(slot) == threads]
 
-    def _weigh_all(self) -> None:
-        """Peak memory of each row's cell that has a time and none yet.
+    def _to_revisit(self) -> list[Record]:
+        """The latest record of each row's cell that has a time, and lacks its peak memory and its last check."""
+        latest: dict[Cell, Record] = {}
+        for record in self.journal.records:
+            latest[cell_of(record)] = record
+        failed = {cell_of(record) for record in self.journal.records if not record.ok}
+        return (
+            [
+                record
+                for cell, record in latest.items()
+                if record.ok and cell not in failed and competes(cell) and cell not in self.journal.weighed
+            ]
+            if self.plan.budget.weighs
+            else []
+        )
+
+    def _revisit_all(self) -> None:
+        """Peak memory of each row's cell that has a time and none yet, and whether the cell is still right.
 
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
-        timed = {cell_of(record) for record in self.journal.records if record.ok}
-        failed = {cell_of(record) for record in self.journal.records if not record.ok}
+        due = {cell_of(record): record for record in self._to_revisit()}
         for table in self.plan.tables:
             slots = self._slots(table.threads)
-            due = timed - failed - self.journal.weighed
-            pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if competes(cell) and cell in due]
+            pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if cell in due]
             for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together
                 self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
-                self.journal.keep(*self._weigh(some, slots))
+                self.journal.keep(*self._revisit(some, slots, due))
 
-    def _weigh(self, pairs: Sequence[tuple[Seat, Cell]], slots: Sequence[list[int]]) -> list[Memory]:
+    def _revisit(
+        self, pairs: Sequence[tuple[Seat, Cell]], slots: Sequence[list[int]], latest: Mapping[Cell, Record]
+    ) -> list[Line]:
         setting = self._setting(0, 0)
         workers = [
             WorkerProcess(seat, (cell,), setting, sittings=1, log=f"{seat.label}-{cell.workload}-{cell.task}-memory")
             for seat, cell in pairs
         ]
         try:
-            answers = together({worker: lambda _slot: Weigh() for worker in workers}, slots)
+            answers = together({worker: lambda _slot: Revisit(weigh=True) for worker in workers}, slots)
         finally:
             for worker in workers:
                 worker.end()
-        return [_memory(worker.cells[0], answer) for worker, answer in answers]
+        lines: list[Line] = []
+        for worker, answer in answers:
+            (cell,) = worker.cells
+            lines.append(_memory(cell, answer))
+            failure = answer.failure if isinstance(answer, Revisited) else None
+            if failure is not None and cell_of(failure) == cell:
+                last = latest[cell]
+                where = {"block": last.block, "table": last.table, "attempt": last.attempt + 1}
+                lines.append(settle(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
+        return lines
 
 
 @contextmanager
@@ -308,7 +401,7 @@ def _in_words(pair: tuple[Seat, Cell]) -> str:
 
 
 def _memory(cell: Cell, answer: Answer | Failure) -> Memory:
-    if isinstance(answer, Weighed) and cell_of(answer.memory) == cell:
+    if isinstance(answer, Revisited) and answer.memory is not None and cell_of(answer.memory) == cell:
         return answer.memory
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
     return Memory(**fields_of(cell), status=failure.status, reason=failure.reason)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.plan import expected_call_s
+from bench.expected import expected_call_s
 from bench.versions import versions_of
 from bench.workloads import SHAPE_DEFAULTS, choose, parse_shape, parse_size, parse_sizes, shape_workload
 from impls.contract import InvalidInput

@@ -7,7 +7,9 @@ processors, and sleep except in their turns. They come in a fresh random order: 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any, Self
@@ -16,20 +18,22 @@ import msgspec
 import numpy as np
 
 from bench import gpu
+from bench.expected import AFTER_A_COLD_BLOCK
 from bench.flops import product_flops
 from bench.job import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
 from bench.limits import square_rates
-from bench.plan import calls_a_turn, rounds_of
+from bench.plan import calls_a_turn, checks_unseen, rounds_of
 from bench.processors import cpu_s, load_average, processor_ticks, stolen, taken_by_others
 from bench.records import BOUND, cell_of, fault_of, settle
 from bench.worker_process import Failure, WorkerProcess, together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bench.job import Answer, AnyCommand, ProblemFile
+    from bench.judge import Group
     from bench.plan import Plan, Seat, Sitting
-    from bench.records import Cell, Flag, Record
+    from bench.records import Cell, Flag, Phase, Record
     from bench.worker_process import Setting
 
 CONTENDED = 0.5
@@ -69,6 +73,8 @@ class Member:
     call_s: float = 0.0
     undisturbed: int = 0
     """How many of its turns it did not have to wait for a processor in."""
+    phases_s: dict[Phase, float] = field(default_factory=dict)
+    """What it did since that was last looked at."""
     record: Record | None = None
 
 
@@ -84,6 +90,9 @@ class RoundTable:
         self._rng = np.random.default_rng([plan.seed, setting.block, setting.table])
         self._workers: dict[str, WorkerProcess] = {}
         self._never_began: dict[str, Failure] = {}
+        self.phases_s: dict[Phase, float] = {}
+        """Wall time by phase so far; what workers do side by side is shared out among theirs."""
+        self._seconds: dict[Group, tuple[float, float]] = {}
 
     @property
     def block(self) -> int:
@@ -98,27 +107,36 @@ class RoundTable:
             worker.end()
 
     def sit(
-        self, sitting: Sitting, attempt: int, earlier: Mapping[Cell, Record], tell: Callable[[str], None]
+        self,
+        sitting: Sitting,
+        attempt: int,
+        earlier: Mapping[Cell, Record],
+        tell: Callable[[str], None],
+        turns: int | None = None,
     ) -> list[Record]:
         """Every member's record of the group.
 
         ``earlier``: a record of each cell that was timed before; its turns are made like those. ``tell`` hears what
-        goes on.
+        goes on. ``turns``: how many each takes; as many as the plan's time allows if not given.
         """
         order: list[int] = self._rng.permutation(len(sitting.members)).tolist()  # no row is always seated last
         members = [self._member(seat, cell, attempt) for seat, cell in (sitting.members[index] for index in order)]
         tell("prepare")
-        slow_first = sorted(_active(members), key=lambda one: not one.seat.row.compiles)
-        for member, answer in self._together(
-            slow_first, lambda one, slot: Prepare(one.seat.cells.index(one.cell), attempt, slot), Prepared
-        ):
-            member.call_s = answer.call_s
+        before_s = dict(self.phases_s)
+        # who takes long begins: else the last one would keep the others waiting, and processors idle
+        slow_first = sorted(_active(members), key=lambda one: _prepared_after_s(one, earlier), reverse=True)
+        with self._shared_out(members):
+            for member, answer in self._together(
+                slow_first, lambda one, slot: Prepare(one.seat.cells.index(one.cell), attempt, slot), Prepared
+            ):
+                member.call_s, member.phases_s = answer.call_s, answer.phases_s
 
         tell("take turns")
+        start = time.monotonic()
         budget = self._plan.budget
         if sitting.group.threads > 1:
             budget = replace(budget, turn_s=max(budget.turn_s, TURN_OF_SEVERAL_S))
-        rounds = rounds_of([one.call_s for one in _active(members)], budget)
+        rounds = turns or rounds_of([one.call_s for one in _active(members)], budget)
         before = [(one.seat.versioned, earlier[one.cell]) for one in members if one.cell in earlier]
         known = {name: record.calls for name, record in before if record.calls}
         # all discard a call or none does: else one row would be timed cold beside another that is warm
@@ -148,13 +166,34 @@ class RoundTable:
         clocks_after = self._gpu(sitting)
         flags = gpu.flags(clocks_before, clocks_after, own) if clocks_before and clocks_after else []
 
+        self._count("turns", time.monotonic() - start)
+
         tell("check")
-        self._together(_active(members), lambda _, slot: Check(slot))
+        unseen = checks_unseen(self._plan, sitting, self.block)
+        longest_first = sorted(_active(members), key=lambda one: one.call_s, reverse=True)
+        with self._shared_out(members):
+            self._together(longest_first, lambda _, slot: Check(slot, unseen))
+        self._remember(sitting.group, before_s)
         found = [record for index in np.argsort(order) if (record := members[index].record) is not None]
         crowded = (steal or 0.0) > STOLEN or (sitting.group.threads > 1 and (others or 0.0) > TAKEN)
         # squares that were made while somebody else had the processors say nothing of the machine
         records = found if crowded else possible(found, self._setting.problems, earlier.values())
         return _noted(records, crowded, steal, flags, clocks_after)
+
+    def seconds(self) -> dict[Group, tuple[float, float]]:
+        """Of each group, how long its turns took, and all around them that a later block has too.
+
+        The start of the workers is shared by all.
+        """
+        start_s = self.phases_s.get("start", 0.0) / max(1, len(self._seconds))
+        return {group: (turns_s, around_s + start_s) for group, (turns_s, around_s) in self._seconds.items()}
+
+    def _remember(self, group: Group, before_s: Mapping[Phase, float]) -> None:
+        spent: dict[Phase, float] = {name: own - before_s.get(name, 0.0) for name, own in self.phases_s.items()}
+        turns_s = spent.pop("turns", 0.0)
+        spent.pop("start", None)
+        around_s = sum(AFTER_A_COLD_BLOCK.get(name, 1.0) * seconds for name, seconds in spent.items())
+        self._seconds[group] = turns_s, around_s
 
     def _member(self, seat: Seat, cell: Cell, attempt: int) -> Member:
         if failure := self._never_began.get(seat.name):
@@ -197,7 +236,7 @@ class RoundTable:
         if isinstance(outcome, Finished):
             fault = self._fault_of(outcome.record, member)
             if fault is None:
-                member.record = outcome.record
+                member.record, member.phases_s = outcome.record, outcome.phases_s
                 return
             outcome = Failure("error", f"the worker's record is not to be used ({fault})")
         failure = outcome if isinstance(outcome, Failure) else Failure("error", "the worker answered out of turn")
@@ -214,12 +253,33 @@ class RoundTable:
             return "it is about something else"
         return fault_of(record)
 
+    @contextmanager
+    def _shared_out(self, members: Sequence[Member]) -> Iterator[None]:
+        """Share the time that the context lasts out among the phases of what the members did in it."""
+        start = time.monotonic()
+        yield
+        wall_s, seconds = time.monotonic() - start, [pair for one in members for pair in one.phases_s.items()]
+        for phase, own_s in seconds:
+            self._count(phase, wall_s * max(0.0, own_s) / (sum(max(0.0, each) for _, each in seconds) or 1.0))
+        for one in members:
+            one.phases_s = {}
+
+    def _count(self, phase: Phase, seconds: float) -> None:
+        self.phases_s[phase] = self.phases_s.get(phase, 0.0) + seconds
+
     def _gpu(self, sitting: Sitting) -> gpu.GpuState | None:
         return gpu.state() if sitting.group.device == "gpu" else None
 
 
 def _active(members: Sequence[Member]) -> list[Member]:
     return [member for member in members if member.record is None]
+
+
+def _prepared_after_s(member: Member, earlier: Mapping[Cell, Record]) -> tuple[bool, float]:
+    """How long a member will take to be ready, as far as that is known: longest who compiles for the first time."""
+    before = earlier.get(member.cell)
+    took = (before.import_s, before.build_s, before.first_call_s) if before else ()
+    return member.seat.row.compiles and before is None, sum(seconds or 0.0 for seconds in took)
 
 
 def is_contended(records: Sequence[Record]) -> bool:

@@ -19,7 +19,7 @@ import msgspec
 
 from bench.environment import ROOT, environment_of, worker_environment
 from bench.interpreters import OWN
-from bench.job import Answer, Job, Prepare, Weigh, say
+from bench.job import Answer, Job, Prepare, Revisit, say
 from bench.records import Status
 from impls import HERE, find_rows
 
@@ -141,6 +141,7 @@ class WorkerProcess:
             padding_bytes=self._padding_bytes,
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(seat.row, seat.interpreter),
+            started_s=time.monotonic(),
         )
         cache = setting.cache / seat.label
         cache.mkdir(exist_ok=True)
@@ -180,7 +181,7 @@ class WorkerProcess:
 
     def say(self, command: AnyCommand) -> None:
         """Ask for something. A cell has so much time for all of its answers, which runs while one is waited for."""
-        if isinstance(command, Prepare | Weigh):
+        if isinstance(command, Prepare | Revisit):
             self._limit_s = self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
         self._asked_at = time.monotonic()
         self.deadline = self._asked_at + self._left_s

@@ -138,10 +138,10 @@ def made(
 
 
 def recorded(groups: Sequence[Floats]) -> Tables:
-    """Tables with the noise of recorded groups: log ratios ``(rows, blocks)`` of rows of any ratio, about their means.
+    """Tables with the noise of recorded groups: log ratios ``(rows, blocks)`` of rows of any ratio.
 
-    A group keeps its standard deviation. What its blocks are drawn from are the blocks of all groups in units of theirs,
-    whole and turned round at random, so that what rows had in common they have again: a group's own blocks are so few
+    Each group keeps its standard deviation. Its blocks are drawn from those of all groups, in units of that group's,
+    whole and turned round at random: what rows had in common they have again. A group's own blocks are so few
     that the same would come three times in a row.
     """
     rows, random = max(map(len, groups)), np.random.default_rng(0)

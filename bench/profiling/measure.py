@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -112,6 +113,7 @@ def _of_cell(
         padding_bytes=0,
         memory_limit_bytes=memory_limit(cell.device),
         blocked=blocked(row),
+        started_s=time.monotonic(),
     )
     write_whole(task_file, msgspec.json.encode(Task(job=job, trace=str(trace))))
     cache = scratch / row.name.replace("/", "-")
