@@ -150,9 +150,7 @@ def announced(run: Run, plan: Plan) -> Iterator[str]:
     verdicts_s = facts.first_block_s + (MIN_BLOCKS - 1) * later_s
     if facts.min_blocks >= MIN_BLOCKS:
         parts.append(f"verdicts from about {duration(verdicts_s)} on (block {MIN_BLOCKS})")
-        parts.append(
-            f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent"
-        )
+        parts.append(f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent")
     yield f"at this machine's speed: {'; '.join(parts)}"
     if facts.min_blocks >= MIN_BLOCKS and verdicts_s > budget.total_s and budget.sure_blocks < MIN_BLOCKS:
         yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"

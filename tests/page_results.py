@@ -173,6 +173,6 @@ def big_page(
         workloads={},
     )
     return build.page(
-        PageData(results=[result], groups=found, drift=[], machines=[], points=[], maps=[], moments=[]),
+        PageData(results=[result], groups=found, drift=[], spent=[], machines=[], points=[], maps=[], moments=[]),
         [raw] if raw else [],
     )

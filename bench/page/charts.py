@@ -166,5 +166,15 @@ CHARTS = (
         "run",
         drawings.drift,
     ),
+    Chart(
+        "spent",
+        "Where the time of each block went",
+        "Start: processes and imports. Load: models and weights. Compile: first calls of rows that compile. Check:"
+        " comparing with the oracle. Turns: what is timed, and what is around each. What runs side by side counts as"
+        " long as it took.",
+        "spent",
+        "run",
+        drawings.spent,
+    ),
 )
 """In the order of the page."""

@@ -103,6 +103,16 @@ class Drift(Struct, frozen=True, kw_only=True, omit_defaults=False):
     ratio: float
 
 
+class Spent(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """How much of a block's time went to one thing."""
+
+    result: int
+    run: str
+    block: int
+    phase: str
+    seconds: float
+
+
 class OnMachine(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """A row against a baseline, in the newest result of a machine that has the cell against this baseline."""
 
@@ -125,6 +135,7 @@ class PageData(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """See `in_order`."""
     groups: list[PageGroup]
     drift: list[Drift]
+    spent: list[Spent]
     machines: list[OnMachine]
     """Empty where all results are of one machine."""
     points: list[Point]
@@ -168,6 +179,7 @@ def page_data(results: Sequence[Result]) -> PageData:
         results=[_result(number, result) for number, result in enumerate(ordered)],
         groups=groups,
         drift=drift,
+        spent=[one for number, result in enumerate(ordered) for one in _spent(number, result)],
         machines=_machines(ordered, groups),
         points=[point for number, result in enumerate(ordered) for point in curves(number, result)],
         maps=[one for number, result in enumerate(ordered) for one in maps(number, result)],
@@ -294,6 +306,15 @@ def _drift(number: int, result: Result, judged: dict[Cell, Judged]) -> Iterator[
                 block=block,
                 ratio=stats.median(own) / middle,
             )
+
+
+def _spent(number: int, result: Result) -> Iterator[Spent]:
+    run = f"{letter_of(number)}: {result.path.resolve().name}"
+    for one in result.blocks:
+        if one.phases_s:
+            other_s = max(0.0, one.elapsed_s - sum(one.phases_s.values()))
+            for phase, seconds in (*one.phases_s.items(), ("other", other_s)):
+                yield Spent(result=number, run=run, block=one.block, phase=phase, seconds=seconds)
 
 
 def _machines(ordered: Sequence[Result], groups: Sequence[PageGroup]) -> list[OnMachine]:

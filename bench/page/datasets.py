@@ -32,6 +32,7 @@ def fixed(data: PageData) -> Mapping[str, Sequence[Datum]]:
         "moments": [one | {"step": one["verdict"] or "no verdict"} for one in plain["moments"]],
         "machines": plain["machines"],
         "drift": plain["drift"],
+        "spent": plain["spent"],
     }
 
 

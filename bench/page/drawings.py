@@ -6,10 +6,12 @@ map. Verdicts have a shape as well as a colour, tiers too.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, get_args
 
 import altair as alt
 
+from bench.records import Phase
 from bench.stats import PRACTICAL
 
 INK = "currentColor"
@@ -275,6 +277,20 @@ def drift() -> Any:
     middles = base.mark_line(strokeWidth=2).encode(y=alt.Y("median(ratio):Q"))
     even = alt.Chart().mark_rule(color=GREY, strokeDash=[4, 4]).encode(y=alt.datum(1))
     return _in_groups(alt.layer(even, points, middles, data=alt.NamedData("drift"), height=240), "run")
+
+
+def spent() -> Any:
+    """The wall time of each block, by what it went to."""
+    phases = [*get_args(Phase), "other"]
+    base = alt.Chart(data=alt.NamedData("spent"), height=240).mark_bar()
+    chart = base.encode(
+        x=alt.X("block:O", title="block", axis=alt.Axis(labelAngle=0)),
+        y=alt.Y("sum(seconds):Q", title=None, axis=alt.Axis(labelExpr="format(datum.value, '~r') + ' s'", tickCount=5)),
+        color=alt.Color("phase:N", title=None, scale=alt.Scale(domain=phases, scheme="tableau10"), sort=phases),
+        order=alt.Order("phase_order:Q"),
+        tooltip=_tooltip("block:O", "phase:N", "spent_words:N"),
+    ).transform_calculate(phase_order=f"indexof({json.dumps(phases)}, datum.phase)")
+    return _in_groups(chart, "run")
 
 
 def history() -> Any:

@@ -202,6 +202,7 @@
     time: seconds(one.median_s ?? one.time_s),
     interval: between(seconds, one.ci_low_s ?? one.low_s, one.ci_high_s ?? one.high_s),
     ratio_words: `${ratio(one.ratio)} ${between(bare, one.ratio_low, one.ratio_high)}`,
+    spent_words: seconds(one.seconds),
     change_words: `${ratio(one.change)} ${between(bare, one.change_low, one.change_high)}`,
   });
 
@@ -227,7 +228,7 @@
 
   function datasetsOf(some) {
     const names = new Set(some.map((row) => `${row.implementation.split("@")[0]} ${row.cell_group}`));
-    const { points, maps, moments, machines, drift } = data.datasets;
+    const { points, maps, moments, machines, drift, spent } = data.datasets;
     const seen = (one) => names.has(`${one.implementation} ${one.cell_group}`);
     const made = {
       lines: linesOf(some),
@@ -236,6 +237,7 @@
       moments: moments.filter(seen),
       machines: machines.filter(seen),
       drift: drift.filter(fits),
+      spent: spent.filter(fits),
     };
     return Object.fromEntries(Object.entries(made).map(([name, some]) => [name, some.map(worded)]));
   }

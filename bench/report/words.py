@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
+from bench.records import cell_of
 from bench.report import units
 from bench.stats import PRACTICAL
 from bench.versions import packages_of, versions_of
@@ -12,7 +13,7 @@ from bench.versions import packages_of, versions_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.records import Result, Run
+    from bench.records import Cell, Result, Run
     from bench.stats import Control
 
 HINTS = {
@@ -73,7 +74,22 @@ def about_versions(run: Run) -> str:
 
 
 def about_end(result: Result) -> str:
-    """How many blocks it has, and why there are no more."""
+    """How many blocks it has, why there are no more, and when its verdicts came."""
+    return "; ".join(filter(None, (_blocks(result), about_verdicts(result))))
+
+
+def about_verdicts(result: Result) -> str:
+    """How many verdicts were there after how long; nothing where none came, or none was written down."""
+    decided: dict[Cell, str] = {}
+    times: dict[float, int] = {}
+    for said in result.said:
+        decided[cell_of(said)] = said.verdict
+        times[said.elapsed_s] = sum(verdict != "UNCLEAR" for verdict in decided.values())
+    parts = [f"{number} after {units.duration(elapsed_s)}" for elapsed_s, number in times.items()]
+    return f"verdicts: {', '.join(parts)}" if parts else ""
+
+
+def _blocks(result: Result) -> str:
     blocks = max((record.block for record in result.records), default=0)
     many = f"{blocks} block{'s' * (blocks != 1)}"
     half = "; its last line is half-written and left out" if result.half_written else ""
