@@ -90,7 +90,7 @@ class Prepared(msgspec.Struct, frozen=True, tag=True):
     """Ready to sit; a call takes about this long."""
 
     call_s: float
-    phases_s: dict[Phase, float]
+    phases_s: dict[Phase, float] = {}
 
 
 class Seated(msgspec.Struct, frozen=True, tag=True):

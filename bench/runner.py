@@ -344,8 +344,8 @@ class _Run:
 
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
-        due = {cell_of(record): record for record in self._to_revisit()}
         for table in self.plan.tables:
+            due = {cell_of(record): record for record in self._to_revisit()}  # the baseline sits at each table
             slots = self._slots(table.threads)
             pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if cell in due]
             for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together

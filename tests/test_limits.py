@@ -14,11 +14,12 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
 from bench.compare import compare
+from bench.expected import expected_s
 from bench.flops import BatchSizes, product_flops
 from bench.index import the_one_before
 from bench.judge import control, judge, undecided
 from bench.limits import limits_of, machine_bounds
-from bench.plan import BUDGETS, expected_s, make_plan, next_block
+from bench.plan import BUDGETS, make_plan, next_block
 from bench.records import CONTROL, CodeFacts, cell_of, read_result
 from bench.report import export, markdown, text, units
 from bench.report.pytest_benchmark import to_pytest_benchmark
@@ -227,7 +228,7 @@ def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> No
         baseline="torch/module",
         seed=1,
     )
-    _, needed_s = expected_s(own, {one.name: one for one in workloads}, 2)
+    needed_s = expected_s(own, {one.name: one for one in workloads}, 2).blocks_s(own.budget.min_blocks)
     assert needed_s < BUDGETS["default"].total_s  # or each such run would begin with a warning
 
 

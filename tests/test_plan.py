@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pretend import BUDGET, plan, row, run, sit
 
 from bench.judge import group_of, judge
-from bench.plan import BUDGETS, Budget, block_s, calls_a_turn, expected_s, next_block, retakes_of, rounds_of
-from bench.records import CONTROL, Block, cell_of
+from bench.plan import BUDGETS, Budget, calls_a_turn, checks_unseen, next_block, retakes_of, rounds_of
+from bench.records import CONTROL, cell_of
 from bench.workloads import SEED, WORDS
 
 NAMES = ("base", "fast", "slow", "same", "close")
@@ -223,27 +223,17 @@ def test_a_whole_number_of_turns_is_not_one_less(timed_s: float, turn_s: float, 
     assert [rounds_of([turn_s] * rows, budget) for rows in range(1, 10)] == [turns] * 9
 
 
-def test_the_next_block_takes_as_long_as_one_like_it() -> None:
-    due = next_block(PLAN, [])
+@pytest.mark.parametrize("preset", ["default", "full"])
+def test_an_unseen_input_is_met_in_the_first_block_and_in_one_of_the_next_two_drawn_for_each_group(preset: str) -> None:
+    own = plan(*ROWS, budget=BUDGETS[preset], seed=7)
+    due = next_block(own, [])
     assert due is not None
-    cells = sum(len(one.members) for one in due[1])
-
-    def block(records: int, elapsed_s: float) -> Block:
-        return Block(block=1, started_at="", elapsed_s=elapsed_s, records=records, product_s=[], load=None, steal=None)
-
-    assert block_s(due[1], []) == 0
-    assert block_s(due[1], [block(cells, 60.0), block(cells, 40.0)]) == 40
-    assert block_s(due[1], [block(cells, 40.0), block(1, 20.0)]) == 40, "a rest that a run went on with says little"
-    assert block_s(due[1], [block(2 * cells, 60.0)]) == 30
-
-
-@pytest.mark.parametrize("preset", ["smoke", "default", "full"])
-def test_the_estimate_grows_with_what_is_asked_for(preset: str) -> None:
-    workloads = {one.name: one for one in (SEED, WORDS)}
-    few = expected_s(plan(*ROWS[:2], budget=BUDGETS[preset]), workloads, 2)
-    many = expected_s(plan(*ROWS, budget=BUDGETS[preset]), workloads, 2)
-    assert 0 < few[0] <= few[1] and few[0] < many[0] and few[1] < many[1]
-    assert expected_s(plan(*ROWS, budget=BUDGETS[preset]), workloads, 1)[0] > many[0]
+    when = [[block for block in range(1, 30) if checks_unseen(own, sitting, block)] for sitting in due[1]]
+    assert {tuple(blocks) for blocks in when} == {(1, 2), (1, 3)}
+    many = [plan(*ROWS, budget=BUDGETS[preset], seed=seed) for seed in range(40)]
+    assert 8 < sum(checks_unseen(one, due[1][0], 2) for one in many) < 32, "drawn by the run's seed"
+    planned = plan(*ROWS, budget=replace(BUDGETS[preset], max_blocks=5))
+    assert all(checks_unseen(planned, sitting, 5) for sitting in due[1])
 
 
 def test_a_group_that_was_cut_short_is_measured_anew_under_another_number() -> None:

@@ -297,12 +297,12 @@ def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, m
     ]
     together: list[int] = []
 
-    def weigh(_run: object, pairs: Sequence[tuple[Seat, Cell]], _slots: object) -> list[Memory]:
+    def revisit(_run: object, pairs: Sequence[tuple[Seat, Cell]], *_: object) -> list[Memory]:
         together.append(len(pairs))
         return [Memory(**fields_of(cell), status="ok", peak_bytes=1) for _, cell in pairs]
 
     monkeypatch.setattr(runner, "processors", lambda: list(range(64)))
-    monkeypatch.setattr(runner._Run, "_weigh", weigh)
+    monkeypatch.setattr(runner._Run, "_revisit", revisit)
     runner.run_plan(plan, {}, tmp_path, LISTENER, known=known, next_block=lambda *_: None)
     assert sum(together) == 2 * len(rows) and max(together) == 4
 

@@ -1,0 +1,66 @@
+"""What a run says of the time that it will take grows with what is asked for, and follows from what was measured."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from pretend import plan, row, sit
+
+from bench.expected import Speed, after_cold_s, expected_s, last_s, next_block_s
+from bench.plan import BUDGETS, next_block
+from bench.records import Block, Effort
+from bench.workloads import SEED, WORDS
+
+ROWS = [row(name) for name in ("base", "fast", "slow")]
+WORKLOADS = {one.name: one for one in (SEED, WORDS)}
+EFFORT = Effort(
+    workload="seed",
+    task="forward",
+    device="cpu",
+    threads=1,
+    turns=3,
+    before=7,
+    turn_sd=0.1,
+    process_sd=0.02,
+    round_s=1.0,
+    around_s=4.0,
+)
+
+
+def block(records: int, elapsed_s: float, **more: object) -> Block:
+    plain = Block(block=1, started_at="", elapsed_s=elapsed_s, records=records, product_s=[], load=None, steal=None)
+    return msgspec.structs.replace(plain, **more)
+
+
+def test_the_next_block_takes_as_long_as_one_like_it() -> None:
+    due = next_block(plan(*ROWS), [])
+    assert due is not None
+    cells = sum(len(one.members) for one in due[1])
+    assert next_block_s(due[1], []) == 0
+    assert next_block_s(due[1], [block(cells, 60.0), block(cells, 40.0)]) == 40
+    assert next_block_s(due[1], [block(cells, 40.0), block(1, 20.0)]) == 40, "a rest that a run went on with: little"
+    assert next_block_s(due[1], [block(2 * cells, 60.0)]) == 30
+    cold = block(cells, 60.0, cold=True, phases_s={"compile": 20.0, "check": 10.0, "turns": 30.0})
+    assert next_block_s(due[1], [cold]) == after_cold_s(cold, []) == pytest.approx(60 - 0.85 * 20 - 0.85 * 10)
+    assert after_cold_s(cold, [EFFORT]) == after_cold_s(cold, []) - 4, "four rounds of a second fewer"
+
+
+@pytest.mark.parametrize("preset", ["smoke", "default", "full"])
+def test_the_estimate_grows_with_what_is_asked_for_and_with_a_slow_machine(preset: str) -> None:
+    few = expected_s(plan(*ROWS[:2], budget=BUDGETS[preset]), WORKLOADS, 2)
+    asked = plan(*ROWS, budget=BUDGETS[preset])
+    many, alone, slow = (expected_s(asked, WORKLOADS, slots, Speed(start)) for slots, start in ((2, 1), (1, 1), (2, 3)))
+    assert 0 < few.first_block_s <= few.blocks_s(3) and few.first_block_s < many.first_block_s
+    assert many.later_block_s < many.first_block_s < min(alone.first_block_s, slow.first_block_s)
+    assert (many.last_s > 0) == BUDGETS[preset].weighs
+
+
+def test_a_last_look_takes_what_starting_and_loading_took() -> None:
+    own = plan(*ROWS)
+    due = next_block(own, [])
+    assert due is not None
+    records = [record for sitting in due[1] for record in sit(sitting, 1, {})]
+    slow = [msgspec.structs.replace(record, import_s=3.0, first_call_s=1.0) for record in records]
+    assert last_s([], 2) == 0
+    assert last_s(records, 2) == pytest.approx(last_s(records, 1) / 2)
+    assert last_s(slow, 1) == pytest.approx(last_s(records, 1) + 4 * len(records))
