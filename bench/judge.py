@@ -130,7 +130,7 @@ def priors(judged: Iterable[Judged]) -> dict[Group, rule.Prior]:
     The pairs of a group share their baseline, and the variance of one row to the next is that of rows to it.
     """
     by_group: dict[Group, list[list[float]]] = defaultdict(list)
-    for one in judged:
+    for one in sorted(judged, key=lambda one: repr(one.cell)):  # else sums would depend on the order of the records
         if one.cell.implementation != one.baseline and len(one.log_ratios) >= rule.MIN_BLOCKS:
             by_group[group_of(one.cell)].append(list(one.log_ratios.values()))
     most = max(map(len, by_group.values()), default=0)

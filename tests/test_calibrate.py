@@ -75,12 +75,11 @@ def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
     plan = arms.plan_of(rows, seed=1)
     due = arms.undecided_pairs([pair])
     assert due(plan, []) is not None
-    assert due(plan, records(1.0, 5)) is not None
-    assert due(plan, records(1.0, 6)) is None  # SAME
-    assert due(plan, records(1.5, 6)) is None  # SLOWER
-    block = due(plan, records(1.0, 5))
+    assert due(plan, records(1.0, 3)) is None  # SAME
+    assert due(plan, records(1.5, 3)) is None  # SLOWER
+    block = due(plan, records(1.0, 2))
     assert block is not None
-    assert block[0] == 6
+    assert block[0] == 3
     assert [seat.name for seat, _ in block[1][0].members] == ["a", "b"]
 
 
@@ -98,8 +97,9 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     records = [line for line in lines if isinstance(line, Record)]
     assert {record.status for record in records} == {"ok"}
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
-    assert calibration.verdict_of(same)[0] in ("SAME", "UNCLEAR")
-    assert calibration.verdict_of(planted)[0] == "SLOWER"
+    told = calibration.told_of([Batch(comparisons=[same, planted], elapsed_s=1.0)])
+    assert told[0].verdict in ("SAME", "UNCLEAR")
+    assert told[1].verdict == "SLOWER"
     assert 1.2 < np.exp(np.median(planted.sides.log_ratios)) < 1.4
 
 
@@ -155,13 +155,33 @@ def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> No
     slow, fast = [1.05] * 3, [1.0] * 3
     later = arms.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
     one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
-    assert calibration_table.came_out_as([one]) == "5.0 %"
-    assert calibration_table.came_out_as([one, comparison(5, 1.05)]) == "5.0 % [5.0, 5.0]"
+    told = calibration.told_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
+    assert calibration_table.came_out_as(told[:1]) == "5.0 %"
+    assert calibration_table.came_out_as(told) == "5.0 % [5.0, 5.0]"
 
 
-def test_a_comparison_stops_at_its_first_verdict() -> None:
-    assert calibration.verdict_of(comparison(0, 1.0, blocks=9)) == ("SAME", 6)
-    assert calibration.verdict_of(comparison(0, 1.0, blocks=5)) == ("UNCLEAR", 5)
+def wavering(percent: int, logs: list[float], **fields: object) -> Comparison:
+    """Ours over theirs has these logs, block by block."""
+    times = [[float(np.exp(one))] * 3 for one in logs]
+    sides = arms.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), disturbed=[[]] * len(logs))
+    return msgspec.structs.replace(comparison(percent, 1.0, **fields), sides=sides)
+
+
+def test_a_comparison_stops_at_its_first_verdict_and_its_batch_tells_of_its_noise() -> None:
+    same = comparison(0, 1.0, blocks=9)
+    alone = [comparison(0, 1.0, blocks=2), same]
+    batches = [Batch(comparisons=one, elapsed_s=1.0) for one in (alone, [same])]
+    assert [(one.comparison, one.verdict, one.blocks) for one in calibration.told_of(batches)] == [
+        (alone[0], "UNCLEAR", 2),
+        (same, "SAME", 3),
+        (same, "SAME", 3),
+    ]
+    slow, others = wavering(30, [0.25, 0.26, 0.27]), [wavering(0, [0.0, 0.01, -0.01])] * 6
+    (by_itself,) = calibration.told_of([Batch(comparisons=[slow], elapsed_s=1.0)])
+    elsewhere = [Batch(comparisons=one, elapsed_s=1.0) for one in ([slow], others)]
+    among_others = calibration.told_of([Batch(comparisons=[*others, slow], elapsed_s=1.0)])[-1]
+    assert by_itself.verdict == calibration.told_of(elsewhere)[0].verdict == "UNCLEAR"
+    assert (among_others.verdict, among_others.percent) == ("SLOWER", 30)
 
 
 def test_a_calibration_of_another_program_does_not_go_on(tmp_path: Path) -> None:

@@ -21,8 +21,7 @@ from bench.compare import Comparison, compare
 from bench.records import CONTROL, Block, CodeFacts, read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
-from bench.stats import MIN_BLOCKS
-from bench.two_runs import OF_RATIOS
+from bench.two_runs import MIN_BLOCKS, OF_RATIOS
 
 if TYPE_CHECKING:
     from bench.compare import Compared

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from itertools import product
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,10 +15,10 @@ from test_records import BLOCK, END, RUN, cell, record, write
 from bench.method import protocol, rule, turns
 from bench.method.arms import Sides
 from bench.method.keep import keep, read
-from bench.method.simulate import NOISES, error_rate
+from bench.method.simulate import KINDS, error_rate, made, normal
 from bench.publish import OURS
 from bench.records import CONTROL, Cell, Run, read_result
-from bench.stats import LEVEL
+from bench.rule import LEVEL
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,11 +92,57 @@ def test_the_cost_of_the_protocol_is_that_of_twenty_processes_a_cell(tmp_path: P
     assert float(ratio.group(1)) == pytest.approx(6.0 * 10 / 61.5, abs=0.01)
 
 
-@pytest.mark.parametrize("name", ["normal 0.05", "drifting 0.1"])
+@pytest.mark.parametrize("name", ["Gaussian, unlike groups", "one row and the control, drifting, 10 %"])
 def test_the_published_simulation_is_that_of_this_rule(name: str) -> None:
     published = read(OURS.method / rule.RAW_FILE, rule.Simulation)
     assert published.level == LEVEL
-    assert list(published.errors) == list(NOISES)
-    assert rule.worst(published).wrong_bounds.high <= 0.01
-    again = error_rate(NOISES[name], comparisons=rule.COMPARISONS, most_blocks=rule.LOOKS)
-    assert published.errors[name] == again
+    assert list(published.errors) == list(KINDS)
+    assert list(published.beyond) == list(rule.BEYOND)
+    assert [(one.tables, one.effect) for one in published.power] == list(product(rule.POWER, rule.FOUND))
+    assert rule.worst(published).high <= 0.01
+    assert published.errors[name] == error_rate(KINDS[name], comparisons=rule.COMPARISONS, most_blocks=rule.LOOKS)
+
+
+def test_the_published_replays_are_of_runs_that_the_rule_was_not_chosen_on() -> None:
+    published = read(OURS.method / rule.RAW_FILE, rule.Simulation)
+    replayed = {one.run for one in published.replayed}
+    assert replayed > set(rule.CHOSEN_ON)
+    assert len(published.recorded) == len(rule.CHOSEN_ON)
+
+
+def test_the_rates_of_the_rule_are_measured_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {"two groups": made(normal, [0.01, 0.02], rows=3)}
+    for name, value in (("KINDS", few), ("BEYOND", few), ("POWER", few), ("COMPARISONS", 120), ("CHOSEN_ON", ("run",))):
+        monkeypatch.setattr(rule, name, value)
+    for name, ratio in (("run", 2.0), ("other", 0.5)):
+        rows = {"torch/module": 1.0, "jax/scan": ratio, CONTROL: 1.001}
+        lines = [
+            record(row, block=block, samples_s=[seconds * (1 + 1e-3 * (block * len(row) % 5))] * 3)
+            for block in range(1, 8)
+            for row, seconds in rows.items()
+        ]
+        write(tmp_path / name, *lines, END, run=SEED_ONLY)
+    measured = rule.measure([read_result(tmp_path / name) for name in ("run", "other")])
+    text = keep(tmp_path / "method" / rule.RAW_FILE, rule.Simulation, lambda: measured, rule.report)
+    assert read(tmp_path / "method" / rule.RAW_FILE, rule.Simulation) == measured
+    assert [list(kinds) for kinds in (measured.errors, measured.recorded)] == [["two groups"], ["blocks of `run`"]]
+    assert [name for name in ("`run`", "`other`") if f"| {name} |" in text] == ["`other`"]
+    assert "Of 1 verdicts, 1 have a later block and 0 have none; 1 have enough of them to be judged again" in text
+
+
+def replayed(rows: list[list[float]], *others: list[float]) -> rule.Outcome:
+    return rule.replay(rule.Replayed(run="run", machine="this", rows={"group": rows}, others={"group": [*others]}))
+
+
+def test_a_replay_holds_verdicts_against_the_blocks_after_them() -> None:
+    slow, fast, same, wild = [0.3] * 3, [-0.3] * 3, [0.0] * 3, [-0.9, 0.0, 0.9]
+    outcome = replayed([slow + slow, slow + fast, slow + same, same + fast[:2], wild, slow, fast + slow[:1]], slow * 2)
+    assert (outcome.ratios, outcome.decided) == (7, dict.fromkeys(range(3, 7), 6))
+    assert (outcome.with_later, outcome.judged_again) == (5, 3)
+    assert (outcome.contradicted, outcome.turned) == (2, 2)
+
+
+def test_what_is_said_in_a_replay_knows_of_the_noise_of_those_who_get_no_verdict() -> None:
+    row, noise = [0.25, 0.26, 0.27], [0.0, 0.01, -0.01]
+    assert replayed([row]).decided == {3: 0}
+    assert replayed([row], *[noise] * 6).decided == {3: 1}

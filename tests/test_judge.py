@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pretend import plan, row, run
 from test_records import record
 
-from bench.judge import control, group_of, judge, log_ratios, neighbours, ratio_of, undecided
+from bench.judge import control, group_of, judge, log_ratios, neighbours, paired, priors, ratio_of, undecided
 from bench.records import CONTROL, Record, cell_of
 from bench.report.rows import ranks_of
+from bench.rule import MIN_BLOCKS, MOST_FREEDOM, NOTHING_KNOWN, compare
 from bench.workloads import SEED
 
 
@@ -125,12 +126,12 @@ def test_neighbours_that_never_sat_together_are_compared_through_the_baseline() 
     first, *_, last = neighbours(judged.values())
     assert first[0].cell.implementation == "fast" and last[1].cell.implementation == "slow"
     assert first[2] is not None and first[2].estimate == pytest.approx(1.25, abs=0.02)
-    assert first[2].blocks >= 6
+    assert first[2].blocks >= small.budget.min_blocks
 
 
 @pytest.mark.parametrize(
     ("noise", "blocks", "open_rows"),
-    [(0.001, 5, {"base", "fast", "slow", "same"}), (0.001, 6, set()), (0.2, 6, {"base", "fast", "same"})],
+    [(0.001, 2, {"base", "fast", "slow", "same"}), (0.001, 3, set()), (0.2, 6, {"base", "fast", "same"})],
 )
 def test_undecided_is_what_has_no_verdict(noise: float, blocks: int, open_rows: set[str]) -> None:
     records = [one for one in run(PLAN, SPEEDS, noise=noise) if one.block <= blocks]
@@ -138,6 +139,44 @@ def test_undecided_is_what_has_no_verdict(noise: float, blocks: int, open_rows: 
     assert open_rows <= {name for names in found.values() for name in names}
     assert bool(found) is bool(open_rows)
     assert CONTROL not in {name for names in found.values() for name in names}
+
+
+def test_what_the_run_knows_of_noise_is_lent_to_each_comparison_of_a_group() -> None:
+    """Three blocks of a row do not decide by themselves, and do beside others that are as noisy."""
+    speeds = {"base": 1.0, "slow": 1.25, "fast": 0.8} | {f"like{number}": 1.0 for number in range(6)}
+    records = [one for one in run(plan(*map(row, speeds), tasks=["forward"]), speeds, noise=0.005) if one.block <= 3]
+    judged = judge(records, "base")
+    known = priors(judged.values())
+    assert known.keys() == {group_of(cell) for cell in judged} and len(known) == 2
+    assert all(0.7 * MOST_FREEDOM < prior.freedom <= MOST_FREEDOM for prior in known.values())
+    assert all(one.prior == known[group_of(cell)] for cell, one in judged.items())
+    differs = [cell for cell in judged if cell.implementation in ("slow", "fast")]
+    assert {judged[cell].is_decided for cell in differs} == {True}
+    by_themselves = [
+        judge([one for one in records if cell_of(one) == cell or one.implementation == "base"], "base")[cell]
+        for cell in differs
+    ]
+    assert all(one.log_ratios == judged[one.cell].log_ratios and not one.prior.freedom for one in by_themselves)
+    assert sum(one.is_decided for one in by_themselves) < len(differs) == 4
+
+
+def test_the_ratio_of_two_rows_knows_what_their_ratios_to_the_baseline_know() -> None:
+    judged = named([one for one in run(PLAN, SPEEDS, noise=0.002) if one.block <= 3], "base")
+    slow, fast = judged["slow"], judged["fast"]
+    ratios = list(paired(slow, fast).values())  # type: ignore[arg-type]
+    assert ratio_of(slow, fast) == compare(ratios, slow.prior) != compare(ratios)  # type: ignore[arg-type, attr-defined]
+
+
+def test_who_has_too_few_blocks_for_a_verdict_tells_nothing_of_noise() -> None:
+    records = [one for one in run(PLAN, SPEEDS) if one.block <= MIN_BLOCKS]
+    few = [one for one in records if one.implementation != "slow" or one.block < MIN_BLOCKS]
+    without = [one for one in records if one.implementation != "slow"]
+    (of_whole,), (of_few,), (of_without,) = (
+        priors(judge(lines, "base").values()).values() for lines in (records, few, without)
+    )
+    assert of_few == of_without != of_whole
+    nobody = judge([one for one in records if one.block < MIN_BLOCKS], "base").values()
+    assert priors(nobody) == {} and all(one.prior is NOTHING_KNOWN for one in nobody)
 
 
 @settings(max_examples=40)  # each is a whole run

@@ -23,7 +23,7 @@ from bench.machine.names import cpu_name, name_in
 from bench.machine.watch import Watched, spin, steal_share, timer
 from bench.method.accuracy import Accuracy
 from bench.report.machine_text import render
-from bench.stats import detectable
+from bench.rule import detectable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

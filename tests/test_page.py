@@ -25,7 +25,6 @@ from said import embedded, raw_files
 from sweeping import write_scaling
 from test_records import BLOCK, END, RUN, memory, record, write
 
-from bench import stats
 from bench.environment import ROOT
 from bench.page import build
 from bench.page.charts import CHARTS
@@ -36,6 +35,7 @@ from bench.page.samples import samples
 from bench.records import CONTROL, CodeFacts, read_result
 from bench.report import units
 from bench.report.rows import table_rows
+from bench.rule import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,7 +107,7 @@ def test_the_page_has_the_raw_files_as_they_are_and_is_the_same_each_time(result
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=20))
 def test_a_ratio_seen_from_the_other_side_has_the_signs_and_the_verdict_turned(log_ratios: list[float]) -> None:
     """What the page's script relies on when a reader picks a baseline: a pair is stored once."""
-    ours, theirs = stats.compare(log_ratios), stats.compare([-one for one in log_ratios])
+    ours, theirs = compare(log_ratios), compare([-one for one in log_ratios])
     assert [log(value) for value in (ours.estimate, ours.low, ours.high)] == pytest.approx(
         [-log(value) for value in (theirs.estimate, theirs.high, theirs.low)], abs=1e-9
     )

@@ -16,13 +16,14 @@ from pretend import plan as pretended
 from pretend import row as pretended_row
 from processes import numpy_row
 
-from bench import proof, stats
+from bench import proof
 from bench.answers import Batch
 from bench.flops import BatchSizes, product_flops
 from bench.job import ProblemFile
 from bench.judge import in_order, judge, ratio_of, undecided
 from bench.processors import processors
 from bench.records import CONTROL, Cell, Record, fields_of
+from bench.rule import Ratio
 from bench.table import IMPOSSIBLE, possible
 from bench.validation import Invalid
 from impls import read_row
@@ -396,7 +397,7 @@ def test_who_is_refused_gets_no_verdict_and_nobody_gets_one_against_it(flag: Fla
         cell.implementation: one for cell, one in judged.items() if (cell.workload, cell.task) == ("seed", "forward")
     }
     between = ratio_of(of_seed["honest"], of_seed["flagged"])
-    assert isinstance(between, stats.Ratio) and between.verdict is None
+    assert isinstance(between, Ratio) and between.verdict is None
     assert not any("flagged" in names for names in undecided(judged.values()).values())
 
 

@@ -342,7 +342,7 @@ LEANING = [
         ([*TIMED, End(why="interrupted", elapsed_s=1.0)], RUN, "was cut short"),
         ([*TIMED, record("mine"), END], RUN, "mine is a file outside impls/"),
         ([*TIMED, END], SMOKE, "smoke is a check"),
-        ([record(block=5), record(CONTROL, block=5), END], RUN, "has 5 blocks, and no verdict below 6"),
+        ([record(block=2), record(CONTROL, block=2), END], RUN, "has 2 blocks, and no verdict below 3"),
     ],
 )
 @pytest.mark.usefixtures("house")

@@ -88,10 +88,10 @@ def test_the_baseline_may_win() -> None:
 
 
 def test_without_a_verdict_nothing_is_decided_and_the_way_is_named() -> None:
-    few = {name: of_row[:5] for name, of_row in TWO.items()}
+    few = {name: of_row[:2] for name, of_row in TWO.items()}
     words = said(blocks_of(few))
     assert (
-        "nothing is decided yet, for there is no verdict below 6 blocks" in words
+        "nothing is decided yet, for there is no verdict below 3 blocks" in words
         and "--resume RESULT` goes on" in words
     )
     assert "without --preset smoke" in said(blocks_of(few), msgspec.structs.replace(RUN, preset="smoke"))
@@ -119,7 +119,7 @@ def test_a_row_alone_is_compared_with_nothing() -> None:
 
 
 def test_a_comparison_without_a_verdict_yet_is_counted() -> None:
-    few = {name: of_row[:5] for name, of_row in TWO.items()}
+    few = {name: of_row[:2] for name, of_row in TWO.items()}
     words = said([*blocks_of(TWO), *blocks_of(few, workload="g2p")])
     assert words.endswith("; 1 other comparison has no verdict yet.")
 

@@ -7,8 +7,8 @@ from math import log
 import numpy as np
 import pytest
 
-from bench.stats import MIN_BLOCKS, ONE_BLOCK_RATIO
-from bench.two_runs import OF_RATIOS, between_runs, two_samples
+from bench.stats import ONE_BLOCK_RATIO
+from bench.two_runs import MIN_BLOCKS, OF_RATIOS, between_runs, two_samples
 
 
 def test_two_samples_of_nothing_but_noise_are_rarely_called_different() -> None:
@@ -25,6 +25,12 @@ def test_a_difference_of_two_samples_has_a_direction() -> None:
     assert forth.ratio == pytest.approx(1.3) and back.ratio == pytest.approx(1 / 1.3)
     assert forth.low == pytest.approx(1 / back.high)
     assert two_samples([0.0] * 6, [0.0] * 6, ONE_BLOCK_RATIO) == (1.0, 1.0, 1.0, "SAME")
+
+
+@pytest.mark.parametrize(("old", "new"), [(5, 12), (12, 5), (6, 12), (6, 6)])
+def test_a_verdict_takes_six_blocks_of_either_run(old: int, new: int) -> None:
+    one, other = [0.001 * number for number in range(old)], [log(3) + 0.001 * number for number in range(new)]
+    assert two_samples(one, other, ONE_BLOCK_RATIO).verdict == (None if min(old, new) < 6 else "SLOWER")
 
 
 def test_more_blocks_do_not_make_a_change_harder_to_find() -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
-from bench.rule import MIN_BLOCKS, Prior, priors, verdicts
+from bench.rule import LEAST_VARIANCE, MIN_BLOCKS, Prior, priors, verdicts
 from bench.stats import PRACTICAL, Interval
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def recorded(groups: Sequence[Floats]) -> Tables:
     deviations, pool = [], []
     for group in groups:
         noise = (group - group.mean(axis=1, keepdims=True)) * np.sqrt(group.shape[1] / (group.shape[1] - 1))
-        deviations.append(float(np.sqrt(np.mean(noise**2))))
+        deviations.append(float(np.sqrt(max(np.mean(noise**2), LEAST_VARIANCE))))
         members = np.resize(random.permutation(len(group)), rows)
         pool += list((noise[members] / deviations[-1]).T)
     blocks_of = np.array(pool)
