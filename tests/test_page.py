@@ -192,10 +192,11 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
 def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
     data = page_data([*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))])
     datasets = {**fixed(data), "lines": lines(data)}
-    derived = {"low", "high", "power", "calls", "total_s", "facet_order"}
+    derived = {"low", "high", "power", "calls", "total_s", "facet_order", "phase_order"}
     words = {  # made by the page's script, for the pointer
         *("time", "interval", "ratio_words", "change_words", "rate", "bound_words", "machine_words", "memory", "fixed"),
         "pays_after_words",
+        "spent_words",
     }
     for chart in CHARTS:
         asked = set(re.findall(r'"field": "(\w+)"', json.dumps(chart.spec()))) - derived - words

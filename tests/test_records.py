@@ -83,7 +83,15 @@ RUN = Run(
 )
 
 BLOCK = Block(
-    block=1, started_at="2026-01-31T12:00:00+00:00", elapsed_s=9.0, records=1, product_s=[0.1, 0.1], load=0.5, steal=0.0
+    block=1,
+    started_at="2026-01-31T12:00:00+00:00",
+    elapsed_s=9.0,
+    records=1,
+    product_s=[0.1, 0.1],
+    load=0.5,
+    steal=0.0,
+    cold=True,
+    phases_s={"start": 2.0, "compile": 3.0, "turns": 3.5},
 )
 END = End(why="decided", elapsed_s=61.5)
 

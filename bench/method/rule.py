@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 RAW_FILE = "rule.json"
 TABLE_FILE = "rule.md"
-COMPARISONS = 40_000
+COMPARISONS = 100_000
 """For each kind of table."""
 
 LOOKS = 40
@@ -114,7 +114,7 @@ def measure(results: Sequence[Result]) -> Simulation:
         Power(
             tables=name,
             effect=effect,
-            rates=error_rate(kind, comparisons=COMPARISONS // 4, most_blocks=FEW, effects=[effect]),
+            rates=error_rate(kind, comparisons=COMPARISONS // 10, most_blocks=FEW, effects=[effect]),
         )
         for name, kind in POWER.items()
         for effect in FOUND
@@ -237,7 +237,7 @@ def report(simulation: Simulation) -> str:
         f" {len(simulation.beyond)} with more drift are none of them. The last {len(simulation.recorded)} draw whole"
         " blocks of published runs of real rows, scaled to each group's noise.\n\n"
         + table(["tables", "false", "wrong", "identical rows SAME", "blocks"], errors)
-        + f"\n## What it finds\n\nAfter so many blocks; {COMPARISONS // 4:,} comparisons each, all with that"
+        + f"\n## What it finds\n\nAfter so many blocks; {COMPARISONS // 10:,} comparisons each, all with that"
         f" effect. Of three and of {FEW_BLOCKS} blocks, two may be outliers and make no verdict.\n\n"
         + table(["noise of a block", "effect", *map(str, looks)], power, left=2)
         + "\n## Replayed on published runs\n\n"
