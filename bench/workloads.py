@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PRESETS: dict[str, tuple[Task, ...]] = {
     "smoke": ("forward", "train_step"),  # what compiles longest is left out: it takes two minutes on two cores
-    "default": ("forward", "train_step"),  # inference and training: what decides, six blocks in twenty minutes
+    "default": ("forward", "train_step"),  # inference and training: what decides, in twenty minutes
     "full": TASKS,
     "scaling": ("forward", "train_step"),  # not the workloads below, but shapes: see `bench.sweeps`
     "threads": ("forward", "train_step"),  # one such shape

@@ -49,7 +49,7 @@ BOUNDED = msgspec.structs.replace(
 
 
 def lines_of(blocks: int = 8, speeds: dict[str, float] | None = None) -> list[Line]:
-    """Blocks in which the machine is now fast, now half as fast; the bound is there in the first six."""
+    """Blocks in which the machine is now fast, now half as fast; the bound is there in the first three."""
     rng = np.random.default_rng(1)
     lines: list[Line] = []
     times = {"torch/module": 1.0, CONTROL: 1.0, "jax/scan": 2.0, "torch/products": 0.8} | (speeds or {})

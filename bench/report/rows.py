@@ -49,7 +49,7 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """95 % interval of the ratio."""
     ratio_high: float | None
     verdict: str | None
-    """FASTER, SLOWER, SAME or UNCLEAR than the baseline; None below six blocks."""
+    """FASTER, SLOWER, SAME or UNCLEAR than the baseline; None below three blocks."""
     detectable: float | None
     """The smallest difference that so many blocks of this noise find four times in five."""
     baseline: str | None
