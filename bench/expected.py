@@ -22,10 +22,10 @@ WORKER_S = 1.3
 OF_PYTHON_S = 0.4
 """Of that, what is not the import of the row."""
 
-CELL_S = 0.3
+CELL_S = 0.15
 """About how long it takes to load a cell and to hold it against the oracle, beside its calls."""
 
-COMPILE_S = 2.0
+COMPILE_S = 1.6
 """About how long a program takes to compile."""
 
 AFTER_A_COLD_BLOCK: dict[Phase, float] = {"compile": 0.15, "check": 0.15}
@@ -76,7 +76,7 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed:
             trains = 2 if group.task in ("gradients", "train_step") else 1
             compiled = sum(workload.num_batches * trains for seat, _ in members if seat.row.compiles)
             compiling = COMPILE_S * speed.start * compiled / slots
-            first += turns + 2.5 * apart + compiling
+            first += turns + 2 * apart + compiling
             later += turns + apart + AFTER_A_COLD_BLOCK["compile"] * compiling
             if plan.budget.weighs:
                 last += (rows * (WORKER_S * speed.start + 4 * call_s)) / slots
