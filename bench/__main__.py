@@ -327,17 +327,27 @@ def advise(
 
 
 @app.command
-def calibrate(*, pairs: int = 320, budget: str = "3h", out: Path | None = None) -> int:
+def calibrate(
+    *,
+    rows: Annotated[list[str] | None, Several] = None,
+    pairs: int | None = None,
+    budget: str = "3h",
+    out: Path | None = None,
+) -> int:
     """Measure how often the verdicts err: identical workers, planted slow-downs, quiet and with a noisy neighbour.
 
     Some examples:
       python -m bench calibrate
       python -m bench calibrate --pairs 32 --budget 10m --out results/calibrations/short
+      python -m bench calibrate --rows torch/module jax/tuned thinc/layers --out results/calibrations/rows
 
     Parameters
     ----------
+    rows
+        Real rows, each seated several times as its own twin on the default workloads, and with a planted slow-down;
+        workers of counted work if not given.
     pairs
-        How many comparisons of identical workers, half of them with a neighbour.
+        How many pairs of identical workers: 60 of real rows, 320 of the others, half of these with a neighbour.
     budget
         The time that it may take, such as 90s, 15m or 2h; what is complete by then is reported. A first batch with a
         neighbour and one without are measured in any case.
@@ -346,13 +356,15 @@ def calibrate(*, pairs: int = 320, budget: str = "3h", out: Path | None = None) 
         of this program on this machine, that goes on.
     """
     from bench.method.calibrate import calibrate as measure
-    from bench.request import CALIBRATIONS, parse_budget
+    from bench.request import CALIBRATIONS, choose_twins, command_of, parse_budget
 
-    if pairs < 1:
+    wanted = pairs if pairs is not None else 60 if rows else 320
+    if wanted < 1:
         raise InvalidInput(f"--pairs {pairs}: must be at least 1")
     folder = out or CALIBRATIONS / f"{datetime.now():%Y-%m-%dT%H-%M-%S}"
-    command = f"python -m bench calibrate --pairs {pairs} --budget {budget}"
-    return measure(pairs=pairs, budget_s=parse_budget(budget), out=folder, command=command)
+    chosen = choose_twins(rows or [])
+    command = command_of("calibrate", rows=rows or [], pairs=[f"{wanted}"], budget=[budget])
+    return measure(pairs=wanted, budget_s=parse_budget(budget), out=folder, command=command, rows=chosen)
 
 
 @app.command

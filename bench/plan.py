@@ -322,7 +322,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
                 if due and (group in again or any((block, table.number, cell) not in have for _, cell in due)):
                     missing.append(Sitting(table, group, tuple(due)))
         if missing:
-            return block, _shuffled(missing, plan.seed, block)
+            return block, shuffled(missing, plan.seed, block)
         if wanted is not None and not anything and block > latest:
             return None  # what is undecided can no longer be measured
 
@@ -377,7 +377,7 @@ def groups_of(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
     return groups
 
 
-def _shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:
+def shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:
     """Table by table, both the tables and the groups of each in a random order, workload by workload.
 
     A worker holds one workload's model at a time, so the tasks of a workload stay together.

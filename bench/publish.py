@@ -18,7 +18,7 @@ from bench.environment import CHANGE_SPEED, ROOT
 from bench.forecast import model_of
 from bench.headline import TASKS_OF_README, answers_readme, headline, is_readmes, weight
 from bench.judge import control, judge
-from bench.method import calibration, calibration_table, protocol, rule, turns
+from bench.method import calibration, calibration_table, protocol, rule, turns, twins_table
 from bench.method.keep import read
 from bench.notes import source_of, write_made
 from bench.page import REPORT_FILE
@@ -66,6 +66,11 @@ class Repository:
     def method(self) -> Path:
         """What was simulated and measured of the method itself."""
         return self.results / "method"
+
+    @property
+    def twins(self) -> Path:
+        """A folder for each calibration on real rows."""
+        return self.method / "twins"
 
     @property
     def profiled(self) -> Path:
@@ -131,16 +136,20 @@ def without_names(run: Run) -> Run:
 
 
 def _publish_calibration(folder: Path) -> Path:
-    """A calibration takes the place of the one before."""
+    """A calibration takes the place of the one before; one on real rows stands beside those of other machines."""
     head, batches = calibration.read_head(folder), calibration.read_batches(folder)
     check_calibration(head, batches, folder, OURS.root)
-    OURS.method.mkdir(parents=True, exist_ok=True)
-    if folder.resolve() != OURS.method.resolve():
+    target = OURS.method
+    if head.rows:
+        place = OURS.twins / head.environment.machine
+        target = _place_of(place, head.started_at, lambda there: calibration.read_head(there).started_at)
+    target.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() != target.resolve():
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
         files = {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
-        write_together({OURS.method / name: data for name, data in files.items()})
+        write_together({target / name: data for name, data in files.items()})
     refresh()
-    return OURS.method
+    return target
 
 
 def _publish_profiles(folder: Path) -> Path:
@@ -197,10 +206,10 @@ def refresh() -> None:
                 status.update(f"tables of {result.path.name}")
                 source = source_of([result.path / RUN_FILE, result.path / RECORDS_FILE])
                 write_made(result.path, source, partial(files_of, result))
-            if (OURS.method / calibration.HEAD_FILE).exists():
-                status.update("table of the calibration")
-                raw = source_of([OURS.method / calibration.HEAD_FILE, OURS.method / calibration.PACKED_FILE])
-                write_made(OURS.method, raw, calibration_files)
+            for path in calibration_paths():
+                status.update(f"table of the calibration in {path.parent.name}")
+                raw = source_of([path.with_name(name) for name in (calibration.HEAD_FILE, calibration.PACKED_FILE)])
+                write_made(path.parent, raw, partial(calibration_file, path))
             for machine, own in by_machine(results).items():
                 status.update(f"page of {machine}")
                 raw = source_of([one.path / name for one in own for name in (RUN_FILE, RECORDS_FILE)])
@@ -219,7 +228,9 @@ def generated() -> dict[Path, str]:
     files = {path: text for result in results for path, text in files_of(result).items()}
     for machine, own in by_machine(results).items():
         files |= machine_files(OURS.machines / machine, own)
-    return files | calibration_files() | files_of_all(results, index.index(_folders(), remember=False))
+    for path in calibration_paths():
+        files |= calibration_file(path)
+    return files | files_of_all(results, index.index(_folders(), remember=False))
 
 
 def files_of(result: Result) -> dict[Path, str]:
@@ -263,16 +274,15 @@ def files_of_all(results: Sequence[Result], indexed: Sequence[index.Indexed]) ->
 
 
 def calibration_paths() -> list[Path]:
-    """Where the table of the calibration stands, if there is one."""
-    return [OURS.method / calibration.TABLE_FILE] if (OURS.method / calibration.HEAD_FILE).exists() else []
+    """Where the tables of the calibrations stand, as far as there are any: of counted work first."""
+    folders = [OURS.method, *sorted(OURS.twins.glob("[!.]*"))]
+    return [folder / calibration.TABLE_FILE for folder in folders if (folder / calibration.HEAD_FILE).exists()]
 
 
-def calibration_files() -> dict[Path, str]:
-    """The table of how often verdicts err, if that was measured."""
-    return {
-        path: calibration_table.markdown(calibration.read_head(OURS.method), calibration.read_batches(OURS.method))
-        for path in calibration_paths()
-    }
+def calibration_file(path: Path) -> dict[Path, str]:
+    """The table of a calibration, by where it stands."""
+    head, batches = calibration.read_head(path.parent), calibration.read_batches(path.parent)
+    return {path: (twins_table if head.rows else calibration_table).markdown(head, batches)}
 
 
 def method_files(results: Sequence[Result]) -> dict[Path, str]:
@@ -344,9 +354,14 @@ def with_table(readme: str, result: Result) -> str:
 
 
 def error_rate_in_words() -> str:
-    """How often verdicts were wrong when identical workers were compared, if that was measured."""
-    if not (OURS.method / calibration.HEAD_FILE).exists():
+    """How often verdicts were wrong when rows, or identical workers, were compared with themselves, if measured."""
+    paths = calibration_paths()
+    if of_rows := [path for path in paths if path.parent != OURS.method]:
+        batches = [batch for path in of_rows for batch in calibration.read_batches(path.parent)]
+        said = twins_table.in_words(batches)
+    elif paths:
+        said = calibration_table.in_words(calibration.told_of(calibration.read_batches(OURS.method)))
+    else:
         return "How often verdicts err has not been measured yet."
-    comparisons = calibration.told_of(calibration.read_batches(OURS.method))
-    where = (OURS.method / calibration.TABLE_FILE).relative_to(OURS.root)
-    return f"{calibration_table.in_words(comparisons)} ([measured]({where}))."
+    links = ", ".join(f"[measured]({path.relative_to(OURS.root)})" for path in of_rows or paths)
+    return f"{said} ({links})."

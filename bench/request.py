@@ -136,6 +136,25 @@ def check_request(
     )
 
 
+def choose_twins(names: Sequence[str]) -> tuple[Row, ...]:
+    """The rows of these names that are to be their own twins; none if none is named.
+
+    Raises:
+        InvalidInput: there is no such row in the tree, or it cannot do what a default run asks.
+    """
+    rows = tuple(choose_rows(names)) if names else ()
+    for row in rows:
+        if not row.path.is_relative_to(HERE):
+            raise InvalidInput(
+                f"--rows {row.path.name}: must be a row of impls/, for what is published can be repeated"
+            )
+        lacking = (row.unsupported[task] for task in PRESETS["default"] if task in row.unsupported)
+        missing = row.missing() or next(lacking, None)
+        if missing or "cpu" not in row.devices:
+            raise InvalidInput(f"--rows {row.name}: {missing or 'does not run on a cpu'}; choose another")
+    return rows
+
+
 def choose_rows(names: Sequence[str]) -> list[Row]:
     """The rows of these names or files; all of the tree's where none is given.
 

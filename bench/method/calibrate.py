@@ -11,7 +11,9 @@ from __future__ import annotations
 import os
 import shlex
 import time
+from collections import defaultdict
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -21,10 +23,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
+from bench import answers
 from bench.environment import describe
 from bench.here import as_typed
+from bench.job import ProblemFile
+from bench.judge import group_of
 from bench.lock import only_run
-from bench.method import arms
+from bench.method import arms, calibration_table, twins, twins_table
 from bench.method.calibration import (
     COMPARISONS_FILE,
     HEAD_FILE,
@@ -34,30 +39,40 @@ from bench.method.calibration import (
     Batch,
     Comparison,
     Head,
+    pairs_of,
     read_batches,
     read_head,
 )
-from bench.method.calibration_table import markdown
 from bench.method.neighbour import noisy
-from bench.records import SAME_PROGRAM, Record, drop_half_written
+from bench.plan import BUDGETS
+from bench.records import SAME_PROGRAM, Block, Record, drop_half_written
 from bench.report.units import duration
 from bench.runner import DiskFull, Listener, run_plan
 from bench.whole import write_whole
+from bench.workloads import PRESETS, choose
+from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.judge import Group
     from bench.method.calibration import Surroundings
     from bench.records import Environment, Line
+    from impls import Row
+
+TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), weighs=False)
+"""As many blocks as a default run has time for, about."""
 
 PAIRS_A_TABLE = 8
 PLANTED = (1, 2, 3, 5, 10)
 """Per cent of extra work, each held against an arm of a pair of its own."""
 
 
-def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
-    """Measure until there are so many comparisons of identical workers, or the time is spent; write what they say.
+def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Sequence[Row] = ()) -> int:
+    """Measure until there are so many pairs of identical workers, or the time is spent; write what they say.
+
+    ``rows``: whose twins they are, on the default workloads; arms of counted work if none are given.
 
     Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are kept then, and the
     same command goes on in that folder.
@@ -68,19 +83,24 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
     began = time.monotonic()
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     with only_run(f"bench calibrate into {out.name}") as mark:
-        head = _begin(out, command)
+        head = _begin(out, command, [row.name for row in rows])
         batches = read_batches(out)
+        surroundings_of = SURROUNDINGS if not rows else SURROUNDINGS[:1]
         stopped, code = "", 0
         try:
             for number in count(len(batches)):
-                have = sum(one.percent == 0 for batch in batches for one in batch.comparisons)
+                have = sum(map(pairs_of, batches))
                 left_s = budget_s - (time.monotonic() - began)
-                alike = [batch.elapsed_s for index, batch in enumerate(batches) if (number - index) % 2 == 0]
-                if (have >= pairs and number >= len(SURROUNDINGS)) or (alike and alike[-1] > left_s):
+                kinds = len(surroundings_of)
+                alike = [batch.elapsed_s for index, batch in enumerate(batches) if (number - index) % kinds == 0]
+                if (have >= pairs and number >= kinds) or (alike and alike[-1] > left_s):
                     break
-                surroundings = SURROUNDINGS[number % len(SURROUNDINGS)]
-                stderr.print(f"{have} of {pairs} comparisons; batch {number}, {surroundings}")
-                batch = measure_batch(number, surroundings, head.seed, mark)
+                surroundings = surroundings_of[number % kinds]
+                stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}")
+                if rows:
+                    batch = measure_twins(number, rows, head.seed, mark, stderr)
+                else:
+                    batch = measure_batch(number, surroundings, head.seed, mark)
                 with (out / COMPARISONS_FILE).open("ab") as file:
                     file.write(msgspec.json.encode(batch) + b"\n")
                     file.flush()
@@ -93,7 +113,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str) -> int:
         except OSError as error:  # a full disk, no more processes, and the like
             stopped, code = f"{error if isinstance(error, DiskFull) else error.strerror}", 1
         if batches:
-            text = markdown(head, batches)
+            text = (twins_table if head.rows else calibration_table).markdown(head, batches)
             try:
                 write_whole(out / TABLE_FILE, text.encode())
             except OSError as error:
@@ -110,11 +130,13 @@ class WorkerFailed(Exception):
     """An arm has no time, so its batch says nothing."""
 
 
-def _begin(out: Path, command: str) -> Head:
+def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
     """The head of the calibration in the folder: what it has, or a new one."""
     environment = describe()
     if (out / HEAD_FILE).exists():
         head = read_head(out)
+        if list(head.rows) != list(rows):
+            raise InvalidInput(f"--out {out}: was begun with other rows; name the same, or choose another folder")
         if _comparable(head.environment) != _comparable(environment):
             raise InvalidInput(f"--out {out}: was begun with another program or machine; choose another folder")
         (out / COMPARISONS_FILE).touch()
@@ -126,6 +148,7 @@ def _begin(out: Path, command: str) -> Head:
         command=command,
         seed=int(time.time()),
         environment=environment,
+        rows=list(rows),
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -172,6 +195,56 @@ def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str)
         comparisons=[comparison_of(pair, records, number, surroundings) for pair in (*pairs, *planted)],
         elapsed_s=time.monotonic() - began,
     )
+
+
+def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr: Console) -> Batch:
+    """One table of rows, each several times, on the default workloads."""
+    began = time.monotonic()
+    pairs = twins.twins_of(rows)
+    workloads, tasks = choose([], "default", "cpu"), PRESETS["default"]
+    lines: list[Line] = []
+    ends_s: list[float] = []
+
+    def kept(new: Sequence[Line]) -> None:
+        lines.extend(new)
+        for line in new:
+            if isinstance(line, Block):
+                ends_s.append(time.monotonic() - began)
+                words = f"batch {number}, block {line.block} is done, {line.records} records"
+                stderr.print(f"{duration(ends_s[-1])}: {words}")
+
+    with TemporaryDirectory(prefix="calibration-") as name:
+        folder = Path(name)
+        longer = {
+            (row.name, percent): twins.write_longer(folder, row, percent, HERE)
+            for row in rows
+            for percent in twins.PLANTED
+        }
+        problems = {}
+        for workload in workloads:
+            path = folder / f"{workload.name}.safetensors"
+            answers.save(answers.pose(workload, tasks), path)
+            problems[workload.name] = ProblemFile(workload.config, str(path), answers.sizes_of(workload))
+        plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
+        run_plan(plan, problems, folder, Listener(kept=kept), mark=mark, next_block=twins.undecided_twins(pairs))
+    records = [line for line in lines if isinstance(line, Record)]
+    if wrong := [record for record in records if not record.ok]:
+        raise WorkerFailed(f"{wrong[0].implementation} is {wrong[0].status} ({wrong[0].reason})")
+    groups: dict[Group, list[Record]] = defaultdict(list)
+    for record in records:
+        groups[group_of(record)].append(record)
+    comparisons = [
+        msgspec.structs.replace(
+            comparison_of(one.pair, own, number, "quiet"),
+            row=one.row,
+            workload=group.workload,
+            task=group.task,
+            processor=twins.processor_of(one.pair, own),
+        )
+        for group, own in groups.items()
+        for one in pairs
+    ]
+    return Batch(comparisons=comparisons, elapsed_s=time.monotonic() - began, ends_s=ends_s)
 
 
 def comparison_of(pair: arms.Pair, records: Sequence[Record], number: int, surroundings: Surroundings) -> Comparison:

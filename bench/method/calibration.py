@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import lzma
+from collections import defaultdict
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.method.arms import Sides
-from bench.method.simulate import said_of
+from bench.method.simulate import said_in_groups
+from bench.method.twins import Processor
 from bench.records import Environment, Struct, decode
-from impls.contract import InvalidInput
+from impls.contract import InvalidInput, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +37,8 @@ class Head(Struct, frozen=True, kw_only=True):
     command: str
     seed: int
     environment: Environment
+    rows: list[str] = []
+    """The rows that were held against themselves; none where there were arms."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -45,6 +49,17 @@ class Comparison(Struct, frozen=True, kw_only=True):
     percent: int
     """How much more work ours did."""
     sides: Sides
+    row: str | None = None
+    """Which row both were, where they were no arms."""
+    workload: str | None = None
+    task: Task | None = None
+    processor: Processor | None = None
+    """What they took of the processor."""
+
+    @property
+    def group(self) -> str:
+        """What they took turns on: nothing that has a name, if they were arms."""
+        return f"{self.workload} {self.task}" if self.workload else ""
 
 
 class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
@@ -52,6 +67,8 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
 
     comparisons: list[Comparison]
     elapsed_s: float
+    ends_s: list[float] = []
+    """When each block ended, since the batch began."""
 
 
 class Told(NamedTuple):
@@ -112,12 +129,19 @@ def read_batches(folder: Path) -> list[Batch]:
     return batches
 
 
+def pairs_of(batch: Batch) -> int:
+    """How many pairs of identical workers a batch has: in each group the same."""
+    return sum(one.percent == 0 and one.group == batch.comparisons[0].group for one in batch.comparisons)
+
+
 def told_of(batches: Sequence[Batch]) -> list[Told]:
     """The verdict of each comparison, with what the others of its batch say of its variance."""
-    return [
-        Told(one, *said)
-        for batch in batches
-        for one, said in zip(
-            batch.comparisons, said_of([one.sides.log_ratios for one in batch.comparisons]), strict=True
-        )
-    ]
+    told = []
+    for batch in batches:
+        groups: dict[str, list[Comparison]] = defaultdict(list)
+        for one in batch.comparisons:
+            groups[one.group].append(one)
+        series = [[one.sides.log_ratios for one in group] for group in groups.values()]
+        for group, said in zip(groups.values(), said_in_groups(series), strict=True):
+            told += [Told(one, *own) for one, own in zip(group, said, strict=True)]
+    return told

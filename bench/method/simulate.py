@@ -254,16 +254,26 @@ def stopped(log_ratios: Floats, rule: Rule = verdicts) -> tuple[Words, NDArray[n
 
 
 def said_of(series: Sequence[Sequence[float]]) -> list[tuple[str, int]]:
-    """The first verdict that is not UNCLEAR of each comparison of a group, and after how many blocks it came.
+    """What `said_in_groups` says of the comparisons of one group."""
+    return said_in_groups([series])[0]
+
+
+def said_in_groups(series: Sequence[Sequence[Sequence[float]]]) -> list[list[tuple[str, int]]]:
+    """The first verdict that is not UNCLEAR of each comparison of each group, and after how many blocks it came.
 
     There a comparison gets no more blocks for its own sake. In a run it may get more for its neighbour's, and shows the
     verdict of the last: the rule's error is that of all looks together.
     """
-    table = np.full((1, 1, len(series), max(map(len, series), default=0)), np.nan)
-    for row, ratios in zip(table[0, 0], series, strict=True):
-        row[: len(ratios)] = ratios
+    most = max((len(ratios) for group in series for ratios in group), default=0)
+    table = np.full((1, len(series), max(map(len, series), default=0), most), np.nan)
+    for place, group in enumerate(series):
+        for row, ratios in enumerate(group):
+            table[0, place, row, : len(ratios)] = ratios
     words, blocks = stopped(table)
-    return list(zip(map(str, words[0, 0]), map(int, blocks[0, 0]), strict=True))
+    return [
+        [(str(words[0, place, row]), int(blocks[0, place, row])) for row in range(len(group))]
+        for place, group in enumerate(series)
+    ]
 
 
 def clopper_pearson(hits: int, trials: int) -> Interval:

@@ -1,0 +1,160 @@
+"""What a calibration on real rows says, in Markdown: how often verdicts are wrong, and what they find after how long."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+from bench.method.calibration import pairs_of, told_of
+from bench.method.calibration_table import at_most
+from bench.method.twins import PAIRS_A_ROW
+from bench.report import units
+from bench.report.markdown import environment_line, table
+from bench.rule import MIN_BLOCKS
+from bench.stats import PRACTICAL, Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.method.calibration import Batch, Head, Told
+
+RESAMPLES = 10_000
+
+
+def markdown(head: Head, batches: Sequence[Batch]) -> str:
+    """How often verdicts on real rows are wrong, and what they find after how many blocks and minutes."""
+    rows = ", ".join(f"`{name}`" for name in head.rows)
+    return "\n".join(
+        [
+            "# How often the verdicts err, on real rows\n",
+            f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
+            f"The rows {rows} sat at one table several times each, as their own twins, on the workloads and tasks of the"
+            f" default run: {PAIRS_A_ROW} pairs a row, no worker in two of them; and each row twice with a planted"
+            " slow-down, held against one of a pair. Turns, blocks and stopping rule are those of `bench run`."
+            " `docs/method.md` says how and why.\n",
+            f"{in_words(batches)}. Comparisons of one table share its machine, its minutes and, over the groups, their"
+            " workers, so the bound comes from resampling whole tables.\n",
+            "## Twins\n",
+            _errors(batches),
+            "## Planted slow-downs\n",
+            "Planted: what the longer row took of the processor in its turns, over what its twin took: the mean over"
+            " pairs of their first blocks, with its 95 % interval. Came out as: likewise, of wall time. Found: SLOWER."
+            f" Missed: SAME, though the difference is above {100 * PRACTICAL:.0f} %. Backwards: FASTER.\n",
+            _planted(batches),
+            "Share found after so many blocks, and that many minutes in the middle:\n",
+            _over_time(batches),
+        ]
+    )
+
+
+def false_ones(told: Sequence[Told]) -> list[Told]:
+    """Twins that were told apart."""
+    return [one for one in told if one.percent == 0 and one.verdict in ("FASTER", "SLOWER")]
+
+
+def resampled(batches: Sequence[Batch]) -> Interval:
+    """The 95 % interval of the rate of false verdicts, whole tables being resampled; nothing where there are none."""
+    told = [[one for one in told_of([batch]) if one.percent == 0] for batch in batches]
+    hits, sizes = np.array([len(false_ones(own)) for own in told]), np.array([len(own) for own in told])
+    which = np.random.default_rng(0).integers(len(batches), size=(RESAMPLES, len(batches)))
+    low, high = np.quantile(hits[which].sum(axis=1) / sizes[which].sum(axis=1), [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+def in_words(batches: Sequence[Batch]) -> str:
+    """A sentence on how often verdicts on real rows are wrong.
+
+    Where none is, resampling has no bound: there it is that of as many tries as there are pairs, one-sided, for the
+    comparisons of a pair, group by group, share their workers.
+    """
+    told = [one for one in told_of(batches) if one.percent == 0]
+    wrong = len(false_ones(told))
+    pairs = sum(map(pairs_of, batches))
+    most = f"at most {100 * at_most(0, pairs):.1f} % (95 %, each pair taken for one try)"
+    if wrong:
+        low, high = resampled(batches)
+        most = f"{100 * wrong / len(told):.2f} % [{100 * low:.2f}, {100 * high:.2f}], whole tables being resampled"
+    return (
+        f"Of {len(told)} comparisons of real rows with themselves ({pairs} independent pairs in {len(batches)}"
+        f" table{'s' * (len(batches) != 1)}), {wrong} got a false FASTER or SLOWER: {most}"
+    )
+
+
+def _errors(batches: Sequence[Batch]) -> str:
+    told = [one for one in told_of(batches) if one.percent == 0]
+    lines = []
+    for name, of in (("row", lambda one: one.comparison.row), ("group", lambda one: one.comparison.group)):
+        for value in sorted({of(one) for one in told}):
+            chosen = [one for one in told if of(one) == value]
+            said = Counter(one.verdict for one in chosen)
+            ratios = [one.sides.log_ratios for one in chosen]
+            spread = np.sqrt(np.mean([np.var(own, ddof=1) for own in ratios]))
+            lines.append(
+                [
+                    f"{name} `{value}`",
+                    f"{len(chosen)}",
+                    f"{said['FASTER'] + said['SLOWER']}",
+                    units.percent(said["SAME"] / len(chosen)),
+                    units.percent(said["UNCLEAR"] / len(chosen)),
+                    units.percent(float(spread)),
+                ]
+            )
+    header = ["twins of", "comparisons", "false FASTER or SLOWER", "SAME", "UNCLEAR", "standard deviation of a block"]
+    return table(header, lines)
+
+
+def _planted(batches: Sequence[Batch]) -> str:
+    told = [one for one in told_of(batches) if one.percent]
+    lines = []
+    for percent in sorted({one.percent for one in told}):
+        for group in (*sorted({one.comparison.group for one in told}), "all"):
+            chosen = [one for one in told if one.percent == percent and group in (one.comparison.group, "all")]
+            said = Counter(one.verdict for one in chosen)
+            lines.append(
+                [
+                    f"{percent} %",
+                    group,
+                    f"{len(chosen)}",
+                    _mean(chosen, _of_processor),
+                    _mean(chosen, lambda one: one.sides.log_ratios),
+                    units.percent(said["SLOWER"] / len(chosen)),
+                    f"{said['SAME']}",
+                    f"{said['FASTER']}",
+                    units.percent(said["UNCLEAR"] / len(chosen)),
+                ]
+            )
+    header = ["aimed at", "group", "comparisons", "planted", "came out as", "found", "missed", "backwards", "UNCLEAR"]
+    return table(header, lines, left=2)
+
+
+def _of_processor(one: Told) -> list[float]:
+    taken = one.comparison.processor
+    assert taken is not None
+    return list(np.log(taken.ours_s) - np.log(taken.theirs_s))
+
+
+def _mean(chosen: Sequence[Told], of: Callable[[Told], Sequence[float]]) -> str:
+    """``4.9 % [4.2, 5.6]``: the mean over pairs of their first blocks, which no verdict had a say in."""
+    logs = [float(np.mean(of(one)[:MIN_BLOCKS])) for one in chosen]
+    middle = float(np.mean(logs))
+    half = float(stats.t.isf(0.025, len(logs) - 1) * stats.sem(logs)) if len(logs) > 1 else float("nan")
+    low, mean, high = (100 * np.expm1(middle + side) for side in (-half, 0.0, half))
+    return f"{mean:.1f} % [{low:.1f}, {high:.1f}]" if len(logs) > 1 else f"{mean:.1f} %"
+
+
+def _over_time(batches: Sequence[Batch]) -> str:
+    told = [one for one in told_of(batches) if one.percent]
+    looks = range(MIN_BLOCKS, max(len(batch.ends_s) for batch in batches) + 1)
+    minutes = [
+        float(np.median([batch.ends_s[min(look, len(batch.ends_s)) - 1] for batch in batches])) for look in looks
+    ]
+    lines = []
+    for percent in sorted({one.percent for one in told}):
+        chosen = [one for one in told if one.percent == percent]
+        found = [sum(one.verdict == "SLOWER" and one.blocks <= look for one in chosen) for look in looks]
+        lines.append([f"{percent} %", *(units.percent(hits / len(chosen)) for hits in found)])
+    header = [f"{look} ({units.duration(spent)})" for look, spent in zip(looks, minutes, strict=True)]
+    return table(["aimed at", *header], lines)

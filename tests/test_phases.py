@@ -1,0 +1,96 @@
+"""Where a block's time goes is written down; what was right is checked less often, and once more at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from measuring import QUICK, blocks, carry_out, lines, measure, plan_of, weights
+from processes import numpy_row
+
+from bench.plan import BUDGETS
+from bench.records import Effort, Said
+from bench.table import RoundTable
+from impls import read_row
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.job import AnyCommand
+
+WRONG_IN = "import os\nopen({starts!r}, 'a').write('x')\nSTARTS = len(open({starts!r}).read())"
+
+
+def test_the_phases_of_a_block_fill_it(tmp_path: Path) -> None:
+    slow = numpy_row(tmp_path, "slow", top="import time\ntime.sleep(1.5)", before="time.sleep(0.02)")
+    measure(tmp_path, read_row(slow), tasks=["encode"], budget=replace(QUICK, min_blocks=2, max_blocks=2))
+    first, second = blocks(tmp_path)
+    assert (first.cold, second.cold) == (True, False)
+    for one in (first, second):
+        assert one.phases_s.keys() >= {"start", "load", "warm-up", "check", "turns"}
+        assert 0.8 * one.elapsed_s <= sum(one.phases_s.values()) <= one.elapsed_s
+        assert one.phases_s["start"] > 1.5 > one.phases_s["load"]
+        assert one.phases_s["turns"] >= 2 * 2 * 0.02  # of the row and the control
+    assert first.phases_s["check"] > second.phases_s["check"] or second.phases_s["check"] < 0.5
+
+
+def test_an_unseen_input_is_met_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[AnyCommand] = []
+    together = RoundTable._together
+
+    def watch(table, members, command, kind=None):  # type: ignore[no-untyped-def]
+        def heard(one, slot):  # type: ignore[no-untyped-def]
+            asked.append(command(one, slot))
+            return asked[-1]
+
+        return together(table, members, heard, kind)
+
+    monkeypatch.setattr(RoundTable, "_together", watch)
+    row = read_row(numpy_row(tmp_path, "row"))
+    measure(tmp_path, row, tasks=["encode"], budget=replace(QUICK, min_blocks=4, max_blocks=5))
+    unseen = [one.unseen for one in asked if type(one).__name__ == "Check"][::2]  # of the row and the control
+    assert unseen in ([True, True, False, False, True], [True, False, True, False, True])
+
+
+def test_a_row_that_is_wrong_at_the_end_has_no_time(tmp_path: Path) -> None:
+    """It is right in its two blocks, and as the control in these, and wrong in the fifth process that it has."""
+    top = WRONG_IN.format(starts=str(tmp_path / "starts"))
+    turns = numpy_row(tmp_path, "turns", top=top, after="return result if STARTS < 3 else result * 1.01")
+    right = read_row(numpy_row(tmp_path, "right"))
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, weighs=True)
+    records = carry_out(tmp_path, plan_of(right, read_row(turns), tasks=["encode"], budget=budget))
+    own = [record for record in records if record.implementation == "turns"]
+    assert [record.status for record in own] == ["ok", "ok", "invalid"]
+    assert "once more, at the end" in (own[-1].reason or "")
+    assert {one.status for one in weights(tmp_path).values()} == {"ok"}
+
+
+def test_later_blocks_have_the_turns_that_follow_from_the_first(tmp_path: Path) -> None:
+    rows = [read_row(numpy_row(tmp_path, name, before="time.sleep(0.001)", top="import time")) for name in "ab"]
+    budget = replace(BUDGETS["default"], timed_s=0.2, min_turns=3, min_blocks=3, max_blocks=3, weighs=False)
+    records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"], budget=budget))
+    (effort,) = [line for line in lines(tmp_path) if isinstance(line, Effort)]
+    assert effort.before == min(len(one.samples_s) for one in records if one.block == 1)
+    for one in records:
+        if one.block > 1:
+            assert effort.turns <= len(one.samples_s) <= budget.most_rounds * effort.turns
+    assert effort.round_s > 0 and effort.around_s > 0 and effort.turn_sd > 0
+
+
+def test_each_verdict_is_written_down_with_its_time(tmp_path: Path) -> None:
+    rows = [read_row(numpy_row(tmp_path, "fast")), read_row(numpy_row(tmp_path, "slow", before="import time; time.sleep(0.02)"))]  # fmt: skip
+    budget = replace(QUICK, min_blocks=3, max_blocks=3)
+    carry_out(tmp_path, plan_of(*rows, tasks=["encode"], budget=budget), had_s=100.0)
+    (said,) = [line for line in lines(tmp_path) if isinstance(line, Said)]
+    assert (said.implementation, said.block, said.verdict) == ("slow", 3, "SLOWER")
+    spent = sum(one.elapsed_s for one in blocks(tmp_path))
+    assert 100 + spent <= said.elapsed_s < 100 + spent + 10
+
+
+@pytest.mark.parametrize(("sure", "expected"), [(1, 1), (3, 3)])
+def test_sure_blocks_are_measured_whatever_the_budget(sure: int, expected: int, tmp_path: Path) -> None:
+    rows = [read_row(numpy_row(tmp_path, name)) for name in "ab"]
+    budget = replace(QUICK, min_blocks=3, max_blocks=None, total_s=0.1, sure_blocks=sure)
+    records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"], budget=budget))
+    assert max(one.block for one in records) == expected

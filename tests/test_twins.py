@@ -1,0 +1,169 @@
+"""Real rows held against themselves: disjoint pairs, slow-downs that are really planted, and bounds that are honest."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from pretend import row, sit
+from processes import bench, numpy_row, one_line
+
+from bench.method import twins, twins_table
+from bench.method.arms import Pair, Sides
+from bench.method.calibration import Batch, Comparison, pairs_of, told_of
+from bench.method.twins import PAIRS_A_ROW, PLANTED, Processor, plan_of, processor_of, twins_of, undecided_twins
+from bench.plan import BUDGETS
+from bench.workloads import SEED, WORDS
+from impls import build_row, read_row
+from impls.contract import initial_parameters
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.plan import Plan
+
+ROWS = [row("one"), row("two")]
+LONGER = {(own.name, percent): row(f"{own.name}-{percent}") for own in ROWS for percent in PLANTED}
+
+
+def plan() -> Plan:
+    return plan_of(ROWS, LONGER, [SEED, WORDS], ("forward", "train_step"), BUDGETS["default"], 1)
+
+
+def test_no_two_pairs_of_twins_share_a_worker_and_each_slow_down_has_a_plain_one() -> None:
+    pairs = twins_of(ROWS)
+    plain = [name for one in pairs if not one.pair.percent for name in (one.pair.ours, one.pair.theirs)]
+    assert len(plain) == len(set(plain)) == 2 * PAIRS_A_ROW * len(ROWS)
+    for own in ROWS:
+        planted = [one.pair for one in pairs if one.row == own.name and one.pair.percent]
+        assert [pair.percent for pair in planted] == list(PLANTED)
+        assert {pair.theirs for pair in planted} <= set(plain) and len({pair.theirs for pair in planted}) == len(
+            PLANTED
+        )
+
+
+def test_all_sit_at_one_table_in_every_group() -> None:
+    (table,) = plan().tables
+    assert {seat.name for seat in table.seats} == {
+        name for one in twins_of(ROWS) for name in (one.pair.ours, one.pair.theirs)
+    }
+    for seat in table.seats:
+        assert {cell.implementation for cell in seat.cells} == {seat.name}
+        assert len(seat.cells) == 4
+        assert (seat.row.name in {own.name for own in ROWS}) == ("+" not in seat.name)
+
+
+def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
+    own = plan()
+    due = undecided_twins(twins_of(ROWS))
+    speeds = {
+        name: 1.0 + 0.3 * (own_row.name in {"one-10"}) for name, own_row in ((one.name, one) for one in LONGER.values())
+    }
+    records = []
+    while (following := due(own, records)) is not None and following[0] <= 4:
+        block, sittings = following
+        for sitting in sittings:
+            records += sit(sitting, block, speeds, noise=0.0005)
+    of_block = {block: {one.implementation for one in records if one.block == block} for block in (1, 3, 4)}
+    assert of_block[1] == of_block[3] == {seat.name for seat in own.tables[0].seats}
+    assert not of_block[4] & {"one+10"}, "it has its verdict"
+
+
+def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp_path: Path) -> None:
+    plain = read_row(numpy_row(tmp_path, "plain"))
+    longer = twins.write_longer(tmp_path, plain, 50, tmp_path)
+    assert (longer.tier, longer.frameworks, longer.compiles) == (plain.tier, plain.frameworks, plain.compiles)
+    parameters = initial_parameters(SEED.config, 0)
+    models = [build_row(own)(SEED.config, parameters, "cpu") for own in (plain, longer)]
+    rng = np.random.default_rng(0)
+    x, y = (rng.standard_normal((steps, 2, 10)).astype(np.float32) for steps in (10, 9))
+
+    def taken(model) -> float:  # type: ignore[no-untyped-def]
+        start = time.process_time()
+        model.forward(x, y)
+        return time.process_time() - start
+
+    shares = sorted(taken(models[1]) / taken(models[0]) for _ in range(101))
+    assert 1.35 < shares[50] < 1.7
+    assert np.array_equal(models[0].forward(x, y), models[1].forward(x, y))
+    assert models[1].parameters().keys() == parameters.keys()
+
+
+def test_what_was_planted_is_what_the_processor_saw() -> None:
+    (sitting, *_) = (undecided_twins(twins_of(ROWS))(plan(), []) or (0, ()))[1]
+    records = [
+        msgspec.structs.replace(one, block=block, cpu_per_wall=0.9 if one.implementation == "one~1" else 1.0)
+        for block in (1, 2)
+        for one in sit(sitting, block, {})
+    ]
+    taken = processor_of(Pair("one~1", "one~2"), records)
+    assert len(taken.ours_s) == len(taken.theirs_s) == 2
+    own = next(one for one in records if one.implementation == "one~1")
+    assert taken.ours_s[0] == pytest.approx(0.9 * np.mean(own.samples_s))
+
+
+def batch(number: int, *, false: bool = False, planted: float = 0.05) -> Batch:
+    """A table of two groups: a pair of twins and a slow-down in each."""
+    rng = np.random.default_rng(number)
+    comparisons = []
+    for task in ("forward", "train_step"):
+        for percent, ratio in ((0, 1.3 if false and task == "forward" else 1.0), (0, 1.0), (5, 1 + planted)):
+            ours = [[ratio * float(np.exp(rng.normal(0, 0.002)))] * 3 for _ in range(6)]
+            theirs = [[1.0] * 3] * 6
+            comparisons.append(
+                Comparison(
+                    batch=number,
+                    surroundings="quiet",
+                    percent=percent,
+                    sides=Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * 6),
+                    row="torch/module",
+                    workload="seed",
+                    task=task,
+                    processor=Processor(ours_s=[ratio] * 6, theirs_s=[1.0] * 6),
+                )
+            )
+    return Batch(comparisons=comparisons, elapsed_s=600.0, ends_s=[100.0 * block for block in range(1, 7)])
+
+
+def test_false_verdicts_are_counted_over_groups_and_bounded_over_tables() -> None:
+    quiet = [batch(number) for number in range(10)]
+    assert [pairs_of(one) for one in quiet] == [2] * 10
+    assert not twins_table.false_ones(told_of(quiet))
+    assert "40 comparisons of real rows with themselves (20 independent pairs in 10 tables), 0 got" in (
+        words := twins_table.in_words(quiet)
+    )
+    assert "at most 13.9 % (95 %, each pair taken for one try)" in words  # 1 - 0.05^(1/20)
+    wrong = [batch(number, false=number in (2, 5)) for number in range(10)]
+    assert len(twins_table.false_ones(told_of(wrong))) == 2
+    low, high = twins_table.resampled(wrong)
+    assert low == 0.0 and 0.05 < high < 0.15
+    assert "2 got a false FASTER or SLOWER: 5.00 % [0.00, 10.00], whole tables" in twins_table.in_words(wrong)
+
+
+def test_the_table_says_what_was_planted_and_when_it_was_found() -> None:
+    batches = [batch(number) for number in range(3)]
+    from test_calibrate import HEAD
+
+    text = twins_table.markdown(msgspec.structs.replace(HEAD, rows=["torch/module"]), batches)
+    line = next(line for line in text.splitlines() if line.startswith("| 5 % | all |"))
+    assert "| 6 | 5.0 % [5.0, 5.0] | 5.0 % [4.9, 5.1] | 100 % | 0 | 0 | 0.0 % |" in line
+    assert "| aimed at | 3 (5 min) | 4 (7 min) | 5 (8 min) | 6 (10 min) |" in text
+    assert "group `seed forward`" in text and "row `torch/module`" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--rows", "no/such"], "unknown row 'no/such'"),
+        (["--rows", "thinc/native"], "--rows thinc/native: .*gradients"),
+        (["--pairs", "0"], "--pairs 0: must be at least 1"),
+    ],
+)
+def test_what_cannot_be_its_own_twin_is_refused_in_a_line(arguments: list[str], words: str, tmp_path: Path) -> None:
+    refused = bench("calibrate", *arguments, "--out", str(tmp_path / "out"))
+    assert refused.returncode == 2
+    one_line(refused, words)
+    assert not (tmp_path / "out").exists()
