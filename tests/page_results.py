@@ -8,7 +8,7 @@ from math import exp, log
 from typing import TYPE_CHECKING
 
 import msgspec
-from test_records import END, RUN, record, write
+from test_records import BLOCK, END, RUN, record, write
 
 from bench.page import build
 from bench.page.data import COLUMNS, Logarithms, PageData, PageGroup, PageResult
@@ -80,7 +80,7 @@ def several_runs(folder: Path) -> list[Result]:
         own = [one for row in (*rows, CONTROL) for one in noisy(row, seconds=scan_s if row == "jax/scan" else None)]
         lines = [msgspec.structs.replace(one, started_at=name) for one in own]  # each was measured anew
         whole = msgspec.structs.replace(head, rows=named | {"jax/scan": head.rows["jax/scan"]})
-        return read_result(write(folder / name, *lines, END, run=whole))
+        return read_result(write(folder / name, *lines, BLOCK, END, run=whole))
 
     return [run("first", RUN, 0.001), run("second", later, 0.0015), run("elsewhere", other, 0.0012)]
 

@@ -185,12 +185,12 @@ def test_a_comparison_stops_at_its_first_verdict_and_its_batch_tells_of_its_nois
 
 
 def test_a_calibration_of_another_program_does_not_go_on(tmp_path: Path) -> None:
-    head = calibrate._begin(tmp_path / "out", "python -m bench calibrate")
-    assert calibrate._begin(tmp_path / "out", "python -m bench calibrate").seed == head.seed
+    head = calibrate._begin(tmp_path / "out", "python -m bench calibrate", [])
+    assert calibrate._begin(tmp_path / "out", "python -m bench calibrate", []).seed == head.seed
     path = tmp_path / "out" / calibration.HEAD_FILE
     path.write_text(path.read_text().replace('"python": "', '"python": "0.'))
     with pytest.raises(InvalidInput, match="another program or machine"):
-        calibrate._begin(tmp_path / "out", "python -m bench calibrate")
+        calibrate._begin(tmp_path / "out", "python -m bench calibrate", [])
 
 
 def test_a_lean_that_lasts_shows_as_correlation() -> None:
@@ -225,7 +225,7 @@ def test_a_batch_that_was_appended_again_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_damaged_calibration_is_one_line(tmp_path: Path) -> None:
-    calibrate._begin(tmp_path / "out", "python -m bench calibrate")
+    calibrate._begin(tmp_path / "out", "python -m bench calibrate", [])
     (tmp_path / "out" / calibration.COMPARISONS_FILE).write_text("{}\n")
     with pytest.raises(InvalidInput, match=r"comparisons.jsonl:1: is no result"):
         calibration.read_batches(tmp_path / "out")
@@ -280,7 +280,7 @@ def test_what_goes_wrong_costs_its_batch_alone(
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InvalidInput, match=r"holds notes\.txt, and no calibration"):
-        calibrate._begin(tmp_path, "python -m bench calibrate")
+        calibrate._begin(tmp_path, "python -m bench calibrate", [])
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 

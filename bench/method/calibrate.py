@@ -148,7 +148,7 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
         command=command,
         seed=int(time.time()),
         environment=environment,
-        rows=list(rows),
+        rows=tuple(rows),
     )
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -244,7 +244,7 @@ def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr
         for group, own in groups.items()
         for one in pairs
     ]
-    return Batch(comparisons=comparisons, elapsed_s=time.monotonic() - began, ends_s=ends_s)
+    return Batch(comparisons=comparisons, elapsed_s=time.monotonic() - began, ends_s=tuple(ends_s))
 
 
 def comparison_of(pair: arms.Pair, records: Sequence[Record], number: int, surroundings: Surroundings) -> Comparison:

@@ -37,7 +37,7 @@ class Head(Struct, frozen=True, kw_only=True):
     command: str
     seed: int
     environment: Environment
-    rows: list[str] = []
+    rows: tuple[str, ...] = ()
     """The rows that were held against themselves; none where there were arms."""
 
 
@@ -67,7 +67,7 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
 
     comparisons: list[Comparison]
     elapsed_s: float
-    ends_s: list[float] = []
+    ends_s: tuple[float, ...] = ()
     """When each block ended, since the batch began."""
 
 

@@ -89,7 +89,7 @@ class Twins(NamedTuple):
 
 
 def write_longer(folder: Path, row: Row, percent: int, root: Path) -> Row:
-    """The row whose calls take so much more, written into the folder; ``root`` is what the row's name is relative to."""
+    """The row whose calls take so much more, written into the folder; ``root``: what the row's name is relative to."""
     facts = {name: getattr(row, name) for name in RowFacts.__struct_fields__}
     path = folder / f"{row.name.replace('/', '-')}-{percent}.py"
     text = TEMPLATE.format(

@@ -1,4 +1,4 @@
-"""What a calibration on real rows says, in Markdown: how often verdicts are wrong, and what they find after how long."""
+"""What a calibration on real rows says, in Markdown: how often verdicts are wrong, and what they find when."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.method.twins import PAIRS_A_ROW
 from bench.report import units
 from bench.report.markdown import environment_line, table
 from bench.rule import MIN_BLOCKS
-from bench.stats import PRACTICAL, Interval
+from bench.stats import PRACTICAL, Interval, median
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,8 +31,8 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         [
             "# How often the verdicts err, on real rows\n",
             f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
-            f"The rows {rows} sat at one table several times each, as their own twins, on the workloads and tasks of the"
-            f" default run: {PAIRS_A_ROW} pairs a row, no worker in two of them; and each row twice with a planted"
+            f"The rows {rows} sat at one table several times each, as their own twins, on the workloads and tasks of"
+            f" the default run: {PAIRS_A_ROW} pairs a row, no worker in two of them; and each row twice with a planted"
             " slow-down, held against one of a pair. Turns, blocks and stopping rule are those of `bench run`."
             " `docs/method.md` says how and why.\n",
             f"{in_words(batches)}. Comparisons of one table share its machine, its minutes and, over the groups, their"
@@ -86,9 +86,9 @@ def in_words(batches: Sequence[Batch]) -> str:
 def _errors(batches: Sequence[Batch]) -> str:
     told = [one for one in told_of(batches) if one.percent == 0]
     lines = []
-    for name, of in (("row", lambda one: one.comparison.row), ("group", lambda one: one.comparison.group)):
-        for value in sorted({of(one) for one in told}):
-            chosen = [one for one in told if of(one) == value]
+    for name in ("row", "group"):
+        for value in sorted({getattr(one.comparison, name) for one in told}):
+            chosen = [one for one in told if getattr(one.comparison, name) == value]
             said = Counter(one.verdict for one in chosen)
             ratios = [one.sides.log_ratios for one in chosen]
             spread = np.sqrt(np.mean([np.var(own, ddof=1) for own in ratios]))
@@ -148,13 +148,11 @@ def _mean(chosen: Sequence[Told], of: Callable[[Told], Sequence[float]]) -> str:
 def _over_time(batches: Sequence[Batch]) -> str:
     told = [one for one in told_of(batches) if one.percent]
     looks = range(MIN_BLOCKS, max(len(batch.ends_s) for batch in batches) + 1)
-    minutes = [
-        float(np.median([batch.ends_s[min(look, len(batch.ends_s)) - 1] for batch in batches])) for look in looks
-    ]
+    ends_s = [[batch.ends_s[min(look, len(batch.ends_s)) - 1] for batch in batches] for look in looks]
     lines = []
     for percent in sorted({one.percent for one in told}):
         chosen = [one for one in told if one.percent == percent]
         found = [sum(one.verdict == "SLOWER" and one.blocks <= look for one in chosen) for look in looks]
         lines.append([f"{percent} %", *(units.percent(hits / len(chosen)) for hits in found)])
-    header = [f"{look} ({units.duration(spent)})" for look, spent in zip(looks, minutes, strict=True)]
+    header = [f"{look} ({units.duration(spent)})" for look, spent in zip(looks, map(median, ends_s), strict=True)]
     return table(["aimed at", *header], lines)

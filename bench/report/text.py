@@ -197,8 +197,8 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text(
             f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired turn"
             " by turn, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all"
-            " that the blocks allow lies within 2 %; –: fewer than three blocks (or refused). 2=: no verdict tells those"
-            " at one place from its first.",
+            " that the blocks allow lies within 2 %; –: fewer than three blocks (or refused). 2=: no verdict tells"
+            " those at one place from its first.",
             style="dim",
         )
     if any(row.bound_share is not None for row in rows):
