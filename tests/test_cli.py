@@ -159,7 +159,7 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout and "thinc/layers" in done.stdout
     assert re.search(
-        r"(?m)^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+; first table after", done.stderr
+        r"(?m)^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+, budget", done.stderr
     )
     result = read_result(out)
     assert {record.implementation for record in result.records} == {"mine", "thinc/layers", "thinc/products", CONTROL}

@@ -95,7 +95,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         "--task",
         "forward",
         "--budget",
-        "1s",
+        "20s",
     ]
     done = bench("run", *what, "--interpreter", *words, "--out", str(folder / "out"), env=env)
     return Measured(folder, words, done, env)
@@ -110,7 +110,8 @@ def test_every_version_has_a_seat_at_one_table_and_the_last_is_the_baseline(meas
     assert run.bounds == {}
     timed = [one for one in records if one.ok and not one.attempt]
     assert {one.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
-    assert len({(one.block, one.table, len(one.samples_s)) for one in timed}) == 1  # the same rounds
+    of_first = [one for one in timed if one.block == 1]
+    assert len({(one.table, len(one.samples_s)) for one in of_first}) == 1  # the same rounds
     weighed = {one.implementation for one in measured.result.memory if one.peak_bytes}
     assert weighed == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
     assert "tiny@1.0" in measured.done.stdout and "rows of 0.9 with" in measured.done.stdout

@@ -238,7 +238,7 @@ def report(simulation: Simulation) -> str:
         " blocks of published runs of real rows, scaled to each group's noise.\n\n"
         + table(["tables", "false", "wrong", "identical rows SAME", "blocks"], errors)
         + f"\n## What it finds\n\nAfter so many blocks; {COMPARISONS // 10:,} comparisons each, all with that"
-        f" effect. Of three and of {FEW_BLOCKS} blocks, two may be outliers and make no verdict.\n\n"
+        f" effect. Of up to {FEW_BLOCKS} blocks, two may be outliers and make no verdict.\n\n"
         + table(["noise of a block", "effect", *map(str, looks)], power, left=2)
         + "\n## Replayed on published runs\n\n"
         "What the rule would have said in runs that it was not chosen on. Contradicted: the blocks after the verdict,"
