@@ -28,7 +28,7 @@ def test_the_phases_of_a_block_fill_it(tmp_path: Path) -> None:
     assert (first.cold, second.cold) == (True, False)
     for one in (first, second):
         assert one.phases_s.keys() >= {"start", "load", "warm-up", "check", "turns"}
-        assert 0.8 * one.elapsed_s <= sum(one.phases_s.values()) <= one.elapsed_s
+        assert 0.6 * one.elapsed_s <= sum(one.phases_s.values()) <= one.elapsed_s
         assert one.phases_s["start"] > 1.5 > one.phases_s["load"]
         assert one.phases_s["turns"] >= 2 * 2 * 0.02  # of the row and the control
     assert first.phases_s["check"] > second.phases_s["check"] or second.phases_s["check"] < 0.5
@@ -85,9 +85,9 @@ def test_later_blocks_have_the_turns_that_follow_from_the_first(tmp_path: Path) 
 
 
 def test_each_verdict_is_written_down_with_its_time(tmp_path: Path) -> None:
-    slow = numpy_row(tmp_path, "slow", before="import time; time.sleep(0.02)")
+    slow = numpy_row(tmp_path, "slow", before="import time; time.sleep(0.1)")
     rows = [read_row(numpy_row(tmp_path, "fast")), read_row(slow)]
-    budget = replace(QUICK, min_blocks=3, max_blocks=3)
+    budget = replace(QUICK, min_blocks=3, max_blocks=3, limit_s=60)
     carry_out(tmp_path, plan_of(*rows, tasks=["encode"], budget=budget), had_s=100.0)
     (said,) = [line for line in lines(tmp_path) if isinstance(line, Said)]
     assert (said.implementation, said.block, said.verdict) == ("slow", 3, "SLOWER")

