@@ -354,14 +354,16 @@ def with_table(readme: str, result: Result) -> str:
 
 
 def error_rate_in_words() -> str:
-    """How often verdicts were wrong when rows, or identical workers, were compared with themselves, if measured."""
+    """How often verdicts were wrong when rows, and identical workers, were compared with themselves, if measured."""
     paths = calibration_paths()
-    if of_rows := [path for path in paths if path.parent != OURS.method]:
+    of_rows = [path for path in paths if path.parent != OURS.method]
+    said = []
+    if of_rows:
         batches = [batch for path in of_rows for batch in calibration.read_batches(path.parent)]
-        said = twins_table.in_words(batches)
-    elif paths:
-        said = calibration_table.in_words(calibration.told_of(calibration.read_batches(OURS.method)))
-    else:
-        return "How often verdicts err has not been measured yet."
-    links = ", ".join(f"[measured]({path.relative_to(OURS.root)})" for path in of_rows or paths)
-    return f"{said} ({links})."
+        said.append((twins_table.in_words(batches), of_rows))
+    if paths != of_rows:
+        told = calibration.told_of(calibration.read_batches(OURS.method))
+        said.append((calibration_table.in_words(told), [path for path in paths if path not in of_rows]))
+    links = [", ".join(f"[measured]({path.relative_to(OURS.root)})" for path in own) for _, own in said]
+    words = " ".join(f"{one} ({link})." for (one, _), link in zip(said, links, strict=True))
+    return words or "How often verdicts err has not been measured yet."

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from pretend import row, sit
 from processes import bench, numpy_row, one_line
+from test_calibrate import HEAD
 
 from bench.method import twins, twins_table
 from bench.method.arms import Pair, Sides
@@ -145,11 +146,9 @@ def test_false_verdicts_are_counted_over_groups_and_bounded_over_tables() -> Non
 
 def test_the_table_says_what_was_planted_and_when_it_was_found() -> None:
     batches = [batch(number) for number in range(3)]
-    from test_calibrate import HEAD
-
     text = twins_table.markdown(msgspec.structs.replace(HEAD, rows=["torch/module"]), batches)
     line = next(line for line in text.splitlines() if line.startswith("| 5 % | all |"))
-    assert "| 6 | 5.0 % [5.0, 5.0] | 4.9 % [4.8, 5.1] | 100 % | 0 | 0 | 0.0 % |" in line
+    assert "| 6 | 5.0 % [5.0, 5.0] | 4.9 % [4.8, 5.0] | 100 % | 0 | 0 | 0.0 % |" in line
     assert "| aimed at | 3 (5 min) | 4 (7 min) | 5 (8 min) | 6 (10 min) |" in text
     assert "group `seed forward`" in text and "row `torch/module`" in text
 

@@ -6,14 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]
 
 from bench.method.calibration import pairs_of, told_of
 from bench.method.calibration_table import at_most
 from bench.method.twins import PAIRS_A_ROW
 from bench.report import units
 from bench.report.markdown import environment_line, table
-from bench.rule import MIN_BLOCKS
+from bench.rule import MIN_BLOCKS, draw
 from bench.stats import PRACTICAL, Interval, median
 
 if TYPE_CHECKING:
@@ -35,13 +34,14 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
             f" the default run: {PAIRS_A_ROW} pairs a row, no worker in two of them; and each row twice with a planted"
             " slow-down, held against one of a pair. Turns, blocks and stopping rule are those of `bench run`."
             " `docs/method.md` says how and why.\n",
-            f"{in_words(batches)}. Comparisons of one table share its machine, its minutes and, over the groups, their"
-            " workers, so the bound comes from resampling whole tables.\n",
+            f"{in_words(batches)}. Comparisons of one table share its machine and its minutes, those of a pair"
+            " their workers, group by group.\n",
             "## Twins\n",
             _errors(batches),
             "## Planted slow-downs\n",
-            "Planted: what the longer row took of the processor in its turns, over what its twin took: the mean over"
-            " pairs of their first blocks, with its 95 % interval. Came out as: likewise, of wall time. Found: SLOWER."
+            "Planted: what the longer row took of the processor in its turns, over what its twin took: the robust"
+            f" centre of the first {MIN_BLOCKS} blocks of all pairs, with its 95 % interval. Came out as: likewise,"
+            " of wall time. Found: SLOWER."
             f" Missed: SAME, though the difference is above {100 * PRACTICAL:.0f} %. Backwards: FASTER.\n",
             _planted(batches),
             "Share found after so many blocks, and that many minutes in the middle:\n",
@@ -118,8 +118,8 @@ def _planted(batches: Sequence[Batch]) -> str:
                     f"{percent} %",
                     group,
                     f"{len(chosen)}",
-                    _mean(chosen, _of_processor),
-                    _mean(chosen, lambda one: one.sides.log_ratios),
+                    _centre(chosen, _of_processor),
+                    _centre(chosen, lambda one: one.sides.log_ratios),
                     units.percent(said["SLOWER"] / len(chosen)),
                     f"{said['SAME']}",
                     f"{said['FASTER']}",
@@ -136,13 +136,11 @@ def _of_processor(one: Told) -> list[float]:
     return list(np.log(taken.ours_s) - np.log(taken.theirs_s))
 
 
-def _mean(chosen: Sequence[Told], of: Callable[[Told], Sequence[float]]) -> str:
-    """``4.9 % [4.2, 5.6]``: the mean over pairs of their first blocks, which no verdict had a say in."""
-    logs = [float(np.mean(of(one)[:MIN_BLOCKS])) for one in chosen]
-    middle = float(np.mean(logs))
-    half = float(stats.t.isf(0.025, len(logs) - 1) * stats.sem(logs)) if len(logs) > 1 else float("nan")
-    low, mean, high = (100 * np.expm1(middle + side) for side in (-half, 0.0, half))
-    return f"{mean:.1f} % [{low:.1f}, {high:.1f}]" if len(logs) > 1 else f"{mean:.1f} %"
+def _centre(chosen: Sequence[Told], of: Callable[[Told], Sequence[float]]) -> str:
+    """``4.9 % [4.2, 5.6]``: the centre of the first blocks of all, which no verdict had a say in."""
+    drawn = draw(np.array([ratio for one in chosen for ratio in of(one)[:MIN_BLOCKS]]), 0.05)
+    middle, low, high = (100 * float(np.expm1(one)) for one in (drawn.estimate, drawn.low, drawn.high))
+    return f"{middle:.1f} % [{low:.1f}, {high:.1f}]"
 
 
 def _over_time(batches: Sequence[Batch]) -> str:
