@@ -63,10 +63,10 @@ class Progress:
         self.listener = Listener(block=self._begin, doing=self._doing, kept=self._kept)
 
     def __enter__(self) -> Progress:
-        for line in announced(self._run, self._plan):
+        have = max((record.block for record in self._records), default=0)
+        for line in announced(self._run, self._plan, have):
             self._print(line)
         if self._records:
-            have = max(record.block for record in self._records)
             self._print(f"goes on: {len(self._records)} records of {counted(have, 'block')} are there already")
         if self._console.is_terminal:
             self._live.start()
@@ -133,8 +133,8 @@ class Progress:
                 self._print(said)
 
 
-def announced(run: Run, plan: Plan) -> Iterator[str]:
-    """The plan, and what will be known when, as far as that can be told before anything is measured."""
+def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
+    """The plan, and what will be known when, as far as that can be told before more than ``have`` blocks are there."""
     facts, budget = run.plan, plan.budget
     least = counted(facts.min_blocks, "block")
     most = least if facts.max_blocks == facts.min_blocks else f"at least {least}"
@@ -152,7 +152,8 @@ def announced(run: Run, plan: Plan) -> Iterator[str]:
         parts.append(f"verdicts from about {duration(verdicts_s)} on (block {MIN_BLOCKS})")
         parts.append(f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent")
     yield f"at this machine's speed: {'; '.join(parts)}"
-    if facts.min_blocks >= MIN_BLOCKS and verdicts_s > budget.total_s and budget.sure_blocks < MIN_BLOCKS:
+    missing_s = verdicts_s * (MIN_BLOCKS - have) / MIN_BLOCKS
+    if facts.min_blocks >= MIN_BLOCKS and missing_s > budget.total_s and budget.sure_blocks < MIN_BLOCKS:
         yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
 
 

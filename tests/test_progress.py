@@ -43,6 +43,7 @@ def test_a_budget_by_hand_that_will_not_do_is_told_at_once() -> None:
     run = msgspec.structs.replace(RUN, plan=facts)
     assert "will hardly do for 3 blocks" in "\n".join(announced(run, BY_HAND))
     assert "hardly" not in "\n".join(announced(run, DEFAULT))
+    assert "hardly" not in "\n".join(announced(run, BY_HAND, have=3)), "a run that goes on has its verdicts"
 
 
 @pytest.mark.parametrize(

@@ -277,7 +277,7 @@ def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
     one_line(bench("run", "--resume", str(tmp_path / "nowhere"), env=run.env), "no such folder")
     filler.unlink()
     done = bench("run", "--resume", str(run.out), *own(tmp_path), "--budget", "1s", env=run.env)
-    assert "the budget will hardly do for 6 blocks: with fewer there is no verdict" in done.stderr
+    assert "the budget will hardly do for 3 blocks: with fewer there is no verdict" in done.stderr
     assert done.returncode == 0, done.stderr
     result = read_result(run.out)
     assert (run.out / "records.jsonl").read_bytes().startswith(have)
