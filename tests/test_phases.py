@@ -28,7 +28,7 @@ def test_the_phases_of_a_block_fill_it(tmp_path: Path) -> None:
     assert (first.cold, second.cold) == (True, False)
     for one in (first, second):
         assert one.phases_s.keys() >= {"start", "load", "warm-up", "check", "turns"}
-        assert 0.6 * one.elapsed_s <= sum(one.phases_s.values()) <= one.elapsed_s
+        assert 0.8 * one.elapsed_s <= sum(one.phases_s.values()) <= one.elapsed_s
         assert one.phases_s["start"] > 1.5 > one.phases_s["load"]
         assert one.phases_s["turns"] >= 2 * 2 * 0.02  # of the row and the control
     assert first.phases_s["check"] > second.phases_s["check"] or second.phases_s["check"] < 0.5
