@@ -51,8 +51,6 @@ class Expected:
 
     first_block_s: float
     later_block_s: float
-    last_s: float
-    """Peak memory, and each cell once more against the oracle."""
 
     def blocks_s(self, number: int) -> float:
         """So many blocks."""
@@ -61,7 +59,7 @@ class Expected:
 
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed: Speed = Speed()) -> Expected:
     """What to expect of a plan before anything is measured; compiling weighs most in the first block."""
-    first = later = last = 0.0
+    first = later = 0.0
     for table in plan.tables:
         first += len(table.seats) * WORKER_S * speed.start / slots
         later += len(table.seats) * WORKER_S * speed.start / slots
@@ -78,10 +76,7 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed:
             compiling = COMPILE_S * speed.start * compiled / slots
             first += turns + 2 * apart + compiling
             later += turns + apart + AFTER_A_COLD_BLOCK["compile"] * compiling
-            if plan.budget.weighs:
-                last += (rows * (WORKER_S * speed.start + 4 * call_s)) / slots
-                last += AFTER_A_COLD_BLOCK["compile"] * compiling
-    return Expected(first, later, last)
+    return Expected(first, later)
 
 
 def next_block_s(sittings: Sequence[Sitting], earlier: Sequence[Block], efforts: Iterable[Effort] = ()) -> float:
