@@ -85,13 +85,17 @@ def test_later_blocks_have_the_turns_that_follow_from_the_first(tmp_path: Path) 
 
 
 def test_each_verdict_is_written_down_with_its_time(tmp_path: Path) -> None:
-    slow = numpy_row(tmp_path, "slow", before="import time; time.sleep(0.1)")
-    rows = [read_row(numpy_row(tmp_path, "fast")), read_row(slow)]
-    budget = replace(QUICK, min_blocks=3, max_blocks=3, limit_s=60)
-    carry_out(tmp_path, plan_of(*rows, tasks=["encode"], budget=budget), had_s=100.0)
+    """Both rows sleep for most of their time, so that a busy machine does not spread their ratio."""
+    fast, slow = (
+        numpy_row(tmp_path, name, top="import time", before=f"time.sleep({s})")
+        for name, s in [("fast", 0.02), ("slow", 0.2)]
+    )
+    budget = replace(QUICK, min_blocks=5, max_blocks=5, limit_s=60)
+    carry_out(tmp_path, plan_of(read_row(fast), read_row(slow), tasks=["encode"], budget=budget), had_s=100.0)
     (said,) = [line for line in lines(tmp_path) if isinstance(line, Said)]
-    assert (said.implementation, said.block, said.verdict) == ("slow", 3, "SLOWER")
-    spent = sum(one.elapsed_s for one in blocks(tmp_path))
+    assert (said.implementation, said.verdict) == ("slow", "SLOWER")
+    assert 3 <= said.block <= 5
+    spent = sum(one.elapsed_s for one in blocks(tmp_path) if one.block <= said.block)
     assert 100 + spent <= said.elapsed_s < 100 + spent + 10
 
 
