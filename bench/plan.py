@@ -276,11 +276,11 @@ def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
 def checks_unseen(plan: Plan, sitting: Sitting, block: int) -> bool:
     """Whether a group is held against the oracle, after its turns, on an input that its workers have not seen.
 
-    In the first block, in the second or the third, as the seed draws for it, and in the last where that is planned.
-    Where it is not, each cell is once more, by a process of its own, before the run ends.
+    In the first block, in one of the three after the first verdicts, as the seed draws for it, and in the last where
+    that is planned. Where it is not, each cell is once more, by a process of its own, before the run ends.
     """
     number = zlib.crc32(" ".join(map(str, (*sitting.group, sitting.table.number))).encode())
-    drawn = 2 + int(np.random.default_rng([plan.seed, number]).integers(2))
+    drawn = MIN_BLOCKS + 1 + int(np.random.default_rng([plan.seed, number]).integers(3))
     return block in (1, drawn, plan.budget.max_blocks)
 
 
