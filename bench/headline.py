@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from bench.plan import BUDGETS
 from bench.records import cell_of
 from bench.request import BASELINE
 from bench.sweeps import compares_rows
@@ -24,14 +25,17 @@ def headline(results: Iterable[Result]) -> Result | None:
     return max(results, key=weight, default=None)
 
 
-def weight(result: Result) -> tuple[bool, bool, int, float]:
-    """What results are ordered by: whether it answers README's question, whether it compares rows, how many, and when.
+def weight(result: Result) -> tuple[bool, bool, bool, int, float]:
+    """What results are ordered by: whether it answers README's question, and in the time that README's command takes;
+    whether it compares rows, how many, and when.
 
-    A short run of two rows, however new, says less than one of all.
+    A short run of two rows, however new, says less than one of all; and what readers are shown is what they will get.
     """
     rows = {record.implementation for record in result.records if record.ok}
     began = datetime.fromisoformat(result.run.started_at).timestamp()
-    return answers_readme(result), compares_rows(result.run) and len(rows) > 1, len(rows), began
+    answers = answers_readme(result)
+    usual = answers and result.run.plan.budget_s == BUDGETS["default"].total_s
+    return answers, usual, compares_rows(result.run) and len(rows) > 1, len(rows), began
 
 
 def answers_readme(result: Result) -> bool:

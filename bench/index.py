@@ -52,7 +52,7 @@ class Summary(Note, frozen=True, kw_only=True, tag_field="type", tag="summary"):
     preset: str
     versions: str
     """``torch 2.9.1, 2.13.0``, where it holds these against each other."""
-    weight: tuple[bool, bool, int, float]
+    weight: tuple[bool, bool, bool, int, float]
     """How much it says of which row to choose: see `headline.weight`."""
     cells: int
     """Those that have a time."""

@@ -18,7 +18,7 @@ from bench.environment import CHANGE_SPEED, ROOT
 from bench.forecast import model_of
 from bench.headline import TASKS_OF_README, answers_readme, headline, is_readmes, weight
 from bench.judge import control, judge
-from bench.method import calibration, calibration_table, protocol, rule, turns, twins_table
+from bench.method import calibration, calibration_table, decided, protocol, rule, turns, twins_table
 from bench.method.keep import read
 from bench.notes import source_of, write_made
 from bench.page import REPORT_FILE
@@ -288,10 +288,9 @@ def calibration_file(path: Path) -> dict[Path, str]:
 def method_files(results: Sequence[Result]) -> dict[Path, str]:
     """The tables of what was simulated and measured to choose the method, as far as it was."""
     files, method = {}, OURS.method
-    if (method / rule.RAW_FILE).exists():
-        files[method / rule.TABLE_FILE] = rule.report(read(method / rule.RAW_FILE, rule.Simulation))
-    if (method / turns.RAW_FILE).exists():
-        files[method / turns.TABLE_FILE] = turns.report(read(method / turns.RAW_FILE, turns.Experiment))
+    for of, kind in ((rule, rule.Simulation), (turns, turns.Experiment), (decided, decided.Experiment)):
+        if (method / of.RAW_FILE).exists():
+            files[method / of.TABLE_FILE] = of.report(read(method / of.RAW_FILE, kind))
     if (method / protocol.RAW_FILE).exists():
         experiment = read(method / protocol.RAW_FILE, protocol.Experiment)
         of_it = next((result for result in results if result.path.name == experiment.result), None)

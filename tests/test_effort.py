@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import product
 from math import sqrt
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,9 +15,13 @@ from hypothesis import strategies as st
 from pretend import plan, row, sit
 
 from bench.effort import LEAST_SD, LONGEST, PROCESS_SD, efforts, process_variance, turn_variance, turns_of
-from bench.judge import group_of
+from bench.judge import group_of, judge
 from bench.plan import BUDGETS, next_block
+from bench.publish import published
 from bench.records import Record, cell_of
+
+if TYPE_CHECKING:
+    from bench.judge import Group, Judged
 
 ROWS = [row(name) for name in ("base", "fast", "slow", "close")]
 PLAN = plan(*ROWS)
@@ -63,6 +69,28 @@ def test_what_a_turn_adds_is_found_from_few_turns_of_many_rows() -> None:
         assert np.mean(found) == pytest.approx(1.57 * sd**2, rel=0.3)
     assert turn_variance(records, "nobody") is None
     assert turn_variance([msgspec.structs.replace(one, samples_s=[1.0]) for one in records], "row0") is None
+
+
+@pytest.mark.thorough
+def test_what_is_believed_of_processes_is_what_published_runs_have() -> None:
+    """Where turns explain less than half of what blocks scatter by, the rest is the processes'."""
+    scatter = []
+    for result in (one for one in published() if one.run.preset == "default"):
+        rows: dict[Group, list[Judged]] = defaultdict(list)
+        for cell, one in judge(result.records, result.run.baseline).items():
+            if one.is_compared and len(one.log_ratios) >= 5:
+                rows[group_of(cell)].append(one)
+        for group, judged in rows.items():
+            own = [one for one in result.records if one.ok and one.block == 2 and group_of(one) == group]
+            turn = turn_variance(own, str(judged[0].baseline))
+            logs = [np.array([*one.log_ratios.values()]) for one in judged]
+            block = float(np.median([(1.4826 * np.median(np.abs(one - np.median(one)))) ** 2 for one in logs]))
+            explained = (turn or block) / np.median([len(one.samples_s) for one in own])
+            if explained < block / 2:
+                scatter.append(sqrt(block - explained))
+    assert len(scatter) > 20
+    assert np.quantile(scatter, 0.25) < PROCESS_SD < np.quantile(scatter, 0.75)
+    assert np.median(scatter) == pytest.approx(PROCESS_SD, rel=0.2)
 
 
 def test_controls_move_what_is_believed_of_processes_and_chance_does_not() -> None:

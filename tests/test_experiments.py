@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from test_records import BLOCK, END, RUN, cell, record, write
 
-from bench.method import protocol, rule, turns
+from bench.environment import describe
+from bench.method import decided, protocol, rule, turns
 from bench.method.arms import Sides
 from bench.method.keep import keep, read
 from bench.method.simulate import KINDS, error_rate, made, normal
 from bench.publish import OURS
-from bench.records import CONTROL, Cell, Run, read_result
+from bench.records import CONTROL, Cell, Effort, Run, Said, read_result
 from bench.rule import LEVEL
 
 if TYPE_CHECKING:
@@ -90,6 +91,49 @@ def test_the_cost_of_the_protocol_is_that_of_twenty_processes_a_cell(tmp_path: P
     ratio = re.search(r"20 processes a cell \| [^|]* \| ([\d.]+)", text)
     assert ratio is not None
     assert float(ratio.group(1)) == pytest.approx(6.0 * 10 / 61.5, abs=0.01)
+
+
+def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
+    rows = ("jax/scan", "thinc/layers")
+    records = [record(name, block=block) for block in (1, 2, 3, 4) for name in ("torch/module", CONTROL, *rows)]
+    blocks = [msgspec.structs.replace(BLOCK, block=block, elapsed_s=60.0) for block in (1, 2, 3, 4)]
+    said = [
+        Said(**cell("jax/scan"), block=3, verdict="SLOWER", elapsed_s=200.0),
+        Said(**cell("thinc/layers"), block=4, verdict="FASTER", elapsed_s=260.0),
+    ]
+    course = decided.course_of(read_result(write(tmp_path / "run", *records, *blocks, *said, END)))
+    assert course.ratios == 2 and course.decided == [0, 0, 1, 2]
+    assert (course.until_s(0.5), course.until_s(0.75)) == (180.0, 240.0)
+    shorter = msgspec.structs.replace(course, done_s=[90.0], turns_s=[3.5], decided=[0])
+    assert shorter.until_s(0.6) is None
+    text = decided.report(
+        decided.Experiment(command="", environment=RUN.environment, followed="run", following=course, kept=shorter)
+    )
+    assert "| 60 % decided after | 4.0 min | never |" in text
+    assert "| 1 | 1.0 min | 4 s | 0 of 2 | 1.5 min | 4 s | 0 of 2 |" in text
+    assert "| 4 | 4.0 min | 4 s | 2 of 2 | – | – | – |" in text
+
+
+@pytest.mark.parametrize("change", ["machine", "preset", "efforts"])
+def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
+    change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = "another" if change == "machine" else describe().machine
+    run = msgspec.structs.replace(
+        RUN,
+        environment=msgspec.structs.replace(RUN.environment, machine=machine),
+        preset="smoke" if change == "preset" else "default",
+    )
+    effort = Effort(
+        workload="seed", task="forward", device="cpu", threads=1, precision="float32", table=0, turns=3, before=3,
+        round_s=1.0, around_s=1.0, turn_sd=0.1, process_sd=0.1,
+    )  # fmt: skip
+    folder = write(tmp_path / "run", record(), BLOCK, *([] if change == "efforts" else [effort]), END, run=run)
+    assert decided.main(["", str(folder), str(tmp_path)]) == 2
+    assert {"machine": "another machine", "preset": "no whole default run", "efforts": "no whole default run"}[
+        change
+    ] in capsys.readouterr().err
+    assert not (tmp_path / decided.RAW_FILE).exists()
 
 
 @pytest.mark.parametrize("name", ["Gaussian, unlike groups", "one row and the control, drifting, 10 %"])

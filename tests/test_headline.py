@@ -12,6 +12,7 @@ from test_records import END, RUN, record, write
 
 from bench import headline
 from bench.headline import answers_readme, weight
+from bench.plan import BUDGETS
 from bench.records import CodeFacts, read_result
 from bench.workloads import SEED
 
@@ -27,11 +28,16 @@ def one_workload(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def result(
-    folder: Path, *rows: str, began: str = "2026-01-31", tasks: tuple[str, ...] = ("forward", "train_step")
+    folder: Path,
+    *rows: str,
+    began: str = "2026-01-31",
+    tasks: tuple[str, ...] = ("forward", "train_step"),
+    budget_s: float = 1200,
 ) -> Result:
     own = [one for row in rows for task in tasks for one in noisy(row, task=task)]
     facts = {row: CodeFacts(code=row, versions={}) for row in rows}
     run = msgspec.structs.replace(RUN, started_at=f"{began}T12:00:00+00:00", rows=facts)
+    run = msgspec.structs.replace(run, plan=msgspec.structs.replace(run.plan, budget_s=budget_s))
     return read_result(write(folder, *own, END, run=run))
 
 
@@ -43,6 +49,13 @@ def test_a_short_new_run_does_not_take_the_place_of_a_whole_one(tmp_path: Path) 
     assert headline.headline([whole, short, part]) is whole
     again = result(tmp_path / "again", "torch/module", "jax/scan", "thinc/layers", began="2026-05-31")
     assert headline.headline([again, whole, short]) is again
+
+
+def test_readers_are_shown_what_readmes_command_gives_them(tmp_path: Path) -> None:
+    default = result(tmp_path / "default", "torch/module", "jax/scan")
+    longer = result(tmp_path / "longer", "torch/module", "jax/scan", "keras/jax", began="2026-05-31", budget_s=1440)
+    assert BUDGETS["default"].total_s == 1200
+    assert headline.headline([longer, default]) is default
 
 
 def test_sweeps_of_sizes_and_versions_speak_only_where_nothing_else_does(tmp_path: Path) -> None:

@@ -1,0 +1,153 @@
+"""How soon a run decides with turns that follow from its first block: ``python -m bench.method.decided RESULT FOLDER``.
+
+The result is a default run of this machine, whose turns did. A second run is made here that keeps the first block's
+number of turns; all else is the same but what chance draws. Its own folder stays in ``results/local``.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from bench.environment import describe
+from bench.judge import judge
+from bench.method.keep import keep, paths
+from bench.records import Environment, Struct, cell_of, read_result
+from bench.report.markdown import environment_line, table
+from bench.request import check_request
+from bench.run import run
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records import Cell, Result
+
+RAW_FILE = "decided.json"
+TABLE_FILE = "decided.md"
+SHARES = (0.6, 0.75)
+"""Of the ratios: how long until so many have a verdict is compared."""
+
+
+class Course(Struct, frozen=True, kw_only=True):
+    """How a run came to its verdicts, block by block."""
+
+    started_at: str
+    ratios: int
+    """How many could have one."""
+    done_s: list[float]
+    """When each block was done, since the first began."""
+    turns_s: list[float]
+    """How long each block's turns took."""
+    decided: list[int]
+    """How many ratios had a verdict then."""
+
+    def until_s(self, share: float) -> float | None:
+        """When so large a share of the ratios was decided; None where it never was."""
+        reached = (at_s for at_s, some in zip(self.done_s, self.decided, strict=True) if some >= share * self.ratios)
+        return next(reached, None)
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """Two runs of one machine."""
+
+    command: str
+    environment: Environment
+    followed: str
+    """The result whose turns followed from its first block."""
+    following: Course
+    kept: Course
+
+
+def course_of(result: Result) -> Course:
+    """What the result's lines say of when each verdict came."""
+    judged = judge(result.records, result.run.baseline)
+    decided: dict[int, int] = {}
+    verdicts: dict[Cell, str] = {}
+    for block in sorted(one.block for one in result.blocks):
+        verdicts |= {cell_of(said): said.verdict for said in result.said if said.block == block}
+        decided[block] = sum(verdict != "UNCLEAR" for verdict in verdicts.values())
+    return Course(
+        started_at=result.run.started_at,
+        ratios=sum(one.is_compared for one in judged.values()),
+        done_s=list(accumulate(one.elapsed_s for one in result.blocks)),
+        turns_s=[one.phases_s.get("turns", 0.0) for one in result.blocks],
+        decided=list(decided.values()),
+    )
+
+
+def measure(result: Result) -> Experiment:
+    """Make the second run: as long as the first.
+
+    Raises:
+        InvalidInput: the first is of another machine, is no whole default run, or its turns did not follow.
+        SystemExit: the second was stopped.
+    """
+    here = describe()
+    if result.run.environment.machine != here.machine:
+        raise InvalidInput(f"{result.path}: was made on another machine; make one here, with `nox -s bench`")
+    if result.run.preset != "default" or not result.whole or not result.efforts:
+        raise InvalidInput(f"{result.path}: is no whole default run; make one with `nox -s bench`")
+    asked = check_request(task=(), device="cpu", threads=("1",), precision=("float32",), preset="default", shape=None)
+    code = run(replace(asked, budget=replace(asked.budget, adapts=False)))
+    kept = read_result(asked.out)
+    if code or not kept.whole:
+        raise SystemExit(code or 1)
+    return Experiment(
+        command=f"python -m bench.method.decided {result.path.name}",
+        environment=here,
+        followed=result.path.name,
+        following=course_of(result),
+        kept=course_of(kept),
+    )
+
+
+def report(experiment: Experiment) -> str:
+    """The two courses, side by side, in Markdown."""
+    ways = (experiment.following, experiment.kept)
+    blocks = max(len(way.done_s) for way in ways)
+    lines = [[f"{block + 1}", *(part for way in ways for part in _at(way, block))] for block in range(blocks)]
+    shares = [
+        [f"{100 * share:.0f} % decided after", *(_minutes(way.until_s(share)) for way in ways)] for share in SHARES
+    ]
+    return (
+        "# What it is worth that turns follow from the first block\n\n"
+        f"{environment_line(experiment.environment)}  \n`{experiment.command}`\n\n"
+        f"Two default runs of this machine: `{experiment.followed}` ({experiment.following.started_at}), and one that"
+        f" kept the first block's number of turns ({experiment.kept.started_at}). Minutes since the first block began."
+        " It is one run each way: what chance alone makes two runs differ by is not in it.\n\n"
+        + table(["", "turns that follow", "turns that are kept"], shares)
+        + "\n"
+        + table(["block", *(f"{way}: {what}" for way in ("follow", "kept") for what in WHAT)], lines)
+    )
+
+
+WHAT = ("done after", "of it turns", "decided")
+
+
+def _at(way: Course, block: int) -> list[str]:
+    if block >= len(way.done_s):
+        return ["–"] * len(WHAT)
+    decided = f"{way.decided[block]} of {way.ratios}"
+    return [_minutes(way.done_s[block]), f"{way.turns_s[block]:.0f} s", decided]
+
+
+def _minutes(seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds / 60:.1f} min"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, or, with a folder that has the measurements, make the table anew."""
+    of, folder = paths(arguments, "bench.method.decided RESULT FOLDER")
+    try:
+        print(keep(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report))
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
