@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 SEED_ONLY = msgspec.structs.replace(RUN, workloads={"seed": RUN.workloads["seed"]})
 
+EFFORT = Effort(
+    workload="seed", task="forward", device="cpu", threads=1, turns=4, before=1,
+    round_s=1.0, around_s=4.0, turn_sd=0.2, process_sd=0.1,
+)  # fmt: skip
+"""One turn has a variance of 4 + 1 and takes 4 + 1 seconds; four have 1 + 1 and take 4 + 4."""
+
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     measured = []
@@ -101,7 +107,8 @@ def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
         Said(**cell("jax/scan"), block=3, verdict="SLOWER", elapsed_s=200.0),
         Said(**cell("thinc/layers"), block=4, verdict="FASTER", elapsed_s=260.0),
     ]
-    course = decided.course_of(read_result(write(tmp_path / "run", *records, *blocks, *said, END)))
+    lines = [*records, *blocks, EFFORT, *said, END]
+    course = decided.course_of(read_result(write(tmp_path / "run", *lines)))
     assert course.ratios == 2 and course.decided == [0, 0, 1, 2]
     assert (course.until_s(0.5), course.until_s(0.75)) == (180.0, 240.0)
     shorter = msgspec.structs.replace(course, done_s=[90.0], turns_s=[3.5], decided=[0])
@@ -110,6 +117,8 @@ def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
         decided.Experiment(command="", environment=RUN.environment, followed="run", following=course, kept=shorter)
     )
     assert "| 60 % decided after | 4.0 min | never |" in text
+    assert "| 60 % decided after, in first blocks | 4.00 | never |" in text
+    assert "| seed forward | 20.0 % | 1.00 s | 4.0 s | 1 | 4 | 0.64 |" in text
     assert "| 1 | 1.0 min | 4 s | 0 of 2 | 1.5 min | 4 s | 0 of 2 |" in text
     assert "| 4 | 4.0 min | 4 s | 2 of 2 | – | – | – |" in text
 
@@ -124,11 +133,7 @@ def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
         environment=msgspec.structs.replace(RUN.environment, machine=machine),
         preset="smoke" if change == "preset" else "default",
     )
-    effort = Effort(
-        workload="seed", task="forward", device="cpu", threads=1, precision="float32", table=0, turns=3, before=3,
-        round_s=1.0, around_s=1.0, turn_sd=0.1, process_sd=0.1,
-    )  # fmt: skip
-    folder = write(tmp_path / "run", record(), BLOCK, *([] if change == "efforts" else [effort]), END, run=run)
+    folder = write(tmp_path / "run", record(), BLOCK, *([] if change == "efforts" else [EFFORT]), END, run=run)
     assert decided.main(["", str(folder), str(tmp_path)]) == 2
     assert {"machine": "another machine", "preset": "no whole default run", "efforts": "no whole default run"}[
         change

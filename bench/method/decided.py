@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from bench.environment import describe
 from bench.judge import judge
 from bench.method.keep import keep, paths
-from bench.records import Environment, Struct, cell_of, read_result
+from bench.records import Effort, Environment, Struct, cell_of, read_result
 from bench.report.markdown import environment_line, table
 from bench.request import check_request
 from bench.run import run
@@ -43,6 +43,8 @@ class Course(Struct, frozen=True, kw_only=True):
     """How long each block's turns took."""
     decided: list[int]
     """How many ratios had a verdict then."""
+    efforts: list[Effort]
+    """What followed from the first block."""
 
     def until_s(self, share: float) -> float | None:
         """When so large a share of the ratios was decided; None where it never was."""
@@ -75,6 +77,7 @@ def course_of(result: Result) -> Course:
         done_s=list(accumulate(one.elapsed_s for one in result.blocks)),
         turns_s=[one.phases_s.get("turns", 0.0) for one in result.blocks],
         decided=list(decided.values()),
+        efforts=result.efforts,
     )
 
 
@@ -96,7 +99,7 @@ def measure(result: Result) -> Experiment:
     if code or not kept.whole:
         raise SystemExit(code or 1)
     return Experiment(
-        command=f"python -m bench.method.decided {result.path.name}",
+        command=f"python -m bench.method.decided results/{result.path.name} results/method",
         environment=here,
         followed=result.path.name,
         following=course_of(result),
@@ -110,18 +113,45 @@ def report(experiment: Experiment) -> str:
     blocks = max(len(way.done_s) for way in ways)
     lines = [[f"{block + 1}", *(part for way in ways for part in _at(way, block))] for block in range(blocks)]
     shares = [
-        [f"{100 * share:.0f} % decided after", *(_minutes(way.until_s(share)) for way in ways)] for share in SHARES
+        [f"{100 * share:.0f} % decided after{of}", *(words(way, way.until_s(share)) for way in ways)]
+        for of, words in (("", _minutes), (", in first blocks", _first_blocks))
+        for share in SHARES
     ]
+    groups = [
+        [
+            f"{one.workload} {one.task}",
+            f"{100 * one.turn_sd:.1f} %",
+            f"{one.round_s:.2f} s",
+            f"{one.around_s:.1f} s",
+            f"{one.before}",
+            f"{one.turns}",
+            f"{price(one, one.turns) / price(one, one.before):.2f}",
+        ]
+        for one in experiment.following.efforts
+    ]
+    process_sd = max((one.process_sd for one in experiment.following.efforts), default=0.0)
     return (
         "# What it is worth that turns follow from the first block\n\n"
         f"{environment_line(experiment.environment)}  \n`{experiment.command}`\n\n"
         f"Two default runs of this machine: `{experiment.followed}` ({experiment.following.started_at}), and one that"
         f" kept the first block's number of turns ({experiment.kept.started_at}). Minutes since the first block began."
-        " It is one run each way: what chance alone makes two runs differ by is not in it.\n\n"
+        " It is one run each way: what chance alone makes two runs differ by is not in it. The first block is the same"
+        " work in both: counted in its length, a machine that was faster in one of them makes no difference.\n\n"
         + table(["", "turns that follow", "turns that are kept"], shares)
         + "\n"
         + table(["block", *(f"{way}: {what}" for way in ("follow", "kept") for what in WHAT)], lines)
+        + "\n## What was to be expected\n\n"
+        f"By what the first block showed of each group, with {100 * process_sd:.1f} % for what processes differ by:"
+        " the time that a ratio takes to become so precise, with turns that follow over those that are kept."
+        " Groups whose turns are long have few either way: nothing is gained there.\n\n"
+        + table(["group", "noise of a turn", "of all rows", "around them", "turns kept", "that follow", "time"], groups)
     )
+
+
+def price(effort: Effort, turns: int) -> float:
+    """The variance of a block's log ratio times its seconds, with so many turns: what a precision costs."""
+    variance = effort.process_sd**2 + effort.turn_sd**2 / turns
+    return variance * (effort.around_s + turns * effort.round_s)
 
 
 WHAT = ("done after", "of it turns", "decided")
@@ -131,11 +161,15 @@ def _at(way: Course, block: int) -> list[str]:
     if block >= len(way.done_s):
         return ["–"] * len(WHAT)
     decided = f"{way.decided[block]} of {way.ratios}"
-    return [_minutes(way.done_s[block]), f"{way.turns_s[block]:.0f} s", decided]
+    return [_minutes(way, way.done_s[block]), f"{way.turns_s[block]:.0f} s", decided]
 
 
-def _minutes(seconds: float | None) -> str:
+def _minutes(_: Course, seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds / 60:.1f} min"
+
+
+def _first_blocks(way: Course, seconds: float | None) -> str:
+    return "never" if seconds is None else f"{seconds / way.done_s[0]:.2f}"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -144,7 +144,8 @@ def _common(run: Replayed) -> list[Floats]:
     groups = []
     for name in run.rows:
         members = [one[:COMMON] for one in (*run.rows[name], *run.others.get(name, ())) if len(one) >= COMMON]
-        groups.append(np.array(members))
+        if members:
+            groups.append(np.array(members))
     return groups
 
 
@@ -243,7 +244,8 @@ def report(simulation: Simulation) -> str:
         + "\n## Replayed on published runs\n\n"
         "What the rule would have said in runs that it was not chosen on. Contradicted: the blocks after the verdict,"
         f" {MIN_BLOCKS} or more and by themselves, have the opposite verdict, or SAME beside FASTER or SLOWER. Turned:"
-        " the middle of the later blocks, of however few, lies on the other side of 1.\n\n" + _replays(simulation)
+        " the middle of the later blocks, of however few, lies on the other side of 1. All log ratios stand in"
+        f" `{RAW_FILE}`, those of runs that are not published here too.\n\n" + _replays(simulation)
     )
 
 
