@@ -36,7 +36,8 @@ LATE = 0.25
 LATE_FLOOR_S = 100e-6
 """Nothing is said of less over many turns: so much may two readings of a few small arrays differ, for the first finds
 colder caches. In four runs of the preset `smoke`, two of them beside a busy loop, the medians of a right row's turns
-were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms)."""
+were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms). On a slower machine they were
+154 µs of 1.5 ms, with a lower quartile of 82 µs, and in a busy hour 403 µs of 1.4 ms."""
 
 FEW_TURNS = 10
 """So many turns have twice the floor, and fewer more: of two turns a right row was once 720 µs late in both."""
@@ -89,10 +90,11 @@ def timed_call(model: NumpyModel, task: Task) -> Callable[[Sequence[tuple[Any, .
 def late_by_s(readings_s: Sequence[float], call_s: float) -> float | None:
     """How much longer it took to read a turn's result than one that is ready; None where that may be noise.
 
-    ``readings_s``: that of each turn. Of two the shorter counts, of more the median: a single one may be disturbed.
+    ``readings_s``: that of each turn. Their lower quartile counts: who reads is disturbed now and then, and a row whose
+    work is not done is late in each.
     """
     turns = len(readings_s)
-    late_s = sorted(readings_s)[turns // 2 if turns > 2 else 0]
+    late_s = sorted(readings_s)[turns // 4]
     return late_s if late_s > max(LATE * call_s, LATE_FLOOR_S * (1 + FEW_TURNS / turns)) else None
 
 

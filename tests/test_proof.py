@@ -254,7 +254,8 @@ def test_a_late_reading_is_one_beyond_noise() -> None:
             found = proof.late_by_s([late_s] * turns, 0.0)
             assert found == (late_s if late_s > limit_s else None)
     assert proof.late_by_s([0.0005, 9.0], 0.0) is None, "of two the shorter counts"
-    assert proof.late_by_s([0.0005, 9.0, 0.0], 0.0) == 0.0005, "of three the median"
+    assert proof.late_by_s([0.0, 9.0, 0.0008, 0.0009], 0.0) == 0.0008, "of four the second"
+    assert proof.late_by_s([0.0, 0.0, 9.0, 9.0, 9.0], 0.0) is None
     assert proof.late_by_s([0.024] * 9, 0.1) is None
     assert proof.late_by_s([0.026] * 9, 0.1) == 0.026, "more than a quarter of a call"
 
