@@ -36,8 +36,8 @@ LATE = 0.25
 LATE_FLOOR_S = 100e-6
 """Nothing is said of less over many turns: so much may two readings of a few small arrays differ, for the first finds
 colder caches. In four runs of the preset `smoke`, two of them beside a busy loop, the medians of a right row's turns
-were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms). On a slower machine they were
-154 µs of 1.5 ms, with a lower quartile of 82 µs, and in a busy hour 403 µs of 1.4 ms."""
+were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms). On a slower machine they
+were 154 µs of 1.5 ms, with a lower quartile of 82 µs, and in a busy hour 403 µs of 1.4 ms."""
 
 FEW_TURNS = 10
 """So many turns have twice the floor, and fewer more: of two turns a right row was once 720 µs late in both."""
