@@ -37,13 +37,14 @@ LATE_FLOOR_S = 100e-6
 """Nothing is said of less over many turns: so much may two readings of a few small arrays differ, for the first finds
 colder caches. In four runs of the preset `smoke`, two of them beside a busy loop, the medians of a right row's turns
 were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms). On a slower machine they
-were 154 µs of 1.5 ms, with a lower quartile of 82 µs, and in a busy hour 403 µs of 1.4 ms."""
+were 154 µs of 1.5 ms, and in a busy hour 403 µs of 1.4 ms: between two of its turns all others have theirs."""
 
 FEW_TURNS = 10
 """So many turns have twice the floor, and fewer more: of two turns a right row was once 720 µs late in both."""
 
 AGAIN_S = 1.0
-"""For at most so long a cell takes more turns if its readings were late: `FEW_TURNS` of them decide most."""
+"""For at most so long a cell takes more turns if its readings were late: `FEW_TURNS` of them, one after the other,
+decide alone, for nobody else has used the caches in between (the cell above: a median of 4 to 11 µs)."""
 
 LEAST_MOVE = 0.05
 """How far a turn's steps must move the weights, root mean square over all numbers, as a share of ``learning rate x
@@ -90,11 +91,10 @@ def timed_call(model: NumpyModel, task: Task) -> Callable[[Sequence[tuple[Any, .
 def late_by_s(readings_s: Sequence[float], call_s: float) -> float | None:
     """How much longer it took to read a turn's result than one that is ready; None where that may be noise.
 
-    ``readings_s``: that of each turn. Their lower quartile counts: who reads is disturbed now and then, and a row whose
-    work is not done is late in each.
+    ``readings_s``: that of each turn. Of two the shorter counts, of more the median: a single one may be disturbed.
     """
     turns = len(readings_s)
-    late_s = sorted(readings_s)[turns // 4]
+    late_s = sorted(readings_s)[turns // 2 if turns > 2 else 0]
     return late_s if late_s > max(LATE * call_s, LATE_FLOOR_S * (1 + FEW_TURNS / turns)) else None
 
 
@@ -170,11 +170,12 @@ class ModelTurns:
         late_s = late_by_s(self._late_s, call_s)
         if late_s is not None:
             calls = len(self._drawn)
-            for _ in range(min(FEW_TURNS, int(AGAIN_S / (call_s * calls)))):
+            again = min(FEW_TURNS, int(AGAIN_S / (call_s * calls)))
+            for _ in range(again):
                 for inputs in self.place(calls):
                     result = self.call(inputs)
                 self.look(result)
-            late_s = late_by_s(self._late_s, call_s)
+            late_s = late_by_s(self._late_s[-again:] if again == FEW_TURNS else self._late_s, call_s)
         if late_s is not None:
             raise Invalid(
                 "the work is not done when the call returns:"

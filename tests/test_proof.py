@@ -254,8 +254,7 @@ def test_a_late_reading_is_one_beyond_noise() -> None:
             found = proof.late_by_s([late_s] * turns, 0.0)
             assert found == (late_s if late_s > limit_s else None)
     assert proof.late_by_s([0.0005, 9.0], 0.0) is None, "of two the shorter counts"
-    assert proof.late_by_s([0.0, 9.0, 0.0008, 0.0009], 0.0) == 0.0008, "of four the second"
-    assert proof.late_by_s([0.0, 0.0, 9.0, 9.0, 9.0], 0.0) is None
+    assert proof.late_by_s([0.0005, 9.0, 0.0], 0.0) == 0.0005, "of three the median"
     assert proof.late_by_s([0.024] * 9, 0.1) is None
     assert proof.late_by_s([0.026] * 9, 0.1) == 0.026, "more than a quarter of a call"
 
@@ -289,6 +288,14 @@ def test_a_few_late_readings_of_short_turns_are_no_proof() -> None:
     assert Turn([0.0007, 0.0008]).is_late([0.0007] * proof.FEW_TURNS, 0.001)
     assert Turn([0.7, 0.8]).is_late([], 2.0), "ten more calls of two seconds would be too many"
     assert not Turn([0.0, 0.0008]).is_late([], 0.001)
+
+
+def test_ten_turns_one_after_the_other_decide_however_many_were_late_before() -> None:
+    late, ready = [0.0007], [0.0]
+    assert not Turn(late * 99).is_late(ready * proof.FEW_TURNS, 0.001)
+    assert Turn(late * 99).is_late(late * proof.FEW_TURNS, 0.001)
+    assert Turn(late * 99).is_late((late + ready) * 5, 0.001), "who waits in every other call is late in half of them"
+    assert Turn([0.07] * 5).is_late([0.0] * 5, 0.2), "five do not decide alone"
 
 
 def test_weights_that_are_no_numbers_have_not_moved() -> None:
