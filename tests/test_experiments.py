@@ -123,7 +123,7 @@ def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
     assert "| 4 | 4.0 min | 4 s | 2 of 2 | – | – | – |" in text
 
 
-@pytest.mark.parametrize("change", ["machine", "preset", "efforts"])
+@pytest.mark.parametrize("change", ["machine", "budget", "efforts"])
 def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
     change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,11 +131,11 @@ def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
     run = msgspec.structs.replace(
         RUN,
         environment=msgspec.structs.replace(RUN.environment, machine=machine),
-        preset="smoke" if change == "preset" else "default",
+        command="python -m bench run --device cpu --threads 1 --preset default" + " --budget 9m" * (change == "budget"),
     )
     folder = write(tmp_path / "run", record(), BLOCK, *([] if change == "efforts" else [EFFORT]), END, run=run)
     assert decided.main(["", str(folder), str(tmp_path)]) == 2
-    assert {"machine": "another machine", "preset": "no whole default run", "efforts": "no whole default run"}[
+    assert {"machine": "another machine", "budget": "no whole default run", "efforts": "no whole default run"}[
         change
     ] in capsys.readouterr().err
     assert not (tmp_path / decided.RAW_FILE).exists()

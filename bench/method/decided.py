@@ -66,17 +66,17 @@ class Experiment(Struct, frozen=True, kw_only=True):
 def course_of(result: Result) -> Course:
     """What the result's lines say of when each verdict came."""
     judged = judge(result.records, result.run.baseline)
-    decided: dict[int, int] = {}
+    decided: list[int] = []
     verdicts: dict[Cell, str] = {}
-    for block in sorted(one.block for one in result.blocks):
-        verdicts |= {cell_of(said): said.verdict for said in result.said if said.block == block}
-        decided[block] = sum(verdict != "UNCLEAR" for verdict in verdicts.values())
+    for block in result.blocks:
+        verdicts |= {cell_of(said): said.verdict for said in result.said if said.block == block.block}
+        decided.append(sum(verdict != "UNCLEAR" for verdict in verdicts.values()))
     return Course(
         started_at=result.run.started_at,
         ratios=sum(one.is_compared for one in judged.values()),
         done_s=list(accumulate(one.elapsed_s for one in result.blocks)),
         turns_s=[one.phases_s.get("turns", 0.0) for one in result.blocks],
-        decided=list(decided.values()),
+        decided=decided,
         efforts=result.efforts,
     )
 
@@ -91,15 +91,16 @@ def measure(result: Result) -> Experiment:
     here = describe()
     if result.run.environment.machine != here.machine:
         raise InvalidInput(f"{result.path}: was made on another machine; make one here, with `nox -s bench`")
-    if result.run.preset != "default" or not result.whole or not result.efforts:
-        raise InvalidInput(f"{result.path}: is no whole default run; make one with `nox -s bench`")
     asked = check_request(task=(), device="cpu", threads=("1",), precision=("float32",), preset="default", shape=None)
-    code = run(replace(asked, budget=replace(asked.budget, adapts=False)))
+    if result.run.command != asked.command or not result.whole or not result.efforts:
+        raise InvalidInput(f"{result.path}: is no whole default run; make one with `nox -s bench`")
+    command = f"python -m bench.method.decided results/{result.path.name} results/method"
+    code = run(replace(asked, budget=replace(asked.budget, adapts=False), command=command))
     kept = read_result(asked.out)
     if code or not kept.whole:
         raise SystemExit(code or 1)
     return Experiment(
-        command=f"python -m bench.method.decided results/{result.path.name} results/method",
+        command=command,
         environment=here,
         followed=result.path.name,
         following=course_of(result),
@@ -136,14 +137,14 @@ def report(experiment: Experiment) -> str:
         f"Two default runs of this machine: `{experiment.followed}` ({experiment.following.started_at}), and one that"
         f" kept the first block's number of turns ({experiment.kept.started_at}). Minutes since the first block began."
         " It is one run each way: what chance alone makes two runs differ by is not in it. The first block is the same"
-        " work in both: counted in its length, a machine that was faster in one of them makes no difference.\n\n"
+        " work in both: counted in its length, a machine that was faster all through one of them makes no difference."
+        f" The verdicts' times stand in `{RAW_FILE}`; the second run's samples are not kept here.\n\n"
         + table(["", "turns that follow", "turns that are kept"], shares)
         + "\n"
         + table(["block", *(f"{way}: {what}" for way in ("follow", "kept") for what in WHAT)], lines)
         + "\n## What was to be expected\n\n"
         f"By what the first block showed of each group, with {100 * process_sd:.1f} % for what processes differ by:"
-        " the time that a ratio takes to become so precise, with turns that follow over those that are kept."
-        " Groups whose turns are long have few either way: nothing is gained there.\n\n"
+        " the time that a ratio takes to become so precise, with turns that follow over those that are kept.\n\n"
         + table(["group", "noise of a turn", "of all rows", "around them", "turns kept", "that follow", "time"], groups)
     )
 
