@@ -196,7 +196,7 @@ def test_a_thousand_runs_of_two_hundred_cells_are_indexed_in_ten_seconds(
         run = run_of(number)
         own = {"machine": run.environment.machine, "cpu": run.environment.cpu, "started_at": run.started_at}
         own |= {"comparable": index_module.comparable_with(run), "source": source}
-        own |= {"weight": (*first.weight[:3], datetime.fromisoformat(run.started_at).timestamp())}
+        own |= {"weight": (*first.weight[:-1], datetime.fromisoformat(run.started_at).timestamp())}
         own |= {"said": first.said.replace("Machine 0", run.environment.cpu)}
         since = msgspec.structs.replace(second.since, before=sources[number - 20]) if number >= 20 else None
         summary = msgspec.structs.replace(first, **own, since=since)
@@ -206,7 +206,7 @@ def test_a_thousand_runs_of_two_hundred_cells_are_indexed_in_ten_seconds(
     began = time.monotonic()
     text = page(index(folders), [])
     warm_s = time.monotonic() - began
-    assert read == []
+    assert len(read) == 0, "each note is taken as it is"
     assert text.count("/table.md)") == RUNS and text.count("\n## Machine ") == 20
     assert warm_s < 10, f"and the first time took {cold_s:.2f} s a run"
 
