@@ -331,7 +331,7 @@ def calibrate(
     *,
     rows: Annotated[list[str] | None, Several] = None,
     pairs: int | None = None,
-    budget: str = "3h",
+    budget: str = "4h",
     out: Path | None = None,
 ) -> int:
     """Measure how often the verdicts err: identical workers, planted slow-downs, quiet and with a noisy neighbour.
@@ -349,11 +349,11 @@ def calibrate(
     pairs
         How many pairs of identical workers: 60 of real rows, 320 of the others, half of these with a neighbour.
     budget
-        The time that it may take, such as 90s, 15m or 2h; what is complete by then is reported. A first batch with a
-        neighbour and one without are measured in any case.
+        The time that it may take, such as 90s, 15m or 2h; what is complete by then is reported. Three rows need some
+        20 minutes for six pairs. A first batch, of workers of counted work one of each kind, is measured in any case.
     out
         Folder for the result; results/calibrations/<time> if not given. If it holds an unfinished calibration
-        of this program on this machine, that goes on.
+        of this program (the same commit) on this machine, that goes on.
     """
     from bench.method.calibrate import calibrate as measure
     from bench.request import CALIBRATIONS, choose_twins, command_of, parse_budget

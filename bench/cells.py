@@ -1,7 +1,7 @@
 """The timed bodies. A worker runs this file under pytest, and pytest-benchmark samples: each of its rounds is a turn.
 
-Every result is awaited inside the timed body, by the harness. A cell is compared with the oracle before it is timed, on
-the last result that was timed, and after it; `bench.proof` says what else each turn is held to.
+Every result is awaited inside the timed body, by the harness. When a cell is compared with the oracle,
+`docs/definitions.md` says ("validated"); `bench.proof` has what else each turn is held to.
 """
 
 from __future__ import annotations
@@ -338,18 +338,18 @@ class Worker:
             squares_s=squares_s,
         )
 
-    def revisit(self, cell: Cell, *, weigh: bool) -> Revisited:
-        """The cell's peak memory, if wanted; and whether it is right on an input that it has not seen here."""
-        memory = failure = None
+    def revisit(self, cell: Cell) -> Revisited:
+        """The cell's peak memory; and whether it is right on an input that it has not seen here."""
+        failure = None
         try:
-            memory = self.weigh(cell) if weigh else None
+            memory = self.weigh(cell)
         except NoCounter as error:
             memory = Memory(**fields_of(cell), status="unsupported", reason=words_of(error))
         except KeyboardInterrupt:
             raise
-        except BaseException as error:
+        except BaseException as error:  # whether that is the row's fault, the oracle tells
             status, reason = verdict_on(error, self)
-            return Revisited(Memory(**fields_of(cell), status=status, reason=reason), None)
+            memory = Memory(**fields_of(cell), status=status, reason=reason)
         try:
             self.load(cell).validate(cell, 1)
         except KeyboardInterrupt:
@@ -383,7 +383,7 @@ def test_sitting(_number: int, worker: Worker, benchmark: BenchmarkFixture) -> N
         pytest.exit("the runner has nothing more to ask", returncode=0)
     elif isinstance(command, Revisit):
         (cell,) = worker.job.cells
-        worker.answer(worker.revisit(cell, weigh=command.weigh))
+        worker.answer(worker.revisit(cell))
         return
     assert isinstance(command, Prepare)
     cell = worker.job.cells[command.cell]

@@ -18,7 +18,7 @@ from bench import rule, stats
 from bench.judge import control, group_of, judge, paired
 from bench.machine.facts import OF_THE_MOMENT
 from bench.records import competes
-from bench.two_runs import OF_RATIOS, OF_TIMES, Change, Moved, between_runs, seen, smallest, two_samples
+from bench.two_runs import OF_RATIOS, OF_TIMES, Change, Moved, Sample, between_runs, seen, smallest, two_samples
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from bench.judge import Group, Judged
     from bench.records import Cell, Result
-    from bench.two_runs import Logarithms
 
     Place: TypeAlias = tuple[Group, str]
     """A group, and the sizes of its workload."""
@@ -171,7 +170,7 @@ class _Match(NamedTuple):
         """The rows that both runs have, as NEW lists them."""
         return [name for name in self.after if name in self.before]
 
-    def unchanged(self) -> Iterator[tuple[Logarithms, Logarithms]]:
+    def unchanged(self) -> Iterator[tuple[Sample, Sample]]:
         """Log ratios in OLD and NEW that should be the same. Blocks that stand in both runs were measured but once."""
         for name in self.both:
             before, after = self.before[name], self.after[name]
@@ -245,7 +244,7 @@ def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsew
     is_reference = after.cell.implementation == match.reference
     if match.through is not None and not is_reference:
         ratios = _against(before, match.through[0]), _against(after, match.through[1])
-        if all(ratios):
+        if all(sample.logarithms for sample in ratios):
             change = two_samples(*ratios, stats.ONE_BLOCK_RATIO, between=between)
             if elsewhere or any(one.is_refused for one in (before, after, *match.through)):
                 change = change._replace(verdict=None)
@@ -260,13 +259,13 @@ def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsew
     return replace(plain, status="compared", change=change)
 
 
-def _against(one: Judged, reference: Judged) -> list[float]:
+def _against(one: Judged, reference: Judged) -> Sample:
     ratios = paired(one, reference)
-    return [ratios[block] for block in sorted(ratios)]
+    return Sample([ratios[block] for block in sorted(ratios)], one.prior)
 
 
-def _log_times(one: Judged) -> list[float]:
-    return [log(stats.median(samples)) for samples in one.samples_s]
+def _log_times(one: Judged) -> Sample:
+    return Sample([log(stats.median(samples)) for samples in one.samples_s])
 
 
 def _why(one: Judged) -> str:

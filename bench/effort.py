@@ -1,4 +1,4 @@
-"""How many turns a group has after the first block: as many as its noise asks for. Pure.
+"""How many turns a group has after its first block: as many as its noise asks for. Pure.
 
 A block's ratio is noisy for two reasons: each turn differs, and so does each process. More turns help against the one,
 more blocks against the other. What is cheapest follows from how large either is and what it costs (Kalibera and Jones,
@@ -80,10 +80,11 @@ def efforts(
     seconds: Mapping[tuple[int, Group], tuple[float, float]],
     baselines: Mapping[Group, str],
     budget: Budget,
+    block: int = 1,
 ) -> list[Effort]:
     """The turns of each group at each table in later blocks.
 
-    ``records``: what counts of the first block. ``seconds``: of each table and group, those of its turns and those of
+    ``records``: what counts of this block. ``seconds``: of each table and group, those of its turns and those of
     all around them that later blocks have too. ``baselines``: of each group.
     """
     found = {}
@@ -109,6 +110,7 @@ def efforts(
             Effort(
                 **group._asdict(),
                 table=table,
+                block=block,
                 turns=wanted,
                 before=turns,
                 turn_sd=sqrt(variance),

@@ -82,22 +82,28 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed:
 def next_block_s(sittings: Sequence[Sitting], earlier: Sequence[Block], efforts: Iterable[Effort] = ()) -> float:
     """About how long a block takes: as long as the last one with as many cells, in proportion to them.
 
-    One with fewer says little: most of it may have been the start of the workers. Without any, nothing is known. After
-    one that was cold there is less to compile and to check, and the number of turns is what has followed from it.
+    One with fewer says little: most of it may have been the start of the workers. Without any, nothing is known.
     """
     cells = sum(len(one.members) for one in sittings)
     full = [block for block in earlier if block.records >= cells]
     like = full[-1] if full else max(earlier, key=lambda block: block.records, default=None)
     if like is None:
         return 0.0
-    seconds = after_cold_s(like, efforts) if like.cold else like.elapsed_s
-    return seconds * cells / max(1, like.records)
+    return after_s(like, efforts) * cells / max(1, like.records)
 
 
-def after_cold_s(cold: Block, efforts: Iterable[Effort]) -> float:
-    """About how long a block takes that is like this one, but for its turns and what need not be compiled."""
-    less_s = sum((1 - share) * cold.phases_s.get(phase, 0.0) for phase, share in AFTER_A_COLD_BLOCK.items())
-    return cold.elapsed_s - less_s + sum((one.turns - one.before) * one.round_s for one in efforts)
+def after_s(block: Block, efforts: Iterable[Effort]) -> float:
+    """About how long a block takes that is like this one, but for the turns that have followed from it.
+
+    After one that was cold there is less to compile and to check.
+    """
+    less_s = sum((1 - share) * block.phases_s.get(phase, 0.0) for phase, share in AFTER_A_COLD_BLOCK.items())
+    followed = [one for one in efforts if one.block == block.block]
+    return (
+        block.elapsed_s
+        - (less_s if block.cold else 0.0)
+        + sum((one.turns - one.before) * one.round_s for one in followed)
+    )
 
 
 def last_s(records: Sequence[Record], slots: int) -> float:

@@ -51,7 +51,7 @@ class Command(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepare(Command, frozen=True, tag=True):
-    """Load, compile, validate and warm up a cell, on these processors."""
+    """Load and compile a cell, in the first block hold it against the oracle, and warm it up, on these processors."""
 
     cell: int
     attempt: int
@@ -81,9 +81,7 @@ class Check(Command, frozen=True, tag=True):
 
 
 class Revisit(Command, frozen=True, tag=True):
-    """Measure the peak memory of the only cell there is, if wanted, and hold it against the oracle once more."""
-
-    weigh: bool
+    """Measure the peak memory of the only cell there is, and hold it against the oracle once more."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
@@ -114,7 +112,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 class Revisited(msgspec.Struct, frozen=True, tag=True):
     """A cell's peak memory is known, or why it is not; and the cell was right once more, or a record says how not."""
 
-    memory: Memory | None
+    memory: Memory
     failure: Record | None
 
 

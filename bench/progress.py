@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from bench.expected import after_cold_s
+from bench.expected import after_s
 from bench.judge import control, judge
 from bench.records import FAILURES, Block, Effort, Record, cell_of
 from bench.report.standing import standing, tally
@@ -126,8 +126,10 @@ class Progress:
             check = control(judged.values())
             doubt = "; the control fails" if check is not None and check.trusted is False else ""
             self._print(f"block {self._block} is done: {tally(judged.values())}{doubt}")
+        efforts = [line for line in lines if isinstance(line, Effort)]
+        if efforts:
+            self._print(followed(efforts))
         if self._block == 1:
-            efforts = [line for line in lines if isinstance(line, Effort)]
             elapsed_s = time.monotonic() - self._began
             for said in after_the_first(self._plan, blocks[0], efforts, elapsed_s):
                 self._print(said)
@@ -146,26 +148,24 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
         f" seed {facts.seed}, budget {duration(budget.total_s)}"
     )
     later_s = (facts.min_blocks_s - facts.first_block_s) / max(1, facts.min_blocks - 1)
-    parts = [f"the first table after about {duration(facts.first_block_s)}"]
-    verdicts_s = facts.first_block_s + (MIN_BLOCKS - 1) * later_s
+    missing_s = facts.first_block_s + max(0, MIN_BLOCKS - have - 1) * later_s  # the next block is cold, whichever it is
+    parts = [] if have else [f"the first table after about {duration(facts.first_block_s)}"]
     if facts.min_blocks >= MIN_BLOCKS:
-        parts.append(f"verdicts from about {duration(verdicts_s)} on (block {MIN_BLOCKS})")
+        if have < MIN_BLOCKS:
+            parts.append(f"verdicts from about {duration(missing_s)} on (block {MIN_BLOCKS})")
         parts.append(f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent")
-    yield f"at this machine's speed: {'; '.join(parts)}"
-    missing_s = verdicts_s * (MIN_BLOCKS - have) / MIN_BLOCKS
-    if facts.min_blocks >= MIN_BLOCKS and missing_s > budget.total_s and budget.sure_blocks < MIN_BLOCKS:
+    if parts:
+        yield f"at this machine's speed: {'; '.join(parts)}"
+    if facts.min_blocks >= MIN_BLOCKS > max(have, budget.sure_blocks) and missing_s > budget.total_s:
         yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
 
 
 def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed_s: float) -> Iterator[str]:
-    """What follows from the first block: the turns of each group from now on, and when there will be verdicts."""
+    """What follows from the first block: when there will be verdicts."""
     budget = plan.budget
-    if efforts:
-        turns = ", ".join(f"{one.workload} {one.task} {one.before} → {one.turns}" for one in efforts)
-        yield f"turns of a group, in the first block and from now on, by what they cost and gain: {turns}"
     if budget.min_blocks < MIN_BLOCKS:
         return
-    verdicts_s = elapsed_s + (MIN_BLOCKS - 1) * after_cold_s(first, efforts)
+    verdicts_s = elapsed_s + (MIN_BLOCKS - 1) * after_s(first, efforts)
     words = f"block {MIN_BLOCKS}, and with it the first verdicts, after about {duration(verdicts_s)}"
     if verdicts_s > budget.total_s:
         beyond = f"{words}: beyond the budget of {duration(budget.total_s)}"
@@ -175,6 +175,12 @@ def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed
             yield f"{beyond}, so that there will be none"
     else:
         yield words
+
+
+def followed(efforts: Sequence[Effort]) -> str:
+    """The turns of each group from now on."""
+    turns = ", ".join(f"{one.workload} {one.task} {one.before} → {one.turns}" for one in efforts)
+    return f"turns of a group, in block {efforts[0].block} and from now on, by what they cost and gain: {turns}"
 
 
 def counted(number: int, what: str) -> str:

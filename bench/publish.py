@@ -143,11 +143,14 @@ def _publish_calibration(folder: Path) -> Path:
     if head.rows:
         place = OURS.twins / head.environment.machine
         target = _place_of(place, head.started_at, lambda there: calibration.read_head(there).started_at)
-    target.mkdir(parents=True, exist_ok=True)
     if folder.resolve() != target.resolve():
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
         files = {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
-        write_together({target / name: data for name, data in files.items()})
+        if head.rows:
+            write_folder(target, files)
+        else:  # among other files
+            target.mkdir(parents=True, exist_ok=True)
+            write_together({target / name: data for name, data in files.items()})
     refresh()
     return target
 
@@ -185,9 +188,10 @@ def _is_empty(folder: Path) -> bool:
 
 def _mend_all() -> None:
     """Put right what was left by a publish that was killed."""
-    for place in (OURS.results, OURS.method, OURS.profiled, OURS.machines):
+    places = OURS.twins, OURS.profiled, OURS.machines
+    for place in (OURS.results, OURS.method, *places):
         mend(place)
-    for folder in (*_folders(), *OURS.profiled.glob("[!.]*/"), *OURS.machines.glob("[!.]*/")):
+    for folder in (*_folders(), *(folder for place in places for folder in place.glob("[!.]*/"))):
         mend(folder)
 
 
@@ -346,23 +350,35 @@ def with_table(readme: str, result: Result) -> str:
         f"[Intervals, compile times, memory, costs and errors]({full});"
         f" [the page of all results of this machine]({home}/{REPORT_FILE}), with charts, filters and the raw records,"
         " to open in a browser."
-        f" {error_rate_in_words()}\n"
+        f" {error_rate_in_words(result.run.environment.machine)}\n"
     )
     shapes = "; ".join(f"`{name}`: {facts.shape}" for name, facts in result.run.workloads.items())
     return f"{before}{START}\n\n{said}\n\n{tables}\n{shapes}.\n\n{picture}\n\n{words}\n{END}{after}"
 
 
-def error_rate_in_words() -> str:
-    """How often verdicts were wrong when rows, and identical workers, were compared with themselves, if measured."""
-    paths = calibration_paths()
-    of_rows = [path for path in paths if path.parent != OURS.method]
+def error_rate_in_words(machine: str) -> str:
+    """How often verdicts were wrong when rows, and identical workers, were compared with themselves, if measured.
+
+    Those of rows on this machine, or, where it has none, on each that has: batches of unlike machines stay apart.
+    """
+    of_counted_work: list[Path] = []
+    of_rows: dict[tuple[str, str], list[Path]] = {}
+    for path in calibration_paths():
+        head = calibration.read_head(path.parent)
+        if head.rows:
+            of_rows.setdefault((head.environment.machine, head.environment.cpu), []).append(path)
+        else:
+            of_counted_work.append(path)
     said = []
-    if of_rows:
-        batches = [batch for path in of_rows for batch in calibration.read_batches(path.parent)]
-        said.append((twins_table.in_words(batches), of_rows))
-    if paths != of_rows:
-        told = calibration.told_of(calibration.read_batches(OURS.method))
-        said.append((calibration_table.in_words(told), [path for path in paths if path not in of_rows]))
-    links = [", ".join(f"[measured]({path.relative_to(OURS.root)})" for path in own) for _, own in said]
-    words = " ".join(f"{one} ({link})." for (one, _), link in zip(said, links, strict=True))
-    return words or "How often verdicts err has not been measured yet."
+    here = {own: paths for own, paths in of_rows.items() if own[0] == machine}
+    for (_, cpu), paths in (here or of_rows).items():
+        batches = [batch for path in paths for batch in calibration.read_batches(path.parent)]
+        said.append((f"{twins_table.in_words(batches)}, on {cpu}", paths))
+    for path in of_counted_work:
+        told = calibration.told_of(calibration.read_batches(path.parent))
+        said.append((calibration_table.in_words(told), [path]))
+    words = (
+        f"{one} (measured: {', '.join(f'[{path.parent.name}]({path.relative_to(OURS.root)})' for path in paths)})."
+        for one, paths in said
+    )
+    return " ".join(words) or "How often verdicts err has not been measured yet."

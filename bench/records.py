@@ -23,7 +23,10 @@ from impls.contract import Device, InvalidInput, Precision, Seq2seqConfig, Task
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_READ = 2
+"""Its results had fewer kinds of lines, and all that they have means the same."""
+
 RUN_FILE = "run.json"
 RECORDS_FILE = "records.jsonl"
 
@@ -159,6 +162,8 @@ def settle(cell: Cell, status: Status, reason: str, *, block: int = 0, table: in
 class Memory(Cell, frozen=True, kw_only=True, tag_field="type", tag="memory"):
     """A cell's peak memory, from a process that does nothing else."""
 
+    block: int = 0
+    """After which block, the cell's last one then; a run that goes on looks again."""
     status: Status
     reason: str | None = None
     peak_bytes: int | None = None
@@ -187,7 +192,7 @@ class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
 
 
 class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
-    """How many turns a group has from the second block on, and what of the first that follows from."""
+    """How many turns a group has from the next block on, and what of this one that follows from."""
 
     workload: str
     task: Task
@@ -195,9 +200,11 @@ class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
     threads: int
     precision: Precision = "float32"
     table: int = 0
+    block: int = 1
+    """The first that it sat through in a run that was not ended meanwhile."""
     turns: int
     before: int
-    """How many it had in the first block."""
+    """How many it had in that block."""
     turn_sd: float
     """Standard deviation that one turn gives to a block's log ratio."""
     process_sd: float
@@ -350,6 +357,16 @@ class Result:
         return bool(self.ends) and not self.cut_short and self.ends[-1].why in ("decided", "budget", "blocks")
 
     @property
+    def decided_after(self) -> dict[float, int]:
+        """How many ratios had a verdict other than UNCLEAR, by when that changed: seconds since the run was started."""
+        verdicts: dict[Cell, str] = {}
+        decided = {}
+        for said in self.said:
+            verdicts[cell_of(said)] = said.verdict
+            decided[said.elapsed_s] = sum(verdict != "UNCLEAR" for verdict in verdicts.values())
+        return decided
+
+    @property
     def elapsed_s(self) -> float:
         """Wall time of the run and its continuations; where a part was killed, the least that it can have been."""
         return max(sum(end.elapsed_s for end in self.ends), sum(block.elapsed_s for block in self.blocks))
@@ -392,8 +409,8 @@ def read_result(folder: Path) -> Result:
     if version > SCHEMA_VERSION:
         words = f"schema version {version}, this program reads up to {SCHEMA_VERSION}; update it"
         raise InvalidInput(f"{folder / RUN_FILE}: {words}")
-    if version < SCHEMA_VERSION:
-        words = f"schema version {version}, this program reads {SCHEMA_VERSION}; measure again"
+    if version < OLDEST_READ:
+        words = f"schema version {version}, this program reads from {OLDEST_READ} on; measure again"
         raise InvalidInput(f"{folder / RUN_FILE}: {words}")
     result = Result(folder, decode(head, Run, f"{folder / RUN_FILE}"), [])
     try:
@@ -436,7 +453,7 @@ def _only_once(line: Line) -> object:
         case Record():
             return cell_of(line), line.block, line.table, line.attempt
         case Memory():
-            return cell_of(line)
+            return cell_of(line), line.block
         case _:
             return record_line(line)
 

@@ -66,13 +66,22 @@ class Prior(NamedTuple):
     freedom: Floats
 
 
-class Drawn(NamedTuple):
-    """Where log ratios lie, the t interval round that, and the standard error that it is drawn with."""
+class Located(NamedTuple):
+    """Where log ratios lie: an estimate, and how low and how high it may be as far as outlying blocks go.
+
+    From `lowest` and `highest` a t interval goes on, with this standard error and so many degrees of freedom.
+    """
 
     estimate: Floats
-    low: Floats
-    high: Floats
+    lowest: Floats
+    highest: Floats
     error: Floats
+    freedom: Floats
+
+    def interval(self, level: float) -> tuple[Floats, Floats]:
+        """From low to high, with error `level`."""
+        half = student(level, self.freedom) * self.error
+        return self.lowest - half, self.highest + half
 
 
 NOTHING_KNOWN = Prior(np.array(1.0), np.array(0.0))
@@ -81,7 +90,8 @@ NOTHING_KNOWN = Prior(np.array(1.0), np.array(0.0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Ours over theirs; below 1 is faster. `low` to `high` is a 95 % interval, for reading.
+    """Ours over theirs; below 1 is faster. `low` to `high` is a 95 % interval, for reading: a wider one
+    of three and four blocks, of which two may be outliers.
 
     `mde` is the fraction that this many blocks of this noise would find in four of five tries (None below two blocks).
     `verdict` has a stricter interval of its own, and is None below `MIN_BLOCKS`.
@@ -130,11 +140,11 @@ def level_of_look(blocks: int) -> float:
     return LEVEL * (MIN_BLOCKS - 1) / perm(max(blocks, MIN_BLOCKS), 2)
 
 
-def draw(log_ratios: Floats, level: float, prior: Prior = NOTHING_KNOWN) -> Drawn:
-    """The interval of error `level`, for each row of log ratios: its blocks along the last axis, at least two.
+def locate(log_ratios: Floats, prior: Prior = NOTHING_KNOWN) -> Located:
+    """Where each row of log ratios lies: its blocks along the last axis, at least two.
 
-    Of up to `FEW_BLOCKS` the estimate is the median, and the interval goes from the mean of the lowest to that of the
-    highest, `OUTLYING` blocks left out, and on by the t interval of a mean of so many. Of more both are Huber's.
+    Of up to `FEW_BLOCKS` the estimate is the median, and it may be anything from the mean of the lowest to that of the
+    highest, `OUTLYING` blocks left out; the error is that of a mean of so many. Of more all are Huber's.
     """
     blocks = log_ratios.shape[-1]
     if blocks <= FEW_BLOCKS:
@@ -149,17 +159,21 @@ def draw(log_ratios: Floats, level: float, prior: Prior = NOTHING_KNOWN) -> Draw
         lowest = highest = estimate = at.estimate
     freedom = prior.freedom + own
     error = np.sqrt((prior.freedom * prior.variance + own * variance) / freedom / left)
-    half = student(level, freedom) * error
-    return Drawn(estimate, lowest - half, highest + half, error)
+    return Located(estimate, lowest, highest, error, freedom)
 
 
 def verdicts(log_ratios: Floats, prior: Prior = NOTHING_KNOWN) -> NDArray[np.str_]:
     """The verdict for each row of log ratios, its blocks along the last axis (at least `MIN_BLOCKS`)."""
-    drawn, threshold = draw(log_ratios, level_of_look(log_ratios.shape[-1]), prior), np.log1p(PRACTICAL)
+    return said(locate(log_ratios, prior), level_of_look(log_ratios.shape[-1]))
+
+
+def said(at: Located, level: float) -> NDArray[np.str_]:
+    """The verdict on what lies there, with error `level`."""
+    (low, high), threshold = at.interval(level), np.log1p(PRACTICAL)
     choices = [
-        (drawn.high < 0) & (drawn.estimate < -threshold),
-        (drawn.low > 0) & (drawn.estimate > threshold),
-        (drawn.low > -threshold) & (drawn.high < threshold),
+        (high < 0) & (at.estimate < -threshold),
+        (low > 0) & (at.estimate > threshold),
+        (low > -threshold) & (high < threshold),
     ]
     return np.select(choices, ["FASTER", "SLOWER", "SAME"], default="UNCLEAR")
 
@@ -176,13 +190,14 @@ def compare(log_ratios: Sequence[float], prior: Prior = NOTHING_KNOWN) -> Ratio:
         estimate, half = float(values[0]), NORMAL_95 * ONE_BLOCK_RATIO
         low, high = as_ratio(estimate - half), as_ratio(estimate + half)
         return Ratio(estimate=as_ratio(estimate), low=low, high=high, blocks=1, mde=None, verdict=None)
-    read, strict = draw(values, 0.05, prior), draw(values, level_of_look(blocks), prior)
+    at = locate(values, prior)
+    read, strict = at.interval(0.05), at.interval(level_of_look(blocks))
     return Ratio(
-        estimate=as_ratio(float(read.estimate)),
-        low=as_ratio(float(read.low)),
-        high=as_ratio(float(read.high)),
+        estimate=as_ratio(float(at.estimate)),
+        low=as_ratio(float(read[0])),
+        high=as_ratio(float(read[1])),
         blocks=blocks,
-        mde=_detectable(float(strict.high - strict.low) / 2, float(strict.error)),
+        mde=_detectable(float(strict[1] - strict[0]) / 2, float(at.error)),
         verdict=cast("Verdict", str(verdicts(values, prior))) if blocks >= MIN_BLOCKS else None,
     )
 

@@ -137,7 +137,7 @@ def planned(request: Request, seed: int) -> Plan:
         budget=request.budget,
         baseline=request.baseline,
         seed=seed,
-        seats_a_table=_seats(request.workloads, request.device),
+        seats_a_table=seats_that_fit(request.workloads, request.device),
         bounds=request.bounds,
         interpreters=request.interpreters,
     )
@@ -319,7 +319,7 @@ def _model(result: Result) -> Model | None:
         return None
 
 
-def _seats(workloads: Sequence[Workload], device: Device) -> int:
+def seats_that_fit(workloads: Sequence[Workload], device: Device) -> int:
     """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
     one row."""
     # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -87,7 +88,8 @@ class Journal:
     file: BinaryIO
     listener: Listener
     records: list[Record] = field(default_factory=list)
-    weighed: set[Cell] = field(default_factory=set)
+    weighed: dict[Cell, int] = field(default_factory=dict)
+    """After which block each cell was looked at once more, in a process of its own."""
     blocks: list[Block] = field(default_factory=list)
     efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
     said: dict[Cell, str] = field(default_factory=dict)
@@ -99,7 +101,7 @@ class Journal:
             case Record():
                 self.records.append(line)
             case Memory():
-                self.weighed.add(cell_of(line))
+                self.weighed[cell_of(line)] = line.block
             case Block():
                 self.blocks.append(line)
             case Effort():
@@ -206,6 +208,8 @@ class _Run:
             cold = False
         if budget.sure_blocks > 1 or last_s(self._to_revisit(), len(self.allowed)) <= self._left_s():
             self._revisit_all()
+            last = max((record.block for record in records), default=0)
+            self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
         if due is not None:
             return "budget"
         most = self.plan.budget.max_blocks
@@ -243,12 +247,15 @@ class _Run:
                 cold=cold,
                 phases_s=dict(phases_s),
             ),
-            *(self._efforts(block, seconds) if self.plan.budget.adapts and block == 1 else []),
+            *(self._efforts(block, seconds) if self.plan.budget.adapts else []),
             *self._said(block),
         )
 
     def _efforts(self, block: int, seconds: Mapping[tuple[int, Group], tuple[float, float]]) -> list[Effort]:
-        """How many turns each group has from now on."""
+        """How many turns each group has from now on that this was the first whole block of."""
+        seconds = {key: spent for key, spent in seconds.items() if key not in self.journal.efforts}
+        if not seconds:
+            return []
         of_cell: dict[Cell, list[Record]] = defaultdict(list)
         for record in self.journal.records:
             if record.block == block:
@@ -256,12 +263,12 @@ class _Run:
         counted = [one for records in of_cell.values() for one in counted_of(records)]
         judged = judge(counted, self.plan.baseline)
         baselines = {group_of(cell): one.baseline for cell, one in judged.items() if one.baseline}
-        return efforts(counted, seconds, baselines, self.plan.budget)
+        return efforts(counted, seconds, baselines, self.plan.budget, block)
 
     def _said(self, block: int) -> list[Said]:
-        """The verdicts that are other than they were before this block."""
+        """The verdicts that are other than they were before this block; UNCLEAR of what had one and has none now."""
         elapsed_s = self.had_s + time.monotonic() - self.began
-        verdicts = {
+        verdicts = dict.fromkeys(self.journal.said, "UNCLEAR") | {
             cell: one.ratio.verdict
             for cell, one in judge(self.journal.records, self.plan.baseline).items()
             if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
@@ -324,7 +331,7 @@ class _Run:
         return [slot for slot in slots if len(slot) == threads]
 
     def _to_revisit(self) -> list[Record]:
-        """The latest record of each row's cell that has a time, and lacks its peak memory and its last check."""
+        """The latest record of each row's cell that has a time, and was not looked at once more since that."""
         latest: dict[Cell, Record] = {}
         for record in self.journal.records:
             latest[cell_of(record)] = record
@@ -333,14 +340,15 @@ class _Run:
             [
                 record
                 for cell, record in latest.items()
-                if record.ok and cell not in failed and competes(cell) and cell not in self.journal.weighed
+                if record.ok and cell not in failed and competes(cell)
+                if self.journal.weighed.get(cell, -1) < record.block
             ]
             if self.plan.budget.weighs
             else []
         )
 
     def _revisit_all(self) -> None:
-        """Peak memory of each row's cell that has a time and none yet, and whether the cell is still right.
+        """Peak memory of each row's cell that has a time, and whether the cell is still right.
 
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
@@ -361,17 +369,16 @@ class _Run:
             for seat, cell in pairs
         ]
         try:
-            answers = together({worker: lambda _slot: Revisit(weigh=True) for worker in workers}, slots)
+            answers = together({worker: lambda _slot: Revisit() for worker in workers}, slots)
         finally:
             for worker in workers:
                 worker.end()
         lines: list[Line] = []
         for worker, answer in answers:
             (cell,) = worker.cells
-            lines.append(_memory(cell, answer))
-            failure = answer.failure if isinstance(answer, Revisited) else None
-            if failure is not None and cell_of(failure) == cell:
-                last = latest[cell]
+            last, memory, failure = latest[cell], *_seen(cell, answer)
+            lines.append(msgspec.structs.replace(memory, block=last.block))
+            if failure is not None:
                 where = {"block": last.block, "table": last.table, "attempt": last.attempt + 1}
                 lines.append(settle(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
         return lines
@@ -400,11 +407,14 @@ def _in_words(pair: tuple[Seat, Cell]) -> str:
     return f"{seat.name} {cell.workload} {cell.task}"
 
 
-def _memory(cell: Cell, answer: Answer | Failure) -> Memory:
-    if isinstance(answer, Revisited) and answer.memory is not None and cell_of(answer.memory) == cell:
-        return answer.memory
+def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:
+    """The cell's peak memory, or why there is none; and why it is not proven right once more, if it is not."""
+    if isinstance(answer, Revisited):
+        about = [cell_of(one) for one in (answer.memory, answer.failure) if one is not None]
+        if all(one == cell for one in about):
+            return answer.memory, answer.failure
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
-    return Memory(**fields_of(cell), status=failure.status, reason=failure.reason)
+    return Memory(**fields_of(cell), status=failure.status, reason=failure.reason), failure
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

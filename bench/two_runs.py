@@ -6,30 +6,27 @@ the machine's noise is in the control of a run, and is part of every interval.
 
 from __future__ import annotations
 
-from math import exp, expm1, hypot, inf, log1p, sqrt
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from math import exp, expm1, hypot, inf, sqrt
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from scipy.optimize import brentq  # type: ignore[import-untyped]
 
 from bench import stats
-from bench.rule import LEVEL
+from bench.rule import FEW_BLOCKS, LEVEL, MIN_BLOCKS, NOTHING_KNOWN, OUTLYING, Located, locate, said
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.rule import Verdict
-
-    Logarithms: TypeAlias = Sequence[float]
-    """Of times or ratios, one a block."""
+    from bench.rule import Prior, Verdict
 
 OF_TIMES = 0.1
 """Standard deviation supposed of what two runs add to the log ratio of the same absolute time, beyond what the blocks
 of either show: the machine is not the same machine an hour later."""
 
 OF_RATIOS = 0.04
-"""Supposed likewise of ratios to a row of the same run: about twice what two default runs of the same code, an hour
-apart, had (``results/README.md``)."""
+"""Supposed likewise of ratios to a row of the same run: about what pairs of default runs of the same code, an hour
+apart, had, some less and some more (``results/README.md``)."""
 
 WORTH = 6
 """What is supposed counts as much as so many cells of unchanged rows that are seen."""
@@ -37,12 +34,18 @@ WORTH = 6
 FURTHEST = 3.0
 """How many standard deviations a single cell may count for: one that jumped must not hide what happened to others."""
 
-
-MIN_BLOCKS = 6
-"""No verdict of two runs from fewer blocks in either: each speaks for itself, and two of five may be outliers."""
+MEDIAN_OF_FEW = 1.35
+"""The variance of a median of three is that of a mean times about this."""
 
 ONE_LOOK = LEVEL / 3
 """The error of a comparison of two runs: it is made once, when both are done, whatever number of blocks they have."""
+
+
+class Sample(NamedTuple):
+    """Logarithms of times or ratios, one a block of a run, and what the run says of their variance."""
+
+    logarithms: Sequence[float]
+    prior: Prior = NOTHING_KNOWN
 
 
 class Moved(NamedTuple):
@@ -62,20 +65,20 @@ class Change(NamedTuple):
     verdict: Verdict | None
 
 
-def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]], supposed: float, worth: float = WORTH) -> float:
+def between_runs(pairs: Sequence[tuple[Sample, Sample]], supposed: float, worth: float = WORTH) -> float:
     """What two runs add to the difference of samples, as a standard deviation: from OLD and NEW of unchanged rows.
 
     It makes the squared differences as large as their variances, on average (Paule and Mandel, J. Res. NBS 87, 1982,
     with the mean known to be nothing, and no cell further than `FURTHEST`). ``supposed`` counts as ``worth`` cells that
-    moved so far: few cells say little, and that none of them moved does not mean that none does. Only cells with blocks
-    enough for a verdict are asked.
+    moved so far: few cells say little, and that none of them moved does not mean that none does. All cells with
+    blocks enough for a verdict are asked: those that have few were decided soon, are unlike, and move the most.
     """
-    known = [pair for pair in pairs if min(map(len, pair)) >= MIN_BLOCKS]
+    known = _judged(pairs)
     if not known:
         return supposed
-    centres = [(_centre(old, 0.0), _centre(new, 0.0)) for old, new in known]
+    centres = [[_estimated(sample) for sample in pair] for pair in known]
     squares = np.array([(after[0] - before[0]) ** 2 for before, after in centres])
-    variances = np.array([before[1] ** 2 + after[1] ** 2 for before, after in centres])
+    variances = np.array([before[1] + after[1] for before, after in centres])
 
     def excess(added: float) -> float:
         """Of the sum of the standardised squares over what it should be."""
@@ -86,46 +89,54 @@ def between_runs(pairs: Sequence[tuple[Logarithms, Logarithms]], supposed: float
     return sqrt(brentq(excess, least, 2 * float(np.sum(squares)) + supposed**2)) if excess(least) > 0 else 0.0
 
 
-def two_samples(old: Logarithms, new: Logarithms, one_block: float, *, between: float = 0.0) -> Change:
-    """How far two independent samples of logarithms lie apart, one a block.
+def two_samples(old: Sample, new: Sample, one_block: float, *, between: float = 0.0) -> Change:
+    """How far two independent samples lie apart.
 
-    Each has the robust centre of `stats.centre`; their errors add up, and share out their degrees of freedom, as in
-    Welch's test. The verdict follows the rule of `bench.rule`, at the level `ONE_LOOK`, and is withheld where the
-    shorter sample has fewer than `MIN_BLOCKS`. The noise of a single block is supposed to be ``one_block``.
-    ``between``: a standard deviation of the difference that the blocks of one run do not show.
+    Each is located as `bench.rule` has it, so that two outlying blocks of three or four make no verdict; the errors
+    add up, and share out their degrees of freedom, as in Welch's test. The verdict has the level `ONE_LOOK`, and is
+    withheld where the shorter sample has fewer than `MIN_BLOCKS`. The noise of a single block is supposed to be
+    ``one_block``. ``between``: a standard deviation of the difference that the blocks of one run do not show.
     """
-    (middle_old, error_old, freedom_old), (middle_new, error_new, freedom_new) = (
-        _centre(values, one_block) for values in (old, new)
+    before, after = (_located(sample, one_block) for sample in (old, new))
+    error = hypot(before.error, after.error, between)
+    share = sum((float(at.error) / error) ** 4 / float(at.freedom) for at in (before, after)) if error else 0.0
+    apart = Located(
+        estimate=after.estimate - before.estimate,
+        lowest=after.lowest - before.highest,
+        highest=after.highest - before.lowest,
+        error=np.asarray(error),
+        freedom=np.asarray(1 / share if share else inf),
     )
-    estimate, error = middle_new - middle_old, hypot(error_old, error_new, between)
-    parts = (error_old, freedom_old), (error_new, freedom_new)
-    share = sum((part / error) ** 4 / freedom for part, freedom in parts) if error else 0.0
-
-    def half(level: float) -> float:
-        return float(stats.student(level, 1 / share if share else inf)) * error
-
     verdict: Verdict | None = None
-    if min(len(old), len(new)) >= MIN_BLOCKS:
-        strict, threshold = half(ONE_LOOK), log1p(stats.PRACTICAL)
-        if abs(estimate) > max(strict, threshold):
-            verdict = "FASTER" if estimate < 0 else "SLOWER"
-        else:
-            verdict = "SAME" if abs(estimate) + strict < threshold else "UNCLEAR"
-    return Change(_ratio(estimate), _ratio(estimate - half(0.05)), _ratio(estimate + half(0.05)), verdict)
+    if _judged([(old, new)]):
+        verdict = cast("Verdict", str(said(apart, ONE_LOOK)))
+    ratio, low, high = (_ratio(float(one)) for one in (apart.estimate, *apart.interval(0.05)))
+    return Change(ratio, low, high, verdict)
 
 
-def seen(pairs: Sequence[tuple[Logarithms, Logarithms]]) -> Moved | None:
+def seen(pairs: Sequence[tuple[Sample, Sample]]) -> Moved | None:
     """What was seen, and nothing supposed."""
-    known = [pair for pair in pairs if min(map(len, pair)) >= MIN_BLOCKS]
+    known = _judged(pairs)
     return Moved(between_runs(known, 0.0, worth=0), len(known)) if known else None
 
 
-def _centre(values: Logarithms, one_block: float) -> tuple[float, float, float]:
-    """Robust centre, standard error and degrees of freedom."""
-    if len(values) == 1:
-        return values[0], one_block, inf
-    at = stats.centre(np.asarray(values, dtype=np.float64))
-    return float(at.estimate), float(at.error), float(at.freedom)
+def _judged(pairs: Sequence[tuple[Sample, Sample]]) -> list[tuple[Sample, Sample]]:
+    """Those with blocks enough for a verdict."""
+    return [pair for pair in pairs if min(len(sample.logarithms) for sample in pair) >= MIN_BLOCKS]
+
+
+def _located(sample: Sample, one_block: float) -> Located:
+    if len(sample.logarithms) == 1:
+        only = np.asarray(sample.logarithms[0])
+        return Located(only, only, only, np.asarray(one_block), np.asarray(inf))
+    return locate(np.asarray(sample.logarithms, dtype=np.float64), sample.prior)
+
+
+def _estimated(sample: Sample) -> tuple[float, float]:
+    """Where a sample lies, and with what variance; that of few blocks is not what guards their interval."""
+    at, blocks = _located(sample, 0.0), len(sample.logarithms)
+    guarded = (blocks - OUTLYING) * MEDIAN_OF_FEW / blocks if blocks <= FEW_BLOCKS else 1.0
+    return float(at.estimate), float(at.error) ** 2 * guarded
 
 
 def _ratio(logarithm: float) -> float:

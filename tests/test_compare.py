@@ -21,7 +21,8 @@ from bench.compare import Comparison, compare
 from bench.records import CONTROL, Block, CodeFacts, read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
-from bench.two_runs import MIN_BLOCKS, OF_RATIOS
+from bench.rule import MIN_BLOCKS
+from bench.two_runs import OF_RATIOS
 
 if TYPE_CHECKING:
     from bench.compare import Compared
@@ -241,14 +242,14 @@ def test_only_the_same_cell_is_compared(other: dict[str, object], old: Result, t
     assert {one.status for one in comparison.cells} == {"new", "gone"}
 
 
-@pytest.mark.parametrize("blocks", [1, 2, MIN_BLOCKS - 1])
-def test_below_six_blocks_there_is_no_verdict(blocks: int, old: Result, tmp_path: Path) -> None:
+@pytest.mark.parametrize("blocks", [1, MIN_BLOCKS - 1])
+def test_below_three_blocks_there_is_no_verdict(blocks: int, old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(slower(jax=3.0), seed=10, blocks=blocks), run=changed("jax/scan"))
     one = cells(compare(old, new))["jax/scan"]
     assert one.verdict is None
     assert one.change is not None and one.change.low < 3.0 < one.change.high
     assert not one.is_worse
-    assert "– is fewer than 6 blocks" in " ".join(words(compare(old, new)).split())
+    assert "– is fewer than 3 blocks" in " ".join(words(compare(old, new)).split())
 
 
 def test_what_differs_is_listed(old: Result, tmp_path: Path) -> None:

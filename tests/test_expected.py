@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from pretend import plan, row, sit
 
-from bench.expected import Speed, after_cold_s, expected_s, last_s, next_block_s
+from bench.expected import Speed, after_s, expected_s, last_s, next_block_s
 from bench.plan import BUDGETS, next_block
 from bench.records import Block, Effort
 from bench.workloads import SEED, WORDS
@@ -41,8 +41,10 @@ def test_the_next_block_takes_as_long_as_one_like_it() -> None:
     assert next_block_s(due[1], [block(cells, 40.0), block(1, 20.0)]) == 40, "a rest that a run went on with: little"
     assert next_block_s(due[1], [block(2 * cells, 60.0)]) == 30
     cold = block(cells, 60.0, cold=True, phases_s={"compile": 20.0, "check": 10.0, "turns": 30.0})
-    assert next_block_s(due[1], [cold]) == after_cold_s(cold, []) == pytest.approx(60 - 0.85 * 20 - 0.85 * 10)
-    assert after_cold_s(cold, [EFFORT]) == after_cold_s(cold, []) - 4, "four rounds of a second fewer"
+    assert next_block_s(due[1], [cold]) == after_s(cold, []) == pytest.approx(60 - 0.85 * 20 - 0.85 * 10)
+    assert after_s(cold, [EFFORT]) == after_s(cold, []) - 4, "four rounds of a second fewer"
+    again = block(cells, 60.0, block=5, cold=True, phases_s=cold.phases_s)
+    assert after_s(again, [EFFORT]) == after_s(cold, []), "its turns had followed already"
 
 
 @pytest.mark.parametrize("preset", ["smoke", "default", "full"])

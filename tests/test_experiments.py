@@ -176,7 +176,10 @@ def test_the_rates_of_the_rule_are_measured_kept_and_told(tmp_path: Path, monkey
     assert read(tmp_path / "method" / rule.RAW_FILE, rule.Simulation) == measured
     assert [list(kinds) for kinds in (measured.errors, measured.recorded)] == [["two groups"], ["blocks of `run`"]]
     assert [name for name in ("`run`", "`other`") if f"| {name} |" in text] == ["`other`"]
-    assert "Of 1 verdicts, 1 have a later block and 0 have none; 1 have enough of them to be judged again" in text
+    assert (
+        "Of 1 verdicts, 1 have a later block and 0 have none; the later blocks of 1, by themselves, have a verdict too"
+        in text
+    )
 
 
 def replayed(rows: list[list[float]], *others: list[float]) -> rule.Outcome:

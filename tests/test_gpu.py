@@ -248,4 +248,4 @@ def test_as_many_sit_at_a_table_as_fit_into_the_memory_of_the_host_and_of_the_gp
 ) -> None:
     nvidia_smi(f"0, {UUID}, {gpu_mib}\n")
     monkeypatch.setattr(run, "available_bytes", lambda: host_gib * 2**30)
-    assert run._seats([SEED], device) == seats
+    assert run.seats_that_fit([SEED], device) == seats

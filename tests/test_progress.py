@@ -17,7 +17,7 @@ from test_records import END, RUN, record
 
 from bench import progress
 from bench.plan import BUDGETS
-from bench.progress import Progress, after_the_first, announced
+from bench.progress import Progress, after_the_first, announced, followed
 from bench.records import Result, Said
 from bench.report.words import about_end
 
@@ -43,7 +43,9 @@ def test_a_budget_by_hand_that_will_not_do_is_told_at_once() -> None:
     run = msgspec.structs.replace(RUN, plan=facts)
     assert "will hardly do for 3 blocks" in "\n".join(announced(run, BY_HAND))
     assert "hardly" not in "\n".join(announced(run, DEFAULT))
-    assert "hardly" not in "\n".join(announced(run, BY_HAND, have=3)), "a run that goes on has its verdicts"
+    on = "\n".join(announced(run, BY_HAND, have=3))
+    assert "hardly" not in on and "first table" not in on and "verdicts" not in on, "a run that goes on has them"
+    assert "verdicts from about 7 min on (block 3)" in "\n".join(announced(run, DEFAULT, have=1))
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_a_budget_by_hand_that_will_not_do_is_told_at_once() -> None:
 )
 def test_after_the_first_block_it_is_said_when_there_will_be_verdicts(own, elapsed_s: float, words: str) -> None:  # type: ignore[no-untyped-def]
     said = list(after_the_first(own, FIRST, [EFFORT], elapsed_s))
-    assert "seed forward 7 → 3" in said[0]
+    assert "in block 1 and from now on" in followed([EFFORT]) and "seed forward 7 → 3" in followed([EFFORT])
     assert words in said[-1]
 
 

@@ -15,6 +15,7 @@ from processes import python
 from said import alike, said
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
+from test_twins import batch
 
 from bench import environment, headline, publish, publishable
 from bench.compare import compare
@@ -26,7 +27,7 @@ from bench.page.machine import files_of_machine
 from bench.profiling.kept import PROFILE_FILE, read_profiles
 from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, End, Record, read_result
 from bench.report import markdown
-from bench.whole import write_whole
+from bench.whole import BEFORE, write_whole
 from bench.workloads import SEED
 from impls.contract import InvalidInput
 
@@ -286,6 +287,31 @@ def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path
     (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(msgspec.structs.replace(HEAD, environment=DIRTY)))
     with pytest.raises(InvalidInput, match="code that is in no commit"):
         publish.publish(folder)
+
+
+def test_calibrations_on_real_rows_stand_apart_by_machine_and_the_readme_has_its_own(
+    house: Path, tmp_path: Path
+) -> None:
+    publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    shown = RUN.environment
+    other = msgspec.structs.replace(shown, machine="another-2-cores", cpu="Another Processor")
+    folders = []
+    for number, own in enumerate((other, shown, shown)):
+        (folder := tmp_path / f"{number}").mkdir()
+        head = msgspec.structs.replace(
+            HEAD, environment=own, rows=["torch/module"], started_at=f"2026-02-0{number + 1}T12:00:00+00:00"
+        )
+        (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(head))
+        (folder / calibration.COMPARISONS_FILE).write_bytes(msgspec.json.encode(batch(0)) + b"\n")
+        folders.append(publish.publish(folder))
+        readme = (house / "README.md").read_text()
+        expected = "2 disjoint pairs in 1 table)", "2 disjoint pairs in 1 table)", "4 disjoint pairs in 2 tables)"
+        assert expected[number] in readme and f", on {own.cpu} (measured: [" in readme
+    assert "Another Processor (measured" not in readme, "unlike machines stay apart"
+    assert {folder.parent for folder in folders} == {house / "results" / "method" / "twins"}
+    (left := folders[0].with_name(f".{folders[0].name}{BEFORE}")).mkdir()  # by one that was killed
+    publish.refresh()
+    assert not left.exists() and publish.publish(tmp_path / "0") == folders[0]
 
 
 @pytest.mark.usefixtures("house")

@@ -377,8 +377,8 @@ NO_LINE = r"records\.jsonl:1: is no result of this program, or damaged"
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda folder: (folder / "run.json").unlink(), "holds no result"),
     "no records": (lambda folder: (folder / "records.jsonl").unlink(), "holds no result"),
-    "newer": (head(schema_version=99), "schema version 99, this program reads up to 2; update it"),
-    "older": (head(schema_version=1), "schema version 1, this program reads 2; measure again"),
+    "newer": (head(schema_version=99), "schema version 99, this program reads up to 3; update it"),
+    "older": (head(schema_version=1), "schema version 1, this program reads from 2 on; measure again"),
     "foreign": (head_is(b'{"benchmarks": []}'), NO_RESULT),
     "a field too many": (head(extra=1), NO_RESULT),
     "not JSON": (head_is(b"hello"), NO_RESULT),

@@ -412,7 +412,9 @@ def tables_of(
     rows, bounds = ({row.name: row for row in some} for some in (request.rows, request.bounds))
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.multiple(run, _seats=lambda *_: seats, describe=lambda: RUN.environment, code_facts=facts_of),
+        mock.patch.multiple(
+            run, seats_that_fit=lambda *_: seats, describe=lambda: RUN.environment, code_facts=facts_of
+        ),
         mock.patch.multiple(
             resume,
             describe=lambda: RUN.environment,

@@ -17,7 +17,7 @@ from bench.method.simulate import (
     made,
     normal,
     recorded,
-    said_of,
+    said_in_groups,
     stopped,
 )
 from bench.rule import FEW_BLOCKS, MIN_BLOCKS, Prior, compare, priors
@@ -143,13 +143,9 @@ def test_comparisons_stop_at_the_first_verdict_of_the_report() -> None:
 
 
 def test_what_was_said_of_ragged_series() -> None:
-    assert said_of([]) == []
-    assert said_of([[], [0.1], [0.0] * 2, [0.0] * 3, [0.5] * 7]) == [
-        ("UNCLEAR", 0),
-        ("UNCLEAR", 1),
-        ("UNCLEAR", 2),
-        ("SAME", 3),
-        ("SLOWER", 3),
+    assert said_in_groups([[]]) == [[]]
+    assert said_in_groups([[[], [0.1], [0.0] * 2, [0.0] * 3, [0.5] * 7]]) == [
+        [("UNCLEAR", 0), ("UNCLEAR", 1), ("UNCLEAR", 2), ("SAME", 3), ("SLOWER", 3)]
     ]
 
 

@@ -12,14 +12,14 @@ from pretend import row, sit
 from processes import bench, numpy_row, one_line
 from test_calibrate import HEAD
 
-from bench.method import twins, twins_table
-from bench.method.arms import Pair, Sides
+from bench.method import calibrate, twins, twins_table
+from bench.method.arms import Pair, Sides, undecided_pairs, works
 from bench.method.calibration import Batch, Comparison, pairs_of, told_of
-from bench.method.twins import PAIRS_A_ROW, PLANTED, Processor, plan_of, processor_of, twins_of, undecided_twins
+from bench.method.twins import PAIRS_A_ROW, PLANTED, Processor, plan_of, processor_of, twins_of
 from bench.plan import BUDGETS
 from bench.workloads import SEED, WORDS
 from impls import build_row, read_row
-from impls.contract import initial_parameters
+from impls.contract import InvalidInput, initial_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_all_sit_at_one_table_in_every_group() -> None:
 
 def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
     own = plan()
-    due = undecided_twins(twins_of(ROWS))
+    due = undecided_pairs([one.pair for one in twins_of(ROWS)])
     speeds = {
         name: 1.0 + 0.3 * (own_row.name in {"one-10"}) for name, own_row in ((one.name, one) for one in LONGER.values())
     }
@@ -94,7 +94,7 @@ def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp
 
 
 def test_what_was_planted_is_what_the_processor_saw() -> None:
-    (sitting, *_) = (undecided_twins(twins_of(ROWS))(plan(), []) or (0, ()))[1]
+    (sitting, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
     records = [
         msgspec.structs.replace(one, block=block, cpu_per_wall=0.9 if one.implementation == "one~1" else 1.0)
         for block in (1, 2)
@@ -133,24 +133,56 @@ def test_false_verdicts_are_counted_over_groups_and_bounded_over_tables() -> Non
     quiet = [batch(number) for number in range(10)]
     assert [pairs_of(one) for one in quiet] == [2] * 10
     assert not twins_table.false_ones(told_of(quiet))
-    assert "40 comparisons of real rows with themselves (20 independent pairs in 10 tables), 0 got" in (
+    assert "40 comparisons of real rows with themselves (20 disjoint pairs in 10 tables), 0 got" in (
         words := twins_table.in_words(quiet)
     )
     assert "at most 13.9 % (95 %, each pair taken for one try)" in words  # 1 - 0.05^(1/20)
+    assert "taken for tries, it would be at most 26 %" in table_of(quiet)  # 1 - 0.05^(1/10)
+    bounds = [twins_table.bound([batch(one, false=one < hits) for one in range(10)]) for hits in (0, 1, 2, 10)]
+    assert bounds == sorted(bounds) and bounds[2] > 0.28, "an error makes nothing surer"
     wrong = [batch(number, false=number in (2, 5)) for number in range(10)]
     assert len(twins_table.false_ones(told_of(wrong))) == 2
-    low, high = twins_table.resampled(wrong)
-    assert low == 0.0 and 0.05 < high < 0.15
-    assert f"2 got a false FASTER or SLOWER: 5.00 % [0.00, {100 * high:.2f}], whole" in twins_table.in_words(wrong)
+    assert f"2 got a false FASTER or SLOWER: at most {100 * bounds[2]:.1f} %" in twins_table.in_words(wrong)
+
+
+def table_of(batches: list[Batch]) -> str:
+    return twins_table.markdown(msgspec.structs.replace(HEAD, rows=["torch/module"]), batches)
+
+
+def test_who_has_no_time_is_left_out_there_and_named() -> None:
+    (sitting, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
+    records = [one for block in (1, 2, 3) for one in sit(sitting, block, {}, noise=0.01)]
+    lost = [
+        msgspec.structs.replace(one, status="invalid", samples_s=[])
+        if (one.implementation, one.block) == ("one~1", 3)
+        else one
+        for one in records
+    ]
+    assert works(Pair("one~3", "one~4"), lost) and not works(Pair("one~2", "one~1"), lost)
+    due = undecided_pairs([Pair("one~1", "one~2"), Pair("one~3", "one~4")])(plan(), lost)
+    assert due is not None
+    assert {seat.name for one in due[1] if one.group == sitting.group for seat, _ in one.members} == {"one~3", "one~4"}
+    named = msgspec.structs.replace(batch(0), failed=["torch/module~1 is invalid (late) at seed forward"])
+    assert "No comparison, for it has no time: torch/module~1 is invalid (late) at seed forward." in table_of([named])
+    one_less = msgspec.structs.replace(named, comparisons=named.comparisons[1:])
+    assert pairs_of(one_less) == 2
 
 
 def test_the_table_says_what_was_planted_and_when_it_was_found() -> None:
     batches = [batch(number) for number in range(3)]
-    text = twins_table.markdown(msgspec.structs.replace(HEAD, rows=["torch/module"]), batches)
+    text = table_of(batches)
     line = next(line for line in text.splitlines() if line.startswith("| 5 % | all |"))
-    assert "| 6 | 5.0 % [5.0, 5.0] | 4.9 % [4.8, 5.0] | 100 % | 0 | 0 | 0.0 % |" in line
+    assert "| 6 | 5.0 % [5.0, 5.0] | 5.0 % [4.8, 5.1] | 100 % | 0 | 0 | 0.0 % |" in line
     assert "| aimed at | 3 (5 min) | 4 (7 min) | 5 (8 min) | 6 (10 min) |" in text
+    assert "of 5 % it finds 100 % (seed forward: 100 %, seed train_step: 100 %)" in text
     assert "group `seed forward`" in text and "row `torch/module`" in text
+
+
+def test_more_rows_than_memory_has_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "seats_that_fit", lambda *_: 11)
+    with pytest.raises(InvalidInput, match="--rows: 12 workers sit at one table, and memory has room for 11"):
+        calibrate.calibrate(pairs=1, budget_s=1.0, out=tmp_path / "out", command="", rows=ROWS)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from bench import answers
 from bench.job import ProblemFile
 from bench.judge import counted_of, group_of
-from bench.method.simulate import said_of
-from bench.plan import Budget, Plan, Seat, Sitting, Table
+from bench.method.simulate import said_in_groups
+from bench.plan import Budget, Plan, Seat, Sitting, Table, groups_of, shuffled
 from bench.records import Cell, Struct
 from bench.rule import MIN_BLOCKS
 from bench.stats import log_ratio_of_block
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.judge import Group
     from bench.records import Record
     from bench.runner import NextBlock
     from impls import Row
@@ -161,20 +162,34 @@ def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
     )
 
 
+def works(pair: Pair, records: Sequence[Record]) -> bool:
+    """Whether neither side has failed in any of these records."""
+    return all(one.ok for one in records if one.implementation in (pair.ours, pair.theirs))
+
+
 def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
-    """What is due next where each pair goes on until it has a verdict, as a row of a run does."""
+    """What is due next where each pair goes on, group by group, until it has a verdict, as a row of a run does."""
 
     def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
         block = max((record.block for record in records), default=0) + 1
         if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
             return None
-        wanted = set()
-        said = said_of([sides_of(pair, records).log_ratios for pair in pairs])
-        for pair, (verdict, blocks) in zip(pairs, said, strict=True):
-            if blocks < plan.budget.min_blocks or verdict == "UNCLEAR":
-                wanted |= {pair.ours, pair.theirs}
-        table = plan.tables[0]
-        members = tuple((seat, seat.cells[0]) for seat in table.seats if seat.name in wanted)
-        return (block, (Sitting(table, group_of(members[0][1]), members),)) if members else None
+        (table,) = plan.tables
+        groups = groups_of(table)
+        by_group: dict[Group, list[Record]] = {group: [] for group in groups}
+        for record in records:
+            by_group[group_of(record)].append(record)
+        series = [[sides_of(pair, own).log_ratios for pair in pairs] for own in by_group.values()]
+        sittings = []
+        for (group, own), said in zip(by_group.items(), said_in_groups(series), strict=True):
+            wanted = {
+                name
+                for pair, (verdict, blocks) in zip(pairs, said, strict=True)
+                if (verdict == "UNCLEAR" or blocks < plan.budget.min_blocks) and works(pair, own)
+                for name in (pair.ours, pair.theirs)
+            }
+            if due := tuple(member for member in groups[group] if member[0].name in wanted):
+                sittings.append(Sitting(table, group, due))
+        return (block, shuffled(sittings, plan.seed, block)) if sittings else None
 
     return next_block

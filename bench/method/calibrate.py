@@ -47,6 +47,7 @@ from bench.method.neighbour import noisy
 from bench.plan import BUDGETS
 from bench.records import SAME_PROGRAM, Block, Record, drop_half_written
 from bench.report.units import duration
+from bench.run import seats_that_fit
 from bench.runner import DiskFull, Listener, run_plan
 from bench.whole import write_whole
 from bench.workloads import PRESETS, choose
@@ -78,10 +79,14 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     same command goes on in that folder.
 
     Raises:
-        InvalidInput: the folder holds something else, or was made by another program or on another machine.
+        InvalidInput: the folder holds something else, or was made by another program or on another machine, or there
+            are more rows than memory has room for.
     """
     began = time.monotonic()
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    seats = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
+    if seats and len(seats) > (room := seats_that_fit(choose([], "default", "cpu"), "cpu")):
+        raise InvalidInput(f"--rows: {len(seats)} workers sit at one table, and memory has room for {room}; name fewer")
     with only_run(f"bench calibrate into {out.name}") as mark:
         head = _begin(out, command, [row.name for row in rows])
         batches = read_batches(out)
@@ -112,6 +117,8 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
             stopped, code = f"{error}", 1
         except OSError as error:  # a full disk, no more processes, and the like
             stopped, code = f"{error if isinstance(error, DiskFull) else error.strerror}", 1
+        if not stopped and (have := sum(map(pairs_of, batches))) < pairs:
+            stopped = f"the time is spent; {have} of {pairs} pairs"
         if batches:
             text = (twins_table if head.rows else calibration_table).markdown(head, batches)
             try:
@@ -127,7 +134,11 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
 
 
 class WorkerFailed(Exception):
-    """An arm has no time, so its batch says nothing."""
+    """A batch says nothing: an arm has no time, or no row has."""
+
+
+def _failure(record: Record) -> str:
+    return f"{record.implementation} is {record.status} ({record.reason})"
 
 
 def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
@@ -190,7 +201,7 @@ def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str)
             )
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:
-        raise WorkerFailed(f"{wrong[0].implementation} is {wrong[0].status} ({wrong[0].reason})")
+        raise WorkerFailed(_failure(wrong[0]))
     return Batch(
         comparisons=[comparison_of(pair, records, number, surroundings) for pair in (*pairs, *planted)],
         elapsed_s=time.monotonic() - began,
@@ -198,7 +209,7 @@ def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str)
 
 
 def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr: Console) -> Batch:
-    """One table of rows, each several times, on the default workloads."""
+    """One table of rows, each several times, on the default workloads. A pair of which one fails is left out there."""
     began = time.monotonic()
     pairs = twins.twins_of(rows)
     workloads, tasks = choose([], "default", "cpu"), PRESETS["default"]
@@ -226,10 +237,16 @@ def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr
             answers.save(answers.pose(workload, tasks), path)
             problems[workload.name] = ProblemFile(workload.config, str(path), answers.sizes_of(workload))
         plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
-        run_plan(plan, problems, folder, Listener(kept=kept), mark=mark, next_block=twins.undecided_twins(pairs))
+        run_plan(
+            plan,
+            problems,
+            folder,
+            Listener(kept=kept),
+            mark=mark,
+            next_block=arms.undecided_pairs([one.pair for one in pairs]),
+        )
     records = [line for line in lines if isinstance(line, Record)]
-    if wrong := [record for record in records if not record.ok]:
-        raise WorkerFailed(f"{wrong[0].implementation} is {wrong[0].status} ({wrong[0].reason})")
+    failed = [f"{_failure(one)} at {one.workload} {one.task}" for one in records if not one.ok]
     groups: dict[Group, list[Record]] = defaultdict(list)
     for record in records:
         groups[group_of(record)].append(record)
@@ -243,8 +260,15 @@ def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr
         )
         for group, own in groups.items()
         for one in pairs
+        if arms.works(one.pair, own)
     ]
-    return Batch(comparisons=comparisons, elapsed_s=time.monotonic() - began, ends_s=tuple(ends_s))
+    for words in failed:
+        stderr.print(f"left out of batch {number}: {words}")
+    if not any(one.percent == 0 for one in comparisons):
+        raise WorkerFailed(failed[0])
+    return Batch(
+        comparisons=comparisons, elapsed_s=time.monotonic() - began, ends_s=tuple(ends_s), failed=tuple(failed)
+    )
 
 
 def comparison_of(pair: arms.Pair, records: Sequence[Record], number: int, surroundings: Surroundings) -> Comparison:

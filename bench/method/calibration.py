@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import lzma
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.method.arms import Sides
@@ -63,12 +63,14 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
 
 class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
-    """One table of arms, and how long it took."""
+    """One table of arms, or of rows, and how long it took."""
 
     comparisons: list[Comparison]
     elapsed_s: float
     ends_s: tuple[float, ...] = ()
     """When each block ended, since the batch began."""
+    failed: tuple[str, ...] = ()
+    """Rows that have no time somewhere, and why: no comparison there."""
 
 
 class Told(NamedTuple):
@@ -130,8 +132,8 @@ def read_batches(folder: Path) -> list[Batch]:
 
 
 def pairs_of(batch: Batch) -> int:
-    """How many pairs of identical workers a batch has: in each group the same."""
-    return sum(one.percent == 0 and one.group == batch.comparisons[0].group for one in batch.comparisons)
+    """How many pairs of identical workers a batch has: in each group the same, but where one has failed."""
+    return max(Counter(one.group for one in batch.comparisons if one.percent == 0).values(), default=0)
 
 
 def told_of(batches: Sequence[Batch]) -> list[Told]:

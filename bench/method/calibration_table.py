@@ -35,8 +35,8 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
         "# How often the verdicts err\n",
         f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n",
         "Workers that do the same work, and workers of which one does a known share more, went through the tables,"
-        f" turns, blocks and stopping rule of `bench run`: at least {MIN_BLOCKS} blocks, at most {BUDGET.max_blocks},"
-        " until there was a verdict. Verdicts are those of the rule as it is now, on the blocks that were measured."
+        f" turns and blocks of `bench run`: {_blocks(comparisons)} blocks each. Verdicts are those of the rule as it is"
+        f" now, looking after each block from the third on; blocks after a verdict are not used."
         f" The workers do small NumPy products, {_call(comparisons)} a call, which is a turn: longer calls have fewer"
         " turns, and are noisier. No two comparisons of identical workers share a process; each"
         " planted slow-down is held against one of a pair. Those of one table share its rounds."
@@ -97,6 +97,12 @@ def in_words(comparisons: Sequence[Told]) -> str:
         f"Of {len(identical)} comparisons of identical workers, with calls of {_call(identical)}, {wrong} got a false"
         f" FASTER or SLOWER: a rate of at most {100 * at_most(wrong, len(identical)):.1f} % (95 %, one-sided)"
     )
+
+
+def _blocks(comparisons: Sequence[Told]) -> str:
+    """How many blocks were measured."""
+    numbers = [len(one.sides.ours_s) for one in comparisons]
+    return f"{min(numbers)} to {max(numbers)}"
 
 
 def _call(comparisons: Sequence[Told]) -> str:

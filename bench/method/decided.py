@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.environment import describe
 from bench.judge import judge
-from bench.method.keep import keep, paths
+from bench.method.keep import carry_out, keep, paths
 from bench.records import Effort, Environment, Struct, cell_of, read_result
 from bench.report.markdown import environment_line, table
 from bench.request import check_request
@@ -136,8 +136,9 @@ def report(experiment: Experiment) -> str:
         f"{environment_line(experiment.environment)}  \n`{experiment.command}`\n\n"
         f"Two default runs of this machine: `{experiment.followed}` ({experiment.following.started_at}), and one that"
         f" kept the first block's number of turns ({experiment.kept.started_at}). Minutes since the first block began."
-        " It is one run each way: what chance alone makes two runs differ by is not in it. The first block is the same"
-        " work in both: counted in its length, a machine that was faster all through one of them makes no difference."
+        " It is one run each way: what chance alone makes two runs differ by is not in it."
+        f" {_gain(experiment)} The first block is the same work in both, most of it compiling; its length says how fast"
+        " the machine was then."
         f" The verdicts' times stand in `{RAW_FILE}`; the second run's samples are not kept here.\n\n"
         + table(["", "turns that follow", "turns that are kept"], shares)
         + "\n"
@@ -147,6 +148,21 @@ def report(experiment: Experiment) -> str:
         " the time that a ratio takes to become so precise, with turns that follow over those that are kept.\n\n"
         + table(["group", "noise of a turn", "of all rows", "around them", "turns kept", "that follow", "time"], groups)
     )
+
+
+def _gain(experiment: Experiment) -> str:
+    """Whether the run whose turns followed was the sooner one, in minutes."""
+    pairs = [(experiment.following.until_s(share), experiment.kept.until_s(share)) for share in SHARES]
+    sooner = [
+        f"{100 * share:.0f} %" for share, (ours, theirs) in zip(SHARES, pairs, strict=True) if _before(ours, theirs)
+    ]
+    if len(sooner) == len(SHARES):
+        return "In minutes, turns that follow were sooner at both shares."
+    return f"In minutes, turns that follow were sooner {'only at ' + sooner[0] if sooner else 'at neither share'}."
+
+
+def _before(ours_s: float | None, theirs_s: float | None) -> bool:
+    return ours_s is not None and (theirs_s is None or ours_s < theirs_s)
 
 
 def price(effort: Effort, turns: int) -> float:
@@ -176,12 +192,7 @@ def _first_blocks(way: Course, seconds: float | None) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
     of, folder = paths(arguments, "bench.method.decided RESULT FOLDER")
-    try:
-        print(keep(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report))
-    except InvalidInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return carry_out(lambda: keep(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import msgspec
 
 from bench.records import decode
 from bench.whole import write_whole
+from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,6 +35,16 @@ def paths(arguments: Sequence[str], usage: str) -> list[Path]:
         print(f"usage: python -m {usage}", file=sys.stderr)
         raise SystemExit(2)
     return [Path(argument) for argument in arguments[1:]]
+
+
+def carry_out(make: Callable[[], str]) -> int:
+    """Print what an experiment comes to; exit code 2, and one line, where it cannot be made of what was named."""
+    try:
+        print(make())
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def keep(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[Any], str]) -> str:

@@ -20,7 +20,7 @@ from bench.environment import describe
 from bench.job import ProblemFile
 from bench.judge import group_of, judge
 from bench.lock import only_run
-from bench.method.keep import keep, paths
+from bench.method.keep import carry_out, keep, paths
 from bench.plan import BUDGETS, Plan, Seat, Sitting, Table
 from bench.records import Environment, Record, Struct, cell_of, competes, read_result
 from bench.report.markdown import environment_line, table
@@ -173,9 +173,12 @@ def report(experiment: Experiment, result: Result) -> str:
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
     of, folder = paths(arguments, "bench.method.protocol RESULT FOLDER")
-    result = read_result(of)
-    print(keep(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result)))
-    return 0
+
+    def make() -> str:
+        result = read_result(of)
+        return keep(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result))
+
+    return carry_out(make)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.judge import group_of, judge
-from bench.method.keep import keep
+from bench.method.keep import carry_out, keep
 from bench.method.simulate import (
     KINDS,
     OUTLYING,
@@ -25,6 +26,7 @@ from bench.method.simulate import (
     error_rate,
     made,
     normal,
+    one_table,
     recorded,
     stopped,
 )
@@ -158,7 +160,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     with_later: int
     """Of those decided, how many have a block after that."""
     judged_again: int
-    """How many have enough of them for a verdict of their own."""
+    """How many have a verdict of their own there that is not UNCLEAR."""
     contradicted: int
     """How many have the opposite verdict there, or SAME beside FASTER or SLOWER."""
     turned: int
@@ -168,14 +170,10 @@ class Outcome(Struct, frozen=True, kw_only=True):
 def replay(run: Replayed) -> Outcome:
     """The verdicts that the rule would have given, block by block, and what the blocks after each say."""
     names = sorted({*run.rows, *run.others})
-    members = [[*run.rows.get(name, []), *run.others.get(name, [])] for name in names]
-    longest = max(len(one) for group in members for one in group)
-    ratios = np.full((1, len(names), max(map(len, members)), longest), np.nan)
+    ratios = one_table([[*run.rows.get(name, []), *run.others.get(name, [])] for name in names])
     compared = np.zeros(ratios.shape[:-1], dtype=bool)
-    for place, (name, group) in enumerate(zip(names, members, strict=True)):
+    for place, name in enumerate(names):
         compared[0, place, : len(run.rows.get(name, []))] = True
-        for row, one in enumerate(group):
-            ratios[0, place, row, : len(one)] = one
     said, blocks = stopped(ratios)
     decided = compared & (said != "UNCLEAR")
     later = [
@@ -183,12 +181,13 @@ def replay(run: Replayed) -> Outcome:
         for word, look, one in zip(said[decided], blocks[decided], ratios[decided], strict=True)
     ]
     again = [(word, str(verdicts(rest))) for word, rest in later if len(rest) >= MIN_BLOCKS]
+    told = [(word, own) for word, own in again if own != "UNCLEAR"]
     return Outcome(
         ratios=int(compared.sum()),
-        decided={look: int((decided & (blocks <= look)).sum()) for look in range(MIN_BLOCKS, longest + 1)},
+        decided={look: int((decided & (blocks <= look)).sum()) for look in range(MIN_BLOCKS, ratios.shape[-1] + 1)},
         with_later=sum(len(rest) > 0 for _, rest in later),
-        judged_again=len(again),
-        contradicted=sum("UNCLEAR" not in both and both[0] != both[1] for both in again),
+        judged_again=len(told),
+        contradicted=sum(word != own for word, own in told),
         turned=sum(
             len(rest) > 0 and word != "SAME" and (float(np.median(rest)) < 0) != (word == "FASTER")
             for word, rest in later
@@ -272,9 +271,9 @@ def _replays(simulation: Simulation) -> str:
             ]
         )
     return (
-        table([*header, "without a later block", "judged again", "contradicted", "turned"], lines)
+        table([*header, "without a later block", "a verdict again", "contradicted", "turned"], lines)
         + f"\nOf {pooled[0]} verdicts, {pooled[1]} have a later block and {pooled[0] - pooled[1]} have none;"
-        f" {pooled[2]} have enough of them to be judged again, of which {pooled[3]} are contradicted;"
+        f" the later blocks of {pooled[2]}, by themselves, have a verdict too, by which {pooled[3]} are contradicted;"
         f" {pooled[4]} turned.\n"
     )
 
@@ -285,8 +284,8 @@ def main(arguments: Sequence[str]) -> int:
         print("usage: python -m bench.method.rule FOLDER [RESULT …]", file=sys.stderr)
         return 2
     folder, *results = map(Path, arguments[1:])
-    print(keep(folder / RAW_FILE, Simulation, lambda: measure([read_result(one) for one in results]), report))
-    return 0
+    made = partial(keep, folder / RAW_FILE, Simulation, lambda: measure(list(map(read_result, results))), report)
+    return carry_out(made)
 
 
 if __name__ == "__main__":

@@ -253,9 +253,14 @@ def stopped(log_ratios: Floats, rule: Rule = verdicts) -> tuple[Words, NDArray[n
     return said, blocks
 
 
-def said_of(series: Sequence[Sequence[float]]) -> list[tuple[str, int]]:
-    """What `said_in_groups` says of the comparisons of one group."""
-    return said_in_groups([series])[0]
+def one_table(series: Sequence[Sequence[Sequence[float]]]) -> Floats:
+    """The log ratios of a table's groups, ``(1, groups, rows, blocks)``, NaN where a group or a row has fewer."""
+    most = max((len(ratios) for group in series for ratios in group), default=0)
+    table = np.full((1, len(series), max(map(len, series), default=0), most), np.nan)
+    for place, group in enumerate(series):
+        for row, ratios in enumerate(group):
+            table[0, place, row, : len(ratios)] = ratios
+    return table
 
 
 def said_in_groups(series: Sequence[Sequence[Sequence[float]]]) -> list[list[tuple[str, int]]]:
@@ -264,12 +269,7 @@ def said_in_groups(series: Sequence[Sequence[Sequence[float]]]) -> list[list[tup
     There a comparison gets no more blocks for its own sake. In a run it may get more for its neighbour's, and shows the
     verdict of the last: the rule's error is that of all looks together.
     """
-    most = max((len(ratios) for group in series for ratios in group), default=0)
-    table = np.full((1, len(series), max(map(len, series), default=0), most), np.nan)
-    for place, group in enumerate(series):
-        for row, ratios in enumerate(group):
-            table[0, place, row, : len(ratios)] = ratios
-    words, blocks = stopped(table)
+    words, blocks = stopped(one_table(series))
     return [
         [(str(words[0, place, row]), int(blocks[0, place, row])) for row in range(len(group))]
         for place, group in enumerate(series)

@@ -23,7 +23,7 @@ from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
 from bench.method import arms
-from bench.method.keep import keep, paths
+from bench.method.keep import carry_out, keep, paths
 from bench.plan import Budget, Plan, Seat, Sitting, Table
 from bench.records import Cell, Environment, Record, Struct
 from bench.report.markdown import environment_line, table
@@ -232,8 +232,7 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
     (folder,) = paths(arguments, "bench.method.turns FOLDER")
-    print(keep(folder / RAW_FILE, Experiment, measure, report))
-    return 0
+    return carry_out(lambda: keep(folder / RAW_FILE, Experiment, measure, report))
 
 
 if __name__ == "__main__":

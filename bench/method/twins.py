@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bench.judge import group_of
-from bench.method.arms import Pair, sides_of
-from bench.method.simulate import said_in_groups
-from bench.plan import Plan, Seat, Sitting, Table, cells_of, shuffled
+from bench.method.arms import Pair
+from bench.plan import Plan, Seat, Table, cells_of
 from bench.records import Struct
 from impls import RowFacts, read_row
 
@@ -23,10 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.judge import Group
     from bench.plan import Budget
     from bench.records import Record
-    from bench.runner import NextBlock
     from bench.workloads import Workload
     from impls import Row
     from impls.contract import Task
@@ -148,35 +144,3 @@ def processor_of(pair: Pair, records: Sequence[Record]) -> Processor:
     both = sorted(taken[pair.ours].keys() & taken[pair.theirs].keys())
     ours, theirs = ([taken[name][block] for block in both] for name in (pair.ours, pair.theirs))
     return Processor(ours_s=ours, theirs_s=theirs)
-
-
-def undecided_twins(twins: Sequence[Twins]) -> NextBlock:
-    """What is due next where each pair goes on, group by group, until it has a verdict, as a row of a run does."""
-
-    def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
-        block = max((record.block for record in records), default=0) + 1
-        if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
-            return None
-        (table,) = plan.tables
-        members: dict[Group, list[tuple[Seat, int]]] = {}
-        for seat in table.seats:
-            for number, cell in enumerate(seat.cells):
-                members.setdefault(group_of(cell), []).append((seat, number))
-        by_group: dict[Group, list[Record]] = {group: [] for group in members}
-        for record in records:
-            by_group[group_of(record)].append(record)
-        series = [[sides_of(one.pair, own).log_ratios for one in twins] for own in by_group.values()]
-        sittings = []
-        for group, said in zip(by_group, said_in_groups(series), strict=True):
-            wanted = {
-                name
-                for one, (verdict, blocks) in zip(twins, said, strict=True)
-                if verdict == "UNCLEAR" or blocks < plan.budget.min_blocks
-                for name in (one.pair.ours, one.pair.theirs)
-            }
-            due = tuple((seat, seat.cells[number]) for seat, number in members[group] if seat.name in wanted)
-            if due:
-                sittings.append(Sitting(table, group, due))
-        return (block, shuffled(sittings, plan.seed, block)) if sittings else None
-
-    return next_block

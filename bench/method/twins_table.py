@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,8 @@ from bench.method.calibration_table import at_most
 from bench.method.twins import PAIRS_A_ROW
 from bench.report import units
 from bench.report.markdown import environment_line, table
-from bench.rule import MIN_BLOCKS, draw
-from bench.stats import PRACTICAL, Interval, median
+from bench.rule import MIN_BLOCKS, locate
+from bench.stats import PRACTICAL, median
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,8 +35,11 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
             f" the default run: {PAIRS_A_ROW} pairs a row, no worker in two of them; and each row twice with a planted"
             " slow-down, held against one of a pair. Turns, blocks and stopping rule are those of `bench run`."
             " `docs/method.md` says how and why.\n",
-            f"{in_words(batches)}. Comparisons of one table share its machine and its minutes, those of a pair"
-            " their workers, group by group.\n",
+            f"{in_words(batches)}. Comparisons of a pair share their workers, group by group, and pairs of a table its"
+            f" minutes: if whole tables had to be taken for tries, it would be at most"
+            f" {100 * at_most(min(_false(batches), len(batches)), len(batches)):.0f} %.\n",
+            *(f"No comparison, for it has no time: {words}.\n" for batch in batches for words in batch.failed),
+            f"{found_in_words(batches)}\n",
             "## Twins\n",
             _errors(batches),
             "## Planted slow-downs\n",
@@ -55,32 +59,51 @@ def false_ones(told: Sequence[Told]) -> list[Told]:
     return [one for one in told if one.percent == 0 and one.verdict in ("FASTER", "SLOWER")]
 
 
-def resampled(batches: Sequence[Batch]) -> Interval:
-    """The 95 % interval of the rate of false verdicts, whole tables being resampled; nothing where there are none."""
+def bound(batches: Sequence[Batch]) -> float:
+    """The rate of false verdicts a comparison that is not exceeded, at 95 %.
+
+    Each pair is one try, for its comparisons, group by group, share their workers; and each false verdict counts for a
+    pair of its own. Pairs of a table share its minutes: where whole tables, resampled, say more, that counts.
+    """
     told = [[one for one in told_of([batch]) if one.percent == 0] for batch in batches]
     hits, sizes = np.array([len(false_ones(own)) for own in told]), np.array([len(own) for own in told])
     which = np.random.default_rng(0).integers(len(batches), size=(RESAMPLES, len(batches)))
-    low, high = np.quantile(hits[which].sum(axis=1) / sizes[which].sum(axis=1), [0.025, 0.975])
-    return Interval(float(low), float(high))
+    of_tables = float(np.quantile(hits[which].sum(axis=1) / sizes[which].sum(axis=1), 0.95))
+    pairs = sum(map(pairs_of, batches))
+    return max(of_tables, at_most(min(int(hits.sum()), pairs), pairs))
 
 
 def in_words(batches: Sequence[Batch]) -> str:
-    """A sentence on how often verdicts on real rows are wrong.
-
-    Where none is, resampling has no bound: there it is that of as many tries as there are pairs, one-sided, for the
-    comparisons of a pair, group by group, share their workers.
-    """
+    """A sentence on how often verdicts on real rows are wrong."""
     told = [one for one in told_of(batches) if one.percent == 0]
-    wrong = len(false_ones(told))
     pairs = sum(map(pairs_of, batches))
-    most = f"at most {100 * at_most(0, pairs):.1f} % (95 %, each pair taken for one try)"
-    if wrong:
-        low, high = resampled(batches)
-        most = f"{100 * wrong / len(told):.2f} % [{100 * low:.2f}, {100 * high:.2f}], whole tables being resampled"
     return (
-        f"Of {len(told)} comparisons of real rows with themselves ({pairs} independent pairs in {len(batches)}"
-        f" table{'s' * (len(batches) != 1)}), {wrong} got a false FASTER or SLOWER: {most}"
+        f"Of {len(told)} comparisons of real rows with themselves ({pairs} disjoint pairs in {len(batches)}"
+        f" table{'s' * (len(batches) != 1)}), {_false(batches)} got a false FASTER or SLOWER: at most"
+        f" {100 * bound(batches):.1f} % (95 %, each pair taken for one try)"
     )
+
+
+def found_in_words(batches: Sequence[Batch]) -> str:
+    """What effect is found on real rows, and what is not, in as many blocks as a default run has."""
+    told = told_of(batches)
+    parts = []
+    for percent in sorted({one.percent for one in told if one.percent}):
+        planted = [one for one in told if one.percent == percent]
+        groups = sorted({one.comparison.group for one in planted})
+        of_group = (f"{group}: {_share(planted, 'SLOWER', group)}" for group in groups)
+        parts.append(f"of {percent} % it finds {_share(planted, 'SLOWER')} ({', '.join(of_group)})")
+    same = _share([one for one in told if one.percent == 0], "SAME")
+    return f"What a default run finds on these rows: {'; '.join(parts)}. Of identical rows it calls {same} SAME."
+
+
+def _share(told: Sequence[Told], verdict: str, group: str | None = None) -> str:
+    own = [one.verdict for one in told if group in (None, one.comparison.group)]
+    return units.percent(own.count(verdict) / len(own))
+
+
+def _false(batches: Sequence[Batch]) -> int:
+    return sum(one.percent == 0 for one in false_ones(told_of(batches)))
 
 
 def _errors(batches: Sequence[Batch]) -> str:
@@ -137,9 +160,16 @@ def _of_processor(one: Told) -> list[float]:
 
 
 def _centre(chosen: Sequence[Told], of: Callable[[Told], Sequence[float]]) -> str:
-    """``4.9 % [4.2, 5.6]``: the centre of the first blocks of all, which no verdict had a say in."""
-    drawn = draw(np.array([ratio for one in chosen for ratio in of(one)[:MIN_BLOCKS]]), 0.05)
-    middle, low, high = (100 * float(np.expm1(one)) for one in (drawn.estimate, drawn.low, drawn.high))
+    """``4.9 % [4.2, 5.6]``: the centre of the first blocks of all, which no verdict had a say in.
+
+    The groups of a block share its processes: they count as one, by their mean.
+    """
+    of_processes: dict[tuple[int, str | None, int], list[float]] = defaultdict(list)
+    for one in chosen:
+        for block, ratio in enumerate(of(one)[:MIN_BLOCKS]):
+            of_processes[one.comparison.batch, one.comparison.row, block].append(ratio)
+    at = locate(np.array([fmean(own) for own in of_processes.values()]))
+    middle, low, high = (100 * float(np.expm1(one)) for one in (at.estimate, *at.interval(0.05)))
     return f"{middle:.1f} % [{low:.1f}, {high:.1f}]"
 
 

@@ -17,8 +17,9 @@ from bench.report import units
 from bench.report.markdown import table as markdown_table
 from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS, SMOKE, about_control, about_end
+from bench.rule import MIN_BLOCKS
 from bench.stats import PRACTICAL
-from bench.two_runs import MIN_BLOCKS, OF_TIMES
+from bench.two_runs import OF_TIMES
 from impls.contract import Device, Precision, Task
 
 if TYPE_CHECKING:

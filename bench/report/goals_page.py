@@ -1,4 +1,4 @@
-"""``docs/goals.md``: what the tuned rows are to reach, and what published runs show of it.
+"""``docs/goals.md``: what the tuned rows and the default run are to reach, and what published runs show of it.
 
 Every figure is a paired ratio, ours over theirs (below 1 is faster), out of one run.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench.judge import Group, group_of, judge, paired, ratio_of
 from bench.limits import limits_of
 from bench.records import cell_of, competes
-from bench.report import profile_page, units
+from bench.report import profile_page, promise, units
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.stats import geometric_mean
@@ -50,10 +50,11 @@ NOT_MEASURED = "not measured"
 
 HEADING = """# Goals
 
-What the tuned rows are to reach, and what published runs show of it. Made by `python -m bench publish`. A cell is a
-paired ratio, ours over theirs (below 1 is faster), with its 95 % interval and the verdict; **bold** is what misses its
-goal. Where the time of those goes stands below them, as far as it was profiled on such a processor
-([profiles.md](profiles.md) has the rest); [what_holds.md](what_holds.md) says in words what holds each row.
+What the tuned rows are to reach, and at the end how soon the default run is to decide, with what published runs show
+of it. Made by `python -m bench publish`. A cell is a paired ratio, ours over theirs (below 1 is faster), with its 95 %
+interval and the verdict; **bold** is what misses its goal. Where the time of those goes stands below them, as far as it
+was profiled on such a processor ([profiles.md](profiles.md) has the rest); [what_holds.md](what_holds.md) says in words
+what holds each row.
 """
 
 NONE = """
@@ -133,7 +134,7 @@ def page(published: Sequence[Result], profiled: Sequence[Profiles]) -> str:
     Beside what misses its goal stands what its calls do, by the latest profile of the same cell on such a processor.
     """
     sections = (_section(report_of(result), profiled) for result in reversed(published) if shows(result))
-    return HEADING + ("".join(sections) or NONE)
+    return HEADING + ("".join(sections) or NONE) + promise.section(published)
 
 
 def shows(result: Result) -> bool:

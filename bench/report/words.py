@@ -5,7 +5,6 @@ from __future__ import annotations
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from bench.records import cell_of
 from bench.report import units
 from bench.stats import PRACTICAL
 from bench.versions import packages_of, versions_of
@@ -13,7 +12,7 @@ from bench.versions import packages_of, versions_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.records import Cell, Result, Run
+    from bench.records import Result, Run
     from bench.stats import Control
 
 HINTS = {
@@ -80,12 +79,7 @@ def about_end(result: Result) -> str:
 
 def about_verdicts(result: Result) -> str:
     """How many verdicts were there after how long; nothing where none came, or none was written down."""
-    decided: dict[Cell, str] = {}
-    times: dict[float, int] = {}
-    for said in result.said:
-        decided[cell_of(said)] = said.verdict
-        times[said.elapsed_s] = sum(verdict != "UNCLEAR" for verdict in decided.values())
-    parts = [f"{number} after {units.duration(elapsed_s)}" for elapsed_s, number in times.items()]
+    parts = [f"{number} after {units.duration(elapsed_s)}" for elapsed_s, number in result.decided_after.items()]
     return f"verdicts: {', '.join(parts)}" if parts else ""
 
 
