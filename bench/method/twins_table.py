@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from bench.method.calibration import Batch, Head, Told
 
-RESAMPLES = 10_000
-
 
 def markdown(head: Head, batches: Sequence[Batch]) -> str:
     """How often verdicts on real rows are wrong, and what they find after how many blocks and minutes."""
@@ -63,14 +61,10 @@ def bound(batches: Sequence[Batch]) -> float:
     """The rate of false verdicts a comparison that is not exceeded, at 95 %.
 
     Each pair is one try, for its comparisons, group by group, share their workers; and each false verdict counts for a
-    pair of its own. Pairs of a table share its minutes: where whole tables, resampled, say more, that counts.
+    pair of its own. That is more than whole tables, resampled, say: a pair has as many comparisons as there are groups.
     """
-    told = [[one for one in told_of([batch]) if one.percent == 0] for batch in batches]
-    hits, sizes = np.array([len(false_ones(own)) for own in told]), np.array([len(own) for own in told])
-    which = np.random.default_rng(0).integers(len(batches), size=(RESAMPLES, len(batches)))
-    of_tables = float(np.quantile(hits[which].sum(axis=1) / sizes[which].sum(axis=1), 0.95))
     pairs = sum(map(pairs_of, batches))
-    return max(of_tables, at_most(min(int(hits.sum()), pairs), pairs))
+    return at_most(min(_false(batches), pairs), pairs)
 
 
 def in_words(batches: Sequence[Batch]) -> str:
@@ -103,7 +97,7 @@ def _share(told: Sequence[Told], verdict: str, group: str | None = None) -> str:
 
 
 def _false(batches: Sequence[Batch]) -> int:
-    return sum(one.percent == 0 for one in false_ones(told_of(batches)))
+    return len(false_ones(told_of(batches)))
 
 
 def _errors(batches: Sequence[Batch]) -> str:
