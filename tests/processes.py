@@ -105,12 +105,13 @@ def wait_until(happens: Callable[[], object], what: str, limit_s: float = 300) -
         time.sleep(0.02)
 
 
-def alive(words: str) -> list[psutil.Process]:
-    """The processes whose command line has these words, those that have ended and are not yet waited for aside."""
+def alive(*words: str) -> list[psutil.Process]:
+    """The processes whose command line has all these words, those that have ended and are not yet waited for aside."""
     found = []
     for process in psutil.process_iter():
         try:
-            if words in " ".join(process.cmdline()) and process.status() != psutil.STATUS_ZOMBIE:
+            line = " ".join(process.cmdline())
+            if all(one in line for one in words) and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process)
         except psutil.Error:
             continue

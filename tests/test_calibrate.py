@@ -16,18 +16,22 @@ from processes import bench, wait_until
 
 from bench import here
 from bench.environment import describe
-from bench.method import arms, calibrate, calibration, calibration_table
+from bench.method import arms, begun, calibrate, calibration, calibration_table
 from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.method.calibration import Batch, Comparison, Head
 from bench.method.neighbour import noisy
 from bench.processors import processors
-from bench.records import Block, Record, settle
+from bench.records import RECORDS_FILE, Block, Effort, Memory, Record, Said, fields_of, record_line, settle
 from bench.runner import DiskFull, Listener, run_plan
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
 from impls.reference import Reference
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.job import ProblemFile
+    from bench.plan import Plan
     from bench.records import Line
 
 
@@ -207,13 +211,13 @@ def test_a_lean_that_lasts_shows_as_correlation() -> None:
 
 
 @pytest.mark.thorough
-def test_a_batch_in_which_a_worker_fails_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_in_which_a_worker_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = arms.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
     monkeypatch.setattr(arms, "TEMPLATE", broken)
     monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
     monkeypatch.setattr(calibrate, "PLANTED", ())
     with pytest.raises(calibrate.WorkerFailed, match=r"pair0-[ab] is invalid"):
-        calibrate.measure_batch(0, "quiet", 1, "")
+        calibrate.measure_batch(0, "quiet", 1, "", begun.read_begun(tmp_path), id)
 
 
 def test_a_batch_that_was_appended_again_is_refused(tmp_path: Path) -> None:
@@ -279,6 +283,82 @@ def test_what_goes_wrong_costs_its_batch_alone(
     assert "How often the verdicts err" in said.out and (out / calibration.TABLE_FILE).exists()
     assert calibrate.calibrate(**arguments) == 0
     assert calibration.read_batches(out) == batches
+
+
+def _block(number: int) -> Block:
+    return Block(
+        block=number, started_at="", elapsed_s=10.0 * number, records=2, product_s=[1.0], load=None, steal=None
+    )
+
+
+def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
+    cell = arms.cell(_row("a"))
+
+    def record(number: int) -> Record:
+        return msgspec.structs.replace(settle(cell, "ok", "", block=number), samples_s=[1.0])
+
+    group = {"workload": cell.workload, "task": "forward", "device": "cpu", "threads": 1}
+    effort = Effort(**group, turns=9, before=5, turn_sd=0.1, process_sd=0.1, round_s=1.0, around_s=1.0)
+    said = Said(**fields_of(cell), block=2, verdict="SAME", elapsed_s=1.0)
+    whole = [record(1), _block(1), effort, record(2), _block(2), said]
+    path = tmp_path / RECORDS_FILE
+    for lines, kept in (
+        ([], []),
+        ([record(1)], []),
+        (whole[:2], whole[:2]),
+        ([*whole, record(3)], whole),
+        ([*whole, Memory(**fields_of(cell), block=2, status="ok"), settle(cell, "invalid", "", block=2)], whole),
+    ):
+        path.write_bytes(b"".join(map(record_line, lines)) + b'{"type":"blo')
+        found = begun.read_begun(tmp_path)
+        assert found.lines == kept
+    assert (found.blocks, found.ends_s, found.elapsed_s) == (2, (10.0, 30.0), 30.0)
+    path.write_bytes(b"{}\n" + path.read_bytes())
+    with pytest.raises(InvalidInput, match=r"records\.jsonl:1: is no result of this program"):
+        begun.read_begun(tmp_path)
+
+
+def test_an_interrupted_table_goes_on_from_its_last_whole_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
+    monkeypatch.setattr(calibrate, "PLANTED", ())
+    monkeypatch.setattr(calibrate, "SURROUNDINGS", ("quiet",))
+    monkeypatch.setattr(arms, "UNITS", 20)
+    monkeypatch.setattr(calibration_table, "REPLAYS", 10)
+    measured: list[int] = []
+    breaks_off = [3]
+
+    def measure(plan: Plan, problems: dict[str, ProblemFile], folder: Path, listener: Listener, **named: object) -> str:
+        def kept(new: Sequence[Line]) -> None:
+            listener.kept(new)
+            for line in new:
+                if isinstance(line, Record):
+                    measured.append(line.block)
+                    if line.block in breaks_off:
+                        breaks_off.clear()
+                        raise KeyboardInterrupt
+
+        return run_plan(plan, problems, folder, Listener(kept=kept), **named)
+
+    monkeypatch.setattr(begun, "run_plan", measure)
+    out = tmp_path / "out"
+    arguments = {"pairs": 1, "budget_s": 300.0, "out": out, "command": "python -m bench calibrate"}
+    assert calibrate.calibrate(**arguments) == 130
+    said = capsys.readouterr()
+    assert "interrupted; batches complete, and kept: 0, and 2 blocks of the next; go on with: " in said.err
+    had = arms.sides_of(arms.Pair("pair0-a", "pair0-b"), begun.read_begun(out / ".batch-0").records)
+    assert measured[-1] == 3
+    measured.clear()
+    assert calibrate.calibrate(**arguments) == 0
+    assert "0 of 1 pairs; batch 0, quiet, on from block 3\n" in capsys.readouterr().err
+    assert measured[:2] == [3, 3], "none of the whole blocks, and all of the one that was broken off"
+    (batch,) = calibration.read_batches(out)
+    (told,) = batch.comparisons
+    assert len(had.ours_s) == 2
+    assert (told.sides.ours_s[:2], told.sides.theirs_s[:2]) == (had.ours_s, had.theirs_s)
+    assert len(told.sides.ours_s) == max(measured)
+    assert not list(out.glob(".batch-*"))
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

@@ -217,7 +217,7 @@ def test_ctrl_c_keeps_the_profiles_that_are_made(tmp_path: Path) -> None:
     folder, flag = tmp_path / "out", tmp_path / "flag"
     row = numpy_row(tmp_path, "stops", before=f"import os, time; os.path.exists({str(flag)!r}) and time.sleep(60)")
     process = start("profile", str(row), "--task", "encode", "forward", "--out", str(folder))
-    wait_until(lambda: any("forward" in one.cmdline()[-1] for one in alive("bench.profiling.worker")), "the second")
+    wait_until(lambda: alive("bench.profiling.worker", "forward"), "the second")
     flag.touch()
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

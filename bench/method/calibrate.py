@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import time
 from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,6 +29,7 @@ from bench.job import ProblemFile
 from bench.judge import group_of
 from bench.lock import only_run
 from bench.method import arms, calibration_table, twins, twins_table
+from bench.method.begun import read_begun
 from bench.method.calibration import (
     COMPARISONS_FILE,
     HEAD_FILE,
@@ -45,21 +45,23 @@ from bench.method.calibration import (
 )
 from bench.method.neighbour import noisy
 from bench.plan import BUDGETS
-from bench.records import SAME_PROGRAM, Block, Record, drop_half_written
+from bench.records import SAME_PROGRAM, Record, drop_half_written
 from bench.report.units import duration
 from bench.run import seats_that_fit
-from bench.runner import DiskFull, Listener, run_plan
+from bench.runner import DiskFull
 from bench.whole import write_whole
 from bench.workloads import PRESETS, choose
 from impls import HERE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from bench.judge import Group
+    from bench.method.begun import Begun
     from bench.method.calibration import Surroundings
-    from bench.records import Environment, Line
+    from bench.records import Block, Environment
     from impls import Row
 
 TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), weighs=False)
@@ -76,7 +78,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     ``rows``: whose twins they are, on the default workloads; arms of counted work if none are given.
 
     Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are kept then, and the
-    same command goes on in that folder.
+    whole blocks of the next. The same command goes on in that folder.
 
     Raises:
         InvalidInput: the folder holds something else, or was made by another program or on another machine, or there
@@ -87,9 +89,15 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     seats = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
     if seats and len(seats) > (room := seats_that_fit(choose([], "default", "cpu"), "cpu")):
         raise InvalidInput(f"--rows: {len(seats)} workers sit at one table, and memory has room for {room}; name fewer")
+
+    def done(block: Block) -> None:
+        stderr.print(f"{duration(time.monotonic() - began)}: block {block.block} is done, {block.records} records")
+
     with only_run(f"bench calibrate into {out.name}") as mark:
         head = _begin(out, command, [row.name for row in rows])
         batches = read_batches(out)
+        for number in range(len(batches)):  # of one that was killed before it was gone
+            shutil.rmtree(_folder(out, number), ignore_errors=True)
         surroundings_of = SURROUNDINGS if not rows else SURROUNDINGS[:1]
         stopped, code = "", 0
         try:
@@ -98,23 +106,32 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
                 left_s = budget_s - (time.monotonic() - began)
                 kinds = len(surroundings_of)
                 alike = [batch.elapsed_s for index, batch in enumerate(batches) if (number - index) % kinds == 0]
-                if (have >= pairs and number >= kinds) or (alike and alike[-1] > left_s):
+                if have >= pairs and number >= kinds:
+                    break
+                begun = read_begun(_folder(out, number))
+                if alike and alike[-1] - begun.elapsed_s > left_s:
                     break
                 surroundings = surroundings_of[number % kinds]
-                stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}")
+                on = f", on from block {begun.blocks + 1}" if begun.blocks else ""
+                stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}{on}")
+                begun.folder.mkdir(exist_ok=True)
                 if rows:
-                    batch = measure_twins(number, rows, head.seed, mark, stderr)
+                    batch = measure_twins(number, rows, head.seed, mark, begun, done)
                 else:
-                    batch = measure_batch(number, surroundings, head.seed, mark)
+                    batch = measure_batch(number, surroundings, head.seed, mark, begun, done)
                 with (out / COMPARISONS_FILE).open("ab") as file:
                     file.write(msgspec.json.encode(batch) + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
                 batches.append(batch)
+                for words in batch.failed:
+                    stderr.print(f"left out of batch {number}: {words}")
+                shutil.rmtree(begun.folder, ignore_errors=True)
         except KeyboardInterrupt:
             stopped, code = "interrupted", 130
         except WorkerFailed as error:
             stopped, code = f"{error}", 1
+            shutil.rmtree(begun.folder, ignore_errors=True)  # it would fail again
         except OSError as error:  # a full disk, no more processes, and the like
             stopped, code = f"{error if isinstance(error, DiskFull) else error.strerror}", 1
         if not stopped and (have := sum(map(pairs_of, batches))) < pairs:
@@ -128,7 +145,9 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
             print(text)
     if stopped:
         again = as_typed(shlex.join([*shlex.split(command), "--out", str(out)]))
-        stderr.print(f"{stopped}; batches complete, and kept: {len(batches)}; go on with: {again}")
+        blocks = read_begun(_folder(out, len(batches))).blocks
+        kept = f"{len(batches)}{f', and {blocks} blocks of the next' if blocks else ''}"
+        stderr.print(f"{stopped}; batches complete, and kept: {kept}; go on with: {again}")
     stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
     return code
 
@@ -139,6 +158,11 @@ class WorkerFailed(Exception):
 
 def _failure(record: Record) -> str:
     return f"{record.implementation} is {record.status} ({record.reason})"
+
+
+def _folder(out: Path, number: int) -> Path:
+    """Where a table is measured; hidden, and gone once its batch is kept."""
+    return (out / f".batch-{number}").absolute()  # workers run in another folder than the person
 
 
 def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
@@ -176,79 +200,52 @@ def _comparable(environment: Environment) -> tuple[object, ...]:
     return tuple(getattr(environment, name) for name in SAME_PROGRAM)
 
 
-def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str) -> Batch:
+def measure_batch(
+    number: int, surroundings: Surroundings, seed: int, mark: str, begun: Begun, done: Callable[[Block], object]
+) -> Batch:
     """One table of arms: pairs of identical ones, and one of each planted slow-down."""
     began = time.monotonic()
     pairs = [arms.Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS_A_TABLE)]
     planted = [arms.Pair(f"plus{percent}", pair.ours, percent) for pair, percent in zip(pairs, PLANTED, strict=False)]
-    with TemporaryDirectory(prefix="calibration-") as folder:
-        rows = [
-            arms.write_arm(Path(folder), name, percent)
-            for name, percent in (
-                *((name, 0) for pair in pairs for name in (pair.ours, pair.theirs)),
-                *((pair.ours, pair.percent) for pair in planted),
-            )
-        ]
-        lines: list[Line] = []
-        with noisy(seed + number, mark) if surroundings == "neighbour" else nullcontext():
-            run_plan(
-                arms.plan_of(rows, seed + number),
-                arms.pose(Path(folder)),
-                Path(folder),
-                Listener(kept=lines.extend),
-                mark=mark,
-                next_block=arms.undecided_pairs([*pairs, *planted]),
-            )
-    records = [line for line in lines if isinstance(line, Record)]
-    if wrong := [record for record in records if not record.ok]:
+    rows = [
+        arms.write_arm(begun.folder, name, percent)
+        for name, percent in (
+            *((name, 0) for pair in pairs for name in (pair.ours, pair.theirs)),
+            *((pair.ours, pair.percent) for pair in planted),
+        )
+    ]
+    with noisy(seed + number, mark) if surroundings == "neighbour" else nullcontext():
+        table = begun.go_on(arms.plan_of(rows, seed + number), arms.pose(begun.folder), [*pairs, *planted], mark, done)
+    if wrong := [record for record in table.records if not record.ok]:
         raise WorkerFailed(_failure(wrong[0]))
     return Batch(
-        comparisons=[comparison_of(pair, records, number, surroundings) for pair in (*pairs, *planted)],
-        elapsed_s=time.monotonic() - began,
+        comparisons=[comparison_of(pair, table.records, number, surroundings) for pair in (*pairs, *planted)],
+        elapsed_s=begun.elapsed_s + time.monotonic() - began,
     )
 
 
-def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr: Console) -> Batch:
+def measure_twins(
+    number: int, rows: Sequence[Row], seed: int, mark: str, begun: Begun, done: Callable[[Block], object]
+) -> Batch:
     """One table of rows, each several times, on the default workloads. A pair of which one fails is left out there."""
     began = time.monotonic()
     pairs = twins.twins_of(rows)
     workloads, tasks = choose([], "default", "cpu"), PRESETS["default"]
-    lines: list[Line] = []
-    ends_s: list[float] = []
-
-    def kept(new: Sequence[Line]) -> None:
-        lines.extend(new)
-        for line in new:
-            if isinstance(line, Block):
-                ends_s.append(time.monotonic() - began)
-                words = f"batch {number}, block {line.block} is done, {line.records} records"
-                stderr.print(f"{duration(ends_s[-1])}: {words}")
-
-    with TemporaryDirectory(prefix="calibration-") as name:
-        folder = Path(name)
-        longer = {
-            (row.name, percent): twins.write_longer(folder, row, percent, HERE)
-            for row in rows
-            for percent in twins.PLANTED
-        }
-        problems = {}
-        for workload in workloads:
-            path = folder / f"{workload.name}.safetensors"
-            answers.save(answers.pose(workload, tasks), path)
-            problems[workload.name] = ProblemFile(workload.config, str(path), answers.sizes_of(workload))
-        plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
-        run_plan(
-            plan,
-            problems,
-            folder,
-            Listener(kept=kept),
-            mark=mark,
-            next_block=arms.undecided_pairs([one.pair for one in pairs]),
-        )
-    records = [line for line in lines if isinstance(line, Record)]
-    failed = [f"{_failure(one)} at {one.workload} {one.task}" for one in records if not one.ok]
+    longer = {
+        (row.name, percent): twins.write_longer(begun.folder, row, percent, HERE)
+        for row in rows
+        for percent in twins.PLANTED
+    }
+    problems = {}
+    for workload in workloads:
+        path = begun.folder / f"{workload.name}.safetensors"
+        answers.save(answers.pose(workload, tasks), path)
+        problems[workload.name] = ProblemFile(workload.config, str(path), answers.sizes_of(workload))
+    plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
+    table = begun.go_on(plan, problems, [one.pair for one in pairs], mark, done)
+    failed = [f"{_failure(one)} at {one.workload} {one.task}" for one in table.records if not one.ok]
     groups: dict[Group, list[Record]] = defaultdict(list)
-    for record in records:
+    for record in table.records:
         groups[group_of(record)].append(record)
     comparisons = [
         msgspec.structs.replace(
@@ -262,12 +259,13 @@ def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, stderr
         for one in pairs
         if arms.works(one.pair, own)
     ]
-    for words in failed:
-        stderr.print(f"left out of batch {number}: {words}")
     if not any(one.percent == 0 for one in comparisons):
         raise WorkerFailed(failed[0])
     return Batch(
-        comparisons=comparisons, elapsed_s=time.monotonic() - began, ends_s=tuple(ends_s), failed=tuple(failed)
+        comparisons=comparisons,
+        elapsed_s=begun.elapsed_s + time.monotonic() - began,
+        ends_s=table.ends_s,
+        failed=tuple(failed),
     )
 
 
