@@ -81,7 +81,7 @@ def run(
     precision
         float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
     preset
-        smoke (some minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (40 minutes): sweeps of all
+        smoke (some minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (50 minutes): sweeps of all
         sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads: a sweep of these, up
         to all processors, at the shape in the middle of scaling.
     shape
@@ -283,7 +283,7 @@ def advise(
 ) -> int:
     """Say which row to expect to be the fastest at a shape that was not measured, and how sure that is.
 
-    It rests on a scaling run: `bench run --preset scaling` makes one, in about 40 minutes.
+    It rests on a scaling run: `bench run --preset scaling` makes one, in about 50 minutes.
 
     Some examples:
       python -m bench advise --shape hidden_dim=256,batch_size=32
@@ -540,11 +540,13 @@ def main() -> int:
 
     1 where the output is not taken, because the reader has gone or the disk is full, and where the system refuses else.
 
-    SIGTERM is taken as Ctrl-C is: what was measured is kept. So is SIGXCPU, which comes before SIGKILL where a process
-    may have so much processor time and no more: to this one, and to those that it starts.
+    SIGTERM is taken as Ctrl-C is: what was measured is kept. So is SIGHUP, which comes when the terminal is closed, but
+    for nohup; and SIGXCPU, which comes before SIGKILL where a process may have so much processor time and no more: to
+    this one, and to those that it starts.
     """
-    for number in (signal.SIGTERM, signal.SIGXCPU):
-        signal.signal(number, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     most_s = resource.getrlimit(resource.RLIMIT_CPU)[1]
     if most_s != resource.RLIM_INFINITY:
         lower(resource.RLIMIT_CPU, max(1, most_s - max(1, most_s // 10)), most_s)  # a tenth is for the last words

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.interpreters import Interpreter
-    from bench.records import Result
+    from bench.records import Result, Run
     from impls import Row
 
 
@@ -64,8 +64,7 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpre
             raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
     if run.preset not in BUDGETS or not run.rows:
         raise refuse("does not say which rows and preset it had; begin anew")
-    known_effort = replace(BUDGETS[run.preset], total_s=run.plan.budget_s)
-    effort = known_effort if budget is None else choose_budget(run.preset, budget)
+    effort = effort_of(run, budget)
     known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
     files = {row.name: row for row in choose_rows(impl)} if impl else {}
     rows: dict[str, Row] = {}
@@ -93,6 +92,18 @@ def check_resume(folder: Path, impl: Sequence[str], budget: str | None, interpre
         workloads=tuple(named(name, run.preset) for name in run.workloads),
         budget=effort,
     )
+
+
+def effort_of(run: Run, budget: str | None) -> Budget:
+    """The effort that the run goes on with; a time that is given, now or when it was begun, is obeyed.
+
+    Raises:
+        InvalidInput: it is no time.
+    """
+    preset = BUDGETS[run.preset]
+    if budget is not None or run.plan.budget_s == preset.total_s:
+        return choose_budget(run.preset, budget)
+    return replace(preset, total_s=run.plan.budget_s, sure_blocks=1)
 
 
 def _known_then(then: object, now: object) -> object:

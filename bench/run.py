@@ -197,7 +197,11 @@ def _carry_out(plan: Plan, asked: Request | Resumed, result: Result, mark: str, 
                 )
             _note(folder, ended(why))
         except KeyboardInterrupt as reason:
-            for number in (signal.SIGINT, signal.SIGTERM):  # an impatient second one must not cost the table
+            for number in (
+                signal.SIGINT,
+                signal.SIGTERM,
+                signal.SIGHUP,
+            ):  # an impatient second one must not cost the table
                 signal.signal(number, signal.SIG_IGN)
             stopped, code = f"{str(reason) or 'interrupted'}: what was measured is kept", 130
             _note(folder, ended("interrupted"))

@@ -113,7 +113,8 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
                     break
                 surroundings = surroundings_of[number % kinds]
                 on = f", on from block {begun.blocks + 1}" if begun.blocks else ""
-                stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}{on}")
+                anyhow = "" if alike else "; the first such batch is measured whatever time it takes"
+                stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}{on}{anyhow}")
                 begun.folder.mkdir(exist_ok=True)
                 if rows:
                     batch = measure_twins(number, rows, head.seed, mark, begun, done)
