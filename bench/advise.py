@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bench.workloads import Workload
 
 RESULTS = ROOT / "results"
-HOW_TO = "`python -m bench run --preset scaling` makes one (about 40 minutes)"
+HOW_TO = "`python -m bench run --preset scaling` makes one (about 50 minutes)"
 
 
 class Source(NamedTuple):
