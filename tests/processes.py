@@ -12,13 +12,9 @@ import time
 from collections.abc import Callable
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
 from unittest import mock
 
 import psutil
-
-if TYPE_CHECKING:
-    from bench.records import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -120,12 +116,6 @@ def alive(*words: str) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
-
-
-def overran(result: Result) -> bool:
-    """Whether blocks have taken all of a run's time, as on a busy machine: none is left to look at memory in."""
-    end = result.ends[-1]
-    return end.budget_s is not None and end.elapsed_s > end.budget_s - 2
 
 
 NUMPY_ROW = '''"""Plain NumPy in float32, as a person's own row."""
