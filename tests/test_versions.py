@@ -95,7 +95,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         "--task",
         "forward",
         "--budget",
-        "20s",
+        "60s",
     ]
     done = bench("run", *what, "--interpreter", *words, "--out", str(folder / "out"), env=env)
     return Measured(folder, words, done, env)
