@@ -36,3 +36,6 @@ def _called() -> str:
     # what lets this be found from another folder has to be there again
     path = os.environ.get("PYTHONPATH") if Path.cwd() != HERE.parent else None
     return f"{f'PYTHONPATH={shlex.quote(path)} ' if path else ''}{shlex.join([name, '-m', 'bench'])}"
+
+
+ROOT = Path(__file__).resolve().parent.parent

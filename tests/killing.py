@@ -13,21 +13,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from publishing import published, publisher
 from test_calibrate import HEAD, comparison
 from test_profile_page import QUIET, profiles
 from test_published import run_of
 from test_records import END, RUN, record, write
 
-from bench import headline, publish, publishable
-from bench.method import calibration
-from bench.method.calibration import Batch
-from bench.profiling.kept import PROFILE_FILE
-from bench.workloads import SEED
+from bench.calibration import calibration, calibration_table
+from bench.calibration.calibration import Batch
+from bench.profiling.profiles import PROFILE_FILE
+from bench.profiling.published import PublishedProfiles
+from bench.publish import index, readme, rules, runs
+from bench.publish.kinds import Repository
+from bench.report import featured
+from bench.workloads.shapes import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOTES = (".made.json", ".summary.json")
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir")
 
 
@@ -51,7 +54,7 @@ def is_killed(number: int, house: Path, folder: Path) -> bool:
     pid = os.fork()
     if not pid:
         kill_at(number, house)
-        publish.publish(folder)
+        publisher(house).publish(folder)
         os._exit(0)
     _, status = os.waitpid(pid, 0)
     assert os.WIFSIGNALED(status) or not os.WEXITSTATUS(status), number
@@ -89,18 +92,18 @@ def calibrated(folder: Path, times: int) -> Path:
 KINDS = {"result": result, "profiles": profiled, "calibration": calibrated}
 
 
-def raw() -> object:
+def raw(house: Path) -> object:
     """Everything that is taken for something published, by its readers."""
-    method, found = publish.OURS.method, []
+    method, found = Repository(house).method, []
     if (method / calibration.HEAD_FILE).exists():
         found = [calibration.read_head(method), calibration.read_batches(method)]
-    results = [(one.run, one.records) for one in publish.published()]
-    return msgspec.json.encode([results, publish.published_profiles(), found])
+    results = [(one.run, one.records) for one in published(house)]
+    return msgspec.json.encode([results, [one for _, one in PublishedProfiles().published(Repository(house))], found])
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """All files, and what is in them; the notes aside."""
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in NOTES]
+    """All files, and what is in them."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
@@ -116,14 +119,13 @@ def check(place: Path, make: Callable[[Path, int], Path]) -> int:
     for name in ("results", "docs"):
         (state / name).mkdir(parents=True)
     (state / "README.md").write_text("ours")
-    publish.OURS = publish.Repository(house)
     begin(house, state)
-    nothing, kills = raw(), 0
+    nothing, kills = raw(house), 0
     for times in (1, 2):
         begin(house, state)
-        old, folder = raw(), make(place / f"made{times}", times)
-        publish.publish(folder)
-        new, expected = raw(), tree(house)
+        old, folder = raw(house), make(place / f"made{times}", times)
+        publisher(house).publish(folder)
+        new, expected = raw(house), tree(house)
         begin(house, state)
         for number in range(1000):
             if not is_killed(number, house, folder):
@@ -132,33 +134,33 @@ def check(place: Path, make: Callable[[Path, int], Path]) -> int:
             begin(killed, house)
             for again in (True, False):
                 begin(house, killed)
-                assert raw() in (nothing, old, new), (times, number)
+                assert raw(house) in (nothing, old, new), (times, number)
                 if again:
-                    publish.publish(folder)
+                    publisher(house).publish(folder)
                     assert tree(house) == expected, (times, number)
                 else:
-                    publish.refresh()
+                    publisher(house).refresh()
                 # a calibration's two files cannot change at once: there may be none until it is published again
-                assert raw() in (old, new, nothing if make is calibrated else new), (times, number)
-                hidden = {path.name for path in house.rglob(".*")} - {*NOTES}
+                assert raw(house) in (old, new, nothing if make is calibrated else new), (times, number)
+                hidden = {path.name for path in house.rglob(".*")}
                 assert not hidden, (times, number, hidden)
             begin(house, state)
         kills += number
         begin(house, state)
-        publish.publish(folder)
+        publisher(house).publish(folder)
         shutil.rmtree(state)
         shutil.copytree(house, state)
     return kills
 
 
 if __name__ == "__main__":
-    publishable.known = lambda commit, repository: "it is an ancestor"  # type: ignore[assignment]
-    headline.WORKLOADS = {"seed": SEED}
+    rules.known = lambda commit, repository: "it is an ancestor"  # type: ignore[assignment]
+    featured.WORKLOADS = {"seed": SEED}
     # what is made of the raw files takes long, and is written like this
-    publish.files_of = lambda result: {result.path / "table.md": f"{len(result.records)}"}
-    publish.machine_files = lambda folder, results: {folder / "report.html": f"{len(results)}"}
-    publish.calibration_table.markdown = lambda head, batches: f"{head} {len(batches)}"
-    publish.with_table = lambda readme, result: f"{readme.partition(' ')[0]} {len(result.records)}"
-    publish.index.sentence = lambda judged, run, where: where
+    runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.records)}"}  # type: ignore[method-assign]
+    runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]  # type: ignore[assignment]
+    calibration_table.markdown = lambda head, batches: f"{head} {len(batches)}"
+    readme.with_table = lambda repository, result, said: f"{len(result.records)}"
+    index.sentence = lambda judged, run, where: where
     os.fsync = lambda opened: None  # whoever is killed loses nothing that the system has
     print(check(Path(sys.argv[2]), KINDS[sys.argv[1]]))

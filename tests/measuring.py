@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from bench import answers
-from bench.job import ProblemFile
-from bench.plan import Budget, Plan, make_plan
-from bench.records import CONTROL, RECORDS_FILE, Block, Line, Memory, Record, decode
-from bench.runner import Listener, run_plan
-from bench.workloads import SEED
+from bench.measure.messages import ProblemFile
+from bench.measure.plan import Plan, make_plan
+from bench.measure.presets import Budget
+from bench.measure.runner import Listener, run_plan
+from bench.records.schema import CONTROL, Block, Line, Memory, Record
+from bench.records.store import RECORDS_FILE, decode
+from bench.workloads import reference_outputs
+from bench.workloads.shapes import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -56,8 +58,14 @@ def carry_out(folder: Path, plan: Plan, listener: Listener = LISTENER, **more: o
     """The records of a plan, the control's included."""
     numbers = folder / "seed.safetensors"
     if not numbers.exists():
-        answers.save(answers.pose(SEED, ("encode", "forward", "gradients", "train_step")), numbers)
-    run_plan(plan, {"seed": ProblemFile(SEED.config, str(numbers), answers.sizes_of(SEED))}, folder, listener, **more)  # type: ignore[arg-type]
+        reference_outputs.save(reference_outputs.pose(SEED, ("encode", "forward", "gradients", "train_step")), numbers)
+    run_plan(
+        plan,
+        {"seed": ProblemFile(SEED.config, str(numbers), reference_outputs.sizes_of(SEED))},
+        folder,
+        listener,
+        **more,
+    )  # type: ignore[arg-type]
     return [line for line in lines(folder) if isinstance(line, Record)]
 
 

@@ -12,13 +12,14 @@ from test_records import BLOCK, END, RUN, record, write
 
 from bench.page import build
 from bench.page.data import COLUMNS, Logarithms, PageData, PageGroup, PageResult
-from bench.records import CONTROL, CodeFacts, Record, read_result
+from bench.records.schema import CONTROL, CodeFacts, Record
+from bench.records.store import read_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.records import Result, Run
+    from bench.records.schema import Result, Run
 
 SPEED = {"torch/module": 0.002, "torch/cell": 0.004, "jax/scan": 0.001, "thinc/layers": 0.003, CONTROL: 0.002}
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.plan import BUDGETS, Budget, Plan, Sitting, make_plan, next_block
-from bench.records import Record, fields_of, settle
-from bench.workloads import SEED, WORDS
+from bench.measure.plan import Plan, Sitting, make_plan
+from bench.measure.presets import BUDGETS, Budget
+from bench.measure.stopping import next_block
+from bench.records.schema import Record, fields_of, settle
+from bench.workloads.shapes import SEED, WORDS
 from impls import Row
 
 if TYPE_CHECKING:

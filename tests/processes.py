@@ -56,7 +56,7 @@ def limited(limits: str, *arguments: str, env: dict[str, str] | None = None) -> 
 
 def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
     """What the command line answers, asked in this process: faster than as one of its own."""
-    from bench.__main__ import main
+    from bench.cli.main import main
 
     out, err = io.StringIO(), io.StringIO()
     with (

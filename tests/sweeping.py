@@ -8,17 +8,17 @@ import msgspec
 import numpy as np
 from test_records import END, RUN, record, write
 
-from bench.answers import sizes_of
-from bench.records import CONTROL, CodeFacts, Record, Run, WorkloadFacts
-from bench.scaling import Prices, amounts, cost_s
-from bench.sweeps import BASE, SCALING, preset_shapes
+from bench.forecast.features import Prices, amounts, cost_s
+from bench.records.schema import CONTROL, CodeFacts, Record, Run, WorkloadFacts
+from bench.workloads.reference_outputs import sizes_of
+from bench.workloads.sweeps import BASE, SCALING, preset_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from bench.records import Line
-    from bench.workloads import Workload
+    from bench.records.schema import Line
+    from bench.workloads.shapes import Workload
 
 TASKS = ("forward", "train_step")
 

@@ -12,24 +12,27 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from processes import ROOT, ask, bench, one_line
+from publishing import published, publisher
 from sweeping import ROWS, SHAPES, prices, scaling_run, write_scaling
 from test_records import END, RUN, record, write
 
-from bench import advise, publish, publishable
-from bench.environment import code_facts, describe
-from bench.forecast import TaskAt, model_of
+from bench.forecast import advise, scaling_page
+from bench.forecast.model import TaskAt, model_of
 from bench.here import command
-from bench.records import read_result
-from bench.report import scaling_page
-from bench.sweeps import BASE, Sweep, preset_shapes
+from bench.machine.describe import code_facts, describe
+from bench.publish import rules
+from bench.publish.readme import END as END_OF_RESULTS
+from bench.publish.readme import START
+from bench.records.store import read_result
+from bench.workloads.sweeps import BASE, Sweep, preset_shapes
 from impls import find_rows
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Run
-    from bench.workloads import Workload
+    from bench.records.schema import Run
+    from bench.workloads.shapes import Workload
 
 FORWARD = TaskAt("forward", "cpu", "float32", 1)
 SHAPE = ("--shape", "hidden_dim=200,batch_size=24,sequence_length=20")
@@ -156,7 +159,7 @@ def test_bad_input_is_one_line(words: tuple[str, ...], answer: str, house: Path)
 def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scaling(house / "local" / "new", run=here())
     asked = []
-    monkeypatch.setattr("bench.run.run", lambda request: asked.append(request) or 1)
+    monkeypatch.setattr("bench.measure.run.run", lambda request: asked.append(request) or 1)
     done = ask("advise", *SHAPE, "--task", "forward", "--measure")
     assert done.returncode == 1, "the run's own exit code"
     (request,) = asked
@@ -193,13 +196,12 @@ CLEAN = msgspec.structs.replace(RUN.environment, git_dirty=False)
 
 
 @pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     (tmp_path / "results").mkdir()
-    (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n")
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
-    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 
@@ -209,17 +211,17 @@ FEW = [shape for shape in SHAPES if not shape.held_out][:14] + HELD_OUT[:3]
 
 @pytest.mark.parametrize("shapes", [FEW, pytest.param(SHAPES, marks=pytest.mark.thorough)], ids=["few", "all"])
 def test_what_is_published_of_a_scaling_run_is_made_from_its_records(
-    shapes: list[Workload], published: Path, tmp_path: Path
+    shapes: list[Workload], repository: Path, tmp_path: Path
 ) -> None:
     run = scaling_run(shapes, environment=CLEAN)
-    target = publish.publish(write_scaling(tmp_path / "run", run=run, shapes=shapes))
+    target = publisher(tmp_path).publish(write_scaling(tmp_path / "run", run=run, shapes=shapes))
     held_out = sum(shape.held_out for shape in shapes)
     page, data = target / scaling_page.PAGE_FILE, target / scaling_page.FACTS_FILE
-    files = publish.generated()
+    files = publisher(tmp_path).generated()
     assert {page, data} < files.keys()
     assert all(path.read_text() == text for path, text in files.items())
-    assert f"[{target.name}]({target.name}/scaling.md)" in (published / "results" / "README.md").read_text()
-    assert "outdated" in (published / "README.md").read_text(), "sweeps do not answer the README's question"
+    assert f"[{target.name}]({target.name}/scaling.md)" in (repository / "results" / "README.md").read_text()
+    assert "outdated" in (repository / "README.md").read_text(), "sweeps do not answer the README's question"
     facts = msgspec.json.decode(data.read_bytes(), type=scaling_page.Scaling)
     assert {of_task.task for of_task in facts.tasks} == {"forward", "train_step"}
     for of_task in facts.tasks:
@@ -265,13 +267,13 @@ def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_
     assert left_out(lacking) == left_out(whole)
 
 
-def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(published: Path, tmp_path: Path) -> None:
+def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository: Path, tmp_path: Path) -> None:
     run = scaling_run(environment=CLEAN)
     with pytest.raises(InvalidInput, match="has 2 blocks, and 3 were planned"):
-        publish.publish(write_scaling(tmp_path / "short", run=run, blocks=2))
+        publisher(tmp_path).publish(write_scaling(tmp_path / "short", run=run, blocks=2))
     with pytest.raises(InvalidInput, match="has no row with times of 12 shapes"):
-        publish.publish(write_scaling(tmp_path / "few", run=run, shapes=SHAPES[:5]))
-    assert publish.published() == []
+        publisher(tmp_path).publish(write_scaling(tmp_path / "few", run=run, shapes=SHAPES[:5]))
+    assert published(tmp_path) == []
 
 
 def test_a_price_is_shown_in_the_unit_that_fits() -> None:

@@ -15,14 +15,15 @@ import pytest
 from processes import bench, wait_until
 
 from bench import here
-from bench.environment import describe
-from bench.method import arms, begun, calibrate, calibration, calibration_table
-from bench.method.accuracy import BLOCKS, PAIRS, accuracy_of
-from bench.method.calibration import Batch, Comparison, Head
-from bench.method.neighbour import noisy
-from bench.processors import processors
-from bench.records import RECORDS_FILE, Block, Effort, Memory, Record, Said, fields_of, record_line, settle
-from bench.runner import DiskFull, Listener, run_plan
+from bench.calibration import begun, calibrate, calibration, calibration_table, synthetic
+from bench.calibration.accuracy import BLOCKS, PAIRS, accuracy_of
+from bench.calibration.calibration import Batch, Comparison, Head
+from bench.calibration.neighbour import noisy
+from bench.machine.describe import describe
+from bench.machine.processors import processors
+from bench.measure.runner import DiskFull, Listener, run_plan
+from bench.records.schema import Block, Effort, Memory, Record, Said, fields_of, settle
+from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
 from impls.reference import Reference
@@ -30,9 +31,9 @@ from impls.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.job import ProblemFile
-    from bench.plan import Plan
-    from bench.records import Line
+    from bench.measure.messages import ProblemFile
+    from bench.measure.plan import Plan
+    from bench.records.schema import Line
 
 
 def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object) -> Comparison:
@@ -40,7 +41,7 @@ def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object)
     values = {"batch": 0, "surroundings": "quiet"} | fields
     ours, theirs = [[ratio] * 3] * blocks, [[1.0] * 3] * blocks
     return Comparison(
-        percent=percent, sides=arms.Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * blocks), **values
+        percent=percent, sides=synthetic.Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * blocks), **values
     )
 
 
@@ -49,11 +50,11 @@ def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkey
     monkeypatch.setattr(Reference, "forward", lambda self, x, y: passes.append(1))
     products: list[int] = []
     monkeypatch.setattr(np, "tanh", lambda state: products.append(1) or state)
-    parameters = initial_parameters(arms.WORKLOAD.config, 0)
+    parameters = initial_parameters(synthetic.WORKLOAD.config, 0)
     counts = {}
     for percent in (0, 1, 10):
-        load = build_row(arms.write_arm(tmp_path, f"arm{percent}", percent))
-        arm = load(arms.WORKLOAD.config, parameters, "cpu")
+        load = build_row(synthetic.write_arm(tmp_path, f"arm{percent}", percent))
+        arm = load(synthetic.WORKLOAD.config, parameters, "cpu")
         x = np.zeros(1)
         arm.forward(x, None)
         passes.clear()
@@ -65,7 +66,7 @@ def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkey
 
 def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
     def records(ratio: float, blocks: int) -> list[Record]:
-        base = {"framework": "numpy", "tier": "loop", "workload": arms.WORKLOAD.name, "task": "forward"}
+        base = {"framework": "numpy", "tier": "loop", "workload": synthetic.WORKLOAD.name, "task": "forward"}
         base |= {"device": "cpu", "threads": 1, "status": "ok"}
         rng = np.random.default_rng(0)
         return [
@@ -74,10 +75,10 @@ def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
             for name, seconds in (("a", ratio), ("b", 1.0))
         ]
 
-    pair = arms.Pair("a", "b")
+    pair = synthetic.Pair("a", "b")
     rows = [_row("a"), _row("b")]
-    plan = arms.plan_of(rows, seed=1)
-    due = arms.undecided_pairs([pair])
+    plan = synthetic.plan_of(rows, seed=1)
+    due = synthetic.undecided_pairs([pair])
     assert due(plan, []) is not None
     assert due(plan, records(1.0, 3)) is None  # SAME
     assert due(plan, records(1.5, 3)) is None  # SLOWER
@@ -96,12 +97,18 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten times the work a call: beside other programs, what a call begins with is long too, and the same for both."""
-    monkeypatch.setattr(arms, "UNITS", 10 * arms.UNITS)
-    pairs = [arms.Pair("a", "b"), arms.Pair("plus100", "a", 100)]
-    rows = [arms.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
+    monkeypatch.setattr(synthetic, "UNITS", 10 * synthetic.UNITS)
+    pairs = [synthetic.Pair("a", "b"), synthetic.Pair("plus100", "a", 100)]
+    rows = [synthetic.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
     lines: list[Line] = []
-    plan = arms.plan_of(rows, seed=1)
-    run_plan(plan, arms.pose(tmp_path), tmp_path, Listener(kept=lines.extend), next_block=arms.undecided_pairs(pairs))
+    plan = synthetic.plan_of(rows, seed=1)
+    run_plan(
+        plan,
+        synthetic.pose(tmp_path),
+        tmp_path,
+        Listener(kept=lines.extend),
+        next_block=synthetic.undecided_pairs(pairs),
+    )
     records = [line for line in lines if isinstance(line, Record)]
     assert {record.status for record in records} == {"ok"}
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
@@ -114,7 +121,7 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
 @pytest.mark.thorough
 def test_a_neighbour_works_on_every_processor_like_any_other_program_and_goes_with_its_context() -> None:
     with noisy(1, ""):
-        neighbours = [one for one in psutil.Process().children() if "bench.method.neighbour" in one.cmdline()]
+        neighbours = [one for one in psutil.Process().children() if "bench.calibration.neighbour" in one.cmdline()]
         bound = [[number] for number in processors()]
         wait_until(lambda: [one.cpu_affinity() for one in neighbours] == bound, "a neighbour on each processor")
         assert all(one.nice() == 0 and os.sched_getscheduler(one.pid) == os.SCHED_OTHER for one in neighbours)
@@ -129,7 +136,9 @@ def test_a_neighbour_works_on_every_processor_like_any_other_program_and_goes_wi
 def test_a_neighbour_has_a_temporary_folder_that_goes_with_it() -> None:
     with noisy(1, ""):
         (own,) = {
-            one.environ()["TMPDIR"] for one in psutil.Process().children() if "bench.method.neighbour" in one.cmdline()
+            one.environ()["TMPDIR"]
+            for one in psutil.Process().children()
+            if "bench.calibration.neighbour" in one.cmdline()
         }
         assert Path(own).is_dir()
     assert not Path(own).exists()
@@ -161,7 +170,7 @@ def test_the_report_counts_what_was_said() -> None:
 
 def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> None:
     slow, fast = [1.05] * 3, [1.0] * 3
-    later = arms.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
+    later = synthetic.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
     one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
     told = calibration.told_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
     assert calibration_table.came_out_as(told[:1]) == "5.0 %"
@@ -171,7 +180,7 @@ def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> No
 def wavering(percent: int, logs: list[float], **fields: object) -> Comparison:
     """Ours over theirs has these logs, block by block."""
     times = [[float(np.exp(one))] * 3 for one in logs]
-    sides = arms.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), disturbed=[[]] * len(logs))
+    sides = synthetic.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), disturbed=[[]] * len(logs))
     return msgspec.structs.replace(comparison(percent, 1.0, **fields), sides=sides)
 
 
@@ -212,8 +221,8 @@ def test_a_lean_that_lasts_shows_as_correlation() -> None:
 
 @pytest.mark.thorough
 def test_a_batch_in_which_a_worker_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = arms.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
-    monkeypatch.setattr(arms, "TEMPLATE", broken)
+    broken = synthetic.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
+    monkeypatch.setattr(synthetic, "TEMPLATE", broken)
     monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
     monkeypatch.setattr(calibrate, "PLANTED", ())
     with pytest.raises(calibrate.WorkerFailed, match=r"pair0-[ab] is invalid"):
@@ -292,7 +301,7 @@ def _block(number: int) -> Block:
 
 
 def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
-    cell = arms.cell(_row("a"))
+    cell = synthetic.cell(_row("a"))
 
     def record(number: int) -> Record:
         return msgspec.structs.replace(settle(cell, "ok", "", block=number), samples_s=[1.0])
@@ -324,7 +333,7 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
     monkeypatch.setattr(calibrate, "PLANTED", ())
     monkeypatch.setattr(calibrate, "SURROUNDINGS", ("quiet",))
-    monkeypatch.setattr(arms, "UNITS", 20)
+    monkeypatch.setattr(synthetic, "UNITS", 20)
     monkeypatch.setattr(calibration_table, "REPLAYS", 10)
     measured: list[int] = []
     breaks_off = [3]
@@ -347,7 +356,7 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     assert calibrate.calibrate(**arguments) == 130
     said = capsys.readouterr()
     assert "interrupted; batches complete, and kept: 0, and 2 blocks of the next; go on with: " in said.err
-    had = arms.sides_of(arms.Pair("pair0-a", "pair0-b"), begun.read_begun(out / ".batch-0").records)
+    had = synthetic.sides_of(synthetic.Pair("pair0-a", "pair0-b"), begun.read_begun(out / ".batch-0").records)
     assert measured[-1] == 3
     measured.clear()
     assert calibrate.calibrate(**arguments) == 0
@@ -380,12 +389,12 @@ def test_bad_words_are_one_line_and_exit_code_2(words: list[str], tmp_path: Path
 
 
 def test_accuracy_is_the_spread_of_identical_workers() -> None:
-    pairs = [arms.Pair(f"{index}-a", f"{index}-b") for index in range(PAIRS)]
+    pairs = [synthetic.Pair(f"{index}-a", f"{index}-b") for index in range(PAIRS)]
     lines: list[Line] = []
     for block in range(1, BLOCKS + 1):
         for pair in pairs:
             for name, seconds in ((pair.ours, 1.01), (pair.theirs, 1.0)):
-                record = settle(arms.cell(_row(name)), "ok", "", block=block)
+                record = settle(synthetic.cell(_row(name)), "ok", "", block=block)
                 lines.append(msgspec.structs.replace(record, samples_s=[seconds] * 3))
         lines.append(
             Block(block=block, started_at="", elapsed_s=1.0, records=1, product_s=[1.0, 1.0], load=None, steal=None)

@@ -18,14 +18,16 @@ from processes import ROOT, alive, ask, bench, limited, numpy_row, one_line, pyt
 from rich.console import Console
 from test_records import record, write
 
-from bench import here, sweeps
-from bench import run as running
-from bench.environment import gpus
-from bench.judge import control, judge
-from bench.plan import BUDGETS
-from bench.processors import processors
-from bench.records import CONTROL, read_result
-from bench.runner import DiskFull
+from bench import here
+from bench.analysis.analysis import control, judge
+from bench.machine.describe import gpus
+from bench.machine.processors import processors
+from bench.measure import run as running
+from bench.measure.presets import BUDGETS
+from bench.measure.runner import DiskFull
+from bench.records.schema import CONTROL
+from bench.records.store import read_result
+from bench.workloads import sweeps
 
 CAUGHT: dict[str, bool] = {"capture_output": True, "text": True}
 
@@ -490,6 +492,6 @@ def test_what_the_system_refuses_is_one_line(refusal: OSError, words: str, monke
     def refuses() -> None:
         raise refusal
 
-    monkeypatch.setattr("bench.listing.listing", refuses)
+    monkeypatch.setattr("bench.cli.listing.listing", refuses)
     done = ask("list")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{words}\n")

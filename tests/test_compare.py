@@ -17,16 +17,17 @@ from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
-from bench.compare import Comparison, compare
-from bench.records import CONTROL, Block, CodeFacts, read_result
+from bench.analysis.compare import Comparison, compare
+from bench.analysis.two_runs import OF_RATIOS
+from bench.analysis.verdict import MIN_BLOCKS
+from bench.records.schema import CONTROL, Block, CodeFacts
+from bench.records.store import read_result
 from bench.report import comparison as report
 from bench.report.pytest_benchmark import to_pytest_benchmark
-from bench.rule import MIN_BLOCKS
-from bench.two_runs import OF_RATIOS
 
 if TYPE_CHECKING:
-    from bench.compare import Compared
-    from bench.records import Record, Result, Run
+    from bench.analysis.compare import Compared
+    from bench.records.schema import Record, Result, Run
 
 replace = msgspec.structs.replace
 
@@ -370,7 +371,7 @@ def test_ratios_that_move_from_run_to_run_are_not_mistaken_for_changes(old_of_ma
 
 
 def test_without_that_allowance_they_would_be(old_of_many: Result, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr("bench.compare.between_runs", lambda *_, **__: 0.0)
+    monkeypatch.setattr("bench.analysis.compare.between_runs", lambda *_, **__: 0.0)
     rng = np.random.default_rng(0)
     wrong = 0
     for seed in range(20):

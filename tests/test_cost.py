@@ -9,9 +9,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_records import record
 
-from bench.cost import COUNTS, Cost, cost_of, costs, rivals, winner
-from bench.judge import judge
-from bench.records import CONTROL
+from bench.analysis.analysis import judge
+from bench.analysis.break_even import COUNTS, Cost, cost_of, costs, rivals, winner
+from bench.records.schema import CONTROL
 
 COSTS = st.builds(Cost, st.sampled_from(["a", "b", "c"]), st.floats(0, 1e3), st.floats(1e-6, 10))
 

@@ -13,15 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pretend import plan, row, sit
+from publishing import published
 
-from bench.effort import LEAST_SD, LONGEST, PROCESS_SD, efforts, process_variance, turn_variance, turns_of
-from bench.judge import group_of, judge
-from bench.plan import BUDGETS, next_block
-from bench.publish import published
-from bench.records import Record, cell_of
+from bench.analysis.analysis import group_of, judge
+from bench.here import ROOT
+from bench.measure.effort import LEAST_SD, LONGEST, PROCESS_SD, efforts, process_variance, turn_variance, turns_of
+from bench.measure.presets import BUDGETS
+from bench.measure.stopping import next_block
+from bench.records.schema import Record, cell_of
 
 if TYPE_CHECKING:
-    from bench.judge import Group, Judged
+    from bench.analysis.analysis import Group, Judged
 
 ROWS = [row(name) for name in ("base", "fast", "slow", "close")]
 PLAN = plan(*ROWS)
@@ -75,7 +77,7 @@ def test_what_a_turn_adds_is_found_from_few_turns_of_many_rows() -> None:
 def test_what_is_believed_of_processes_is_what_published_runs_have() -> None:
     """Where turns explain less than half of what blocks scatter by, the rest is the processes'."""
     scatter = []
-    for result in (one for one in published() if one.run.preset == "default"):
+    for result in (one for one in published(ROOT) if one.run.preset == "default"):
         rows: dict[Group, list[Judged]] = defaultdict(list)
         for cell, one in judge(result.records, result.run.baseline).items():
             if one.is_compared and len(one.log_ratios) >= 5:

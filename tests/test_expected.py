@@ -6,10 +6,11 @@ import msgspec
 import pytest
 from pretend import plan, row, sit
 
-from bench.expected import Speed, after_s, expected_s, last_s, next_block_s
-from bench.plan import BUDGETS, next_block
-from bench.records import Block, Effort
-from bench.workloads import SEED, WORDS
+from bench.measure.expected import Speed, after_s, expected_s, last_s, next_block_s
+from bench.measure.presets import BUDGETS
+from bench.measure.stopping import next_block
+from bench.records.schema import Block, Effort
+from bench.workloads.shapes import SEED, WORDS
 
 ROWS = [row(name) for name in ("base", "fast", "slow")]
 WORKLOADS = {one.name: one for one in (SEED, WORDS)}

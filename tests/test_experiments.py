@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from test_records import BLOCK, END, RUN, cell, record, write
 
-from bench.environment import describe
-from bench.method import decided, protocol, rule, turns
-from bench.method.arms import Sides
-from bench.method.keep import keep, read
-from bench.method.simulate import KINDS, error_rate, made, normal
-from bench.publish import OURS
-from bench.records import CONTROL, Cell, Effort, Run, Said, read_result
-from bench.rule import LEVEL
+from bench.analysis.verdict import LEVEL
+from bench.calibration.simulate import KINDS, error_rate, made, normal
+from bench.calibration.synthetic import Sides
+from bench.cli.publish import OURS
+from bench.machine.describe import describe
+from bench.records.schema import CONTROL, Cell, Effort, Run, Said
+from bench.records.store import read_result
+from studies import decided, protocol, rule, turns
+from studies.keep import keep, read
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,7 +144,7 @@ def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
 
 @pytest.mark.parametrize("name", ["Gaussian, unlike groups", "one row and the control, drifting, 10 %"])
 def test_the_published_simulation_is_that_of_this_rule(name: str) -> None:
-    published = read(OURS.method / rule.RAW_FILE, rule.Simulation)
+    published = read(OURS.repository.method / rule.RAW_FILE, rule.Simulation)
     assert published.level == LEVEL
     assert list(published.errors) == list(KINDS)
     assert list(published.beyond) == list(rule.BEYOND)
@@ -153,7 +154,7 @@ def test_the_published_simulation_is_that_of_this_rule(name: str) -> None:
 
 
 def test_the_published_replays_are_of_runs_that_the_rule_was_not_chosen_on() -> None:
-    published = read(OURS.method / rule.RAW_FILE, rule.Simulation)
+    published = read(OURS.repository.method / rule.RAW_FILE, rule.Simulation)
     replayed = {one.run for one in published.replayed}
     assert replayed > set(rule.CHOSEN_ON)
     assert len(published.recorded) == len(rule.CHOSEN_ON)

@@ -17,18 +17,18 @@ import pytest
 from measuring import QUICK, carry_out, last, measure, plan_of
 from processes import alive, limited, numpy_row, wait_until
 
-from bench import worker_process
-from bench.lock import end_strays, lock_file, only_run
-from bench.processors import processors
-from bench.records import CONTROL
-from bench.where import where, words_of
+from bench.machine.processors import processors
+from bench.measure import worker_client
+from bench.measure.error_location import where, words_of
+from bench.measure.lock import end_strays, lock_file, only_run
+from bench.records.schema import CONTROL
 from impls import read_row
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Record
+    from bench.records.schema import Record
 
 MANY_TURNS = replace(QUICK, turn_s=0.004, min_turns=15)
 """Fifteen turns of a few calls, so that there is a middle."""
@@ -115,7 +115,7 @@ def in_a_turn(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
     middle = "self.turns = getattr(self, 'turns', 0) + in_a_turn()\nif self.turns == 5:\n    "
     codes = {name: middle + FAULTS[name][0].replace("\n", "\n    ") for name in IN_A_TURN}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_process, "ENDING_LIMIT_S", 1.0)
+        patch.setattr(worker_client, "ENDING_LIMIT_S", 1.0)
         return measured(folder, [numpy_row(folder, name, before=code) for name, code in codes.items()])
 
 
@@ -216,7 +216,7 @@ def test_a_row_that_hangs_in_the_middle_of_its_turns_is_given_up(tmp_path: Path)
     good = read_row(numpy_row(tmp_path, "good"))
     start = time.monotonic()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker_process, "START_LIMIT_S", 8.0)
+        patch.setattr(worker_client, "START_LIMIT_S", 8.0)
         records = measure(tmp_path, good, sleeps, stops, loads, budget=replace(MANY_TURNS, limit_s=2))
     assert time.monotonic() - start < 60
     found = last(records)
@@ -239,7 +239,7 @@ def test_a_cell_has_so_much_time_for_all_of_its_turns(tmp_path: Path) -> None:
 def test_a_row_whose_calls_are_long_has_the_time_that_its_turns_take(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_process, "START_LIMIT_S", 3.0)
+    monkeypatch.setattr(worker_client, "START_LIMIT_S", 3.0)
     long = read_row(numpy_row(tmp_path, "long", before="import time; time.sleep(0.2)"))
     good = read_row(numpy_row(tmp_path, "good"))
     records = measure(tmp_path, good, long, tasks=["encode"], budget=replace(QUICK, min_turns=40, limit_s=3))
@@ -256,7 +256,7 @@ def test_what_the_system_refuses_while_a_worker_starts_is_said_as_it_is(
     monkeypatch.setattr(os, "pidfd_open", refuses)
     with pytest.raises(OSError, match="Too many open files"), only_run("a test") as mark:
         carry_out(tmp_path, plan_of(read_row(numpy_row(tmp_path, "good"))), mark=mark)
-    assert not [child for child in psutil.Process().children() if "bench.worker" in child.cmdline()]
+    assert not [child for child in psutil.Process().children() if "bench.measure.worker" in child.cmdline()]
 
 
 def test_a_crash_is_one_though_a_child_holds_the_pipe(tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_a_lock_that_is_another_users_holds_all_the_same(monkeypatch: pytest.Mon
 def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     precious = tmp_path / "precious"
     precious.write_text("precious")
-    monkeypatch.setattr("bench.lock.lock_file", lambda: tmp_path / "lock")
+    monkeypatch.setattr("bench.measure.lock.lock_file", lambda: tmp_path / "lock")
     (tmp_path / "lock").symlink_to(precious)
     with pytest.raises(InvalidInput, match="cannot be opened"), only_run("mine"):
         pass

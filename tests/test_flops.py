@@ -10,9 +10,9 @@ from crosschecks import NOTEBOOK, Case, draw
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import answers
-from bench.flops import BatchSizes, elementwise_flops, product_flops, products
-from bench.workloads import WORDS, WORKLOADS, trimmed
+from bench.workloads import reference_outputs
+from bench.workloads.flops import BatchSizes, elementwise_flops, product_flops, products
+from bench.workloads.shapes import WORDS, WORKLOADS, trimmed
 from impls.contract import CONTEXTS, TASKS, Seq2seqConfig, Task
 from impls.products import products_of
 from impls.reference import Reference
@@ -79,11 +79,11 @@ def test_the_notebooks_forward_pass_is_the_sum_by_hand() -> None:
 
 
 def test_a_call_passes_over_all_batches_of_real_words() -> None:
-    sizes = answers.sizes_of(WORDS)
-    batches = answers.draw_batches(WORDS)
+    sizes = reference_outputs.sizes_of(WORDS)
+    batches = reference_outputs.draw_batches(WORDS)
     for input_set in batches:
         assert [(one.x.shape[0], one.y.shape[0], one.x.shape[1]) for one in input_set] == list(sizes)
-    assert answers.sizes_of(trimmed(WORDS, "smoke")) == sizes[1:3]
+    assert reference_outputs.sizes_of(trimmed(WORDS, "smoke")) == sizes[1:3]
     each = [product_flops(WORDS.config, [one], "forward") for one in sizes]
     assert product_flops(WORDS.config, sizes, "forward") == sum(each)
     assert len(products(WORDS.config, sizes, "forward")) == 4 * len(products(WORDS.config, sizes[:1], "forward"))
@@ -92,7 +92,7 @@ def test_a_call_passes_over_all_batches_of_real_words() -> None:
 @pytest.mark.parametrize("name", [name for name in WORKLOADS if name != "g2p"])
 def test_training_is_about_three_forward_passes_and_elementwise_operations_are_few(name: str) -> None:
     workload = WORKLOADS[name]
-    sizes = answers.sizes_of(workload)
+    sizes = reference_outputs.sizes_of(workload)
     forward, gradients, training = (
         product_flops(workload.config, sizes, task) for task in ("forward", "gradients", "train_step")
     )

@@ -13,15 +13,16 @@ import pytest
 from test_profile_page import QUIET, profiles
 from test_records import BLOCK, END, RUN, record, write
 
-from bench.records import CONTROL, CodeFacts, read_result
-from bench.report import goals_page
-from bench.report.goals_page import BEFORE, ENGINE, LARGE, NONE, TASKS
-from bench.workloads import WORKLOADS
+from bench.records.schema import CONTROL, CodeFacts
+from bench.records.store import read_result
+from bench.workloads.shapes import WORKLOADS
+from studies import goals
+from studies.goals import BEFORE, ENGINE, LARGE, NONE, TASKS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Line, Result
+    from bench.records.schema import Line, Result
 
 NAMES = ("seed", "g2p", "latency", *LARGE)
 TIMES = {"torch/module": 1.0, "jax/nnx": 1.1, "jax/nnx_split": 0.9, "thinc/layers": 2.0, CONTROL: 1.0} | {
@@ -60,7 +61,7 @@ def run_of(
 
 
 def test_all_is_reached(tmp_path: Path) -> None:
-    page = goals_page.page([run_of(tmp_path)], [])
+    page = goals.page([run_of(tmp_path)], [])
     assert f"{every_goal()} of {every_goal()} goals are reached." in page
     assert "Missed" not in page and "**0" not in page
 
@@ -89,7 +90,7 @@ def every_goal() -> int:
     ],
 )
 def test_what_is_missed_is_named(tmp_path: Path, changed: dict[tuple[str, str], float], missed: list[str]) -> None:
-    page = goals_page.page([run_of(tmp_path, changed)], [])
+    page = goals.page([run_of(tmp_path, changed)], [])
     assert "Missed:" in page
     for line in missed:
         assert re.search(f"^- {line}", page, flags=re.MULTILINE), page
@@ -101,23 +102,23 @@ def test_beside_what_is_missed_stands_what_its_calls_do(tmp_path: Path) -> None:
     mine = msgspec.structs.replace(QUIET, workload="braun", **missing)
     reached = msgspec.structs.replace(mine, workload="fastrnns")
     other = msgspec.structs.replace(RUN.environment, cpu="Another Processor")
-    page = goals_page.page([run], [profiles(mine, reached), profiles(mine, environment=other)])
+    page = goals.page([run], [profiles(mine, reached), profiles(mine, environment=other)])
     assert "### What the calls do that miss a goal" in page
     lines = [line for line in page.splitlines() if "thinc/tuned" in line and "40 %" in line]
     assert lines == ["| `thinc/tuned` | train_step | cpu×1 | braun | 10.0 s | 40 % | 10 % | 50 % | 2.00× |"]
     assert "Not profiled: `thinc/tuned` forward cpu×1 braun, `thinc/tuned` forward cpu×2 braun" in page
-    assert "What the calls do" not in goals_page.page([run], [profiles(mine, environment=other)])
+    assert "What the calls do" not in goals.page([run], [profiles(mine, environment=other)])
 
 
 def test_near_the_engine_is_enough_but_at_seed(tmp_path: Path) -> None:
-    assert "Missed" not in goals_page.page([run_of(tmp_path, {(ENGINE, "braun"): 0.7})], [])
+    assert "Missed" not in goals.page([run_of(tmp_path, {(ENGINE, "braun"): 0.7})], [])
 
 
 def test_what_was_not_measured_is_missed(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     gone = ("jax/tuned", "g2p"), ("jax/products", "braun"), (ENGINE, "seed")
     records = [own for own in run.records if (own.implementation, own.workload) not in gone]
-    page = goals_page.page([replace(run, records=records)], [])
+    page = goals.page([replace(run, records=records)], [])
     for line in (
         "jax/tuned against jax/nnx, forward cpu×1, g2p",
         "jax/tuned against jax/nnx_split, forward cpu×1, mean",
@@ -129,8 +130,8 @@ def test_what_was_not_measured_is_missed(tmp_path: Path) -> None:
 
 
 def test_a_run_without_all_of_it_shows_no_goals(tmp_path: Path) -> None:
-    assert NONE in goals_page.page([run_of(tmp_path / "few", names=("seed", "g2p", "latency", "braun"))], [])
-    assert NONE in goals_page.page([run_of(tmp_path / "alone", threads=(1,))], [])
+    assert NONE in goals.page([run_of(tmp_path / "few", names=("seed", "g2p", "latency", "braun"))], [])
+    assert NONE in goals.page([run_of(tmp_path / "alone", threads=(1,))], [])
 
 
 def test_the_command_that_is_given_measures_all_of_it() -> None:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import gpu, run
-from bench.workloads import SEED
+from bench.machine import gpu
+from bench.measure import run
+from bench.workloads.shapes import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +180,7 @@ def test_no_nvidia_smi_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_one_that_hangs_is_given_up(nvidia_smi: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.nvidia_smi.LIMIT_S", 0.3)
+    monkeypatch.setattr("bench.machine.nvidia_smi.LIMIT_S", 0.3)
     nvidia_smi(extra="print('0, GPU-', flush=True); time.sleep(60)")
     start = time.monotonic()
     assert gpu.state() is None

@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 from pretend import plan, row, run
 from test_records import record
 
-from bench.judge import control, group_of, judge, log_ratios, neighbours, paired, priors, ratio_of, undecided
-from bench.records import CONTROL, Record, cell_of
+from bench.analysis.analysis import (
+    control,
+    group_of,
+    judge,
+    log_ratios,
+    neighbours,
+    paired,
+    priors,
+    ratio_of,
+    undecided,
+)
+from bench.analysis.verdict import MIN_BLOCKS, MOST_FREEDOM, NOTHING_KNOWN, compare
+from bench.records.schema import CONTROL, Record, cell_of
 from bench.report.rows import ranks_of
-from bench.rule import MIN_BLOCKS, MOST_FREEDOM, NOTHING_KNOWN, compare
-from bench.workloads import SEED
+from bench.workloads.shapes import SEED
 
 
 def ours(**fields: object) -> Record:

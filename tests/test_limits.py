@@ -13,25 +13,29 @@ from pretend import BUDGET, plan, row, run, sit
 from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
-from bench.compare import compare
-from bench.expected import expected_s
-from bench.flops import BatchSizes, product_flops
-from bench.index import the_one_before
-from bench.judge import control, judge, undecided
-from bench.limits import limits_of, machine_bounds
-from bench.plan import BUDGETS, make_plan, next_block
-from bench.records import CONTROL, CodeFacts, cell_of, read_result
-from bench.report import export, markdown, text, units
+from bench import units
+from bench.analysis.analysis import control, judge, undecided
+from bench.analysis.compare import compare
+from bench.analysis.roofline import limits_of, machine_bounds
+from bench.measure.expected import expected_s
+from bench.measure.plan import make_plan
+from bench.measure.presets import BUDGETS, PRESETS
+from bench.measure.stopping import next_block
+from bench.publish.index import the_one_before
+from bench.records.schema import CONTROL, CodeFacts, cell_of
+from bench.records.store import read_result
+from bench.report import export, markdown, text
+from bench.report.live import standing, tally
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
-from bench.report.standing import standing, tally
-from bench.workloads import PRESETS, SEED, choose
+from bench.workloads.flops import BatchSizes, product_flops
+from bench.workloads.shapes import SEED, choose
 from impls import find_bounds, find_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Line, Result
+    from bench.records.schema import Line, Result
     from impls.contract import Device
 
 FLOPS = product_flops(SEED.config, [BatchSizes(10, 9, 2)], "forward")
@@ -259,7 +263,7 @@ def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_base
 
 
 def test_with_bounds_alone_every_block_is_due_until_all_are_there() -> None:
-    from bench.peak import BLOCKS, Asked, plan_of
+    from bench.measure.peak import BLOCKS, Asked, plan_of
 
     asked = Asked(
         bounds=(LIMIT, OF_OTHER),

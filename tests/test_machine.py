@@ -13,17 +13,16 @@ import pytest
 from processes import ask, bench
 from rich.console import Console
 
-from bench import environment
-from bench.environment import blas_of_workers
+from bench.analysis.verdict import detectable
+from bench.machine import describe
 from bench.machine.facts import Facts, facts_for_record, read_facts
-from bench.machine.faults import NOT_FROM_INSIDE, faults, limiting
 from bench.machine.gpus import Gpu, read_gpus
 from bench.machine.limits import process_limit, too_low
 from bench.machine.names import cpu_name, name_in
+from bench.machine.warnings import NOT_FROM_INSIDE, faults, limiting
 from bench.machine.watch import Watched, spin, steal_share, timer
-from bench.method.accuracy import Accuracy
-from bench.report.machine_text import render
-from bench.rule import detectable
+from bench.measure.worker_environment import blas_of_workers
+from bench.report.machine_text import Accuracy, render
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -521,7 +520,7 @@ def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
 
 
 def test_the_command_says_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.method.accuracy.measure_accuracy", lambda: Accuracy(0.006, 8, 1, 0.14, 41.0))
+    monkeypatch.setattr("bench.calibration.accuracy.measure_accuracy", lambda: Accuracy(0.006, 8, 1, 0.14, 41.0))
     done = ask("machine")
     assert done.returncode == 0 and done.stdout.startswith("This machine\n  processors ")
     assert "differ by 0.60 % from block to block here" in " ".join(done.stdout.split())
@@ -634,6 +633,6 @@ def test_a_boards_name_stands_behind_its_processors(board: str | None, added: st
 
 
 def test_a_machines_name_is_that_of_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "cpu_name", lambda: "ARM Neoverse-N1 (variant 3)")
-    monkeypatch.setattr(environment, "processors", lambda: [0, 1, 2, 3])
-    assert environment.machine_name() == "arm-neoverse-n1-variant-3-4-cores"
+    monkeypatch.setattr(describe, "cpu_name", lambda: "ARM Neoverse-N1 (variant 3)")
+    monkeypatch.setattr(describe, "processors", lambda: [0, 1, 2, 3])
+    assert describe.machine_name() == "arm-neoverse-n1-variant-3-4-cores"

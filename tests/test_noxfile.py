@@ -13,7 +13,7 @@ import pytest
 from nox.command import CommandFailed
 from processes import ROOT
 
-from bench.interpreters import COMPANIONS
+from bench.machine.interpreters import COMPANIONS
 from impls import find_rows
 
 if TYPE_CHECKING:

@@ -25,23 +25,24 @@ from said import embedded, raw_files
 from sweeping import write_scaling
 from test_records import BLOCK, END, RUN, memory, record, write
 
-from bench.environment import ROOT
+from bench import units
+from bench.analysis.verdict import compare
+from bench.here import ROOT
 from bench.page import build
 from bench.page.charts import CHARTS
 from bench.page.data import in_order, page_data
 from bench.page.datasets import MOST_FACETS, fixed, lines, of_chart
 from bench.page.pictures import pictures
 from bench.page.samples import samples
-from bench.records import CONTROL, CodeFacts, read_result
-from bench.report import units
+from bench.records.schema import CONTROL, CodeFacts
+from bench.records.store import read_result
 from bench.report.rows import table_rows
-from bench.rule import compare
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 
 @pytest.fixture

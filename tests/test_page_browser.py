@@ -15,12 +15,13 @@ from browser import chromium, opened
 from page_results import GRID, big_page, noisy, run_of, several_runs
 from test_records import END, RUN, memory, record, write
 
-from bench.environment import ROOT
-from bench.judge import judge, ratio_of
+from bench import units
+from bench.analysis.analysis import judge, ratio_of
+from bench.here import ROOT
 from bench.page.build import page
 from bench.page.data import page_data
-from bench.records import CONTROL, cell_of, read_result
-from bench.report import units
+from bench.records.schema import CONTROL, cell_of
+from bench.records.store import read_result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 __all__ = ["chromium"]
 

@@ -13,12 +13,12 @@ from processes import alive, ask, bench, one_line, start, wait_until
 from rich.console import Console
 from test_records import record
 
-from bench.flops import BatchSizes, product_flops
-from bench.job import ProblemFile
-from bench.judge import judge
-from bench.peak import Asked, Peak
+from bench.analysis.analysis import judge
+from bench.measure.messages import ProblemFile
+from bench.measure.peak import Asked, Peak
 from bench.report.peak_text import render
-from bench.workloads import SEED, WORDS
+from bench.workloads.flops import BatchSizes, product_flops
+from bench.workloads.shapes import SEED, WORDS
 from impls import find_bounds
 
 QUICK = ("--workload", "seed", "--task", "encode")
@@ -63,7 +63,7 @@ def test_what_makes_no_sense_is_one_line_and_exit_code_2(what: str) -> None:
 
 
 def test_without_a_framework_there_is_no_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.peak.find_bounds", dict)
+    monkeypatch.setattr("bench.measure.peak.find_bounds", dict)
     one_line(ask("peak"), "no framework is installed that has a bound")
 
 
@@ -98,7 +98,7 @@ def test_what_was_measured_is_shown_and_what_failed_is_named() -> None:
 
 def workers_of(pid: int) -> list[psutil.Process]:
     """The workers that the process has started."""
-    return [one for one in alive("bench.worker") if one.ppid() == pid]
+    return [one for one in alive("bench.measure.worker") if one.ppid() == pid]
 
 
 def test_ctrl_c_ends_it_and_its_workers() -> None:

@@ -11,11 +11,12 @@ from measuring import QUICK, blocks, carry_out, lines, measure, plan_of, weights
 from processes import numpy_row
 from test_expected import EFFORT
 
-from bench import runner
-from bench.job import Check
-from bench.plan import BUDGETS
-from bench.records import RECORDS_FILE, Effort, Memory, Said
-from bench.table import RoundTable
+from bench.measure import runner
+from bench.measure.interleave import RoundTable
+from bench.measure.messages import Check
+from bench.measure.presets import BUDGETS
+from bench.records.schema import Effort, Memory, Said
+from bench.records.store import RECORDS_FILE
 from impls import read_row
 
 if TYPE_CHECKING:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend import BUDGET, plan, row, run, sit
 
-from bench.judge import group_of, judge
-from bench.plan import BUDGETS, Budget, calls_a_turn, checks_unseen, next_block, retakes_of, rounds_of
-from bench.records import CONTROL, cell_of
-from bench.workloads import SEED, WORDS
+from bench.analysis.analysis import group_of, judge
+from bench.measure.plan import calls_a_turn, rounds_of
+from bench.measure.presets import BUDGETS, Budget
+from bench.measure.stopping import checks_unseen, next_block, retakes_of
+from bench.records.schema import CONTROL, cell_of
+from bench.workloads.shapes import SEED, WORDS
 
 NAMES = ("base", "fast", "slow", "same", "close")
 SPEEDS = {"base": 1.0, "fast": 0.5, "slow": 2.0, "same": 1.0, "close": 1.03}

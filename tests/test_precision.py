@@ -16,10 +16,10 @@ from crosschecks import CONFIGS, NOTEBOOK, TRAINING_STEPS, Case, draw
 from frameworks import need
 from test_wrong_rows import HandOffReversed, MissingBias, SwappedGate
 
-from bench import answers
 from bench.machine.processor import features
-from bench.plan import cells_of
-from bench.workloads import WORKLOADS
+from bench.measure.plan import cells_of
+from bench.workloads import reference_outputs
+from bench.workloads.shapes import WORKLOADS
 from impls import contract, find_rows, load_row, reference
 from impls.contract import PRECISION_VARIABLE, TASKS, DeviceUnavailable, InvalidInput, Precision, precision
 from impls.equality import LIMITS, PRECISION_LIMITS, TF32_LIMITS, answer, deviations, wrong_dtype
@@ -321,9 +321,9 @@ def test_a_row_that_does_not_say_bfloat16_has_no_time_in_it() -> None:
 
 
 def test_the_slack_of_each_precision_is_kept_on_disk(tmp_path: Path) -> None:
-    problem = answers.pose(WORKLOADS["seed"], ("train_step",), contract.PRECISIONS)
-    answers.save(problem, tmp_path / "problem.safetensors")
-    again = answers.load(tmp_path / "problem.safetensors")
+    problem = reference_outputs.pose(WORKLOADS["seed"], ("train_step",), contract.PRECISIONS)
+    reference_outputs.save(problem, tmp_path / "problem.safetensors")
+    again = reference_outputs.load(tmp_path / "problem.safetensors")
     assert (
         problem.slack.keys() == again.slack.keys() == {(own, index) for own in contract.PRECISIONS for index in (0, 1)}
     )
@@ -333,4 +333,4 @@ def test_the_slack_of_each_precision_is_kept_on_disk(tmp_path: Path) -> None:
             assert np.array_equal(again.slack[key][name], array)
     sizes = [np.max(problem.slack[own, 0]["decoder.bias_l0"]) for own in contract.PRECISIONS]
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
-    assert {own for own, _ in answers.pose(WORKLOADS["seed"], ("train_step",)).slack} == {"float32"}
+    assert {own for own, _ in reference_outputs.pose(WORKLOADS["seed"], ("train_step",)).slack} == {"float32"}

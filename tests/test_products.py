@@ -14,14 +14,14 @@ from frameworks import need
 from measuring import last, lines, plan_of
 from processes import numpy_row
 
-from bench import answers
-from bench.flops import BatchSizes, products
-from bench.job import ProblemFile
-from bench.records import CONTROL, Cell, Record
-from bench.runner import Listener, run_plan
-from bench.subjects import SQUARE_SIZE, SQUARES, Bound, factors
-from bench.validation import Invalid, product_error
-from bench.workloads import SEED, WORKLOADS
+from bench.measure.messages import ProblemFile
+from bench.measure.runner import Listener, run_plan
+from bench.measure.subjects import SQUARE_SIZE, SQUARES, Bound, factors
+from bench.measure.validate import Invalid, product_error
+from bench.records.schema import CONTROL, Cell, Record
+from bench.workloads import reference_outputs
+from bench.workloads.flops import BatchSizes, products
+from bench.workloads.shapes import SEED, WORKLOADS
 from impls import find_bounds, find_rows, import_row, read_row
 from impls.contract import TASKS
 from impls.products import Made, Product
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.workloads import Workload
+    from bench.workloads.shapes import Workload
     from impls import Row
     from impls.contract import Task
     from impls.products import Multiplier
@@ -351,9 +351,9 @@ def bound_row(folder: Path, name: str, wrong: str = "") -> Row:
 def sit(folder: Path, *bounds: Row) -> list[Record]:
     """The records of a right row of NumPy's and these bounds."""
     numbers = folder / "seed.safetensors"
-    answers.save(answers.pose(SEED, ("forward",)), numbers)
+    reference_outputs.save(reference_outputs.pose(SEED, ("forward",)), numbers)
     plan = plan_of(read_row(numpy_row(folder, "right")), tasks=["forward"], bounds=bounds)
-    problems = {"seed": ProblemFile(SEED.config, str(numbers), answers.sizes_of(SEED))}
+    problems = {"seed": ProblemFile(SEED.config, str(numbers), reference_outputs.sizes_of(SEED))}
     run_plan(plan, problems, folder, Listener())
     return [line for line in lines(folder) if isinstance(line, Record)]
 

@@ -15,16 +15,16 @@ from frameworks import need
 from processes import alive, ask, bench, numpy_row, one_line, start, wait_until
 from test_records import RUN
 
-from bench.environment import code_facts
+from bench.machine.describe import code_facts
 from bench.profiling import measure as measuring
-from bench.profiling.asked import check_profile
-from bench.profiling.kept import read_profiles
-from bench.whole import whole_folder
+from bench.profiling.profiles import read_profiles
+from bench.profiling.request import check_profile
+from bench.records.atomic import whole_folder
 from impls.contract import InvalidInput
 from impls.profiling import CALL, KINDS
 
 if TYPE_CHECKING:
-    from bench.records import Environment
+    from bench.records.schema import Environment
 
 ROWS = {"torch/module": "torch", "jax/scan": "jax", "thinc/layers": "thinc"}
 

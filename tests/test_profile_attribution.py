@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.profiling.attribution import CallProfile, attribute, each_time, typical
-from bench.profiling.kept import Operation, Profile, Turn
+from bench.profiling.profiles import Operation, Profile, Turn
 from bench.profiling.worker import operations_of
-from bench.records import CodeFacts
+from bench.records.schema import CodeFacts
 from impls.profiling import CALL, TraceEvent, span
 
 

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
+from publishing import publisher
 from test_profile_attribution import profile
 from test_records import RUN
 
-from bench import publish, publishable
-from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles, Turn, read_profiles
-from bench.report.profile_page import page
+from bench.profiling.profile_page import page
+from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles, Turn, read_profiles
+from bench.publish import rules
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Environment
+    from bench.records.schema import Environment
 
 
 def profiles(*own: Profile, environment: Environment = RUN.environment) -> Profiles:
@@ -61,8 +62,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     for name in ("results", "docs"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
-    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 
@@ -76,14 +76,14 @@ def test_publishing_keeps_the_numbers_and_makes_the_page(house: Path, tmp_path: 
     found = profiles(QUIET)
     folder = written(tmp_path / "mine", found)
     (folder / "torch-module-seed-forward.trace.json.gz").touch()
-    target = publish.publish(folder)
+    target = publisher(tmp_path).publish(folder)
     assert target == house / "results" / "profiled" / "a-processor-2-cores-2026-01-31"
     assert [path.name for path in target.iterdir()] == [PROFILE_FILE]  # traces are left out
     assert read_profiles(target) == found
     assert "| `torch/module` | 10.0 s | 40 % |" in (house / "docs" / "profiles.md").read_text()
-    assert publish.publish(target) == target  # again: it is not harmed
+    assert publisher(tmp_path).publish(target) == target  # again: it is not harmed
     later = msgspec.structs.replace(found, started_at="2026-01-31T13:00:00+00:00")
-    assert publish.publish(written(tmp_path / "later", later)).name == f"{target.name}-2"
+    assert publisher(tmp_path).publish(written(tmp_path / "later", later)).name == f"{target.name}-2"
     assert read_profiles(target) == found
 
 
@@ -98,9 +98,9 @@ def test_a_full_disk_leaves_nothing_that_keeps_profiles_from_being_published(
 
     with monkeypatch.context() as patch, pytest.raises(InvalidInput, match="cannot be written"):
         patch.setattr(os, "fsync", full)
-        publish.publish(folder)
+        publisher(tmp_path).publish(folder)
     assert sorted(path for path in house.rglob("*") if path != house / "results" / "profiled") == before
-    assert read_profiles(publish.publish(folder)) == read_profiles(folder)
+    assert read_profiles(publisher(tmp_path).publish(folder)) == read_profiles(folder)
 
 
 DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
@@ -117,5 +117,5 @@ REFUSED = {
 def test_what_proves_nothing_is_not_published(what: str, tmp_path: Path) -> None:
     found, words = REFUSED[what]
     with pytest.raises(InvalidInput, match=words):
-        publish.publish(written(tmp_path / "mine", found))
+        publisher(tmp_path).publish(written(tmp_path / "mine", found))
     assert not list((tmp_path / "results").iterdir())

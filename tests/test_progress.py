@@ -15,10 +15,10 @@ from test_effort import PLAN
 from test_expected import EFFORT, block
 from test_records import END, RUN, record
 
-from bench import progress
-from bench.plan import BUDGETS
-from bench.progress import Progress, after_the_first, announced, followed
-from bench.records import Result, Said
+from bench.measure.presets import BUDGETS
+from bench.records.schema import Result, Said
+from bench.report import progress
+from bench.report.progress import Progress, after_the_first, announced, followed
 from bench.report.words import about_end
 
 DEFAULT = plan(row("base"), row("fast"), budget=BUDGETS["default"])

@@ -10,20 +10,20 @@ import pytest
 from test_headline import result
 from test_records import BLOCK
 
-from bench import headline
-from bench.records import Said, fields_of
-from bench.report import promise
-from bench.workloads import SEED
+from bench.records.schema import Said, fields_of
+from bench.report import featured
+from bench.workloads.shapes import SEED
+from studies import promise
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 
 @pytest.fixture(autouse=True)
 def one_workload(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(headline, "WORKLOADS", {"seed": SEED})
+    monkeypatch.setattr(featured, "WORKLOADS", {"seed": SEED})
 
 
 def run(

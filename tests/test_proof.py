@@ -16,16 +16,16 @@ from pretend import plan as pretended
 from pretend import row as pretended_row
 from processes import numpy_row
 
-from bench import proof
-from bench.answers import Batch
-from bench.flops import BatchSizes, product_flops
-from bench.job import ProblemFile
-from bench.judge import in_order, judge, ratio_of, undecided
-from bench.processors import processors
-from bench.records import CONTROL, Cell, Record, fields_of
-from bench.rule import Ratio
-from bench.table import IMPOSSIBLE, possible
-from bench.validation import Invalid
+from bench.analysis.analysis import in_order, judge, ratio_of, undecided
+from bench.analysis.verdict import Ratio
+from bench.machine.processors import processors
+from bench.measure import proof
+from bench.measure.interleave import IMPOSSIBLE, possible
+from bench.measure.messages import ProblemFile
+from bench.measure.validate import Invalid
+from bench.records.schema import CONTROL, Cell, Record, fields_of
+from bench.workloads.flops import BatchSizes, product_flops
+from bench.workloads.reference_outputs import Batch
 from impls import read_row
 from impls.contract import TASKS
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.records import Flag
+    from bench.records.schema import Flag
     from impls.contract import Task
 
 ROW = '''"""A row that gives right values, and is wrong about when."""
@@ -424,9 +424,9 @@ def test_a_baseline_that_is_refused_costs_no_budget_and_is_said() -> None:
 
 def test_what_cannot_be_is_refused_where_turns_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "bench.table.square_rates", lambda _records: {1: 1.0}
+        "bench.measure.interleave.square_rates", lambda _records: {1: 1.0}
     )  # a machine that makes one operation a second
-    monkeypatch.setattr("bench.table.STOLEN", 2.0)
+    monkeypatch.setattr("bench.measure.interleave.STOLEN", 2.0)
     found = last(measure(tmp_path, read_row(row_file(tmp_path, "right")), tasks=["forward"]))
     record = found["right", "forward"]
     assert (record.status, record.samples_s) == ("invalid", []) and "what products reach here" in (record.reason or "")

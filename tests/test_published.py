@@ -12,34 +12,63 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from processes import python
+from publishing import published, publisher
 from said import alike, said
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, write
 from test_twins import batch
 
-from bench import environment, headline, publish, publishable
-from bench.compare import compare
-from bench.environment import ROOT
-from bench.index import the_one_before
-from bench.method import calibration
-from bench.method.calibration import Batch
-from bench.page.machine import files_of_machine
-from bench.profiling.kept import PROFILE_FILE, read_profiles
-from bench.records import CONTROL, RECORDS_FILE, RUN_FILE, End, Record, read_result
-from bench.report import markdown
-from bench.whole import BEFORE, write_whole
-from bench.workloads import SEED
+from bench.analysis.compare import compare
+from bench.calibration import calibration
+from bench.calibration.calibration import Batch
+from bench.calibration.published import Calibrations
+from bench.cli.publish import OURS
+from bench.here import ROOT
+from bench.machine import describe
+from bench.page.build import page
+from bench.page.data import page_data
+from bench.page.pictures import svgs
+from bench.profiling.profiles import PROFILE_FILE, read_profiles
+from bench.profiling.published import PublishedProfiles
+from bench.publish import rules
+from bench.publish.index import the_one_before
+from bench.publish.kinds import Repository
+from bench.publish.readme import END as END_OF_RESULTS
+from bench.publish.readme import START
+from bench.records.atomic import BEFORE, write_whole
+from bench.records.schema import CONTROL, End, Record
+from bench.records.store import RECORDS_FILE, RUN_FILE, read_result
+from bench.report import featured, markdown
+from bench.workloads.shapes import SEED
 from impls.contract import InvalidInput
+from studies import decided, goals, protocol, rule, turns
+from studies.keep import read
 
 if TYPE_CHECKING:
-    from bench.records import Result
+    from bench.records.schema import Result
+
+
+def studied() -> dict[Path, str]:
+    """What the studies have made of their raw files."""
+    method = OURS.repository.method
+    kinds = ((rule, rule.Simulation), (turns, turns.Experiment), (decided, decided.Experiment))
+    files = {method / of.TABLE_FILE: of.report(read(method / of.RAW_FILE, kind)) for of, kind in kinds}
+    experiment = read(method / protocol.RAW_FILE, protocol.Experiment)
+    (of_it,) = (one for one in published(ROOT) if one.path.name == experiment.result)
+    return files | {method / protocol.TABLE_FILE: protocol.report(experiment, of_it), goals.PAGE: goals.made()}
 
 
 @pytest.mark.thorough
 def test_every_generated_file_says_what_the_records_say() -> None:
-    made = publish.generated()
+    made = OURS.generated() | studied()
     raw = {RUN_FILE, RECORDS_FILE, PROFILE_FILE, calibration.HEAD_FILE, calibration.PACKED_FILE}
-    places = {path.parent for path in made} - {ROOT, ROOT / "docs", publish.OURS.results, publish.OURS.method}
+    places = {path.parent for path in made} - {
+        ROOT,
+        ROOT / "docs",
+        ROOT / "studies",
+        OURS.repository.results,
+        OURS.repository.method,
+    }
     there_are = {path for place in places for path in place.glob("[!.]*") if path.name not in raw}
     assert there_are <= made.keys(), "nobody makes these any more: remove them"
     for path, text in made.items():
@@ -59,7 +88,8 @@ def test_every_generated_file_says_what_the_records_say() -> None:
 )
 def test_a_page_or_picture_that_was_edited_by_hand_is_told(name: str, old: str, new: str, tmp_path: Path) -> None:
     result = read_result(write(tmp_path / "run", *run_of(record(), record("jax/scan")), END))
-    made = files_of_machine([result], result)[name]
+    data = page_data([result])
+    made = page(data, [result]) if name == "report.html" else dict(svgs(data))[name]
     assert old in made
     path = Path(name)
     assert alike(said(path, made), said(path, made))
@@ -73,32 +103,34 @@ def folders(place: Path, name: str) -> list[Path]:
 @pytest.fixture(scope="module")
 def history() -> None:
     """All commits, or a reason why there are none to ask."""
-    nothing = publishable.known("0" * 40, ROOT)
+    nothing = rules.known("0" * 40, ROOT)
     if nothing != "it is not":
-        pytest.skip(f"whether commits are known cannot be told: {publishable.WAYS_OUT[nothing]}")
+        pytest.skip(f"whether commits are known cannot be told: {rules.WAYS_OUT[nothing]}")
 
 
 @pytest.mark.usefixtures("history")
-@pytest.mark.parametrize("folder", folders(publish.OURS.results, RUN_FILE), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", folders(OURS.repository.results, RUN_FILE), ids=lambda folder: folder.name)
 def test_every_published_result_would_be_published_again(folder: Path) -> None:
-    publishable.check(read_result(folder), ROOT)
+    rules.check(read_result(folder), ROOT)
 
 
 @pytest.mark.usefixtures("history")
-@pytest.mark.parametrize("folder", folders(publish.OURS.profiled, PROFILE_FILE), ids=lambda folder: folder.name)
+@pytest.mark.parametrize(
+    "folder", folders(OURS.repository.results / "profiled", PROFILE_FILE), ids=lambda folder: folder.name
+)
 def test_all_published_profiles_would_be_published_again(folder: Path) -> None:
-    publishable.check_profiles(read_profiles(folder), folder, ROOT)
+    PublishedProfiles().check(read_profiles(folder), folder, Repository(ROOT))
 
 
 @pytest.mark.usefixtures("history")
 def test_the_published_calibration_would_be_published_again() -> None:
-    method = publish.OURS.method
-    head, batches = calibration.read_head(method), calibration.read_batches(method)
-    publishable.check_calibration(head, batches, method, ROOT)
+    method = OURS.repository.method
+    kind = Calibrations()
+    kind.check(kind.read(method), method, Repository(ROOT))
 
 
 def test_something_is_published_and_each_in_the_folder_of_its_machine_and_day() -> None:
-    results = publish.published()
+    results = published(ROOT)
     assert results
     for result in results:
         assert result.path.name.startswith(f"{result.run.environment.machine}")
@@ -107,7 +139,7 @@ def test_something_is_published_and_each_in_the_folder_of_its_machine_and_day() 
 
 def test_two_published_runs_of_the_same_code_are_not_told_apart() -> None:
     """What is said to have changed between them is a false verdict: nothing has."""
-    results = publish.published()
+    results = published(ROOT)
     for number, new in enumerate(results):
         old = the_one_before(results[:number], new)
         if old and old.run.rows == new.run.rows:
@@ -129,11 +161,10 @@ def run_of(*records: Record) -> list[Record]:
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     (tmp_path / "results").mkdir()
-    (tmp_path / "README.md").write_text(f"# Ours\n\n{publish.START}\noutdated\n{publish.END}\n\nthe rest\n")
+    (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n\nthe rest\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
-    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
-    monkeypatch.setattr(headline, "WORKLOADS", {"seed": SEED})
+    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(featured, "WORKLOADS", {"seed": SEED})
     return tmp_path
 
 
@@ -141,18 +172,18 @@ def test_publishing_copies_the_records_and_writes_index_and_readme(house: Path, 
     records = run_of(record(), record(task="train_step", samples_s=[0.25]))
     folder = write(tmp_path / "run", *records, END)
     (folder / "logs").mkdir()
-    target = publish.publish(folder)
+    target = publisher(tmp_path).publish(folder)
     assert target.name == "a-processor-2-cores-2026-01-31"
     assert sorted(path.name for path in target.iterdir()) == [
-        *(".made.json", ".summary.json", "pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
+        *("pytest-benchmark.json", "records.jsonl", "run.json", "table.md")
     ]
     readme = (house / "README.md").read_text()
     assert "250 ms (1.00×)" in readme and "outdated" not in readme and readme.endswith("the rest\n")
     assert "a-processor-2-cores-2026-01-31/table.md" in (house / "results" / "README.md").read_text()
-    publish.publish(folder)  # again: the same result, not a second one
-    publish.publish(target)  # nor is it harmed when it is published itself
-    assert len(publish.published()) == 1
-    assert publish.published()[0].records == records
+    publisher(tmp_path).publish(folder)  # again: the same result, not a second one
+    publisher(tmp_path).publish(target)  # nor is it harmed when it is published itself
+    assert len(published(tmp_path)) == 1
+    assert published(tmp_path)[0].records == records
 
 
 def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_nothing(
@@ -165,7 +196,7 @@ def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_not
         for name in ("keras/jax", "keras/torch")
         for task in tasks
     ]
-    publish.publish(write(tmp_path / "lean", *lean, *absent, END))
+    publisher(tmp_path).publish(write(tmp_path / "lean", *lean, *absent, END))
     readme = (house / "README.md").read_text()
     assert readme.count("Not timed: `keras/jax` – keras is not installed; `keras/torch` – keras is not installed.") == 2
     assert "| `keras/jax`" not in readme
@@ -173,13 +204,13 @@ def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_not
         *(record(name, task=task, samples_s=[0.25]) for name in ("torch/module", "jax/scan") for task in tasks)
     )
     before = msgspec.structs.replace(RUN, started_at="2026-01-30T12:00:00+00:00")
-    publish.publish(write(tmp_path / "rich", *rich, END, run=before))
+    publisher(tmp_path).publish(write(tmp_path / "rich", *rich, END, run=before))
     readme = (house / "README.md").read_text()
     assert "| `jax/scan`" in readme  # more rows have a time, though it is older
     words = (
         "A Processor with one thread, for seed, torch/module and jax/scan each have or share the first place in 2 of 2"
     )
-    assert readme.split(publish.START)[1].lstrip().startswith(f"On {words} comparisons")
+    assert readme.split(START)[1].lstrip().startswith(f"On {words} comparisons")
 
 
 def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(house: Path, tmp_path: Path) -> None:
@@ -187,13 +218,13 @@ def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(
         return [one for task in ("forward", "train_step") for one in run_of(record(task=task, **fields))]  # type: ignore[arg-type]
 
     two = of(samples_s=[0.5]) + of(samples_s=[0.25], threads=2)
-    publish.publish(write(tmp_path / "both", *two, END))
+    publisher(tmp_path).publish(write(tmp_path / "both", *two, END))
     readme = (house / "README.md").read_text()
     assert "500 ms (1.00×)" in readme and "250 ms" not in readme
     assert "0 of 0 ratios are decided" in readme, "of those that are shown: the baseline alone"
     for number, fields in enumerate(({"workload": "g2p"}, {"threads": 4}, {"device": "gpu"})):
         later = msgspec.structs.replace(RUN, started_at=f"2026-02-0{number + 1}T12:00:00+00:00")
-        publish.publish(write(tmp_path / str(number), *of(samples_s=[0.125], **fields), END, run=later))
+        publisher(tmp_path).publish(write(tmp_path / str(number), *of(samples_s=[0.125], **fields), END, run=later))
         assert (house / "README.md").read_text() == readme
 
 
@@ -201,9 +232,9 @@ def test_what_an_ended_publish_has_left_is_in_nobodys_way(house: Path, tmp_path:
     folder = write(tmp_path / "run", *run_of(record(), record(task="train_step")), END)
     rest = house / "results" / ".a-processor-2-cores-2026-01-30.new"
     shutil.copytree(folder, rest)  # complete, but not yet in its place
-    assert publish.published() == []
-    publish.publish(folder)
-    assert [result.path.name for result in publish.published()] == ["a-processor-2-cores-2026-01-31"]
+    assert published(tmp_path) == []
+    publisher(tmp_path).publish(folder)
+    assert [result.path.name for result in published(tmp_path)] == ["a-processor-2-cores-2026-01-31"]
     assert not rest.exists()
 
 
@@ -217,13 +248,14 @@ def test_whoever_publishes_may_be_killed_at_any_moment(what: str, tmp_path: Path
     assert int(done.stdout) > 20  # so often it was, in both
 
 
-def test_a_folder_of_notes_alone_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:
-    target = publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
-    for name in (RUN_FILE, RECORDS_FILE, "table.md", "pytest-benchmark.json"):
-        (target / name).unlink()  # as where a branch is checked out that has no such result
+def test_a_folder_without_a_run_is_in_nobodys_way(house: Path, tmp_path: Path) -> None:
+    target = publisher(tmp_path).publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    for path in target.iterdir():
+        path.unlink()  # as where a branch is checked out that has no such result
+    (target / ".notes").touch()
     later = msgspec.structs.replace(RUN, started_at="2026-01-31T13:00:00+00:00")
     folder = write(tmp_path / "later", *run_of(record(), record(task="train_step")), END, run=later)
-    assert publish.publish(folder) == target == publish.publish(folder)
+    assert publisher(tmp_path).publish(folder) == target == publisher(tmp_path).publish(folder)
     assert read_result(target).run == later
 
 
@@ -241,9 +273,9 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
         pytest.raises(InvalidInput, match=r"run\.json: cannot be written \(No space left"),
     ):
         patch.setattr(os, "fsync", full)
-        publish.publish(folder)
+        publisher(tmp_path).publish(folder)
     assert sorted(house.rglob("*")) == before
-    assert publish.publish(folder) in {result.path for result in publish.published()}
+    assert publisher(tmp_path).publish(folder) in {result.path for result in published(tmp_path)}
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,7 +293,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path, tmp_path: Path) -> None:
-    publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    publisher(tmp_path).publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
     assert "has not been measured yet" in (house / "README.md").read_text()
     folder = tmp_path / "calibration"
     folder.mkdir()
@@ -269,30 +301,32 @@ def test_a_calibration_is_published_and_the_readme_says_what_it_says(house: Path
     (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(clean))
     (folder / calibration.COMPARISONS_FILE).touch()
     with pytest.raises(InvalidInput, match="no complete batch yet"):
-        publish.publish(folder)
+        publisher(tmp_path).publish(folder)
     batch = Batch(comparisons=[comparison(0, 1.0), comparison(0, 1.2)], elapsed_s=60.0)
     (folder / calibration.COMPARISONS_FILE).write_bytes(msgspec.json.encode(batch) + b"\n")
-    assert publish.publish(folder) == house / "results" / "method"
+    assert publisher(tmp_path).publish(folder) == house / "results" / "method"
     assert (house / "results" / "method" / calibration.TABLE_FILE).exists()
     assert calibration.read_batches(house / "results" / "method") == [batch]
-    assert publish.publish(house / "results" / "method") == house / "results" / "method"  # again: it is not harmed
+    assert (
+        publisher(tmp_path).publish(house / "results" / "method") == house / "results" / "method"
+    )  # again: it is not harmed
     (house / "results" / "method" / calibration.PACKED_FILE).write_bytes(b"no such thing")
     with pytest.raises(InvalidInput, match="its comparisons cannot be read"):
-        publish.refresh()
-    publish.publish(folder)
+        publisher(tmp_path).refresh()
+    publisher(tmp_path).publish(folder)
     assert (
         "Of 2 comparisons of identical workers, with calls of 1.00 s, 1 got a false"
         in (house / "README.md").read_text()
     )
     (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(msgspec.structs.replace(HEAD, environment=DIRTY)))
     with pytest.raises(InvalidInput, match="code that is in no commit"):
-        publish.publish(folder)
+        publisher(tmp_path).publish(folder)
 
 
 def test_calibrations_on_real_rows_stand_apart_by_machine_and_the_readme_has_its_own(
     house: Path, tmp_path: Path
 ) -> None:
-    publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    publisher(tmp_path).publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
     shown = RUN.environment
     other = msgspec.structs.replace(shown, machine="another-2-cores", cpu="Another Processor")
     folders = []
@@ -303,15 +337,15 @@ def test_calibrations_on_real_rows_stand_apart_by_machine_and_the_readme_has_its
         )
         (folder / calibration.HEAD_FILE).write_bytes(msgspec.json.encode(head))
         (folder / calibration.COMPARISONS_FILE).write_bytes(msgspec.json.encode(batch(0)) + b"\n")
-        folders.append(publish.publish(folder))
+        folders.append(publisher(tmp_path).publish(folder))
         readme = (house / "README.md").read_text()
         expected = "2 disjoint pairs in 1 table)", "2 disjoint pairs in 1 table)", "4 disjoint pairs in 2 tables)"
         assert expected[number] in readme and f", on {own.cpu} (measured: [" in readme
     assert "Another Processor (measured" not in readme, "unlike machines stay apart"
     assert {folder.parent for folder in folders} == {house / "results" / "method" / "twins"}
     (left := folders[0].with_name(f".{folders[0].name}{BEFORE}")).mkdir()  # by one that was killed
-    publish.refresh()
-    assert not left.exists() and publish.publish(tmp_path / "0") == folders[0]
+    publisher(tmp_path).refresh()
+    assert not left.exists() and publisher(tmp_path).publish(tmp_path / "0") == folders[0]
 
 
 @pytest.mark.usefixtures("house")
@@ -319,7 +353,7 @@ def test_the_names_of_a_persons_own_variables_are_not_published(tmp_path: Path) 
     here = msgspec.structs.replace(RUN.environment, left_out=("JANE_ROES_TOKEN", "OPENBLAS_CORETYPE", "TERM"))
     run = msgspec.structs.replace(RUN, environment=here)
     folder = write(tmp_path / "run", *run_of(record(), record(task="train_step")), END, run=run)
-    target = publish.publish(folder)
+    target = publisher(tmp_path).publish(folder)
     assert read_result(target).run.environment.left_out == ("OPENBLAS_CORETYPE",)
     assert "JANE" not in (target / RUN_FILE).read_text()
     assert (target / RECORDS_FILE).read_bytes() == (folder / RECORDS_FILE).read_bytes()
@@ -330,9 +364,9 @@ def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(hous
     def both(**fields: object) -> list:
         return [*run_of(*(record(task=task, **fields) for task in ("forward", "train_step"))), END]
 
-    publish.publish(write(tmp_path / "cpu", *both(samples_s=[0.5])))
-    publish.publish(write(tmp_path / "gpu", *both(samples_s=[0.25], device="gpu")))
-    assert [result.path.name for result in publish.published()] == [
+    publisher(tmp_path).publish(write(tmp_path / "cpu", *both(samples_s=[0.5])))
+    publisher(tmp_path).publish(write(tmp_path / "gpu", *both(samples_s=[0.25], device="gpu")))
+    assert [result.path.name for result in published(tmp_path)] == [
         "a-processor-2-cores-2026-01-31",
         "a-processor-2-cores-gpu-2026-01-31",
     ]
@@ -375,7 +409,7 @@ LEANING = [
 def test_what_proves_nothing_is_not_published(lines: list, run: object, words: str, tmp_path: Path) -> None:
     folder = write(tmp_path / "run", *lines, run=run)  # type: ignore[arg-type]
     with pytest.raises(InvalidInput, match=words):
-        publish.publish(folder)
+        publisher(tmp_path).publish(folder)
     assert not list((tmp_path / "results").iterdir())
 
 
@@ -410,16 +444,16 @@ def test_a_result_is_published_only_of_a_commit_that_the_repository_comes_from(t
         run = msgspec.structs.replace(RUN, environment=environment)
         return read_result(write(tmp_path / "run", *TIMED, END, run=run))
 
-    publishable.check(of(first), origin)
+    rules.check(of(first), origin)
     for commit in (aside, "0" * 40, "--all", "HEAD"):
         with pytest.raises(InvalidInput, match="HEAD here does not come from; push that commit first"):
-            publishable.check(of(commit), origin)
+            rules.check(of(commit), origin)
     with pytest.raises(InvalidInput, match="the clone is shallow and may lack it; `git fetch --unshallow` gets all"):
-        publishable.check(of(first), tmp_path / "shallow")
+        rules.check(of(first), tmp_path / "shallow")
     git(tmp_path / "shallow", "fetch", "--unshallow")
-    publishable.check(of(first), tmp_path / "shallow")
+    rules.check(of(first), tmp_path / "shallow")
     with pytest.raises(InvalidInput, match="no clone of a repository"):
-        publishable.check(of(first), tmp_path / "none")
+        rules.check(of(first), tmp_path / "none")
 
 
 def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(
@@ -429,17 +463,17 @@ def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(
     repository(around)
     commit, unpacked = git(around, "rev-parse", "HEAD"), around / "unpacked"
     unpacked.mkdir()
-    assert environment.git(around, "rev-parse", "HEAD") == commit
-    assert environment.git(unpacked, "rev-parse", "HEAD") is None
-    assert publishable.known(commit, unpacked) == "no repository"
+    assert describe.git(around, "rev-parse", "HEAD") == commit
+    assert describe.git(unpacked, "rev-parse", "HEAD") is None
+    assert rules.known(commit, unpacked) == "no repository"
     (tmp_path / "link").symlink_to(around)
-    assert environment.git(tmp_path / "link", "rev-parse", "HEAD") == commit
+    assert describe.git(tmp_path / "link", "rev-parse", "HEAD") == commit
     git(around, "worktree", "add", str(tmp_path / "worktree"))
-    assert environment.git(tmp_path / "worktree", "rev-parse", "HEAD") == commit
+    assert describe.git(tmp_path / "worktree", "rev-parse", "HEAD") == commit
     monkeypatch.setenv("GIT_DIR", str(around / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(unpacked))
-    assert environment.git(unpacked, "rev-parse", "HEAD") is None
-    assert environment.git(around, "rev-parse", "HEAD") == commit
+    assert describe.git(unpacked, "rev-parse", "HEAD") is None
+    assert describe.git(around, "rev-parse", "HEAD") == commit
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
@@ -449,35 +483,28 @@ def test_another_users_checkout_has_its_commit(tmp_path: Path) -> None:
     commit = git(folder, "rev-parse", "HEAD")
     for path in (folder, folder / ".git"):
         os.chown(path, 54321, 54321)
-    assert environment.git(folder, "rev-parse", "HEAD") == commit
+    assert describe.git(folder, "rev-parse", "HEAD") == commit
 
 
 def test_a_checkout_without_a_commit_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(environment, "ROOT", tmp_path)
-    here = environment.describe()
+    monkeypatch.setattr(describe, "ROOT", tmp_path)
+    here = describe.describe()
     assert here.git_commit is None and not here.git_dirty
     assert markdown.environment_line(here).endswith(", no commit")
     assert markdown.environment_line(RUN.environment).endswith(f", commit {'0' * 12}")
 
 
-def test_what_has_not_changed_is_not_made_again(house: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = publish.publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
-    made: list[str] = []
-    full = markdown.full
-    monkeypatch.setattr(
-        markdown, "full", lambda rows, results: made.append(results[0].path.name) or full(rows, results)
-    )
-    publish.refresh()
-    assert made == []
-    assert publish.generated()[target / "table.md"] == (target / "table.md").read_text()
-    assert made == [target.name], "who proves what is published trusts no note"
+def test_what_was_edited_by_hand_is_made_anew(house: Path, tmp_path: Path) -> None:
+    target = publisher(tmp_path).publish(write(tmp_path / "run", *run_of(record(), record(task="train_step")), END))
+    whole = (target / "table.md").read_text()
     (target / "table.md").write_text("edited by hand")
-    assert publish.generated()[target / "table.md"] != "edited by hand"  # what the first test here asks of all files
-    publish.refresh()
-    assert made == [target.name] * 3
-    assert publish.generated()[target / "table.md"] == (target / "table.md").read_text()
+    assert publisher(tmp_path).generated()[target / "table.md"] == whole  # what the first test here asks of all files
+    publisher(tmp_path).refresh()
+    assert (target / "table.md").read_text() == whole
 
 
-def test_making_it_anew_says_nothing_where_nobody_watches(house: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    publish.refresh()
+def test_making_it_anew_says_nothing_where_nobody_watches(
+    house: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    publisher(tmp_path).refresh()
     assert capfd.readouterr() == ("", "")

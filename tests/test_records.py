@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import ask, one_line
 
-from bench.records import (
-    SCHEMA_VERSION,
+from bench.records.schema import (
     Block,
     CodeFacts,
     End,
@@ -30,11 +29,8 @@ from bench.records import (
     Status,
     WorkloadFacts,
     cell_of,
-    drop_half_written,
-    read_result,
-    record_line,
-    start_result,
 )
+from bench.records.store import SCHEMA_VERSION, drop_half_written, read_result, record_line, start_result
 from bench.report.words import about_end
 from impls.contract import TASKS, InvalidInput
 

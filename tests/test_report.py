@@ -18,16 +18,18 @@ from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, memory, record, write
 
-from bench.judge import judge
+from bench import units
+from bench.analysis.analysis import judge
+from bench.analysis.stats import median
 from bench.page.build import words_of
 from bench.page.data import page_data
-from bench.records import BOUND, CONTROL, REFUSED, Record, read_result
-from bench.report import export, markdown, text, units
+from bench.records.schema import BOUND, CONTROL, REFUSED, Record
+from bench.records.store import read_result
+from bench.report import export, markdown, text
+from bench.report.live import standing
 from bench.report.rows import table_rows
-from bench.report.standing import standing
 from bench.report.tables import Tables
 from bench.report.words import HINTS
-from bench.stats import median
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bench.records import Flag, Line, Result
+    from bench.records.schema import Flag, Line, Result
     from bench.report.rows import TableRow
 
 

@@ -29,22 +29,23 @@ from rich.console import Console
 from test_records import END, RUN, write
 from test_records import record as recorded
 
-from bench import resume, run
-from bench.interpreters import Interpreter, Named
-from bench.lock import MARK_VARIABLE
-from bench.plan import BUDGETS
-from bench.records import CONTROL, CodeFacts, Record, cell_of, read_result, record_line
-from bench.request import Request
-from bench.resume import check_resume, effort_of
-from bench.versions import join
-from bench.workloads import SEED
+from bench.machine.interpreters import Interpreter, Named
+from bench.measure import resume, run
+from bench.measure.lock import MARK_VARIABLE
+from bench.measure.presets import BUDGETS
+from bench.measure.request import Options, Request
+from bench.measure.resume import check_resume, effort_of
+from bench.records.schema import CONTROL, CodeFacts, Record, cell_of
+from bench.records.store import read_result, record_line
+from bench.records.versions import join
+from bench.workloads.shapes import SEED
 from impls.contract import PRECISIONS, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from bench.plan import Plan
-    from bench.records import Run
+    from bench.measure.plan import Plan
+    from bench.records.schema import Run
     from impls import Row
 
 TASKS = ("encode", "forward")
@@ -126,7 +127,9 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
     run = begin(tmp_path_factory.mktemp("killed"), before=LEAVES_A_STRAY)
     try:
         wait_for_block(run, 2)
-        workers = [child for child in psutil.Process(run.process.pid).children() if "bench.worker" in child.cmdline()]
+        workers = [
+            child for child in psutil.Process(run.process.pid).children() if "bench.measure.worker" in child.cmdline()
+        ]
         assert workers
     finally:
         kill(run.process)
@@ -385,7 +388,7 @@ def test_a_package_installed_since_is_no_hindrance(killed: Killed, tmp_path: Pat
     assert environment["versions"].pop("jax", None)
     head(environment=environment)(folder)
     names = [name for name in own(killed.out.parent) if name.endswith(".py")]
-    assert {row.name for row in check_resume(folder, names, None).rows} == {"one", "two"}
+    assert {row.name for row in check_resume(Options(resume=folder, impl=tuple(names))).rows} == {"one", "two"}
 
 
 @pytest.mark.parametrize(
@@ -446,7 +449,7 @@ def tables_of(
         begins = run._head(request, begun)
         facts = msgspec.structs.replace(begins.plan, tables=written or begins.plan.tables)
         result = write(Path(folder) / "run", run=msgspec.structs.replace(begins, plan=facts))
-        return begun, run.planned_again(check_resume(result, (), None))
+        return begun, run.planned_again(check_resume(Options(resume=result)))
 
 
 def facts_of(row: Row, _: Interpreter) -> CodeFacts:
@@ -543,10 +546,10 @@ def test_a_run_on_a_gpu_does_not_go_on_on_another(tmp_path: Path, monkeypatch: p
     plan = msgspec.structs.replace(RUN.plan, device="gpu")
     folder = write(tmp_path / "run", run=msgspec.structs.replace(RUN, environment=environment, plan=plan))
     with pytest.raises(InvalidInput, match=r"gpus not the same \(\['NVIDIA H100'\], now \['NVIDIA L4'\]\); begin anew"):
-        check_resume(folder, (), None)
+        check_resume(Options(resume=folder))
     folder = write(tmp_path / "cpu", run=msgspec.structs.replace(RUN, environment=environment, rows={}))
     with pytest.raises(InvalidInput, match="does not say which rows"):  # to which a GPU does not matter
-        check_resume(folder, (), None)
+        check_resume(Options(resume=folder))
 
 
 def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

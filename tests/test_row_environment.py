@@ -10,9 +10,11 @@ from frameworks import BACKEND_VARIABLES, need
 from measuring import last, measure
 from processes import numpy_row, python
 
-from bench.environment import DISTRIBUTIONS, ROOT, blas_of_workers, environment_of
+from bench.here import ROOT
 from bench.machine.blas import blas_in
+from bench.machine.describe import DISTRIBUTIONS
 from bench.machine.processor import features
+from bench.measure.worker_environment import blas_of_workers, environment_of
 from impls import find_bounds, find_rows, read_row
 
 if TYPE_CHECKING:
@@ -56,11 +58,11 @@ def test_variables_for_a_feature_are_set_where_the_processor_has_it(
     path = tmp_path / "asks.py"
     path.write_text(ASKS + "def load(config, parameters, device): return Reference(config, parameters, 'f')\n")
     row = read_row(path)
-    monkeypatch.setattr("bench.environment.features", lambda: frozenset({"wings"}))
+    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset({"wings"}))
     assert environment_of(row) == {"ALWAYS": "1", "FLIES": "1"}
-    monkeypatch.setattr("bench.environment.features", lambda: frozenset({"fins"}))
+    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset({"fins"}))
     assert environment_of(row) == {"ALWAYS": "2", "SWIMS": "1"}
-    monkeypatch.setattr("bench.environment.features", lambda: frozenset())
+    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset())
     assert environment_of(row) == {"ALWAYS": "1"}
 
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 from test_stats import holds
 
-from bench.rule import (
+from bench.analysis.stats import PRACTICAL, log_ratio_of_block
+from bench.analysis.verdict import (
     FEW_BLOCKS,
     LEVEL,
     MIN_BLOCKS,
@@ -24,12 +25,11 @@ from bench.rule import (
     priors,
     verdicts,
 )
-from bench.stats import PRACTICAL, log_ratio_of_block
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.rule import Floats
+    from bench.analysis.verdict import Floats
 
 log_ratios = st.lists(st.floats(-3, 3), min_size=1, max_size=15)
 small_log_ratios = st.lists(st.floats(-0.05, 0.05), min_size=MIN_BLOCKS, max_size=15)

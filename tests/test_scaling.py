@@ -14,21 +14,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeping import ROWS, SHAPES, TASKS, lines, prices, scaling_run, write_scaling
 
-from bench.answers import sizes_of
-from bench.flops import BatchSizes, product_flops
-from bench.forecast import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
-from bench.held_out import check, score
-from bench.records import Result, read_result
-from bench.scaling import KNOTS, Amounts, Prices, amounts, cost_s, fit, left_out, off_by, shares, told_apart
-from bench.sweeps import BASE
-from bench.workloads import WORKLOADS, shape_workload
+from bench.forecast.features import KNOTS, Amounts, Prices, amounts, cost_s, fit, left_out, off_by, shares, told_apart
+from bench.forecast.held_out import check, score
+from bench.forecast.model import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
+from bench.records.schema import Result
+from bench.records.store import read_result
+from bench.workloads.flops import BatchSizes, product_flops
+from bench.workloads.reference_outputs import sizes_of
+from bench.workloads.shapes import WORKLOADS, shape_workload
+from bench.workloads.sweeps import BASE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.forecast import Expected, Model
-    from bench.workloads import Workload
+    from bench.forecast.model import Expected, Model
+    from bench.workloads.shapes import Workload
 
 FORWARD, TRAIN = (TaskAt(task, "cpu", "float32", 1) for task in TASKS)  # type: ignore[arg-type]
 FITTED = [workload for workload in SHAPES if not workload.held_out]

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from processes import ask
 from test_records import END, RUN, record, write
 
-from bench.judge import judge
-from bench.records import CONTROL, Record, Run, WorkloadFacts
-from bench.report import units
-from bench.report.means import means
+from bench import units
+from bench.analysis.analysis import judge
+from bench.analysis.means import means
+from bench.records.schema import CONTROL, Record, Run, WorkloadFacts
 from bench.report.sentence import WORDS, sentence
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.judge import Judged
-    from bench.records import Line
+    from bench.analysis.analysis import Judged
+    from bench.records.schema import Line
 
 NAMES = ("torch/module", "jax/scan", "jax/tuned", "thinc/layers", "thinc/pytorch", "keras/jax")
 

@@ -9,7 +9,9 @@ import pytest
 from scipy import stats as scipy_stats
 from test_rule import unguarded
 
-from bench.method.simulate import (
+from bench.analysis.stats import PRACTICAL
+from bench.analysis.verdict import FEW_BLOCKS, MIN_BLOCKS, Prior, compare, priors
+from bench.calibration.simulate import (
     KINDS,
     OUTLYING,
     clopper_pearson,
@@ -20,13 +22,11 @@ from bench.method.simulate import (
     said_in_groups,
     stopped,
 )
-from bench.rule import FEW_BLOCKS, MIN_BLOCKS, Prior, compare, priors
-from bench.stats import PRACTICAL
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from bench.method.simulate import Floats
+    from bench.calibration.simulate import Floats
 
 
 @pytest.mark.parametrize("name", KINDS)

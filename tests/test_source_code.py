@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench import source_code
-from bench.source_code import code_of_harness, code_of_row
+from bench.machine import source_code
+from bench.machine.source_code import code_of_harness, code_of_row
 from impls import HERE, read_row
 
 if TYPE_CHECKING:

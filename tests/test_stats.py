@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.stats import (
+from bench.analysis.stats import (
     Outliers,
     control,
     geometric_mean,
@@ -24,8 +24,8 @@ from bench.stats import (
 )
 
 if TYPE_CHECKING:
-    from bench.rule import Ratio
-    from bench.stats import Control, Summary
+    from bench.analysis.stats import Control, Summary
+    from bench.analysis.verdict import Ratio
 
 times = st.floats(1e-7, 1e4)
 blocks_of_times = st.lists(st.lists(times, min_size=1, max_size=6), min_size=1, max_size=8)

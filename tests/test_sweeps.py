@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pretend import row
 
-from bench.expected import expected_call_s, expected_s
-from bench.plan import BUDGETS, make_plan, next_block
-from bench.processors import processors
-from bench.request import check_request
-from bench.sweeps import (
+from bench.machine.processors import processors
+from bench.measure.expected import expected_s
+from bench.measure.plan import make_plan
+from bench.measure.presets import BUDGETS
+from bench.measure.request import Options, check_request
+from bench.measure.stopping import next_block
+from bench.workloads.flops import expected_call_s
+from bench.workloads.shapes import SHAPE_DEFAULTS, estimate_bytes, named, shape_workload
+from bench.workloads.sweeps import (
     BASE,
     BESIDE,
     HELD_OUT,
@@ -33,15 +37,14 @@ from bench.sweeps import (
     preset_shapes,
     swept,
 )
-from bench.workloads import SHAPE_DEFAULTS, estimate_bytes, named, shape_workload
 from impls import find_rows
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.request import Request
-    from bench.workloads import Workload
+    from bench.measure.request import Request
+    from bench.workloads.shapes import Workload
 
 SHAPES = preset_shapes(BASE)
 
@@ -180,30 +183,28 @@ def test_a_swept_shape_is_known_again_by_its_name() -> None:
         assert replace(again, source=workload.source, held_out=workload.held_out) == workload
 
 
-def asked(**more: object) -> Request:
-    words = {
-        "impl": ["thinc/layers"],
-        "task": [],
-        "device": "cpu",
-        "threads": ["1"],
-        "precision": ["float32"],
-        "preset": "default",
-        "shape": None,
-    }
-    return check_request(**words | more)  # type: ignore[arg-type]
+def asked(**more: Any) -> Request:
+    return check_request(Options(impl=("thinc/layers",), **more))
 
 
 def test_what_a_sweep_is_beside_other_words(tmp_path: Path) -> None:
-    request = asked(sweep=["hidden_dim=16:64"], shape="batch_size=4", out=tmp_path / "out")
+    request = asked(sweep=("hidden_dim=16:64",), shape="batch_size=4", out=tmp_path / "out")
     assert [differs(one, BASE | {"batch_size": 4}) for one in request.workloads] == [["hidden_dim"]] * 3
     assert request.threads == (1,)
     assert "--sweep hidden_dim=16:64" in request.command
-    both = asked(sweep=["batch_size=1:2"], workload=["seed"])
+    both = asked(sweep=("batch_size=1:2",), workload=("seed",))
     assert both.workloads[0].name == "seed" and len(both.workloads) == 3
     scaling = asked(preset=SCALING)
     assert list(scaling.workloads) == SHAPES
     assert scaling.bounds == () and scaling.tasks == ("forward", "train_step")
-    own = asked(preset=SCALING, sweep=["hidden_dim=16:64", "batch_size=1:32"], shape="sequence_length=4")
+    own = asked(
+        preset=SCALING,
+        sweep=(
+            "hidden_dim=16:64",
+            "batch_size=1:32",
+        ),
+        shape="sequence_length=4",
+    )
     assert all(workload.lengths == ((4, 16),) for workload in own.workloads)
     assert sum(workload.held_out for workload in own.workloads) == HELD_OUT
 
@@ -214,19 +215,19 @@ def test_threads_are_swept_at_one_shape() -> None:
     named_one = choose_workloads(["seed"], "default", "cpu", None, parse_sweeps(["threads=1:2"]))
     assert [one.name for one in named_one] == ["seed"]
     if len(processors()) > 1:
-        assert asked(sweep=["threads=1:2"]).threads == (1, 2)
+        assert asked(sweep=("threads=1:2",)).threads == (1, 2)
     preset = asked(preset=THREADS)
     assert preset.threads == choose_sweeps([], THREADS, len(processors()))[0].values
     assert list(preset.workloads) == [base]
-    assert [one.name for one in asked(preset=THREADS, workload=["seed"]).workloads] == ["seed"]
+    assert [one.name for one in asked(preset=THREADS, workload=("seed",)).workloads] == ["seed"]
     assert [choose_sweeps([], THREADS, most)[0].values for most in (1, 2, 6)] == [(1,), (1, 2), (1, 2, 4, 6)]
     with pytest.raises(InvalidInput, match="leave --sweep batch_size=1:2 out"):
-        asked(preset=THREADS, sweep=["batch_size=1:2"])
+        asked(preset=THREADS, sweep=("batch_size=1:2",))
     with pytest.raises(InvalidInput, match="leave --threads out"):
-        asked(preset=THREADS, threads=["2"])
+        asked(preset=THREADS, threads=("2",))
     with pytest.raises(InvalidInput, match="leave --threads out"):
-        asked(sweep=["threads=1:2"], threads=["2"])
+        asked(sweep=("threads=1:2",), threads=("2",))
     with pytest.raises(InvalidInput, match="--preset scaling sweeps sizes"):
-        asked(preset=SCALING, sweep=["threads=1:2"])
+        asked(preset=SCALING, sweep=("threads=1:2",))
     with pytest.raises(InvalidInput, match="--preset scaling sweeps sizes"):
-        asked(preset=SCALING, workload=["seed"])
+        asked(preset=SCALING, workload=("seed",))

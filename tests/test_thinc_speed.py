@@ -10,7 +10,7 @@ import pytest
 from frameworks import need
 from processes import python
 
-from bench.environment import worker_environment
+from bench.measure.worker_environment import worker_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable

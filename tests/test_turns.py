@@ -16,25 +16,25 @@ from measuring import LISTENER, QUICK, carry_out, last, measure, plan_of, sooner
 from pretend import row as pretended
 from processes import numpy_row
 
-from bench import runner
-from bench.gpu import HW_SLOWDOWN, GpuState
-from bench.interpreters import Named
-from bench.job import Prepare, Prepared, Sit
-from bench.judge import judge
-from bench.plan import next_block, retakes_of
-from bench.processors import bind, processor_ticks, processors
-from bench.records import CONTROL, Memory, Record, cell_of, fields_of
-from bench.table import RoundTable
-from bench.worker_process import Setting
+from bench.analysis.analysis import judge
+from bench.machine.gpu import HW_SLOWDOWN, GpuState
+from bench.machine.interpreters import Named
+from bench.machine.processors import bind, processor_ticks, processors
+from bench.measure import runner
+from bench.measure.interleave import RoundTable
+from bench.measure.messages import Prepare, Prepared, Sit
+from bench.measure.stopping import next_block, retakes_of
+from bench.measure.worker_client import Setting
+from bench.records.schema import CONTROL, Memory, Record, cell_of, fields_of
 from impls import find_rows, read_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bench.plan import Seat
-    from bench.records import Cell
-    from bench.table import Member
+    from bench.measure.interleave import Member
+    from bench.measure.plan import Seat
+    from bench.records.schema import Cell
 
 ROWS = ("first", "second", "third")
 SEATS = len(ROWS) + 1
@@ -333,7 +333,7 @@ def test_no_row_is_always_seated_last(tmp_path: Path) -> None:
 
 
 def test_later_blocks_make_their_turns_like_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.table.WARMED_S", 0.02)  # far from what a call takes, on a slow machine too
+    monkeypatch.setattr("bench.measure.interleave.WARMED_S", 0.02)  # far from what a call takes, on a slow machine too
     starts = tmp_path / "starts"
     top = f"import os, time\nopen({str(starts)!r}, 'a').write('x')\nlate = os.path.getsize({str(starts)!r}) > 2"
     row = read_row(numpy_row(tmp_path, "row", before="time.sleep(0.03 * late)", top=top))  # slow in its second block

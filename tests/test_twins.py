@@ -12,19 +12,19 @@ from pretend import row, sit
 from processes import bench, numpy_row, one_line
 from test_calibrate import HEAD
 
-from bench.method import calibrate, twins, twins_table
-from bench.method.arms import Pair, Sides, undecided_pairs, works
-from bench.method.calibration import Batch, Comparison, pairs_of, told_of
-from bench.method.twins import PAIRS_A_ROW, PLANTED, Processor, plan_of, processor_of, twins_of
-from bench.plan import BUDGETS
-from bench.workloads import SEED, WORDS
+from bench.calibration import calibrate, twins, twins_table
+from bench.calibration.calibration import Batch, Comparison, pairs_of, told_of
+from bench.calibration.synthetic import Pair, Sides, undecided_pairs, works
+from bench.calibration.twins import PAIRS_A_ROW, PLANTED, Processor, plan_of, processor_of, twins_of
+from bench.measure.presets import BUDGETS
+from bench.workloads.shapes import SEED, WORDS
 from impls import build_row, read_row
 from impls.contract import InvalidInput, initial_parameters
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.plan import Plan
+    from bench.measure.plan import Plan
 
 ROWS = [row("one"), row("two")]
 LONGER = {(own.name, percent): row(f"{own.name}-{percent}") for own in ROWS for percent in PLANTED}

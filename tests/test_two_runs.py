@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from bench.rule import MIN_BLOCKS, NOTHING_KNOWN, Prior
-from bench.stats import ONE_BLOCK_RATIO
-from bench.two_runs import OF_RATIOS, Sample, between_runs, two_samples
+from bench.analysis.stats import ONE_BLOCK_RATIO
+from bench.analysis.two_runs import OF_RATIOS, Sample, between_runs, two_samples
+from bench.analysis.verdict import MIN_BLOCKS, NOTHING_KNOWN, Prior
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.two_runs import Change
+    from bench.analysis.two_runs import Change
 
 
 def apart(old: Sequence[float], new: Sequence[float], prior: Prior = NOTHING_KNOWN, between: float = 0.0) -> Change:

@@ -15,22 +15,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ask, bench, numpy_row, one_line
+from publishing import publisher
 from test_published import run_of
 from test_records import END, RUN, record, write
 
-from bench import headline, publish, publishable, worker_process
-from bench.interpreters import choose_interpreters
-from bench.records import CONTROL, CodeFacts, read_result
+from bench.machine.interpreters import choose_interpreters
+from bench.measure import worker_client
+from bench.measure.request import Options, check_request
+from bench.measure.resume import check_resume
+from bench.publish import rules
+from bench.publish.readme import END as END_OF_RESULTS
+from bench.publish.readme import START
+from bench.records.schema import CONTROL, CodeFacts
+from bench.records.store import read_result
+from bench.records.versions import by_number, failures_of, join, packages_of, split, versions_of
+from bench.report import featured
 from bench.report.words import about_versions
-from bench.resume import check_resume
-from bench.versions import by_number, failures_of, join, packages_of, split, versions_of
 from impls import find_rows, read_row
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 
 def environment(folder: Path, *, tinynet: str | None, harness: bool = True) -> Path:
@@ -153,9 +160,9 @@ def test_only_what_the_interpreter_has_is_blocked(measured: Measured, monkeypatc
     tiny = read_row(measured.folder / "tiny.py")
     without, old, _ = choose_interpreters(measured.words, [tiny])
     module = find_rows()["torch/module"]
-    monkeypatch.setattr(worker_process, "find_rows", lambda: {"tiny": tiny})
-    assert worker_process.blocked(module, old) == ["tinynet"]
-    assert worker_process.blocked(module, without) == worker_process.blocked(module) == []
+    monkeypatch.setattr(worker_client, "find_rows", lambda: {"tiny": tiny})
+    assert worker_client.blocked(module, old) == ["tinynet"]
+    assert worker_client.blocked(module, without) == worker_client.blocked(module) == []
 
 
 def test_a_run_of_several_versions_does_not_go_on_under_others(measured: Measured, tmp_path: Path) -> None:
@@ -191,13 +198,13 @@ def test_a_run_of_several_versions_goes_on_under_the_same_ones(measured: Measure
 
 
 def test_a_run_without_versions_has_no_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench import resume
+    from bench.measure import resume
 
     monkeypatch.setattr(resume, "describe", lambda: RUN.environment)
     folder = write(tmp_path / "run", record(), END)
     python = environment(tmp_path / "env", tinynet=None)
     with pytest.raises(InvalidInput, match="it had no --interpreter"):
-        check_resume(folder, (), None, [f"1={python}"])
+        check_resume(Options(resume=folder, interpreter=(f"1={python}",)))
 
 
 @pytest.fixture(scope="module")
@@ -236,13 +243,10 @@ def test_what_makes_no_sense_is_one_line(words: list[str], says: str, good: Path
 
 
 def test_without_a_version_a_baseline_is_the_last_interpreters(good: Path, tmp_path: Path) -> None:
-    from bench.request import check_request
-
     def of(**more: str) -> str:
-        rows = [str(numpy_row(tmp_path, "one")), str(numpy_row(tmp_path, "two"))]
-        pythons = [f"2.9={good}", f"2.10={good}"]
-        options = {"task": (), "device": "cpu", "threads": ["1"], "precision": ["float32"], "preset": "default"}
-        return check_request(impl=rows, shape=None, interpreter=pythons, **options, **more).baseline  # type: ignore[arg-type]
+        rows = (str(numpy_row(tmp_path, "one")), str(numpy_row(tmp_path, "two")))
+        pythons = (f"2.9={good}", f"2.10={good}")
+        return check_request(Options(impl=rows, interpreter=pythons, **more)).baseline
 
     assert of() == "one@2.10"
     assert of(baseline="two") == "two@2.10"
@@ -294,15 +298,14 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     (tmp_path / "results").mkdir()
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text(f"{publish.START}\nas it was\n{publish.END}\n")
-    monkeypatch.setattr(publish, "OURS", publish.Repository(tmp_path))
-    monkeypatch.setattr(publishable, "known", lambda commit, repository: "it is an ancestor")
-    monkeypatch.setattr(headline, "WORKLOADS", {"seed": headline.WORKLOADS["seed"]})
+    (tmp_path / "README.md").write_text(f"{START}\nas it was\n{END_OF_RESULTS}\n")
+    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(featured, "WORKLOADS", {"seed": featured.WORKLOADS["seed"]})
     return tmp_path
 
 
 def test_a_row_that_fails_under_one_version_is_published_with_its_reason(house: Path, tmp_path: Path) -> None:
-    target = publish.publish(versions_run(tmp_path / "run"))
+    target = publisher(tmp_path).publish(versions_run(tmp_path / "run"))
     table = (target / "table.md").read_text()
     assert "| `torch/cell@2.9.1` |  | idiomatic | cpu×1 | error: cell.py:9: no such function |" in table
     assert "rows of 2.9.1 with torch 2.9.1; of 2.13.0 with torch 2.13.0" in table
@@ -314,7 +317,7 @@ def test_a_row_that_fails_under_one_version_is_published_with_its_reason(house: 
 def test_a_row_that_fails_under_every_version_is_not_published(house: Path, tmp_path: Path) -> None:
     folder = versions_run(tmp_path / "run", record("torch/cell@2.13.0", block=6, attempt=1, **FAILED))
     with pytest.raises(InvalidInput, match=r"torch/cell@2\.9\.1 seed forward is error .*every row works"):
-        publish.publish(folder)
+        publisher(tmp_path).publish(folder)
     assert not list((house / "results").iterdir())
 
 

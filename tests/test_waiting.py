@@ -14,9 +14,9 @@ import pytest
 from crosschecks import NOTEBOOK, draw
 from frameworks import need
 
-from bench.answers import Batch, Problem
-from bench.records import Cell
-from bench.subjects import body, wall_s
+from bench.measure.subjects import body, wall_s
+from bench.records.schema import Cell
+from bench.workloads.reference_outputs import Batch, Problem
 from impls import build_row, find_rows
 from impls.contract import Gradients, LSTMOutput, TrainStep
 from impls.numpy_model import NumpyModel

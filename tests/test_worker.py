@@ -15,27 +15,28 @@ from frameworks import need
 from measuring import QUICK, blocks, carry_out, last, measure, plan_of, weights
 from processes import bench, numpy_row, python
 
-from bench import table, worker_process
-from bench.lock import lock_file
-from bench.preflight import preflight
-from bench.records import CONTROL, Record, read_result, record_line
-from bench.runner import Listener
-from bench.versions import failures_of
-from bench.worker_process import blocked
+from bench.measure import interleave, worker_client
+from bench.measure.lock import lock_file
+from bench.measure.preflight import preflight
+from bench.measure.runner import Listener
+from bench.measure.worker_client import blocked
+from bench.records.schema import CONTROL, Record
+from bench.records.store import read_result, record_line
+from bench.records.versions import failures_of
 from impls import find_rows, read_row
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Line
+    from bench.records.schema import Line
     from impls import Row
 
 
 def test_what_is_not_installed_is_not_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
     module, scan = find_rows()["torch/module"], find_rows()["jax/scan"]
     other = msgspec.structs.replace(scan, frameworks=("numpy", "no_such_framework", "pytest"))
-    monkeypatch.setattr(worker_process, "find_rows", lambda: {"other": other})
+    monkeypatch.setattr(worker_client, "find_rows", lambda: {"other": other})
     assert blocked(module) == ["pytest"]
 
 
@@ -154,7 +155,7 @@ def in_a_turn("""
 def test_training_that_is_not_training_is_caught(
     warmed_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table, "WARMED_S", warmed_s)
+    monkeypatch.setattr(interleave, "WARMED_S", warmed_s)
     rows = []
     for name, text in (("signs", WITHOUT_MOMENTUM), ("lazy", TRAINS_WHEN_WATCHED)):
         path = numpy_row(tmp_path, name)

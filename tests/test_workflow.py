@@ -13,7 +13,7 @@ import yaml
 from processes import ROOT
 from test_noxfile import load_noxfile
 
-from bench.__main__ import app
+from bench.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

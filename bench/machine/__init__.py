@@ -1,1 +1,1 @@
-"""What this machine is, and what about it makes times uncertain."""
+"""The machine and its software: what it is, what disturbs it, which Pythons it has."""

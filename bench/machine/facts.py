@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import nvidia_smi
-from bench.machine import limits, processor, virtual
+from bench import units
+from bench.machine import limits, nvidia_smi, processor, virtual
 from bench.machine.files import match, read, words
 from bench.machine.gpus import gpu_processes, read_gpus
 from bench.machine.watch import spin, steal_share, timer
-from bench.report import units
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,10 +159,6 @@ def facts_for_record(facts: Facts) -> dict[str, str]:
         "kernel": facts.kernel or "unknown",
         "nvidia_driver": facts.nvidia_driver or "none",
     }
-
-
-OF_THE_MOMENT = frozenset({"timer", "swap", "steal_since_boot"})
-"""Recorded facts that are measured, and so differ from one moment to the next on one machine."""
 
 
 def on_off(value: bool | None) -> str:

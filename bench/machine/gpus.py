@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench import gpu
+from bench.machine import gpu
 from bench.machine.files import number
 
 if TYPE_CHECKING:

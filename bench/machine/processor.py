@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from bench.machine.files import match, members, number, read
-from bench.processors import processors
+from bench.machine.processors import processors
 
 
 def allowed(root: Path) -> int | None:

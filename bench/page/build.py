@@ -20,13 +20,13 @@ import vl_convert
 
 from bench.page.charts import CHARTS
 from bench.page.data import PageData, in_order, to_json
-from bench.records import RECORDS_FILE, RUN_FILE
+from bench.records.store import RECORDS_FILE, RUN_FILE
 from bench.report.words import hints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 VEGA_LITE = "6.4"
 """The version that Altair's charts are written for, of those that come with vl-convert."""

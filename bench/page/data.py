@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bench import rule, stats
-from bench.cost import costs
-from bench.headline import headline
-from bench.judge import Group, control, group_of, is_trusted, judge, ratio_of
+from bench.analysis import stats, verdict
+from bench.analysis.analysis import Group, control, group_of, is_trusted, judge, ratio_of
+from bench.analysis.break_even import costs
+from bench.page.curves import Map, MapsOf, Point, curves, no_maps
 from bench.page.datasets import fixed
 from bench.page.history import Moment, over_time, over_versions
 from bench.page.labels import label_of
-from bench.page.scaling import Map, Point, curves, maps
-from bench.records import BOUND, CONTROL, Struct, competes
+from bench.records.schema import BOUND, CONTROL, Struct, competes
+from bench.records.versions import compares_rows
 from bench.report.digits import rounded
+from bench.report.featured import headline
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, letter_of
-from bench.sweeps import compares_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.judge import Judged
-    from bench.records import Cell, Result
+    from bench.analysis.analysis import Judged
+    from bench.records.schema import Cell, Result
 
 
 class Logarithms(NamedTuple):
@@ -165,8 +165,8 @@ def in_order(results: Sequence[Result]) -> list[Result]:
     return sorted(results, key=place, reverse=True)
 
 
-def page_data(results: Sequence[Result]) -> PageData:
-    """What the page of these results knows."""
+def page_data(results: Sequence[Result], maps: MapsOf = no_maps) -> PageData:
+    """What the page of these results knows; ``maps``: what is forecast from one, by its number."""
     ordered = in_order(results)
     groups: list[PageGroup] = []
     drift: list[Drift] = []
@@ -261,7 +261,7 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         )
 
 
-def _logarithms(ratio: rule.Ratio | None, trusted: bool) -> Logarithms | None:
+def _logarithms(ratio: verdict.Ratio | None, trusted: bool) -> Logarithms | None:
     if ratio is None:
         return None
     verdict = ratio.verdict if trusted else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.records import BOUND
+from bench.records.schema import BOUND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 import altair as alt
 
-from bench.records import Phase
-from bench.stats import PRACTICAL
+from bench.analysis.stats import PRACTICAL
+from bench.records.schema import Phase
 
 INK = "currentColor"
 """Of text and axes on the page: whatever the page's own is, in the light, in the dark and on paper."""

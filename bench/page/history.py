@@ -7,20 +7,20 @@ from datetime import datetime
 from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench import stats
-from bench.compare import compare
-from bench.judge import group_of, is_trusted, judge, ratio_of
+from bench.analysis import stats
+from bench.analysis.analysis import group_of, is_trusted, judge, ratio_of
+from bench.analysis.compare import compare
 from bench.page.labels import label_of
-from bench.records import CodeFacts, Struct, competes
+from bench.records.schema import CodeFacts, Struct, competes
+from bench.records.versions import package_of, split
 from bench.report.words import letter_of
-from bench.versions import package_of, split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.judge import Judged
-    from bench.records import Cell, Result
-    from bench.two_runs import Change
+    from bench.analysis.analysis import Judged
+    from bench.analysis.two_runs import Change
+    from bench.records.schema import Cell, Result
 
 
 class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -63,8 +63,8 @@ class _Seen(NamedTuple):
 def over_time(results: Sequence[Result]) -> list[Moment]:
     """Cells that have a time in several results of a machine, oldest first in each series.
 
-    The change is that of `bench.compare` against the last earlier result that has the cell: through a row that did not
-    change, where there is one. Nothing is said of results between which no verdict can be.
+    The change is that of `bench.analysis.compare` against the last earlier result that has the cell: through a row that
+    did not change, where there is one. Nothing is said of results between which no verdict can be.
     """
     series: dict[str, list[_Seen]] = defaultdict(list)
     for number, result in sorted(enumerate(results), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):

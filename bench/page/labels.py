@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.report import units
+from bench import units
 
 if TYPE_CHECKING:
-    from bench.judge import Group
+    from bench.analysis.analysis import Group
 
 
 def label_of(group: Group) -> str:

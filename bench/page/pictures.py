@@ -31,6 +31,13 @@ SCALE = 2
 
 def pictures(data: PageData) -> Iterator[tuple[str, bytes]]:
     """File name and content of each chart that has something to draw: black on white, twice."""
+    for name, svg in svgs(data):
+        yield name, svg.encode()
+        yield name.replace(".svg", ".png"), vl_convert.svg_to_png(svg, scale=SCALE)
+
+
+def svgs(data: PageData) -> Iterator[tuple[str, str]]:
+    """File name and content of each chart that has something to draw, as SVG."""
     datasets = {**fixed(data), "lines": lines(data)}
     for chart in CHARTS:
         if some := of_chart(chart, datasets[chart.data]):
@@ -42,6 +49,4 @@ def pictures(data: PageData) -> Iterator[tuple[str, bytes]]:
             many = len(facets_of(chart, datasets[chart.data]))
             left_out = f"the first {MOST_FACETS} of {many}" if many > MOST_FACETS else ""
             spec["title"] = {"text": chart.title, "subtitle": left_out, "anchor": "start", "offset": 12}
-            svg: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
-            yield f"{chart.name}.svg", svg.encode()
-            yield f"{chart.name}.png", vl_convert.svg_to_png(svg, scale=SCALE)
+            yield f"{chart.name}.svg", vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)

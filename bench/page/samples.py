@@ -6,12 +6,12 @@ import csv
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from bench.records import cell_of, fields_of
+from bench.records.schema import cell_of, fields_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 OF_A_TURN = ("block", "table", "attempt", "turn", "seconds_a_call", "calls", "disturbed")
 

@@ -7,33 +7,34 @@ from typing import TYPE_CHECKING
 from bench.page import REPORT_FILE
 from bench.page.build import page
 from bench.page.charts import CHARTS
+from bench.page.curves import MapsOf, no_maps
 from bench.page.data import page_data
 from bench.page.pictures import KINDS, pictures
 from bench.page.samples import samples
-from bench.whole import write_whole
+from bench.records.atomic import write_whole
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.records import Result
+    from bench.records.schema import Result
 
 PICTURES = "pictures"
 SAMPLES_FILE = "samples.csv"
 
 
-def write_report(results: Sequence[Result], folder: Path) -> Path:
+def write_report(results: Sequence[Result], folder: Path, maps: MapsOf = no_maps) -> Path:
     """The page of these results, written into the folder.
 
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(folder / REPORT_FILE, page(page_data(results), results).encode())
+    write_whole(folder / REPORT_FILE, page(page_data(results, maps), results).encode())
     return folder / REPORT_FILE
 
 
-def write_all(results: Sequence[Result], folder: Path, tell: Callable[[str], None]) -> Path:
+def write_all(results: Sequence[Result], folder: Path, tell: Callable[[str], None], maps: MapsOf = no_maps) -> Path:
     """The page, its charts as pictures, and the raw samples, written into the folder; where the page is.
 
     ``tell`` hears what goes on.
@@ -42,7 +43,7 @@ def write_all(results: Sequence[Result], folder: Path, tell: Callable[[str], Non
         InvalidInput: something cannot be written. What was written before is whole.
     """
     tell("gathers the cells")
-    data = page_data(results)
+    data = page_data(results, maps)
     files = {REPORT_FILE: page(data, results).encode()}
     for name, content in pictures(data):
         tell(f"draws {name}")

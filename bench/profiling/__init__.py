@@ -1,1 +1,1 @@
-"""``bench profile``: what the time of a call goes to."""
+"""Beside the road: what a row's time goes to, by its framework's own profiler."""

@@ -15,24 +15,26 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench import answers
-from bench.environment import ROOT, code_facts, describe, environment_of, memory_limit, worker_environment
-from bench.job import Job, ProblemFile
-from bench.lock import only_run
-from bench.preflight import preflight
-from bench.processors import processors
-from bench.profiling.kept import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
+from bench.here import ROOT
+from bench.machine.describe import code_facts, describe
+from bench.machine.processors import processors
+from bench.measure.lock import only_run
+from bench.measure.messages import Job, ProblemFile
+from bench.measure.preflight import preflight
+from bench.measure.worker_client import blocked
+from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
+from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Outcome, Task
-from bench.records import fields_of
-from bench.whole import whole_folder, write_whole, written
-from bench.worker_process import blocked
+from bench.records.atomic import whole_folder, write_whole, written
+from bench.records.schema import fields_of
+from bench.workloads import reference_outputs
 from impls import HERE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bench.profiling.asked import Asked
-    from bench.records import Cell, CodeFacts
+    from bench.profiling.request import Asked
+    from bench.records.schema import Cell, CodeFacts
     from impls import Row
 
 LIMIT_S = 1200.0
@@ -61,7 +63,7 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
         for workload in asked.workloads:
             tell(f"the oracle works out {workload.name}")
             path = Path(scratch, f"{workload.name}.safetensors")
-            answers.save(answers.pose(workload, tasks), path)
+            reference_outputs.save(reference_outputs.pose(workload, tasks), path)
             problems[workload.name] = ProblemFile(workload.config, str(path))
         profiles: list[Profile] = []
         try:
@@ -99,7 +101,7 @@ def _of_cell(
     )
     allowed = processors()
     job = Job(
-        seed=answers.SEED,
+        seed=reference_outputs.SEED,
         row_path=str(row.path),
         row_root=str(HERE) if row.path.is_relative_to(HERE) else None,
         cells=[cell],

@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.cells import is_out_of_memory
-from bench.job import Job
-from bench.processors import delay_s
+from bench.machine.processors import delay_s
+from bench.measure.cells import is_out_of_memory
+from bench.measure.error_location import where, words_of
+from bench.measure.messages import Job
+from bench.measure.subjects import Model, Unsupported, wall_s
+from bench.measure.validate import Invalid
+from bench.measure.worker import settle_down
 from bench.profiling.attribution import CallProfile, attribute, each_time
-from bench.profiling.kept import Operation, Turn
-from bench.records import Status, Struct
-from bench.subjects import Model, Unsupported, wall_s
-from bench.validation import Invalid
-from bench.where import where, words_of
-from bench.whole import write_whole
-from bench.worker import settle_down
+from bench.profiling.profiles import Operation, Turn
+from bench.records.atomic import write_whole
+from bench.records.schema import Status, Struct
 from impls import import_row, read_row
 from impls.contract import DeviceUnavailable
 from impls.profiling import find_profiler
@@ -35,7 +35,7 @@ from impls.profiling import find_profiler
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from bench.records import Cell
+    from bench.records.schema import Cell
     from impls import Row
     from impls.profiling import Mark, Profiler, Recording, TraceEvent
 

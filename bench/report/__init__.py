@@ -1,1 +1,1 @@
-"""What people read of a result: tables in several formats, all made from the same rows."""
+"""Results in words and tables: for a terminal, Markdown, CSV, JSON, and while a run lasts."""

@@ -9,17 +9,17 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from bench.compare import Status
+from bench import units
+from bench.analysis.analysis import control, judge
+from bench.analysis.compare import Status
+from bench.analysis.stats import PRACTICAL
+from bench.analysis.two_runs import OF_TIMES
+from bench.analysis.verdict import MIN_BLOCKS
 from bench.here import as_typed, command, shown
-from bench.judge import control, judge
-from bench.records import Struct
-from bench.report import units
+from bench.records.schema import Struct
 from bench.report.markdown import table as markdown_table
 from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS, SMOKE, about_control, about_end
-from bench.rule import MIN_BLOCKS
-from bench.stats import PRACTICAL
-from bench.two_runs import OF_TIMES
 from impls.contract import Device, Precision, Task
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bench.compare import Comparison
-    from bench.records import Result
-    from bench.rule import Verdict
+    from bench.analysis.compare import Comparison
+    from bench.analysis.verdict import Verdict
+    from bench.records.schema import Result
 
 ABSOLUTE = "absolute times"
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import textwrap
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from bench import rule
+from bench import units
+from bench.analysis import verdict
 from bench.machine.facts import on_off, quota
-from bench.report import units
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.machine.facts import Facts
-    from bench.machine.faults import Fault
     from bench.machine.gpus import Gpu
-    from bench.method.accuracy import Accuracy
+    from bench.machine.warnings import Fault
+
 
 STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
 ENOUGH_BLOCKS = 6
@@ -135,7 +136,7 @@ def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
 
 
 def _found(sd: float) -> str:
-    few, many = (_fine(rule.detectable(sd, blocks)) for blocks in (6, 12))
+    few, many = (_fine(verdict.detectable(sd, blocks)) for blocks in (6, 12))
     return f"6 blocks find a difference of {few}, 12 blocks one of {many}"
 
 
@@ -166,3 +167,18 @@ def _gibibytes(value: int | None) -> str:
 
 def _celsius(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.0f} °C"
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """How well two identical workers agree here: what a short round table of them measured."""
+
+    turns_sd: float
+    """Standard deviation, over blocks, of the log ratio of two identical workers that took turns."""
+    blocks: int
+    contended: int
+    """In how many of the blocks the processors were taken away."""
+    product_spread: float
+    """Relative spread of the times of a fixed NumPy product over the whole measurement."""
+    seconds: float
+    """How long it took."""

@@ -6,18 +6,18 @@ from itertools import groupby
 from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
-from bench.judge import control, judge
-from bench.records import BOUND
-from bench.report import units
-from bench.report.means import means
+from bench import units
+from bench.analysis.analysis import control, judge
+from bench.analysis.means import means
+from bench.records.schema import BOUND
+from bench.records.versions import packages_of
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, about_versions, hints
-from bench.versions import packages_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from bench.records import Environment, Result
+    from bench.records.schema import Environment, Result
     from bench.report.rows import TableRow
 
 

@@ -9,20 +9,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench import stats
-from bench.flops import elementwise_flops, product_flops
-from bench.limits import machine_bounds, machine_share, place_of, square_rates
-from bench.report import units
+from bench import units
+from bench.analysis import stats
+from bench.analysis.roofline import machine_bounds, machine_share, place_of, square_rates
+from bench.workloads.flops import elementwise_flops, product_flops
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
-    from bench.judge import Judged
-    from bench.limits import Place
-    from bench.peak import Peak
-    from bench.records import Record
+    from bench.analysis.analysis import Judged
+    from bench.analysis.roofline import Place
+    from bench.measure.peak import Peak
+    from bench.records.schema import Record
 
 
 def render(peak: Peak) -> Iterator[RenderableType]:

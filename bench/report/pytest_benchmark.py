@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pytest_benchmark.stats import Stats
 
-from bench.judge import judge
-from bench.records import competes
+from bench.analysis.analysis import judge
+from bench.records.schema import competes
 
 if TYPE_CHECKING:
-    from bench.judge import Judged
-    from bench.records import Result
+    from bench.analysis.analysis import Judged
+    from bench.records.schema import Result
 
 
 def to_pytest_benchmark(result: Result) -> bytes:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench import stats
-from bench.cost import compile_s, costs
-from bench.judge import Judged, group_of, in_order, judge, ratio_of
-from bench.limits import limits_of
-from bench.records import BOUND, CONTROL, Struct, cell_of, competes
-from bench.versions import by_number
+from bench.analysis import stats
+from bench.analysis.analysis import Judged, group_of, in_order, judge, ratio_of
+from bench.analysis.break_even import compile_s, costs
+from bench.analysis.roofline import limits_of
+from bench.records.schema import BOUND, CONTROL, Struct, cell_of, competes
+from bench.records.versions import by_number
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.cost import Cost
-    from bench.limits import Limits
-    from bench.records import Cell, Memory, Record, Result
+    from bench.analysis.break_even import Cost
+    from bench.analysis.roofline import Limits
+    from bench.records.schema import Cell, Memory, Record, Result
 
 
 class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):

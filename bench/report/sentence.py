@@ -8,24 +8,24 @@ from math import log
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bench.judge import control, group_of, in_order
-from bench.report import units
-from bench.report.means import means, task_at_place
+from bench import units
+from bench.analysis.analysis import control, group_of, in_order
+from bench.analysis.means import means, task_at_place
+from bench.analysis.stats import PRACTICAL
+from bench.analysis.verdict import MIN_BLOCKS
 from bench.report.rows import ranks_of
 from bench.report.words import GOES_ON
-from bench.rule import MIN_BLOCKS
-from bench.stats import PRACTICAL
-from bench.sweeps import SCALING
+from bench.workloads.sweeps import SCALING
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from bench.judge import Judged
-    from bench.records import Cell, Run
-    from bench.report.means import TaskAtPlace
-    from bench.rule import Ratio
-    from bench.stats import Summary
+    from bench.analysis.analysis import Judged
+    from bench.analysis.means import TaskAtPlace
+    from bench.analysis.stats import Summary
+    from bench.analysis.verdict import Ratio
+    from bench.records.schema import Cell, Run
 
 WORDS = {"encode": "encoding", "forward": "inference", "gradients": "gradients", "train_step": "training"}
 """Task to what people call it."""

@@ -12,12 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bench.cost import COUNTS, costs, rivals, winner
-from bench.environment import machine_name
+from bench import units
+from bench.analysis.analysis import control, group_of, judge
+from bench.analysis.break_even import COUNTS, costs, rivals, winner
 from bench.here import as_typed, command, shown
-from bench.judge import control, group_of, judge
-from bench.records import BOUND
-from bench.report import units
+from bench.machine.describe import machine_name
+from bench.records.schema import BOUND
 from bench.report.sentence import sentence
 from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS, about_control, about_end, about_versions, hints, letter_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from bench.records import Result
+    from bench.records.schema import Result
     from bench.report.rows import TableRow
 
 

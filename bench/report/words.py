@@ -5,15 +5,15 @@ from __future__ import annotations
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
-from bench.report import units
-from bench.stats import PRACTICAL
-from bench.versions import packages_of, versions_of
+from bench import units
+from bench.analysis.stats import PRACTICAL
+from bench.records.versions import packages_of, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.records import Result, Run
-    from bench.stats import Control
+    from bench.analysis.stats import Control
+    from bench.records.schema import Result, Run
 
 HINTS = {
     "restless": "worked between its turns, where no clock ran: no verdict",

@@ -1,0 +1,1 @@
+"""Beside the road: how often the verdicts err, measured with workers whose ratio is known."""

@@ -1,0 +1,59 @@
+"""What this machine makes of identical workers: a short round table, and a fixed product that shows its drift."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.calibration import synthetic
+from bench.measure.lock import only_run
+from bench.measure.runner import Listener, run_plan
+from bench.measure.stopping import next_block
+from bench.records.schema import Block, Record
+from bench.report.machine_text import Accuracy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records.schema import Line
+
+PAIRS = 4
+BLOCKS = 4
+BUDGET = replace(synthetic.BUDGET, min_blocks=BLOCKS, max_blocks=BLOCKS)
+
+
+def measure_accuracy() -> Accuracy:
+    """About half a minute of identical workers taking turns.
+
+    Raises:
+        InvalidInput: another run has this machine.
+    """
+    began = time.monotonic()
+    pairs = [synthetic.Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS)]
+    lines: list[Line] = []
+    with only_run("bench machine") as mark, TemporaryDirectory(prefix="accuracy-") as name:
+        folder = Path(name)
+        rows = [synthetic.write_arm(folder, name) for pair in pairs for name in (pair.ours, pair.theirs)]
+        listener = Listener(kept=lines.extend)
+        plan = synthetic.plan_of(rows, seed=int(began), budget=BUDGET)
+        run_plan(plan, synthetic.pose(folder), folder, listener, mark=mark, next_block=next_block)
+    return accuracy_of(pairs, lines, time.monotonic() - began)
+
+
+def accuracy_of(pairs: Sequence[synthetic.Pair], lines: Sequence[Line], seconds: float) -> Accuracy:
+    """What the lines of such a round table say."""
+    records = [line for line in lines if isinstance(line, Record)]
+    ratios = [ratio for pair in pairs for ratio in synthetic.sides_of(pair, records).log_ratios]
+    products = [product for line in lines if isinstance(line, Block) for product in line.product_s]
+    return Accuracy(
+        turns_sd=float(np.sqrt(np.mean(np.square(ratios)))),
+        blocks=BLOCKS,
+        contended=len({record.block for record in records if "contended" in record.flags}),
+        product_spread=float(np.std(products) / np.median(products)),
+        seconds=seconds,
+    )

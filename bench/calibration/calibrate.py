@@ -1,0 +1,283 @@
+"""``bench calibrate``: how often the verdicts err, measured with the pipeline that gives them.
+
+Pairs of identical workers, and of workers that differ by a planted amount of work, go through the same tables, turns,
+blocks and stopping rule as the rows of a run, on the machine as it is and with a noisy neighbour on its processors.
+No two comparisons of identical workers share a process. What the blocks gave is then replayed, drawn anew thousands of
+times, for rates that a few hundred comparisons cannot show.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import time
+from collections import defaultdict
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime
+from itertools import count
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+
+from bench.analysis.analysis import group_of
+from bench.calibration import calibration_table, synthetic, twins, twins_table
+from bench.calibration.begun import read_begun
+from bench.calibration.calibration import (
+    COMPARISONS_FILE,
+    HEAD_FILE,
+    SCHEMA_VERSION,
+    SURROUNDINGS,
+    TABLE_FILE,
+    Batch,
+    Comparison,
+    Head,
+    pairs_of,
+    read_batches,
+    read_head,
+)
+from bench.calibration.neighbour import noisy
+from bench.here import as_typed
+from bench.machine.describe import describe
+from bench.measure.lock import only_run
+from bench.measure.messages import ProblemFile
+from bench.measure.presets import BUDGETS, PRESETS
+from bench.measure.run import seats_that_fit
+from bench.measure.runner import DiskFull
+from bench.records.atomic import write_whole
+from bench.records.schema import SAME_PROGRAM, Record
+from bench.records.store import drop_half_written
+from bench.units import duration
+from bench.workloads import reference_outputs
+from bench.workloads.shapes import choose
+from impls import HERE
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from bench.analysis.analysis import Group
+    from bench.calibration.begun import Begun
+    from bench.calibration.calibration import Surroundings
+    from bench.records.schema import Block, Environment
+    from impls import Row
+
+TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), weighs=False)
+"""As many blocks as a default run has time for, about."""
+
+PAIRS_A_TABLE = 8
+PLANTED = (1, 2, 3, 5, 10)
+"""Per cent of extra work, each held against an arm of a pair of its own."""
+
+
+def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Sequence[Row] = ()) -> int:
+    """Measure until there are so many pairs of identical workers, or the time is spent; write what they say.
+
+    ``rows``: whose twins they are, on the default workloads; arms of counted work if none are given.
+
+    Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are kept then, and the
+    whole blocks of the next. The same command goes on in that folder.
+
+    Raises:
+        InvalidInput: the folder holds something else, or was made by another program or on another machine, or there
+            are more rows than memory has room for.
+    """
+    began = time.monotonic()
+    stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    seats = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
+    if seats and len(seats) > (room := seats_that_fit(choose([], "default", "cpu"), "cpu")):
+        raise InvalidInput(f"--rows: {len(seats)} workers sit at one table, and memory has room for {room}; name fewer")
+
+    def done(block: Block) -> None:
+        stderr.print(f"{duration(time.monotonic() - began)}: block {block.block} is done, {block.records} records")
+
+    with only_run(f"bench calibrate into {out.name}") as mark:
+        head = _begin(out, command, [row.name for row in rows])
+        batches = read_batches(out)
+        for number in range(len(batches)):  # of one that was killed before it was gone
+            shutil.rmtree(_folder(out, number), ignore_errors=True)
+        surroundings_of = SURROUNDINGS if not rows else SURROUNDINGS[:1]
+        stopped, code = "", 0
+        try:
+            for number in count(len(batches)):
+                have = sum(map(pairs_of, batches))
+                left_s = budget_s - (time.monotonic() - began)
+                kinds = len(surroundings_of)
+                alike = [batch.elapsed_s for index, batch in enumerate(batches) if (number - index) % kinds == 0]
+                if have >= pairs and number >= kinds:
+                    break
+                begun = read_begun(_folder(out, number))
+                if alike and alike[-1] - begun.elapsed_s > left_s:
+                    break
+                surroundings = surroundings_of[number % kinds]
+                on = f", on from block {begun.blocks + 1}" if begun.blocks else ""
+                anyhow = "" if alike else "; the first such batch is measured whatever time it takes"
+                stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}{on}{anyhow}")
+                begun.folder.mkdir(exist_ok=True)
+                if rows:
+                    batch = measure_twins(number, rows, head.seed, mark, begun, done)
+                else:
+                    batch = measure_batch(number, surroundings, head.seed, mark, begun, done)
+                with (out / COMPARISONS_FILE).open("ab") as file:
+                    file.write(msgspec.json.encode(batch) + b"\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+                batches.append(batch)
+                for words in batch.failed:
+                    stderr.print(f"left out of batch {number}: {words}")
+                shutil.rmtree(begun.folder, ignore_errors=True)
+        except KeyboardInterrupt:
+            stopped, code = "interrupted", 130
+        except WorkerFailed as error:
+            stopped, code = f"{error}", 1
+            shutil.rmtree(begun.folder, ignore_errors=True)  # it would fail again
+        except OSError as error:  # a full disk, no more processes, and the like
+            stopped, code = f"{error if isinstance(error, DiskFull) else error.strerror}", 1
+        if not stopped and (have := sum(map(pairs_of, batches))) < pairs:
+            stopped = f"the time is spent; {have} of {pairs} pairs"
+        if batches:
+            text = (twins_table if head.rows else calibration_table).markdown(head, batches)
+            try:
+                write_whole(out / TABLE_FILE, text.encode())
+            except OSError as error:
+                stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
+            print(text)
+    if stopped:
+        again = as_typed(shlex.join([*shlex.split(command), "--out", str(out)]))
+        blocks = read_begun(_folder(out, len(batches))).blocks
+        kept = f"{len(batches)}{f', and {blocks} blocks of the next' if blocks else ''}"
+        stderr.print(f"{stopped}; batches complete, and kept: {kept}; go on with: {again}")
+    stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
+    return code
+
+
+class WorkerFailed(Exception):
+    """A batch says nothing: an arm has no time, or no row has."""
+
+
+def _failure(record: Record) -> str:
+    return f"{record.implementation} is {record.status} ({record.reason})"
+
+
+def _folder(out: Path, number: int) -> Path:
+    """Where a table is measured; hidden, and gone once its batch is kept."""
+    return (out / f".batch-{number}").absolute()  # workers run in another folder than the person
+
+
+def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
+    """The head of the calibration in the folder: what it has, or a new one."""
+    environment = describe()
+    if (out / HEAD_FILE).exists():
+        head = read_head(out)
+        if list(head.rows) != list(rows):
+            raise InvalidInput(f"--out {out}: was begun with other rows; name the same, or choose another folder")
+        if _comparable(head.environment) != _comparable(environment):
+            raise InvalidInput(f"--out {out}: was begun with another program or machine; choose another folder")
+        (out / COMPARISONS_FILE).touch()
+        drop_half_written(out, COMPARISONS_FILE)
+        return head
+    head = Head(
+        schema_version=SCHEMA_VERSION,
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=command,
+        seed=int(time.time()),
+        environment=environment,
+        rows=tuple(rows),
+    )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if found := next((path for path in out.iterdir() if not path.name.startswith(".")), None):
+            raise InvalidInput(f"--out {out}: holds {found.name}, and no calibration; choose another folder")
+        write_whole(out / HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
+        (out / COMPARISONS_FILE).touch()
+    except OSError as error:
+        raise InvalidInput(f"--out {out}: cannot be written ({error.strerror})") from None
+    return head
+
+
+def _comparable(environment: Environment) -> tuple[object, ...]:
+    return tuple(getattr(environment, name) for name in SAME_PROGRAM)
+
+
+def measure_batch(
+    number: int, surroundings: Surroundings, seed: int, mark: str, begun: Begun, done: Callable[[Block], object]
+) -> Batch:
+    """One table of arms: pairs of identical ones, and one of each planted slow-down."""
+    began = time.monotonic()
+    pairs = [synthetic.Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS_A_TABLE)]
+    planted = [
+        synthetic.Pair(f"plus{percent}", pair.ours, percent) for pair, percent in zip(pairs, PLANTED, strict=False)
+    ]
+    rows = [
+        synthetic.write_arm(begun.folder, name, percent)
+        for name, percent in (
+            *((name, 0) for pair in pairs for name in (pair.ours, pair.theirs)),
+            *((pair.ours, pair.percent) for pair in planted),
+        )
+    ]
+    with noisy(seed + number, mark) if surroundings == "neighbour" else nullcontext():
+        table = begun.go_on(
+            synthetic.plan_of(rows, seed + number), synthetic.pose(begun.folder), [*pairs, *planted], mark, done
+        )
+    if wrong := [record for record in table.records if not record.ok]:
+        raise WorkerFailed(_failure(wrong[0]))
+    return Batch(
+        comparisons=[comparison_of(pair, table.records, number, surroundings) for pair in (*pairs, *planted)],
+        elapsed_s=begun.elapsed_s + time.monotonic() - began,
+    )
+
+
+def measure_twins(
+    number: int, rows: Sequence[Row], seed: int, mark: str, begun: Begun, done: Callable[[Block], object]
+) -> Batch:
+    """One table of rows, each several times, on the default workloads. A pair of which one fails is left out there."""
+    began = time.monotonic()
+    pairs = twins.twins_of(rows)
+    workloads, tasks = choose([], "default", "cpu"), PRESETS["default"]
+    longer = {
+        (row.name, percent): twins.write_longer(begun.folder, row, percent, HERE)
+        for row in rows
+        for percent in twins.PLANTED
+    }
+    problems = {}
+    for workload in workloads:
+        path = begun.folder / f"{workload.name}.safetensors"
+        reference_outputs.save(reference_outputs.pose(workload, tasks), path)
+        problems[workload.name] = ProblemFile(workload.config, str(path), reference_outputs.sizes_of(workload))
+    plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
+    table = begun.go_on(plan, problems, [one.pair for one in pairs], mark, done)
+    failed = [f"{_failure(one)} at {one.workload} {one.task}" for one in table.records if not one.ok]
+    groups: dict[Group, list[Record]] = defaultdict(list)
+    for record in table.records:
+        groups[group_of(record)].append(record)
+    comparisons = [
+        msgspec.structs.replace(
+            comparison_of(one.pair, own, number, "quiet"),
+            row=one.row,
+            workload=group.workload,
+            task=group.task,
+            processor=twins.processor_of(one.pair, own),
+        )
+        for group, own in groups.items()
+        for one in pairs
+        if synthetic.works(one.pair, own)
+    ]
+    if not any(one.percent == 0 for one in comparisons):
+        raise WorkerFailed(failed[0])
+    return Batch(
+        comparisons=comparisons,
+        elapsed_s=begun.elapsed_s + time.monotonic() - began,
+        ends_s=table.ends_s,
+        failed=tuple(failed),
+    )
+
+
+def comparison_of(
+    pair: synthetic.Pair, records: Sequence[Record], number: int, surroundings: Surroundings
+) -> Comparison:
+    """What a batch has of a pair, as far as the pair itself went: others may have gone on with one of its arms."""
+    sides = synthetic.sides_of(pair, records)
+    return Comparison(batch=number, surroundings=surroundings, percent=pair.percent, sides=sides)

@@ -1,0 +1,101 @@
+"""Calibrations, as they are published: one of synthetic workers, and for each machine those on real rows."""
+
+from __future__ import annotations
+
+import lzma
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from bench.calibration import calibration, calibration_table, twins_table
+from bench.calibration.calibration import Batch, Head
+from bench.publish.kinds import Kind, Repository, dated
+from bench.publish.rules import check_commit, refusal
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Calibration(NamedTuple):
+    """What was calibrated, and what came of it."""
+
+    head: Head
+    batches: list[Batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations(Kind[Calibration]):
+    """Results of ``bench calibrate``."""
+
+    head_file: ClassVar[str] = calibration.HEAD_FILE
+
+    def read(self, folder: Path) -> Calibration:
+        """The calibration in a folder."""
+        return Calibration(calibration.read_head(folder), calibration.read_batches(folder))
+
+    def check(self, thing: Calibration, folder: Path, repository: Repository) -> None:
+        """Refuse a calibration that says nothing."""
+        refuse = refusal(folder)
+        if not thing.batches:
+            raise refuse("has no complete batch yet; `python -m bench calibrate --out` goes on")
+        check_commit(thing.head.environment, repository.root, refuse, "calibrate")
+
+    def started_at(self, thing: Calibration) -> str:
+        """When it began."""
+        return thing.head.started_at
+
+    def target(self, thing: Calibration, repository: Repository) -> Path:
+        """One of synthetic workers takes the place of the one before; one on real rows stands beside the others."""
+        if not thing.head.rows:
+            return repository.method
+        return dated(twins(repository) / thing.head.environment.machine, thing, self)
+
+    def raw(self, thing: Calibration, folder: Path) -> dict[str, bytes]:
+        """The head as it is, the comparisons packed."""
+        packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
+        return {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
+
+    def folders(self, repository: Repository) -> list[Path]:
+        """Where the published calibrations stand."""
+        folders = [repository.method, *twins(repository).glob("[!.]*")]
+        return [folder for folder in folders if (folder / calibration.HEAD_FILE).exists()]
+
+    def made(self, thing: Calibration, folder: Path) -> dict[Path, str]:
+        """Its table."""
+        table = twins_table if thing.head.rows else calibration_table
+        return {folder / calibration.TABLE_FILE: table.markdown(*thing)}
+
+
+def twins(repository: Repository) -> Path:
+    """A folder for each calibration on real rows."""
+    return repository.method / "twins"
+
+
+def error_rate_in_words(repository: Repository, machine: str) -> str:
+    """How often verdicts were wrong when rows, and identical workers, were compared with themselves, if measured.
+
+    Those of rows on this machine, or, where it has none, on each that has: batches of unlike machines stay apart.
+    """
+    of_counted_work: list[Path] = []
+    of_rows: dict[tuple[str, str], list[Path]] = {}
+    for folder in sorted(Calibrations().folders(repository)):
+        path, head = folder / calibration.TABLE_FILE, calibration.read_head(folder)
+        if head.rows:
+            of_rows.setdefault((head.environment.machine, head.environment.cpu), []).append(path)
+        else:
+            of_counted_work.append(path)
+    said = []
+    here = {own: paths for own, paths in of_rows.items() if own[0] == machine}
+    for (_, cpu), paths in (here or of_rows).items():
+        batches = [batch for path in paths for batch in calibration.read_batches(path.parent)]
+        said.append((f"{twins_table.in_words(batches)}, on {cpu}", paths))
+    for path in of_counted_work:
+        told = calibration.told_of(calibration.read_batches(path.parent))
+        said.append((calibration_table.in_words(told), [path]))
+
+    def link(path: Path) -> str:
+        return f"[{path.parent.name}]({path.relative_to(repository.root)})"
+
+    return (
+        " ".join(f"{one} (measured: {', '.join(map(link, paths))})." for one, paths in said)
+        or "How often verdicts err has not been measured yet."
+    )

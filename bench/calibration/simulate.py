@@ -1,0 +1,282 @@
+"""What the rule of verdicts does to whole tables of known ratios: how often it is wrong, and what it finds. Seeded.
+
+A table has groups of rows that share a baseline, whose noise is in all their ratios. It is looked at after every block,
+and who has a verdict leaves: by that, errors add up, and the verdicts of some decide what is known of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from scipy import stats  # type: ignore[import-untyped]
+
+from bench.analysis.stats import PRACTICAL, Interval
+from bench.analysis.verdict import LEAST_VARIANCE, MIN_BLOCKS, Prior, priors, verdicts
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float64]
+    Words: TypeAlias = NDArray[np.str_]
+
+Noise: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...]], Floats]"
+"""Log times of a process in blocks, the last axis, round 0 and with a standard deviation of about one."""
+
+Tables: TypeAlias = "Callable[[np.random.Generator, int, int], Floats]"
+"""Log ratios of identical rows in so many tables of so many blocks, ``(tables, groups, rows, blocks)``."""
+
+Rule: TypeAlias = "Callable[[Floats, Prior], Words]"
+"""A verdict for each row of log ratios, with what the rest of its table says of their variance."""
+
+BARELY = 0.0205
+"""An effect that is not to be called SAME, and hardly can be told from one that is."""
+
+EFFECTS = (0.0, BARELY, 0.0, -BARELY, 0.0, 0.4, 0.0, BARELY, 0.0, -0.15, 0.0, -BARELY, 0.06, 1.2)
+"""The true effects of a table's rows: many are identical, some are found at once and leave, some never are."""
+
+ROWS = len(EFFECTS)
+"""As many as the default run has comparisons in a group, its control among them."""
+
+UNLIKE = (0.006, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07)
+"""Standard deviations of a block's log ratio in the groups of a default run, as published runs have them."""
+
+OUTLYING = 1 / 12
+"""So many processes are slower by exp(0.1 to 0.5), as was measured."""
+
+ALIKE = 6
+"""How alike the variances of a group's rows are: as if each had been estimated with so many degrees of freedom."""
+
+FIRST = 1.5
+"""How much noisier the first block is, after which the number of turns is chosen."""
+
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Shares of the comparisons of many tables, with 95 % intervals from resampling whole tables.
+
+    `false`: of identical rows, those that were told apart. `wrong`: of the others, those called SAME beyond `PRACTICAL`
+    or the wrong way round. `found`: of the others, those called the right way, by number of blocks.
+    """
+
+    tables: int
+    comparisons: int
+    false: float
+    false_bounds: Interval
+    wrong: float
+    wrong_bounds: Interval
+    same: float
+    """Of identical rows, those called so."""
+    found: dict[int, float]
+    mean_blocks: float
+
+
+def normal(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Gaussian."""
+    return np.asarray(random.normal(size=shape))
+
+
+def heavy(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Student's t with 3 degrees of freedom."""
+    return np.asarray(random.standard_t(3, shape) / np.sqrt(3))
+
+
+def drifting(share: float = 0.1, memory: float = 0.8) -> Noise:
+    """Gaussian, with `share` of the variance in a slow AR(1) drift: what is left when taking turns removes the rest."""
+
+    def draw(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+        drift = random.normal(size=shape)
+        for block in range(1, shape[-1]):
+            drift[..., block] = memory * drift[..., block - 1] + np.sqrt(1 - memory**2) * drift[..., block]
+        return np.asarray(np.sqrt(share) * drift + np.sqrt(1 - share) * random.normal(size=shape))
+
+    return draw
+
+
+def unsteady(random: np.random.Generator, shape: tuple[int, ...]) -> Floats:
+    """Gaussian, and a quarter of the blocks are six times as noisy: a neighbour comes and goes."""
+    return np.asarray(random.normal(size=shape) * np.where(random.random(shape) < 0.25, 6, 1) / 3)
+
+
+def made(
+    noise: Noise,
+    deviations: Sequence[float],
+    *,
+    rows: int = ROWS,
+    alike: float = ALIKE,
+    outlying: float = 0.0,
+    everywhere: bool = False,
+    first: float = 1.0,
+    shared: bool = True,
+) -> Tables:
+    """Tables of groups whose ratios have these standard deviations; half of the variance is the baseline's.
+
+    ``everywhere``: a process that is an outlier is one in all groups. ``first``: how much noisier the first block is.
+    ``shared``: the rows have one baseline, and not each its own.
+    """
+
+    def draw(random: np.random.Generator, tables: int, blocks: int) -> Floats:
+        size, places = (tables, len(deviations), rows), 1 if everywhere else len(deviations)
+        sd = np.asarray(deviations)[:, None] / np.sqrt(2)
+        of_row = (
+            sd * np.sqrt(alike / random.chisquare(alike, size)) if np.isfinite(alike) else np.broadcast_to(sd, size)
+        )
+        sides = []
+        for count, scale in ((rows, of_row), (1 if shared else rows, sd)):
+            log_times = noise(random, (*size[:2], count, blocks)) * scale[..., None]
+            log_times[..., 0] *= first
+            off = (tables, places, count, blocks)
+            sides.append(log_times + (random.random(off) < outlying) * random.uniform(0.1, 0.5, off))
+        return np.asarray(sides[0] - sides[1])
+
+    return draw
+
+
+def recorded(groups: Sequence[Floats]) -> Tables:
+    """Tables with the noise of recorded groups: log ratios ``(rows, blocks)`` of rows of any ratio.
+
+    Each group keeps its standard deviation. Its blocks are drawn from those of all groups, in units of that group's,
+    whole and turned round at random: what rows had in common they have again. A group's own blocks are so few
+    that the same would come three times in a row.
+    """
+    rows, random = max(map(len, groups)), np.random.default_rng(0)
+    deviations, pool = [], []
+    for group in groups:
+        noise = (group - group.mean(axis=1, keepdims=True)) * np.sqrt(group.shape[1] / (group.shape[1] - 1))
+        deviations.append(float(np.sqrt(max(np.mean(noise**2), LEAST_VARIANCE))))
+        members = np.resize(random.permutation(len(group)), rows)
+        pool += list((noise[members] / deviations[-1]).T)
+    blocks_of = np.array(pool)
+
+    def draw(random: np.random.Generator, tables: int, blocks: int) -> Floats:
+        size = (tables, len(groups), blocks)
+        drawn = blocks_of[random.integers(len(blocks_of), size=size)] * random.choice([-1.0, 1.0], (*size, 1))
+        return np.asarray(np.swapaxes(drawn, -1, -2) * np.array(deviations)[:, None, None])
+
+    return draw
+
+
+KINDS: dict[str, Tables] = {
+    **{f"Gaussian, {100 * sd:g} %": made(normal, [sd] * 8) for sd in (0.006, 0.03, 0.1)},
+    "Gaussian, unlike groups": made(normal, UNLIKE),
+    "Gaussian, unlike groups of like rows": made(normal, UNLIKE, alike=np.inf),
+    "Gaussian, unlike groups of unlike rows": made(normal, UNLIKE, alike=3),
+    "Gaussian, first block noisier": made(normal, UNLIKE, first=FIRST),
+    **{f"outliers, {100 * sd:g} %": made(normal, [sd] * 8, outlying=OUTLYING) for sd in (0.006, 0.03)},
+    "outliers, unlike groups": made(normal, UNLIKE, outlying=OUTLYING),
+    "outliers in all groups at once": made(normal, UNLIKE, outlying=OUTLYING, everywhere=True),
+    "heavy tails": made(heavy, UNLIKE),
+    "unsteady": made(unsteady, UNLIKE),
+    **{f"drifting, {100 * sd:g} %": made(drifting(), [sd] * 8, alike=np.inf) for sd in (0.03, 0.1)},
+    "drifting, unlike groups": made(drifting(), UNLIKE),
+    "one group, drifting, 10 %": made(drifting(), [0.1], alike=np.inf),
+    "two rows and the control, drifting, 10 %": made(drifting(), [0.1] * 8, rows=3, alike=np.inf),
+    "one row and the control, drifting, 3 %": made(drifting(), [0.03] * 8, rows=2, alike=np.inf),
+    "one row and the control, drifting, 10 %": made(drifting(), [0.1] * 8, rows=2, alike=np.inf),
+    "one row and the control, outliers": made(normal, UNLIKE, rows=2, outlying=OUTLYING),
+    "one row alone, drifting, 10 %": made(drifting(), [0.1], rows=1, alike=np.inf),
+}
+"""The tables that `rule.LEVEL` was chosen for: the worst of these stays below 1 %."""
+
+
+def error_rate(
+    tables: Tables,
+    *,
+    comparisons: int = 10_000,
+    most_blocks: int = 40,
+    rule: Rule = verdicts,
+    effects: Sequence[float] = EFFECTS,
+    seed: int = 0,
+) -> Rates:
+    """The rates of the stopped procedure in tables of so many comparisons, whose rows have these effects in turn."""
+    count = ceil(comparisons / tables(np.random.default_rng(seed), 1, 1).size)
+    noise = tables(np.random.default_rng(seed), count, most_blocks)
+    groups, rows = noise.shape[1:3]
+    effect = np.resize(np.asarray(effects), (groups, rows)) if rows < len(effects) else np.resize(effects, rows)
+    effect = np.broadcast_to(effect, noise.shape[:3])
+    said, blocks = stopped(noise + np.log1p(effect)[..., None], rule)
+    told = np.select([said == "FASTER", said == "SLOWER"], [-1, 1], default=0)
+    identical, right = effect == 0, told == np.sign(effect)
+    wrong = ((said == "SAME") & (np.abs(effect) > PRACTICAL)) | ((told != 0) & ~right)
+    false, false_bounds = _share(wrong, identical)
+    missed, missed_bounds = _share(wrong, ~identical)
+    others = max(1, int((~identical).sum()))
+    return Rates(
+        tables=count,
+        comparisons=said.size,
+        false=false,
+        false_bounds=false_bounds,
+        wrong=missed,
+        wrong_bounds=missed_bounds,
+        same=float((said == "SAME")[identical].mean()) if identical.any() else 0.0,
+        found={
+            look: float((~identical & right & (told != 0) & (blocks <= look)).sum() / others)
+            for look in (3, 4, 5, 6, 8, 10, 12)
+        },
+        mean_blocks=float(blocks.mean()),
+    )
+
+
+def _share(hits: NDArray[np.bool_], among: NDArray[np.bool_]) -> tuple[float, Interval]:
+    """The share of hits, and its 95 % interval: tables are resampled; where none has a hit, one could."""
+    per_table, size = ((what & among).reshape(len(hits), -1).sum(axis=1) for what in (hits, among))
+    if not size.any():
+        return 0.0, Interval(0.0, 0.0)
+    if not per_table.any():
+        return 0.0, Interval(0.0, clopper_pearson(0, len(hits)).high)
+    which = np.random.default_rng(0).integers(len(hits), size=(_RESAMPLES, len(hits)))
+    low, high = np.quantile(per_table[which].sum(axis=1) / size[which].sum(axis=1), [0.025, 0.975])
+    return float(per_table.sum() / size.sum()), Interval(float(low), float(high))
+
+
+def stopped(log_ratios: Floats, rule: Rule = verdicts) -> tuple[Words, NDArray[np.int64]]:
+    """The verdict and the number of blocks where each comparison stops: at its first verdict that is not UNCLEAR.
+
+    ``log_ratios``: ``(tables, groups, rows, blocks)``, NaN in blocks that a comparison does not have.
+    """
+    measured = np.isfinite(log_ratios)
+    size, blocks = log_ratios.shape[:-1], measured.sum(axis=-1)
+    said = np.full(size, "UNCLEAR")
+    variances, freedom = np.full(size, np.nan), np.full(size, np.nan)
+    for look in range(MIN_BLOCKS, log_ratios.shape[-1] + 1):
+        going = (said == "UNCLEAR") & measured[..., look - 1]
+        variances[going], freedom[going] = log_ratios[going, :look].var(axis=-1, ddof=1), look - 1
+        known = priors(variances, freedom)
+        own = Prior(*(np.broadcast_to(part[..., None], size)[going] for part in known))
+        said[going] = rule(log_ratios[going, :look], own)
+        blocks[going] = look
+    return said, blocks
+
+
+def one_table(series: Sequence[Sequence[Sequence[float]]]) -> Floats:
+    """The log ratios of a table's groups, ``(1, groups, rows, blocks)``, NaN where a group or a row has fewer."""
+    most = max((len(ratios) for group in series for ratios in group), default=0)
+    table = np.full((1, len(series), max(map(len, series), default=0), most), np.nan)
+    for place, group in enumerate(series):
+        for row, ratios in enumerate(group):
+            table[0, place, row, : len(ratios)] = ratios
+    return table
+
+
+def said_in_groups(series: Sequence[Sequence[Sequence[float]]]) -> list[list[tuple[str, int]]]:
+    """The first verdict that is not UNCLEAR of each comparison of each group, and after how many blocks it came.
+
+    There a comparison gets no more blocks for its own sake. In a run it may get more for its neighbour's, and shows the
+    verdict of the last: the rule's error is that of all looks together.
+    """
+    words, blocks = stopped(one_table(series))
+    return [
+        [(str(words[0, place, row]), int(blocks[0, place, row])) for row in range(len(group))]
+        for place, group in enumerate(series)
+    ]
+
+
+def clopper_pearson(hits: int, trials: int) -> Interval:
+    """The exact 95 % interval of a share."""
+    interval = stats.binomtest(hits, trials).proportion_ci(method="exact")
+    return Interval(float(interval.low), float(interval.high))

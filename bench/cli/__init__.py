@@ -1,0 +1,1 @@
+"""The commands, a file each. Only this room knows all the others."""

@@ -1,0 +1,39 @@
+"""``bench publish``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.calibration.published import Calibrations, error_rate_in_words
+from bench.forecast.published import scaling_files
+from bench.here import ROOT, shown
+from bench.profiling.published import PublishedProfiles
+from bench.publish.kinds import Repository
+from bench.publish.publish import Publisher
+from bench.publish.runs import Runs
+
+OURS = Publisher(
+    Repository(ROOT), (Calibrations(), PublishedProfiles(), Runs(extra=scaling_files, error_rate=error_rate_in_words))
+)
+"""What is read and written; a test has its own repository."""
+
+
+def publish(result: Path | None = None) -> None:
+    """Copy a valid result to results/<machine>-<date>, and make all published tables and the index anew.
+
+    Profiles and calibrations are published as well, each to its own place.
+
+    Some examples:
+      python -m bench publish results/local/2026-01-31T12-00-00
+      python -m bench publish      (only makes the tables anew)
+
+    Parameters
+    ----------
+    result
+        A result folder in which every row works (where there are several versions, under one of them), a calibration or
+        a folder of profiles, made by code that is committed.
+    """
+    if result is None:
+        OURS.refresh()
+    else:
+        print(shown(OURS.publish(result)))

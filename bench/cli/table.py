@@ -1,0 +1,47 @@
+"""``bench table``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from bench.cli.app import stdout
+from bench.records.store import read_result
+from bench.report import export, markdown, text
+from bench.report.rows import table_rows
+from impls.contract import InvalidInput
+
+
+def table(
+    *results: Path,
+    style: Annotated[Literal["text", "markdown", "csv", "json"], Parameter(name="--format")] = "text",
+) -> None:
+    """Show one result or several together.
+
+    Some examples:
+      python -m bench table results/local/2026-01-31T12-00-00
+      python -m bench table results/local/*/ --format json
+
+    Parameters
+    ----------
+    results
+        Result folders.
+    style
+        text, markdown, csv or json.
+    """
+    if not results:
+        raise InvalidInput("table: name at least one result folder; `bench run` says where it put its result")
+    read = [read_result(folder) for folder in {folder.resolve(): folder for folder in results}.values()]
+    rows = table_rows(read)
+    match style:
+        case "text":
+            stdout().print(*text.render(rows, read), sep="\n")
+        case "markdown":
+            sys.stdout.write(markdown.full(rows, read))
+        case "csv":
+            sys.stdout.write(export.to_csv(rows))
+        case "json":
+            sys.stdout.write(export.to_json(rows))

@@ -1,0 +1,262 @@
+"""From a scaling run to the times of a shape that was not measured, and how sure they are. Pure.
+
+Costs are fitted to the shapes of the run that are not held out (`bench.forecast.features`). How far off they are is
+seen on shapes that a fit has not seen: those held out, and each fitted one that lies among the others, by a fit to
+these. Rows are off together, for the same reasons. So a forecast lets all rows be off by as much as they were on one
+such shape, shape by shape: how often a row then comes out first is its chance to be the fastest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from bench.analysis.analysis import judge
+from bench.forecast.features import Amounts, Prices, amounts, cost_s, fit, left_out, off_by
+from bench.records.schema import Struct, competes
+from bench.workloads.sweeps import sizes
+from impls.contract import Device, InvalidInput, Precision, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records.schema import Cell, Result, Run
+    from bench.workloads.flops import BatchSizes
+    from impls.contract import Seq2seqConfig
+
+LEAST_SHAPES = 12
+"""With fewer shapes there is no fit: it has nine prices."""
+
+LEAST_SEEN = 5
+"""With fewer shapes of which it is known how far all rows are off, nothing can be said of how sure a forecast is."""
+
+CONFIDENCE = 0.9
+"""Of intervals, and of a tie: rows are tied whose chances to be the fastest add up to this."""
+
+
+class TaskAt(NamedTuple):
+    """A task, and where it is measured: rows are compared where all of it is the same."""
+
+    task: Task
+    device: Device
+    precision: Precision
+    threads: int
+
+
+Times = dict[TaskAt, dict[str, dict[str, float]]]
+"""Task to row to workload to seconds a call."""
+
+
+class Fitted(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What a row's calls cost, and how far off that is."""
+
+    implementation: str
+    prices: Prices
+    off: dict[str, float]
+    """Workload to the log of its time over its cost; of one that is fitted, its cost by a fit to all the others.
+
+    One that no other reaches in some size is not there: the others would have to extrapolate to it.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A scaling run, and what is fitted to it."""
+
+    run: Run
+    times_s: Times
+    fits: dict[TaskAt, list[Fitted]]
+
+    def timed(self, at: TaskAt) -> list[str]:
+        """The workloads on which every row that has a fit has a time: not all, where the run was cut short."""
+        own = [self.times_s[at][row.implementation] for row in self.fits[at]]
+        return [name for name in self.run.workloads if all(name in of_row for of_row in own)]
+
+    def fitted(self) -> int:
+        """To how many shapes costs were fitted, at any task."""
+        names = {name for at in self.fits for name in self.timed(at)}
+        return sum(not self.run.workloads[name].held_out for name in names)
+
+
+class Expected(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What is expected of a row. The intervals hold nine of ten."""
+
+    implementation: str
+    time_s: float
+    low_s: float
+    high_s: float
+    ratio: float
+    """To the row with the shortest expected time; above 1 is slower."""
+    ratio_low: float
+    ratio_high: float
+    chance: float
+    """To be the fastest of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """A size of a shape that lies outside of those that were measured."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+    @property
+    def doublings(self) -> float:
+        """How often the nearest measured value has to be doubled, or halved."""
+        return math.log2(self.value / self.high if self.value > self.high else self.low / self.value)
+
+
+def task_at(cell: Cell) -> TaskAt:
+    """The task of a cell, and where it was measured."""
+    return TaskAt(cell.task, cell.device, cell.precision, cell.threads)
+
+
+def times_of(result: Result) -> Times:
+    """The times that costs are fitted to: the baseline's median, times the row's ratio to it.
+
+    Ratios are paired turn by turn. So where the machine was slow for a block, all rows of a shape are off alike.
+    """
+    judged = judge(result.records, result.run.baseline)
+    medians = {(cell.implementation, cell.workload, task_at(cell)): one.median_s for cell, one in judged.items()}
+    found: Times = defaultdict(lambda: defaultdict(dict))
+    for cell, one in judged.items():
+        base_s = medians.get((one.baseline or "", cell.workload, task_at(cell)))
+        if one.ratio is not None and base_s is not None and competes(cell):
+            found[task_at(cell)][cell.implementation][cell.workload] = base_s * one.ratio.estimate
+    return found
+
+
+def model_of(result: Result) -> Model:
+    """The fits to a scaling run: of each row and task that has a time on enough shapes.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    run, times_s = result.run, times_of(result)
+    fits: dict[TaskAt, list[Fitted]] = {}
+    for at, of_rows in times_s.items():
+        for row, of_row in of_rows.items():
+            fitted = [name for name in of_row if not run.workloads[name].held_out]
+            if len(fitted) >= LEAST_SHAPES:
+                fits.setdefault(at, []).append(_fitted(run, at, row, of_row, fitted))
+    fits = {at: rows for at, rows in fits.items() if len(seen_by_all(rows)) >= LEAST_SEEN}
+    if not fits:
+        raise InvalidInput(f"{result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
+    return Model(run, times_s, fits)
+
+
+def seen_by_all(rows: Sequence[Fitted]) -> list[str]:
+    """The workloads of which it is known how far every row is off."""
+    return [name for name in rows[0].off if all(name in row.off for row in rows)]
+
+
+def _fitted(run: Run, at: TaskAt, row: str, times_s: dict[str, float], fitted: Sequence[str]) -> Fitted:
+    shapes = {name: amounts_of(run, name, at.task) for name in times_s}
+    own, own_s = [shapes[name] for name in fitted], [times_s[name] for name in fitted]
+    prices = fit(own, own_s)
+    off = {name: off_by(prices, shapes[name], times_s[name]) for name in times_s if name not in fitted}
+    among = between(run, fitted)
+    off |= {name: left_out(own, own_s, fitted.index(name)) for name in fitted if name in among}
+    return Fitted(implementation=row, prices=prices, off=off)
+
+
+def between(run: Run, workloads: Sequence[str]) -> set[str]:
+    """Those that have no size beyond what the others have."""
+    facts = {name: run.workloads[name] for name in workloads}
+    own = {name: sizes(fact.config, fact.batches) for name, fact in facts.items() if fact.config is not None}
+    outermost = set()
+    for size in next(iter(own.values())):
+        values = sorted((of_shape[size], name) for name, of_shape in own.items())
+        for (value, name), (next_one, _) in ((values[0], values[1]), (values[-1], values[-2])):
+            if value != next_one:
+                outermost.add(name)
+    return own.keys() - outermost
+
+
+def amounts_of(run: Run, workload: str, task: Task) -> Amounts:
+    """What a call of a workload of the run is made of.
+
+    Raises:
+        InvalidInput: the run does not say.
+    """
+    facts = run.workloads[workload]
+    if facts.config is None:
+        raise InvalidInput(f"{workload}: the run does not say what sizes it has")
+    return amounts(facts.config, facts.batches, task)
+
+
+def forecast(
+    model: Model, at: TaskAt, config: Seq2seqConfig, batches: Sequence[BatchSizes], *, without: str | None = None
+) -> list[Expected]:
+    """What is expected of every row, the shortest expected time first.
+
+    ``without``: a workload that is to be forecast as if nothing were known of it. Outside of what was measured all
+    rows may be off further: once more as far for each doubling.
+    """
+    fits, of = model.fits[at], amounts(config, batches, at.task)
+    wide = 1 + sum(one.doublings for one in beyond(model, at, config, batches))
+    shapes = [name for name in seen_by_all(fits) if name != without]
+    costs = np.log([cost_s(row.prices, of) for row in fits])
+    off = wide * np.array([[row.off[name] for name in shapes] for row in fits])
+    best = int(np.argmin(costs))
+    first = np.argmin(costs[:, None] + off, axis=0)
+    expected = []
+    for index, row in enumerate(fits):
+        (low_s, high_s), (ratio_low, ratio_high) = (_range(off[index]), _range(off[index] - off[best]))
+        time_s, ratio = float(np.exp(costs[index])), float(np.exp(costs[index] - costs[best]))
+        expected.append(
+            Expected(
+                implementation=row.implementation,
+                time_s=time_s,
+                low_s=time_s * low_s,
+                high_s=time_s * high_s,
+                ratio=ratio,
+                ratio_low=ratio * ratio_low,
+                ratio_high=ratio * ratio_high,
+                chance=float(np.mean(first == index)),
+            )
+        )
+    return sorted(expected, key=lambda one: one.time_s)
+
+
+def _range(off: np.ndarray) -> tuple[float, float]:
+    """The factors between which nine of ten lie; of a few shapes, all."""
+    low, high = np.quantile(off, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="median_unbiased")
+    return float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
+
+
+def tied(expected: Sequence[Expected]) -> list[str]:
+    """The rows of which one is the fastest, as far as is known: the shortest expected time first.
+
+    They are the fewest whose chances add up to `CONFIDENCE`, with the one of the shortest expected time among them.
+    """
+    first, *others = expected
+    chosen, sure = {first.implementation}, first.chance
+    for one in sorted(others, key=lambda one: -one.chance):
+        if sure >= CONFIDENCE or not one.chance:
+            break
+        chosen.add(one.implementation)
+        sure += one.chance
+    return [one.implementation for one in expected if one.implementation in chosen]
+
+
+def beyond(model: Model, at: TaskAt, config: Seq2seqConfig, batches: Sequence[BatchSizes]) -> list[Beyond]:
+    """The sizes in which a shape lies outside of what was measured; or, if in none, its arithmetic in all."""
+    known = [
+        (sizes(facts.config, facts.batches), sum(amounts(facts.config, facts.batches, at.task).flops))
+        for facts in map(model.run.workloads.__getitem__, model.timed(at))
+        if facts.config is not None
+    ]
+    found = []
+    for name, value in sizes(config, batches).items():
+        low, high = (extreme(own[name] for own, _ in known) for extreme in (min, max))
+        if not low <= value <= high:
+            found.append(Beyond(name, value, low, high))
+    flops, most = sum(amounts(config, batches, at.task).flops), max(flops for _, flops in known)
+    return found or [Beyond("operations", flops, 0.0, most)] * (flops > most)

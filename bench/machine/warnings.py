@@ -1,0 +1,230 @@
+"""What is wrong with the machine, why that costs accuracy, and what cures it. Pure: follows from facts alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench import units
+from bench.machine.facts import SWAP_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.machine.facts import Facts
+
+Severity = Literal["high", "medium", "low"]
+
+QUIET_LOAD = 1 / 4  # of the processors that may be used
+MUCH_STEAL = 0.01
+MUCH_LOST = 0.05
+LITTLE_BYTES = 4 << 30  # a table seats some eight workers, of half a GiB each
+COARSE_S = 1e-6
+BUSY_GPU = 0.05
+
+NOT_FROM_INSIDE = "cannot be cured from inside: rent a quieter machine, and rely on ratios"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What costs accuracy here."""
+
+    name: str
+    what: str
+    why: str
+    """How it costs accuracy."""
+    cure: str
+    severity: Severity
+    command: str | None = None
+    """What a person can run; a line that ends in ``|`` goes on in the next one."""
+
+
+def faults(facts: Facts) -> list[Fault]:
+    """What costs accuracy, the worst first."""
+    found = [*_clock_faults(facts), *_sharing_faults(facts), *_memory_faults(facts), *_gpu_faults(facts)]
+    return sorted(found, key=lambda fault: ("high", "medium", "low").index(fault.severity))
+
+
+LIMITS = ("quota", "memory")
+"""What a run says of the machine before it measures: of what it may have too little."""
+
+
+def limiting(facts: Facts, threads: Sequence[int]) -> Iterator[str]:
+    """What limits a run with these numbers of threads, and what that means for it: a line each."""
+    quota, most = facts.quota or math.inf, max(threads)
+    for fault in faults(facts):
+        if fault.name in LIMITS:
+            short = fault.name == "quota" and quota < most
+            yield f"{fault.what}. {fault.why}{_of_a_short_quota(quota, most) if short else ''}"
+
+
+def _of_a_short_quota(quota: float, threads: int) -> str:
+    wanted, slower = f"{threads} thread{'s' * (threads != 1)}", threads / quota
+    return (
+        f" It is less than {wanted} can use: calls of tens of milliseconds are stopped each time and look up to"
+        f" {slower:.1f} times as slow, short ones hardly ever are. Do not trust ratios of long calls to short ones."
+    )
+
+
+def _clock_faults(facts: Facts) -> Iterator[Fault]:
+    if facts.governor not in (None, "performance"):
+        yield Fault(
+            "governor",
+            f"the frequency governor is {facts.governor}, not performance",
+            "The clock follows the load: it is low after a row has slept and rises in its turn, a little differently"
+            " each time.",
+            "keep the clock up",
+            "high",
+            "echo performance |\nsudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+        )
+    if facts.boost:
+        yield Fault(
+            "boost",
+            "boost (turbo) is on",
+            "How far the clock rises depends on heat and on what the other cores do, so absolute times drift over"
+            " minutes. Ratios drift much less.",
+            "forbid it",
+            "medium",
+            facts.boost_switch,
+        )
+    if facts.hot_slowdowns:
+        yield Fault(
+            "heat",
+            f"the processor lowered its clock for heat {facts.hot_slowdowns} times since it was started",
+            "Where that happens in a run, what is measured late looks slow.",
+            "cool the machine better, let it rest between runs, and forbid boost",
+            "low",
+        )
+    step, call = facts.timer_step_s or 0.0, facts.timer_call_s or 0.0
+    if max(step, call) > COARSE_S:
+        yield Fault(
+            "timer",
+            f"the timer is coarse: steps of {step * 1e9:,.0f} ns, {call * 1e9:,.0f} ns to read it"
+            f" (clocksource {facts.clocksource or 'unknown'})",
+            "Short calls are timed no better than that.",
+            "use the processor's own counter" if "tsc" in facts.clocksources else NOT_FROM_INSIDE,
+            "medium",
+            "echo tsc |\nsudo tee /sys/devices/system/clocksource/clocksource0/current_clocksource"
+            if "tsc" in facts.clocksources and facts.clocksource != "tsc"
+            else None,
+        )
+
+
+def _sharing_faults(facts: Facts) -> Iterator[Fault]:
+    limit = min(facts.allowed or math.inf, facts.quota or math.inf)
+    if facts.smt:
+        yield Fault(
+            "smt",
+            "SMT (hyper-threading) is on",
+            "Two processors are one core: whatever runs on the one slows what is measured on the other.",
+            "switch the second ones off",
+            "medium",
+            "echo off |\nsudo tee /sys/devices/system/cpu/smt/control",
+        )
+    if facts.quota is not None and facts.allowed is not None and facts.quota < facts.allowed:
+        whole = math.floor(facts.quota)
+        yield Fault(
+            "quota",
+            f"the control group grants {facts.quota:g} processors of the {facts.allowed} that may be used",
+            "When the quota is used up, the kernel stops all threads until the next period, mostly a tenth of a second:"
+            " times jump.",
+            (f"use no more than --threads {whole}, and give" if whole else "give")
+            + " the container whole processors: --cpuset-cpus instead of --cpus where docker starts it",
+            "medium" if whole else "high",
+        )
+    if facts.load is not None and not math.isinf(limit) and facts.load > limit * QUIET_LOAD:
+        of = facts.machine_processors or 0
+        yield Fault(
+            "load",
+            f"the load is {facts.load:.2f}"
+            + (f" on the machine's {of} processors, of which {limit:g} are ours" if of > limit else ""),
+            "Other programs take the processors, and fill the caches, in some turns and not in others.",
+            "end them; this shows who they are",
+            "high" if facts.load > limit else "medium",
+            "ps -eo pid,pcpu,etime,comm --sort=-pcpu | head",
+        )
+    steal, ever = facts.steal or 0.0, facts.steal_since_boot or 0.0
+    if max(steal, ever) > MUCH_STEAL:
+        now = "" if facts.steal is None else f"{units.percent(steal)} in the last second, "
+        yield Fault(
+            "steal",
+            f"the hypervisor gives our time to others: {now}{units.percent(ever)} since boot",
+            "A turn in which the processor is taken away takes longer, whatever is measured in it.",
+            NOT_FROM_INSIDE,
+            "high" if steal > MUCH_STEAL else "low",
+        )
+    if facts.lost is not None and facts.lost > MUCH_LOST:
+        yield Fault(
+            "lost",
+            f"a busy loop lost {units.percent(facts.lost)} of a second, {units.seconds(facts.longest_gap_s)} at once",
+            "Something else has the processor, seen from here or not.",
+            "end other programs; where there are none, this " + NOT_FROM_INSIDE,
+            "high",
+        )
+    if facts.virtual:
+        yield Fault(
+            "virtual",
+            f"a virtual machine ({facts.hypervisor or 'hypervisor of an unknown kind'})",
+            "Neighbours share the caches, the memory and perhaps the cores; governor, boost and SMT are the host's and"
+            " cannot be seen.",
+            NOT_FROM_INSIDE,
+            "medium",
+        )
+
+
+def _memory_faults(facts: Facts) -> Iterator[Fault]:
+    if facts.free_pages_reported:
+        yield Fault(
+            "free_pages",
+            "memory that is free here goes back to the host (the balloon reports free pages)",
+            "A call that takes large memory anew may wait for the host to find it, page by page: some calls take twice"
+            " as long as others, in programs that give memory back.",
+            "keep memory in the program, as the tuned rows do: GLIBC_TUNABLES in their files",
+            "medium",
+        )
+    if (facts.swap_bytes or 0) > SWAP_BYTES:
+        yield Fault(
+            "swap",
+            f"{(facts.swap_bytes or 0) / 2**30:.1f} GiB of swap are in use",
+            "A worker that was swapped out waits for the disk in its turn.",
+            "end what needs the memory, then bring it all back",
+            "medium",
+            "sudo swapoff -a && sudo swapon -a",
+        )
+    if facts.free_bytes is not None and facts.free_bytes < LITTLE_BYTES:
+        yield Fault(
+            "memory",
+            f"only {facts.free_bytes / 2**30:.1f} GiB of memory are free",
+            "All rows of a table are alive at once, each with its framework; too little makes small tables, or swaps.",
+            "end what needs it, or measure fewer rows together: --impl",
+            "medium",
+        )
+
+
+def _gpu_faults(facts: Facts) -> Iterator[Fault]:
+    gpus = facts.gpus or ()
+    others = facts.gpu_processes or ()
+    busy = [gpu.name for gpu in gpus if (gpu.busy or 0.0) > BUSY_GPU]
+    if others or busy:
+        who = f"processes {', '.join(map(str, others))}" if others else "someone that cannot be seen from here"
+        yield Fault(
+            "gpu_shared",
+            f"the GPU is in use by {who}",
+            "Kernels of others run in between, and take clock and memory bandwidth.",
+            "end them, or wait; this shows who they are" if others else NOT_FROM_INSIDE,
+            "high",
+            "nvidia-smi --query-compute-apps=pid,used_memory --format=csv" if others else None,
+        )
+    for index, gpu in enumerate(gpus):
+        if gpu.throttles:
+            clock = "" if gpu.clock_mhz is None else f" to {gpu.clock_mhz:.0f} MHz"
+            yield Fault(
+                "gpu_throttled",
+                f"{gpu.name} lowers its clock{clock}: {', '.join(gpu.throttles)}",
+                "What is measured later looks slower.",
+                "cool it or wait; on a machine of your own, hold it below what it can always keep, and take that back"
+                " with --reset-gpu-clocks",
+                "high",
+                f"sudo nvidia-smi --id={index} --lock-gpu-clocks={0.9 * gpu.clock_mhz:.0f}" if gpu.clock_mhz else None,
+            )

@@ -1,0 +1,133 @@
+"""What the runner and a worker say to each other, a line of JSON each: the job, then commands and answers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, BinaryIO
+
+import msgspec
+
+from bench.records.schema import Cell, Memory, Phase, Record
+from bench.workloads.flops import BatchSizes
+from impls.contract import Seq2seqConfig
+
+
+class ProblemFile(msgspec.Struct, frozen=True):
+    """Where a workload's numbers are (``answers.load`` reads them), and the configuration they are for."""
+
+    config: Seq2seqConfig
+    path: str
+    batches: tuple[BatchSizes, ...] = ()
+    """Of what sizes a call's batches are: all that a bound has to know."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker has to know before the first command."""
+
+    row_path: str
+    row_root: str | None
+    """The folder that the row's name is relative to; None for a person's own file."""
+    cells: list[Cell]
+    problems: dict[str, ProblemFile]
+    """Workload to where its numbers are."""
+    seed: int
+    """The run's own: with the block, it draws what calls are fed."""
+    block: int
+    table: int
+    warmup_s: float
+    sittings: int
+    """How many times it can be asked to prepare."""
+    processors: list[int]
+    hash_seed: int
+    padding_bytes: int
+    memory_limit_bytes: int | None
+    blocked: list[str]
+    started_s: float
+    """When the process was started, by the system's clock that does not go back."""
+
+
+class Command(msgspec.Struct, frozen=True, tag=True):
+    """What the runner says."""
+
+
+class Prepare(Command, frozen=True, tag=True):
+    """Load and compile a cell, in the first block hold it against the oracle, and warm it up, on these processors."""
+
+    cell: int
+    attempt: int
+    processors: list[int]
+
+
+class Sit(Command, frozen=True, tag=True):
+    """Move to these processors, and wait for turns, this many at most."""
+
+    most_turns: int
+    calls: int
+    discards: bool
+    """Whether a call before those of each turn is not timed."""
+    processors: list[int]
+
+
+class Turn(Command, frozen=True, tag=True):
+    """Take a turn."""
+
+
+class Check(Command, frozen=True, tag=True):
+    """Validate what was timed, on these processors, and report."""
+
+    processors: list[int]
+    unseen: bool
+    """Whether it is also held against the oracle on an input that it has not seen."""
+
+
+class Revisit(Command, frozen=True, tag=True):
+    """Measure the peak memory of the only cell there is, and hold it against the oracle once more."""
+
+
+class Prepared(msgspec.Struct, frozen=True, tag=True):
+    """Ready to sit; a call takes about this long."""
+
+    call_s: float
+    phases_s: dict[Phase, float] = {}
+
+
+class Seated(msgspec.Struct, frozen=True, tag=True):
+    """Asleep at the table."""
+
+
+class TurnTaken(msgspec.Struct, frozen=True, tag=True):
+    """A turn is over."""
+
+    disturbed: bool
+    """Whether it waited for a processor that somebody else had."""
+
+
+class Finished(msgspec.Struct, frozen=True, tag=True):
+    """Done with a cell, for good or ill."""
+
+    record: Record
+    phases_s: dict[Phase, float] = {}
+
+
+class Revisited(msgspec.Struct, frozen=True, tag=True):
+    """A cell's peak memory is known, or why it is not; and the cell was right once more, or a record says how not."""
+
+    memory: Memory
+    failure: Record | None
+
+
+AnyCommand = Prepare | Sit | Turn | Check | Revisit
+Answer = Prepared | Seated | TurnTaken | Finished | Revisited
+
+
+def say(fd: int, message: Job | AnyCommand | Answer) -> None:
+    """Send a line."""
+    data = msgspec.json.encode(message) + b"\n"
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def hear(pipe: BinaryIO, kind: Any) -> Any:
+    """The next message, waited for asleep; None where the other side is gone."""
+    line = pipe.readline()
+    return msgspec.json.decode(line, type=kind) if line else None

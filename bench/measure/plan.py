@@ -1,0 +1,211 @@
+"""Who sits at which table, for how many turns, and what the next block is for: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.analysis.analysis import Group, group_of
+from bench.machine.interpreters import OWN
+from bench.measure.presets import BUDGETS, Budget
+from bench.records.schema import CONTROL, Cell, Record, settle
+from bench.records.versions import join, split
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from bench.machine.interpreters import Interpreter
+    from bench.workloads.shapes import Workload
+    from impls import Row
+    from impls.contract import Device, Precision, Task
+
+
+BUDGETS["threads"] = BUDGETS["default"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A row with a number of threads and a precision, and all the cells it can be timed on."""
+
+    name: str
+    """The row's name, with its version where the run has several; or ``control``: the baseline, a second time."""
+    row: Row
+    threads: int
+    precision: Precision
+    cells: tuple[Cell, ...]
+    interpreter: Interpreter = OWN
+    """What its workers run under."""
+
+    @property
+    def versioned(self) -> str:
+        """The row's name with its version; the control's is that of the baseline which it is."""
+        return join(self.row.name, self.interpreter.version)
+
+    @property
+    def label(self) -> str:
+        """What the seat's files are called; a person's own ``torch-mine.py`` has others than ``torch/mine``."""
+        return f"{self.name.replace('-', '--').replace('/', '-')}-{self.threads}-{self.precision}"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Seats whose workers are alive at once and take turns."""
+
+    number: int
+    threads: int
+    seats: tuple[Seat, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does: its tables, and the cells that are settled without a worker."""
+
+    tables: tuple[Table, ...]
+    settled: tuple[Record, ...]
+    budget: Budget
+    baseline: str
+    seed: int
+
+    @property
+    def names(self) -> list[list[str]]:
+        """Who sits at each table, control and bounds included."""
+        return [[seat.name for seat in table.seats] for table in self.tables]
+
+
+@dataclass(frozen=True, slots=True)
+class Sitting:
+    """A group of cells at a table: its members take turns with each other."""
+
+    table: Table
+    group: Group
+    members: tuple[tuple[Seat, Cell], ...]
+
+
+def make_plan(
+    *,
+    rows: Sequence[Row],
+    workloads: Sequence[Workload],
+    tasks: Sequence[Task],
+    device: Device,
+    threads: Sequence[int],
+    precisions: Sequence[Precision] = ("float32",),
+    budget: Budget,
+    baseline: str,
+    seed: int,
+    seats_a_table: int | None = None,
+    bounds: Sequence[Row] = (),
+    interpreters: Sequence[Interpreter] = (OWN,),
+    seated: Collection[str] | None = None,
+) -> Plan:
+    """Every row x workload x task at a table for each number of threads and precision, and the control at each.
+
+    A row has a seat for each interpreter, the baseline's row before the others. Where a table seats fewer than all,
+    there are several, each with the baseline and the control. ``bounds``: what rows are held against, seated once.
+    ``seated``: who had a seat when a run began that goes on; nobody else gets one, whatever was installed since.
+    """
+    rows = sorted(rows, key=lambda row: row.name != split(baseline).row)
+    tables: list[Table] = []
+    settled: list[Record] = []
+    for number in threads:
+        for precision in precisions:
+            seats = []
+            for row, interpreter in product(rows, interpreters):
+                cells, without = cells_of(row, workloads, tasks, device, number, precision, interpreter)
+                settled += without
+                name = join(row.name, interpreter.version)
+                if seated is not None and name not in seated:
+                    settled += [settle(cell, "unavailable", "was not installed when the run began") for cell in cells]
+                elif cells:
+                    seats.append(Seat(name, row, number, precision, cells, interpreter))
+            for bound in bounds:
+                held = [seat for seat in seats if seat.row.multiplier == bound.framework]
+                groups = {group_of(cell) for seat in held for cell in seat.cells}
+                cells, _ = cells_of(bound, workloads, tasks, device, number, precision)
+                if wanted := tuple(cell for cell in cells if group_of(cell) in groups):
+                    seats.append(Seat(bound.name, bound, number, precision, wanted))
+            for members in _tables_of(seats, baseline, seats_a_table):
+                tables.append(Table(len(tables), number, members))
+    return Plan(tuple(tables), tuple(settled), budget, baseline, seed)
+
+
+def cells_of(
+    row: Row,
+    workloads: Sequence[Workload],
+    tasks: Sequence[Task],
+    device: Device,
+    threads: int,
+    precision: Precision,
+    interpreter: Interpreter = OWN,
+) -> tuple[tuple[Cell, ...], list[Record]]:
+    """What the row can be timed on, and the records of what it cannot."""
+    cells, settled = [], []
+    missing = row.missing(interpreter.has)
+    for workload in workloads:
+        for task in tasks:
+            cell = Cell(
+                implementation=join(row.name, interpreter.version),
+                framework=row.framework,
+                tier=row.tier,
+                workload=workload.name,
+                task=task,
+                device=device,
+                threads=threads,
+                precision=precision,
+            )
+            if reason := row.unsupported.get(task) or _without(row, device, precision):
+                settled.append(settle(cell, "unsupported", reason))
+            elif missing:
+                settled.append(settle(cell, "unavailable", missing))
+            else:
+                cells.append(cell)
+    return tuple(cells), settled
+
+
+def _tables_of(seats: Sequence[Seat], baseline: str, most: int | None) -> Iterable[tuple[Seat, ...]]:
+    if not seats:
+        return
+    base = next((seat for seat in seats if seat.name == baseline), seats[0])
+    twin = replace(base, name=CONTROL, cells=tuple(_renamed(cell, CONTROL) for cell in base.cells))
+    others = [seat for seat in seats if seat is not base]
+    room = max(1, (most or len(seats) + 1) - 2)
+    for start in range(0, max(1, len(others)), room):
+        yield (base, *others[start : start + room], twin)
+
+
+def _renamed(cell: Cell, name: str) -> Cell:
+    return msgspec.structs.replace(cell, implementation=name)
+
+
+def _without(row: Row, device: Device, precision: Precision) -> str | None:
+    if device not in row.devices:
+        return row.unsupported.get(device, f"the row does not run on a {device}")
+    return None if precision in row.precisions else f"the row does not compute in {precision}"
+
+
+ROUNDING = 1e-9
+"""So much short of a whole number of turns is one: 1.2 / 0.4 is 2.9999999999999996."""
+
+
+def calls_a_turn(call_s: float, budget: Budget) -> int:
+    """How many calls fill a turn."""
+    return max(1, ceil(budget.turn_s / call_s))
+
+
+def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
+    """How many turns each member of a sitting takes, for calls that take this long."""
+    turns = [seconds * (budget.calls or calls_a_turn(seconds, budget)) for seconds in call_s]
+    affordable = floor(budget.timed_s * len(turns) / sum(turns) + ROUNDING) if turns else 0
+    return max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), affordable))
+
+
+def groups_of(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
+    """The members of each group at a table."""
+    groups: dict[Group, list[tuple[Seat, Cell]]] = {}
+    for seat in table.seats:
+        for cell in seat.cells:
+            groups.setdefault(group_of(cell), []).append((seat, cell))
+    return groups

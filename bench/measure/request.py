@@ -1,0 +1,374 @@
+"""What is asked of ``bench run``: its options, and what they come to here, checked before anything is made."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import count, product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.here import ROOT
+from bench.machine.describe import available_to_a_process, gpus
+from bench.machine.interpreters import OWN, choose_interpreters, in_words
+from bench.machine.processors import processors
+from bench.measure.presets import BASELINE, BUDGETS, PRESETS, Budget, Preset
+from bench.records.schema import CONTROL
+from bench.records.versions import SIGN, join
+from bench.workloads.dictionary import read_words
+from bench.workloads.shapes import Workload, estimate_bytes
+from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
+from impls import HERE, find_bounds, find_rows, read_row
+from impls.contract import TASKS, Device, InvalidInput, Precision, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from bench.machine.interpreters import Interpreter
+    from impls import Row
+    from impls.contract import Device
+
+
+LOCAL = ROOT / "results" / "local"
+CALIBRATIONS = ROOT / "results" / "calibrations"
+PAGES = ROOT / "results" / "pages"
+"""Beside the results, for `bench table results/local/*/` reads results only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What ``bench run`` can be asked: the words of its command line."""
+
+    impl: tuple[str, ...] = ()
+    """Rows to measure, by name, or files of your own that end in .py; all rows if not given."""
+    workload: tuple[str, ...] = ()
+    """Workloads by name; those of the preset if not given."""
+    task: tuple[Task, ...] = ()
+    """encode, forward, gradients, train_step; forward and train_step if not given, and all in the preset full."""
+    device: Device = "cpu"
+    """cpu or gpu."""
+    threads: tuple[str, ...] = ("1",)
+    """Numbers of threads, each measured apart."""
+    precision: tuple[Precision, ...] = ("float32",)
+    """float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart."""
+    preset: Preset = "default"
+    """smoke (some minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (50 minutes): sweeps of all
+    sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads: a sweep of these, up
+    to all processors, at the shape in the middle of scaling."""
+    shape: str | None = None
+    """A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
+    num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
+    What is not named is as in the notebook."""
+    sweep: tuple[str, ...] = ()
+    """Sizes that take the values from low to high, such as hidden_dim=64:2048, each doubled from the one before; one
+    at a time, the others as in --shape or else as in the preset scaling. Names: those of --shape but for
+    bidirectional; or threads, alone."""
+    against: str | None = None
+    """The one row that those of --impl are held against: it is measured with them, and is the baseline."""
+    baseline: str | None = None
+    """The row that ratios are to; torch/module if not given."""
+    budget: str | None = None
+    """The time that it may take, such as 90s, 15m or 2h; the preset's if not given. Blocks go to what is
+    undecided until all is decided or the time is spent."""
+    out: Path | None = None
+    """Folder for the result, which must not exist yet; results/local/<time> if not given."""
+    interpreter: tuple[str, ...] = ()
+    """Pythons with other versions of a framework, such as 2.9.1=PATH 2.13.0=PATH, the oldest first: every row is
+    measured once under each, all at one round table, as torch/module@2.9.1 and torch/module@2.13.0. --baseline
+    names one of those; without a version, or if not given, the baseline is the last one's. Bounds are left out.
+    `nox -s versions` makes such environments."""
+    resume: Path | None = None
+    """Go on with the run in this folder: what it lacks is measured. Beside it, --budget may be given, and --impl
+    for files of your own; --interpreter has to be, where the run had it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the options come to on this machine."""
+
+    rows: tuple[Row, ...]
+    interpreters: tuple[Interpreter, ...]
+    """Each row is measured under each; the last is the one that the others are history to."""
+    bounds: tuple[Row, ...]
+    """What the rows are held against: nothing where there are several versions, for each would need its own seat, and
+    versions are held against each other."""
+    workloads: tuple[Workload, ...]
+    tasks: tuple[Task, ...]
+    device: Device
+    threads: tuple[int, ...]
+    precisions: tuple[Precision, ...]
+    preset: str
+    budget: Budget
+    baseline: str
+    out: Path
+    command: str
+
+
+def check_request(options: Options) -> Request:
+    """What the options ask for, here and now.
+
+    Raises:
+        InvalidInput: a word means nothing here, or what it asks for cannot be done on this machine.
+    """
+    impl, against, baseline, preset = options.impl, options.against, options.baseline, options.preset
+    if against is not None and baseline is not None:
+        raise InvalidInput("--against names the baseline already; leave --baseline out")
+    if against is not None and not impl:
+        raise InvalidInput(f"--against {against}: say what is held against it, with --impl")
+    rows = choose_rows([*impl, against] if against else impl)
+    check_device(options.device)
+    sweeps = choose_sweeps(options.sweep, preset, len(processors()))
+    workloads = choose_workloads(options.workload, preset, options.device, options.shape, sweeps)
+    check_workloads(workloads)
+    if options.interpreter and preset == SCALING:
+        raise InvalidInput("--interpreter: what a scaling run is fitted to has one version; choose another preset")
+    interpreters = choose_interpreters(options.interpreter, rows)
+    if impl and (absent := next((row for row in rows if all(row.missing(one.has) for one in interpreters)), None)):
+        missing = absent.missing(interpreters[-1].has)
+        raise InvalidInput(f"{absent.name}: {missing}; install it, or leave the row out")
+    if against is not None:
+        baseline = choose_rows([against])[0].name
+        if len(rows) < 2:
+            raise InvalidInput(f"--against {against}: is what --impl names already")
+    if baseline is not None:
+        baseline = choose_baseline(baseline, rows, interpreters)
+    return Request(
+        rows=tuple(rows),
+        interpreters=interpreters,
+        bounds=() if options.interpreter or preset == SCALING else bounds_of(rows, options.device),
+        workloads=tuple(workloads),
+        tasks=choose_tasks(options.task, preset),
+        device=options.device,
+        threads=tuple(parse_threads(choose_threads(options.threads, sweeps))),
+        precisions=choose_precisions(options.precision, options.device),
+        preset=preset,
+        budget=choose_budget(preset, options.budget),
+        baseline=baseline or default_baseline(rows, options.device, interpreters),
+        out=free_folder(options.out),
+        command=command_of(
+            "run",
+            impl=[plain(name) for name in impl],
+            workload=options.workload,
+            task=options.task,
+            device=[options.device],
+            threads=options.threads,
+            precision=[] if options.precision == ("float32",) else options.precision,
+            preset=[preset],
+            shape=[options.shape] if options.shape else [],
+            sweep=options.sweep,
+            baseline=[baseline] if baseline and not against else [],
+            against=[plain(against)] if against else [],
+            budget=[options.budget] if options.budget else [],
+            interpreter=[in_words(one) for one in interpreters if one.version],
+        ),
+    )
+
+
+def choose_twins(names: Sequence[str]) -> tuple[Row, ...]:
+    """The rows of these names that are to be their own twins; none if none is named.
+
+    Raises:
+        InvalidInput: there is no such row in the tree, or it cannot do what a default run asks.
+    """
+    rows = tuple(choose_rows(names)) if names else ()
+    for row in rows:
+        if not row.path.is_relative_to(HERE):
+            raise InvalidInput(
+                f"--rows {row.path.name}: must be a row of impls/, for what is published can be repeated"
+            )
+        lacking = (row.unsupported[task] for task in PRESETS["default"] if task in row.unsupported)
+        missing = row.missing() or next(lacking, None)
+        if missing or "cpu" not in row.devices:
+            raise InvalidInput(f"--rows {row.name}: {missing or 'does not run on a cpu'}; choose another")
+    return rows
+
+
+def choose_rows(names: Sequence[str]) -> list[Row]:
+    """The rows of these names or files; all of the tree's where none is given.
+
+    Raises:
+        InvalidInput: there is no such row, or a file is not one.
+    """
+    known = find_rows()
+    rows = []
+    for name in names:
+        if name in known:
+            rows.append(known[name])
+        elif name.endswith(".py"):
+            path = Path(name).resolve()
+            rows.append(read_row(path, HERE if path.is_relative_to(HERE) else None))
+        elif name in {bound.name for bound in find_bounds().values()}:
+            raise InvalidInput(f"{name} {NO_ROW}")
+        else:
+            raise InvalidInput(f"unknown row {name!r}; choose from {', '.join(known)}, or give a file that ends in .py")
+    by_name: dict[str, Row] = {}
+    for row in rows or known.values():
+        if row.is_bound:
+            raise InvalidInput(f"{row.path.name} {NO_ROW}")
+        if row.name == CONTROL:
+            raise InvalidInput(f"{row.path.name}: {CONTROL!r} is the name of the baseline's second entry; rename it")
+        if SIGN in row.name:
+            raise InvalidInput(f"{row.path.name}: {SIGN} stands before a version in the table; rename it")
+        if by_name.setdefault(row.name, row).path != row.path:
+            raise InvalidInput(f"two files are called {row.name}; rename one")
+    return list(by_name.values())
+
+
+NO_ROW = (
+    "is a bound, and no row: it is measured wherever a row of its framework is; `python -m bench peak` shows it alone"
+)
+
+
+def bounds_of(rows: Sequence[Row], device: Device) -> tuple[Row, ...]:
+    """What these rows are held against, as far as that can be measured here."""
+    multipliers = {row.multiplier for row in rows if device in row.devices and row.missing() is None}
+    found = (bound for framework, bound in find_bounds().items() if framework in multipliers)
+    return tuple(bound for bound in found if device in bound.devices and bound.missing() is None)
+
+
+def choose_baseline(name: str, rows: Sequence[Row], interpreters: Sequence[Interpreter]) -> str:
+    """The baseline of that name; of a row without a version, the last interpreter's.
+
+    Raises:
+        InvalidInput: it is not in the run.
+    """
+    names = [join(row.name, one.version) for row, one in product(rows, interpreters)]
+    found = next((full for full in (name, join(name, interpreters[-1].version)) if full in names), None)
+    if found is None:
+        raise InvalidInput(f"--baseline {name}: is not in this run, which has {', '.join(names)}")
+    return found
+
+
+def default_baseline(rows: Sequence[Row], device: Device, interpreters: Sequence[Interpreter] = (OWN,)) -> str:
+    """``BASELINE`` if it can run here, or the first row that can: what is entered twice has to be there.
+
+    The last interpreter's, or that of the last which has such a row.
+    """
+    for one in reversed(interpreters):
+        if runs := [row.name for row in rows if device in row.devices and row.missing(one.has) is None]:
+            return join(BASELINE if BASELINE in runs else runs[0], one.version)
+    return join(BASELINE, interpreters[-1].version)
+
+
+def choose_tasks(names: Sequence[Task], preset: str) -> tuple[Task, ...]:
+    """These tasks, in their own order; the preset's where none is named."""
+    return tuple(name for name in TASKS if name in (names or PRESETS[preset]))
+
+
+def check_device(device: Device) -> None:
+    """Make sure that the device is there.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if device == "gpu" and not gpus():
+        raise InvalidInput(
+            "--device gpu: `nvidia-smi -L` lists no NVIDIA device (is the driver installed?);"
+            " leave it out to run on the CPU"
+        )
+
+
+def choose_precisions(names: Sequence[Precision], device: Device) -> tuple[Precision, ...]:
+    """These precisions, each once.
+
+    Raises:
+        InvalidInput: the device does not have one.
+    """
+    if "tf32" in names and device == "cpu":
+        raise InvalidInput("--precision tf32: is a GPU's; on the CPU there are float32 and bfloat16")
+    return tuple(dict.fromkeys(names))
+
+
+def choose_budget(preset: str, budget: str | None) -> Budget:
+    """The preset's effort; a time that is given is obeyed, even if no verdict is reached in it.
+
+    Raises:
+        InvalidInput: it is no time.
+    """
+    if budget is None:
+        return BUDGETS[preset]
+    return replace(BUDGETS[preset], total_s=parse_budget(budget), sure_blocks=1)
+
+
+def parse_budget(budget: str) -> float:
+    """The seconds that ``90s``, ``15m`` or ``2h`` stands for.
+
+    Raises:
+        InvalidInput: it is no such time.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})(s|m|h)", budget)
+    if match is None or int(match[1]) == 0:
+        raise InvalidInput(f"--budget {budget}: must be a time such as 90s, 15m or 2h")
+    return int(match[1]) * {"s": 1.0, "m": 60.0, "h": 3600.0}[match[2]]
+
+
+def check_workloads(workloads: Sequence[Workload]) -> None:
+    """Make sure that the workloads can be had here, before anything is made.
+
+    Raises:
+        InvalidInput: one is real words and the dictionary cannot be read, or one does not fit into memory.
+    """
+    if any(one.is_words for one in workloads):
+        read_words()
+    for one in workloads:
+        needed, free = estimate_bytes(one), available_to_a_process()
+        if needed > free:
+            raise InvalidInput(
+                f"workload {one.name} needs about {needed / 2**30:.0f} GiB, and {free / 2**30:.0f} GiB are free;"
+                " choose smaller sizes"
+            )
+
+
+def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
+    """A folder for the result that does not exist yet: ``out``, or one in ``home`` named after the time. Absolute.
+
+    Workers run in the repository's folder, and ``out`` is meant from where the person is.
+
+    Raises:
+        InvalidInput: it exists already.
+    """
+    if out is None:
+        stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+        return next(path for path in _numbered(home / stamp) if not path.exists())
+    try:
+        if not out.exists():
+            return out.absolute()
+    except OSError as error:
+        raise InvalidInput(f"--out {str(out)[:80]}: cannot be written ({error.strerror})") from None
+    raise InvalidInput(f"--out {out}: exists already; choose another folder, or remove it")
+
+
+def plain(name: str) -> str:
+    """The name of a row, or of a file without the folders of this machine."""
+    return Path(name).name if name.endswith(".py") else name
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    yield path
+    yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
+
+
+def command_of(*words: str, **options: Sequence[str]) -> str:
+    """The command line of these words and of the options that have values."""
+    given = [word for name, values in options.items() if values for word in (f"--{name}", *values)]
+    return shlex.join(["python", "-m", "bench", *words, *given])
+
+
+def parse_threads(values: Sequence[str]) -> list[int]:
+    """Whole numbers of threads, each at least 1 and at most what there is.
+
+    Raises:
+        InvalidInput: one of them is not.
+    """
+    most = len(processors())
+    threads = []
+    for value in values:
+        if not re.fullmatch(r"[0-9]{1,9}", value):
+            raise InvalidInput(f"--threads {value}: must be a whole number from 1 to {most}")
+        number = int(value)
+        if not 1 <= number <= most:
+            raise InvalidInput(f"--threads {value}: must be from 1 to {most}, the processors this process may use")
+        threads.append(number)
+    return list(dict.fromkeys(threads))

@@ -1,0 +1,312 @@
+"""A run from its request to its end: draws the numbers, carries the plan out, writes the result."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from msgspec.structs import replace
+
+from bench.here import shown
+from bench.machine import gpu
+from bench.machine.describe import available_bytes, code_facts, describe
+from bench.machine.processors import processors
+from bench.measure.expected import expected_s
+from bench.measure.lock import only_run
+from bench.measure.messages import ProblemFile
+from bench.measure.plan import make_plan
+from bench.measure.preflight import preflight
+from bench.measure.runner import DiskFull, Listener, run_plan, scratch
+from bench.measure.speed import measure_speed
+from bench.measure.worker_environment import left_out, memory_limit
+from bench.records.atomic import whole_folder, written
+from bench.records.schema import End, PlanFacts, Run, WorkloadFacts
+from bench.records.store import RECORDS_FILE, SCHEMA_VERSION, drop_half_written, read_result, record_line, start_result
+from bench.records.versions import join
+from bench.workloads import reference_outputs
+from bench.workloads.shapes import estimate_bytes
+from impls import HERE
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.measure.plan import Plan
+    from bench.measure.request import Request
+    from bench.measure.resume import Resumed
+    from bench.records.schema import EndsBy, Result
+    from bench.workloads.shapes import Workload
+    from impls.contract import Device
+
+ULIMITS = {errno.EAGAIN: " (ulimit -u)", errno.EMFILE: " (ulimit -n)"}
+"""By error, which limit of this process or its user it mostly comes from."""
+
+WORKER_BYTES = 2**29
+"""About what a worker holds before it has a model: Python, its framework, and a compiler."""
+
+GPU_WORKER_BYTES = 2**29
+"""About what a worker holds of a GPU's memory before it has a model. Not measured here: a process's context, with the
+kernels that it has called, is some 300 MB, as PyTorch's maintainers say of CUDA since 11.7; libraries add workspaces of
+their own."""
+
+ROOM = 0.8
+"""How much of what is free the workers of a table may need."""
+
+
+class Watch(Protocol):
+    """Who watches a run."""
+
+    @property
+    def listener(self) -> Listener:
+        """Who is told of blocks and lines."""
+
+    def say(self, what: str) -> None:
+        """Show what goes on."""
+
+
+Watching = Callable[["Plan", "Result"], AbstractContextManager[Watch]]
+"""Begins to watch a plan, of which so much is there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run, or its continuation, ended."""
+
+    folder: Path
+    stopped: str
+    """What stopped it before its own end; or ``""``."""
+    code: int
+    """The exit code that follows from that."""
+    again: tuple[str, ...]
+    """What whoever goes on has to name again."""
+
+
+def run(request: Request, watching: Watching) -> Ended:
+    """Measure what is asked for, and write it down.
+
+    Raises:
+        InvalidInput: no row can be timed so, a person's own file does not meet the contract, the folder cannot be
+            written, or another run has this machine.
+    """
+    began = time.monotonic()
+    plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
+    if not plan.tables:
+        reasons = dict.fromkeys(f"{one.implementation}: {one.reason}" for one in plan.settled)
+        raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
+    with only_run(f"bench run into {request.out.name}") as mark:
+        for row in request.rows:
+            latest = request.interpreters[-1]
+            if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
+                preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
+        head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
+        with whole_folder(request.out) as folder, written(request.out):
+            (folder / "logs").mkdir()
+            start_result(head, folder)
+        return _carry_out(plan, request, read_result(request.out), mark, began, watching)
+
+
+def go_on(resumed: Resumed, watching: Watching) -> Ended:
+    """Measure what a run lacks, and write it down.
+
+    Raises:
+        InvalidInput: it would not be the same run, the folder cannot be written, or another run has this machine.
+    """
+    began = time.monotonic()
+    result, plan = resumed.result, planned_again(resumed)
+    with only_run(f"bench run --resume {result.path.name}") as mark:
+        try:
+            drop_half_written(result.path)
+        except OSError as error:
+            raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
+        result = read_result(result.path)  # as it is now that nobody else writes it
+        return _carry_out(plan, resumed, result, mark, began, watching)
+
+
+def planned(request: Request, seed: int) -> Plan:
+    """What is to be done of a request; ``seed`` draws the orders."""
+    return make_plan(
+        rows=request.rows,
+        workloads=request.workloads,
+        tasks=request.tasks,
+        device=request.device,
+        threads=request.threads,
+        precisions=request.precisions,
+        budget=request.budget,
+        baseline=request.baseline,
+        seed=seed,
+        seats_a_table=seats_that_fit(request.workloads, request.device),
+        bounds=request.bounds,
+        interpreters=request.interpreters,
+    )
+
+
+def planned_again(resumed: Resumed) -> Plan:
+    """The plan that a run was begun with, from what it wrote down: the same rows sit at each table.
+
+    Raises:
+        InvalidInput: they would not.
+    """
+    had, run = resumed.result.run.plan, resumed.result.run
+    plan = make_plan(
+        rows=resumed.rows,
+        workloads=resumed.workloads,
+        tasks=had.tasks,
+        device=had.device,
+        threads=had.threads,
+        precisions=had.precisions,
+        budget=resumed.budget,
+        baseline=run.baseline,
+        seed=had.seed,
+        seats_a_table=max(map(len, had.tables), default=None),
+        bounds=resumed.bounds,
+        interpreters=resumed.interpreters,
+        seated={name for table in had.tables for name in table},
+    )
+    if plan.names != had.tables:
+        raise InvalidInput(f"--resume {resumed.result.path}: other rows would sit at its tables; begin anew")
+    return plan
+
+
+def _carry_out(
+    plan: Plan, asked: Request | Resumed, result: Result, mark: str, began: float, watching: Watching
+) -> Ended:
+    folder = result.path
+    stopped, code = "", 0
+
+    def ended(why: EndsBy) -> End:
+        return End(why=why, elapsed_s=time.monotonic() - began, budget_s=plan.budget.total_s)
+
+    with watching(plan, result) as watch:
+        try:
+            with scratch(folder / "numbers") as numbers:
+                problems = _pose(asked.workloads, result.run.plan, numbers, watch)
+                why = run_plan(
+                    plan,
+                    problems,
+                    folder,
+                    watch.listener,
+                    mark=mark,
+                    memory_limit_bytes=result.run.plan.memory_limit_bytes,
+                    began=began,
+                    had_s=result.elapsed_s,
+                    known=[*result.records, *result.memory, *result.blocks, *result.efforts, *result.said],
+                )
+            _note(folder, ended(why))
+        except KeyboardInterrupt as reason:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # an impatient second one must not cost the table
+            stopped, code = f"{str(reason) or 'interrupted'}: what was measured is kept", 130
+            _note(folder, ended("interrupted"))
+        except DiskFull as error:
+            stopped, code = f"{error}: what was measured before is kept; make room", 1
+            _note(folder, ended("disk"))
+        except OSError as error:  # no more processes, a folder that is gone, and the like
+            words = f"{error.filename or 'the system'}: {error.strerror}{ULIMITS.get(error.errno or 0, '')}"
+            stopped, code = f"{words}: what was measured before is kept", 1
+            _note(folder, ended("error"))
+    return Ended(folder, stopped, code, tuple(_named_again(asked)))
+
+
+def _named_again(asked: Request | Resumed) -> list[str]:
+    """What whoever goes on has to name again, for a result does not say where it is."""
+    own = [shown(row.path) for row in asked.rows if not row.path.is_relative_to(HERE)]
+    pythons = [f"{one.version}={shown(one.path)}" for one in asked.interpreters if one.version]
+    return [*(["--impl", *own] if own else []), *(["--interpreter", *pythons] if pythons else [])]
+
+
+def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, watch: Watch) -> dict[str, ProblemFile]:
+    """Work out the oracle's answers; where they are."""
+    problems = {}
+    for workload in workloads:
+        watch.say(f"the oracle works out {workload.name}")
+        path = numbers / f"{workload.name}.safetensors"
+        try:
+            reference_outputs.save(reference_outputs.pose(workload, tuple(plan.tasks), tuple(plan.precisions)), path)
+        except MemoryError:
+            raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
+        except OSError as error:
+            raise DiskFull(f"{path}: cannot be written ({error.strerror})") from None
+        problems[workload.name] = ProblemFile(workload.config, str(path), reference_outputs.sizes_of(workload))
+    return problems
+
+
+def _note(folder: Path, end: End) -> None:
+    """Add how the run ended, if that can be written."""
+    try:
+        drop_half_written(folder)
+        with (folder / RECORDS_FILE).open("ab") as file:
+            file.write(record_line(end))
+    except OSError:
+        return
+
+
+def seats_that_fit(workloads: Sequence[Workload], device: Device) -> int:
+    """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
+    one row."""
+    # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
+    own = max(estimate_bytes(workload) for workload in workloads) // 4
+    rooms = [int(ROOM * available_bytes()) // (WORKER_BYTES + own)]
+    if device == "gpu" and (free := gpu.free_bytes()) is not None:
+        rooms.append(int(ROOM * free) // (GPU_WORKER_BYTES + own))
+    return max(3, min(rooms))
+
+
+def _head(request: Request, plan: Plan) -> Run:
+    by_name = {workload.name: workload for workload in request.workloads}
+    slots = max(1, len(processors()) // min(request.threads))
+    expected = expected_s(plan, by_name, slots, measure_speed())
+    return Run(
+        schema_version=SCHEMA_VERSION,
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=request.command,
+        preset=request.preset,
+        baseline=request.baseline,
+        seed=reference_outputs.SEED,
+        plan=PlanFacts(
+            seed=plan.seed,
+            tables=plan.names,
+            tasks=list(request.tasks),
+            threads=list(request.threads),
+            precisions=list(request.precisions),
+            device=request.device,
+            min_blocks=plan.budget.min_blocks,
+            max_blocks=plan.budget.max_blocks,
+            budget_s=plan.budget.total_s,
+            first_block_s=round(expected.first_block_s),
+            min_blocks_s=round(expected.blocks_s(plan.budget.min_blocks)),
+            turn_s=plan.budget.turn_s,
+            memory_limit_bytes=memory_limit(request.device),
+        ),
+        environment=replace(describe(), left_out=left_out(os.environ)),
+        workloads={
+            workload.name: WorkloadFacts(
+                shape=workload.shape,
+                sequences=workload.sequences,
+                source=workload.source,
+                config=workload.config,
+                batches=reference_outputs.sizes_of(workload),
+                held_out=workload.held_out,
+            )
+            for workload in request.workloads
+        },
+        rows={
+            join(row.name, one.version): code_facts(row, one)
+            for row in (*request.rows, *request.bounds)
+            for one in request.interpreters
+        },
+        bounds={
+            row.name: bound.name
+            for row in request.rows
+            for bound in request.bounds
+            if row.multiplier == bound.framework
+        },
+    )

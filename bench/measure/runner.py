@@ -1,0 +1,427 @@
+"""Runs a plan, block by block: seats the workers, gives turns, appends and flushes what comes of it.
+
+Which block is next, and what it is for, follows from the records alone (``plan.next_block``): a run that was ended in
+any way goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from bench.analysis.analysis import Group, counted_of, group_of, judge
+from bench.machine.processors import kept_off, load_average, processor_ticks, processors, stolen
+from bench.measure.effort import efforts
+from bench.measure.expected import last_s, next_block_s
+from bench.measure.interleave import RoundTable, is_contended
+from bench.measure.messages import Revisit, Revisited
+from bench.measure.plan import Seat
+from bench.measure.stopping import next_block, retakes_of
+from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
+from bench.records.schema import Block, Effort, Memory, Record, Said, cell_of, competes, fields_of, settle
+from bench.records.store import RECORDS_FILE, record_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import BinaryIO, Literal
+
+    from bench.measure.messages import Answer, ProblemFile
+    from bench.measure.plan import Plan, Sitting
+    from bench.records.schema import Cell, Line, Phase
+
+T = TypeVar("T")
+
+PRODUCT_SIZE = 512
+"""Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
+
+LEAST_FREE_BYTES = 2**20
+"""With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
+
+
+NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[Sitting, ...]] | None"]
+"""Which block is due, and its sittings, given the records so far; None: there is no more to do."""
+
+
+class DiskFull(OSError):
+    """What was measured cannot be written; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of progress."""
+
+    block: Callable[[int, Sequence[Sitting]], None] = lambda _block, _sittings: None
+    """A block begins, with these groups."""
+    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None
+    """What goes on now."""
+    kept: Callable[[Sequence[Line]], None] = lambda _lines: None
+    """These lines are on disk."""
+
+
+@dataclass(slots=True)
+class Journal:
+    """The records of a run, on disk before anybody is told of them."""
+
+    file: BinaryIO
+    listener: Listener
+    records: list[Record] = field(default_factory=list)
+    weighed: dict[Cell, int] = field(default_factory=dict)
+    """After which block each cell was looked at once more, in a process of its own."""
+    blocks: list[Block] = field(default_factory=list)
+    efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
+    said: dict[Cell, str] = field(default_factory=dict)
+    """The verdict on each cell that was told last."""
+
+    def take(self, line: Line) -> None:
+        """Know of a line that is on the disk."""
+        match line:
+            case Record():
+                self.records.append(line)
+            case Memory():
+                self.weighed[cell_of(line)] = line.block
+            case Block():
+                self.blocks.append(line)
+            case Effort():
+                self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
+            case Said():
+                self.said[cell_of(line)] = line.verdict
+
+    def keep(self, *lines: Line) -> None:
+        """Append the lines, and force them to the disk.
+
+        Raises:
+            DiskFull: they cannot be written.
+        """
+        data = b"".join(map(record_line, lines))
+        try:
+            while data:  # a disk that is almost full takes a part
+                data = data[self.file.write(data) :]
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
+        for line in lines:
+            self.take(line)
+        self.listener.kept(lines)
+        disk = os.fstatvfs(self.file.fileno())
+        if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
+            raise DiskFull(f"{self.file.name}: the disk is almost full")
+
+
+def run_plan(
+    plan: Plan,
+    problems: Mapping[str, ProblemFile],
+    folder: Path,
+    listener: Listener,
+    *,
+    mark: str = "",
+    memory_limit_bytes: int | None = None,
+    began: float | None = None,
+    had_s: float = 0.0,
+    known: Sequence[Line] = (),
+    next_block: NextBlock = next_block,
+) -> Literal["decided", "blocks", "budget"]:
+    """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
+
+    ``known``: what the folder has already, and ``had_s`` for how long it was measured. ``next_block``: what is due,
+    given the records. ``began``: when the budget's time began (``time.monotonic``). However this ends, no worker
+    outlives it.
+
+    Raises:
+        DiskFull: a record cannot be written.
+    """
+    (folder / "logs").mkdir(exist_ok=True)
+    began = time.monotonic() if began is None else began
+    with (folder / RECORDS_FILE).open("ab", buffering=0) as file:
+        journal = Journal(file, listener)
+        for line in known:
+            journal.take(line)
+        have = {cell_of(record) for record in journal.records if record.block == 0}
+        if settled := [record for record in plan.settled if cell_of(record) not in have]:
+            journal.keep(*settled)
+        with scratch(folder / "cache") as cache:
+            run = _Run(
+                plan,
+                problems,
+                folder,
+                cache,
+                listener,
+                journal,
+                mark,
+                memory_limit_bytes,
+                processors(),
+                next_block,
+                began,
+                had_s,
+            )
+            return run.blocks()
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    plan: Plan
+    problems: Mapping[str, ProblemFile]
+    folder: Path
+    cache: Path
+    listener: Listener
+    journal: Journal
+    mark: str
+    memory_limit_bytes: int | None
+    allowed: list[int]
+    next_block: NextBlock
+    began: float
+    had_s: float
+    """How long the run had lasted before it went on."""
+
+    def blocks(self) -> Literal["decided", "blocks", "budget"]:
+        """Block after block, until all is decided, or the next would end after the budget; and each cell once more."""
+        cold, budget, records = True, self.plan.budget, self.journal.records
+        while (due := self.next_block(self.plan, records)) is not None:
+            block, sittings = due
+            needed_s = next_block_s(sittings, self.journal.blocks, self.journal.efforts.values())
+            spent = needed_s + last_s(self._to_revisit(), len(self.allowed)) > self._left_s()
+            if spent and not cold and block > budget.sure_blocks:
+                break
+            self._block(block, sittings, cold=cold)
+            cold = False
+        if budget.sure_blocks > 1 or last_s(self._to_revisit(), len(self.allowed)) <= self._left_s():
+            self._revisit_all()
+            last = max((record.block for record in records), default=0)
+            self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
+        if due is not None:
+            return "budget"
+        most = self.plan.budget.max_blocks
+        return "blocks" if most and any(record.block == most for record in records) else "decided"
+
+    def _left_s(self) -> float:
+        """Of the budget's time."""
+        return self.plan.budget.total_s - (time.monotonic() - self.began)
+
+    def _block(self, block: int, sittings: Sequence[Sitting], *, cold: bool) -> None:
+        self.listener.block(block, sittings)
+        phases_s: Counter[Phase] = Counter()
+        seconds: dict[tuple[int, Group], tuple[float, float]] = {}
+        started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        ticks, before = processor_ticks(self.allowed), len(self.journal.records)
+        product_s = []
+        for number in dict.fromkeys(one.table.number for one in sittings):
+            at_table = [one for one in sittings if one.table.number == number]
+            place = self.allowed[-at_table[0].table.threads :]
+            product_s.append(product(place))
+            with kept_off(place, self.allowed):
+                table = self._table(block, at_table, place)
+            phases_s.update(table.phases_s)
+            seconds |= {(number, group): spent for group, spent in table.seconds().items()}
+        product_s.append(product(place))
+        self.journal.keep(
+            Block(
+                block=block,
+                started_at=started_at,
+                elapsed_s=time.monotonic() - start,
+                records=len(self.journal.records) - before,
+                product_s=product_s,
+                load=load_average(),
+                steal=stolen(ticks, processor_ticks(self.allowed)),
+                cold=cold,
+                phases_s=dict(phases_s),
+            ),
+            *(self._efforts(block, seconds) if self.plan.budget.adapts else []),
+            *self._said(block),
+        )
+
+    def _efforts(self, block: int, seconds: Mapping[tuple[int, Group], tuple[float, float]]) -> list[Effort]:
+        """How many turns each group has from now on that this was the first whole block of."""
+        seconds = {key: spent for key, spent in seconds.items() if key not in self.journal.efforts}
+        if not seconds:
+            return []
+        of_cell: dict[Cell, list[Record]] = defaultdict(list)
+        for record in self.journal.records:
+            if record.block == block:
+                of_cell[cell_of(record)].append(record)
+        counted = [one for records in of_cell.values() for one in counted_of(records)]
+        judged = judge(counted, self.plan.baseline)
+        baselines = {group_of(cell): one.baseline for cell, one in judged.items() if one.baseline}
+        return efforts(counted, seconds, baselines, self.plan.budget, block)
+
+    def _said(self, block: int) -> list[Said]:
+        """The verdicts that are other than they were before this block; UNCLEAR of what had one and has none now."""
+        elapsed_s = self.had_s + time.monotonic() - self.began
+        verdicts = dict.fromkeys(self.journal.said, "UNCLEAR") | {
+            cell: one.ratio.verdict
+            for cell, one in judge(self.journal.records, self.plan.baseline).items()
+            if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
+        }
+        return [
+            Said(**fields_of(cell), block=block, verdict=verdict, elapsed_s=elapsed_s)
+            for cell, verdict in verdicts.items()
+            if self.journal.said.get(cell, "UNCLEAR") != verdict
+        ]
+
+    def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> RoundTable:
+        setting = self._setting(block, sittings[0].table.number)
+        retakes = retakes_of(len(sittings))
+        with RoundTable(self.plan, setting, len(sittings) + retakes, self._slots(len(place)), place) as table:
+            contended = []
+            for sitting in sittings:
+                records = self._sit(table, sitting)
+                if is_contended(records) and not any(record.attempt for record in records):
+                    contended.append(sitting)
+            for sitting in contended[:retakes]:
+                failed = {cell_of(record) for record in self.journal.records if not record.ok}
+                left = tuple(member for member in sitting.members if member[1] not in failed)
+                if left:
+                    self._sit(table, replace(sitting, members=left))
+        return table
+
+    def _sit(self, table: RoundTable, sitting: Sitting) -> list[Record]:
+        cells = {cell for _, cell in sitting.members}
+        block = table.block
+        before = [
+            record.attempt
+            for record in self.journal.records
+            if record.block == block and record.table == sitting.table.number and cell_of(record) in cells
+        ]
+        attempt = max(before, default=-1) + 1
+        earlier = {cell_of(record): record for record in self.journal.records if record.ok}  # a first attempt too
+        effort = self.journal.efforts.get((sitting.table.number, sitting.group))
+        turns = effort.turns if effort else None
+        records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what), turns)
+        self.journal.keep(*records)
+        return records
+
+    def _setting(self, block: int, table: int) -> Setting:
+        return Setting(
+            folder=self.folder,
+            cache=self.cache,
+            problems=self.problems,
+            seed=self.plan.seed,
+            block=block,
+            table=table,
+            warmup_s=self.plan.budget.warmup_s,
+            limit_s=self.plan.budget.limit_s,
+            memory_limit_bytes=self.memory_limit_bytes,
+            mark=self.mark,
+        )
+
+    def _slots(self, threads: int) -> list[list[int]]:
+        """The allowed processors, as many together as a worker has threads."""
+        slots = [self.allowed[start : start + threads] for start in range(0, len(self.allowed), threads)]
+        return [slot for slot in slots if len(slot) == threads]
+
+    def _to_revisit(self) -> list[Record]:
+        """The latest record of each row's cell that has a time, and was not looked at once more since that."""
+        latest: dict[Cell, Record] = {}
+        for record in self.journal.records:
+            latest[cell_of(record)] = record
+        failed = {cell_of(record) for record in self.journal.records if not record.ok}
+        return (
+            [
+                record
+                for cell, record in latest.items()
+                if record.ok and cell not in failed and competes(cell)
+                if self.journal.weighed.get(cell, -1) < record.block
+            ]
+            if self.plan.budget.weighs
+            else []
+        )
+
+    def _revisit_all(self) -> None:
+        """Peak memory of each row's cell that has a time, and whether the cell is still right.
+
+        Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
+        """
+        for table in self.plan.tables:
+            due = {cell_of(record): record for record in self._to_revisit()}  # the baseline sits at each table
+            slots = self._slots(table.threads)
+            pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if cell in due]
+            for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together
+                self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
+                self.journal.keep(*self._revisit(some, slots, due))
+
+    def _revisit(
+        self, pairs: Sequence[tuple[Seat, Cell]], slots: Sequence[list[int]], latest: Mapping[Cell, Record]
+    ) -> list[Line]:
+        setting = self._setting(0, 0)
+        workers = [
+            WorkerProcess(seat, (cell,), setting, sittings=1, log=f"{seat.label}-{cell.workload}-{cell.task}-memory")
+            for seat, cell in pairs
+        ]
+        try:
+            answers = together({worker: lambda _slot: Revisit() for worker in workers}, slots)
+        finally:
+            for worker in workers:
+                worker.end()
+        lines: list[Line] = []
+        for worker, answer in answers:
+            (cell,) = worker.cells
+            last, memory, failure = latest[cell], *_seen(cell, answer)
+            lines.append(msgspec.structs.replace(memory, block=last.block))
+            if failure is not None:
+                where = {"block": last.block, "table": last.table, "attempt": last.attempt + 1}
+                lines.append(settle(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
+        return lines
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty folder while the context lasts; what a killed run has left there goes first.
+
+    Raises:
+        DiskFull: it cannot be made.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _in_words(pair: tuple[Seat, Cell]) -> str:
+    seat, cell = pair
+    return f"{seat.name} {cell.workload} {cell.task}"
+
+
+def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:
+    """The cell's peak memory, or why there is none; and why it is not proven right once more, if it is not."""
+    if isinstance(answer, Revisited):
+        about = [cell_of(one) for one in (answer.memory, answer.failure) if one is not None]
+        if all(one == cell for one in about):
+            return answer.memory, answer.failure
+    failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
+    return Memory(**fields_of(cell), status=failure.status, reason=failure.reason), failure
+
+
+def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items, so many at a time. (``itertools.batched`` is Python 3.12's.)"""
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def product(place: Sequence[int]) -> float:
+    """Seconds of a fixed product on the processors where turns are taken, one thread: the fastest of five."""
+    matrix = np.full((PRODUCT_SIZE, PRODUCT_SIZE), 0.5, np.float32)
+    others = [number for number in processors() if number not in place[-1:]]
+    seconds = []
+    with threadpool_limits(1), kept_off(others, processors()):
+        for _ in range(5):
+            start = time.perf_counter()
+            matrix @ matrix
+            seconds.append(time.perf_counter() - start)
+    return min(seconds)

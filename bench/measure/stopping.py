@@ -1,0 +1,129 @@
+"""Which block is next, what it is for, and when a run is done. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.analysis.analysis import Group, group_of, judge, undecided
+from bench.analysis.verdict import MIN_BLOCKS
+from bench.measure.plan import Plan, Seat, Sitting, groups_of
+from bench.records.schema import CONTROL, Cell, Record, cell_of, competes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def checks_unseen(plan: Plan, sitting: Sitting, block: int) -> bool:
+    """Whether a group is held against the oracle, after its turns, on an input that its workers have not seen.
+
+    In the first block, in one of the three after the first verdicts, as the seed draws for it, and in the last where
+    that is planned. Where it is not, each cell is once more, by a process of its own, before the run ends.
+    """
+    number = zlib.crc32(" ".join(map(str, (*sitting.group, sitting.table.number))).encode())
+    drawn = MIN_BLOCKS + 1 + int(np.random.default_rng([plan.seed, number]).integers(3))
+    return block in (1, drawn, plan.budget.max_blocks)
+
+
+def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
+    """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
+
+    The smallest number of blocks has every cell that has not failed, nor lost all that it is compared with; later
+    blocks have the rows that are undecided on the blocks before. It depends on the plan and the records alone, so that
+    a run can go on where another has stopped.
+    """
+    failed = {cell_of(record) for record in records if not record.ok}
+    have = {(record.block, record.table, cell_of(record)) for record in records}
+    latest = max((record.block for record in records), default=0)
+    block = max(0, latest - 1)  # those before it were completed first
+    while True:
+        block += 1
+        if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
+            return None
+        wanted: Mapping[Group, set[str]] | None = None
+        if block > plan.budget.min_blocks:
+            wanted = _wanted([record for record in records if record.block < block], plan.baseline)
+            if not wanted:
+                return None
+        missing, anything = [], False
+        for table in plan.tables:
+            again = _to_retake(one for one in records if (one.block, one.table) == (block, table.number))
+            for group, members in groups_of(table).items():
+                due = _with_company(
+                    [
+                        (seat, cell)
+                        for seat, cell in members
+                        if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
+                    ],
+                    members,
+                )
+                if _is_alone(due) and (wanted is not None or not _is_alone(members)):
+                    continue
+                anything = True
+                if due and (group in again or any((block, table.number, cell) not in have for _, cell in due)):
+                    missing.append(Sitting(table, group, tuple(due)))
+        if missing:
+            return block, shuffled(missing, plan.seed, block)
+        if wanted is not None and not anything and block > latest:
+            return None  # what is undecided can no longer be measured
+
+
+def _is_alone(members: Sequence[tuple[Seat, Cell]]) -> bool:
+    """Whether at most one row is there, so that nothing is compared."""
+    return sum(competes(cell) for _, cell in members) < 2
+
+
+def _with_company(due: list[tuple[Seat, Cell]], members: Sequence[tuple[Seat, Cell]]) -> list[tuple[Seat, Cell]]:
+    """Those who are due, without the bounds that none of them is held against, though some member was."""
+    left, had = ({seat.row.multiplier for seat, cell in some if competes(cell)} for some in (due, members))
+    gone = had - left
+    return [(seat, cell) for seat, cell in due if not (seat.row.is_bound and seat.row.framework in gone)]
+
+
+RETAKES = 0.25
+"""At most this share of a block's groups is measured again because they were contended."""
+
+
+def retakes_of(groups: int) -> int:
+    """How many of the groups that sit at a table in a block may be measured again."""
+    return max(1, int(RETAKES * groups))
+
+
+def _to_retake(records: Iterable[Record]) -> set[Group]:
+    """The contended groups, of those in a block at a table, whose second attempt a run was ended before."""
+    groups: dict[Group, list[Record]] = {}
+    for record in records:
+        groups.setdefault(group_of(cell_of(record)), []).append(record)
+    taken = [group for group, own in groups.items() if any(record.attempt for record in own)]
+    contended = [
+        group
+        for group, own in groups.items()
+        if group not in taken and any("contended" in record.flags for record in own)
+    ]
+    return set(contended[: max(0, retakes_of(len(groups)) - len(taken))])
+
+
+def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
+    judged = judge(records, baseline)
+    bases = {group_of(one.cell): one.baseline for one in judged.values() if one.baseline}
+    return {group: names | {bases[group], CONTROL} for group, names in undecided(judged.values()).items()}
+
+
+def shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:
+    """Table by table, both the tables and the groups of each in a random order, workload by workload.
+
+    A worker holds one workload's model at a time, so the tasks of a workload stay together.
+    """
+    rng = np.random.default_rng([seed, block])
+    tables = {sitting.table.number for sitting in sittings}
+    workloads = {sitting.group.workload for sitting in sittings}
+    rank = {name: rng.random() for name in sorted(workloads)}
+    turn = {number: rng.random() for number in sorted(tables)}
+    return tuple(
+        sorted(
+            sittings,
+            key=lambda one: (turn[one.table.number], rank[one.group.workload], rng.random()),
+        )
+    )

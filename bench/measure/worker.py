@@ -1,0 +1,104 @@
+"""A worker process: one row, one number of threads, one block. ``python -m bench.measure.worker COMMANDS ANSWERS``.
+
+Before it imports the row, and with it the framework, it holds itself to its processors and its memory, asks to die with
+its parent, and makes the other frameworks unimportable. It hears the runner and answers through two pipes, whose
+numbers it is given: standard output and error belong to the row and its framework.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.machine.limits import lower
+from bench.measure.heap import keep_freed_memory
+from bench.measure.messages import Job, hear
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+
+class Blocker:
+    """A finder of modules that finds all but some packages: as if those were not installed.
+
+    To raise instead would not do, for frameworks look whether others are there (PyTorch for ``onnxruntime``). Nor would
+    ``sys.modules[name] = None``: SciPy looks there.
+    """
+
+    def __init__(self, finder: Any, names: Sequence[str]) -> None:
+        self._finder, self._names = finder, frozenset(names)
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the finder's."""
+        return getattr(self._finder, name)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What the finder finds, or None for a blocked package."""
+        blocked = fullname.partition(".")[0] in self._names
+        found: ModuleSpec | None = None if blocked else self._finder.find_spec(fullname, path, target)
+        return found
+
+
+def block(names: Sequence[str]) -> None:
+    """Make packages unimportable in this process."""
+    sys.meta_path[:] = [Blocker(finder, names) for finder in sys.meta_path]
+
+
+def settle_down(job: Job) -> None:
+    """Bind this process to its processors, its memory and its parent's life, and block the other frameworks.
+
+    What it frees it keeps, as a process does in time that frees large blocks: see `bench.measure.heap`.
+    """
+    os.sched_setaffinity(0, job.processors)
+    if job.memory_limit_bytes is not None:
+        lower(resource.RLIMIT_AS, job.memory_limit_bytes, job.memory_limit_bytes)
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    block(job.blocked)
+    keep_freed_memory()
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the runner says until it has nothing more to say: pytest's exit code."""
+    command_fd, answer_fd = map(int, arguments)
+    for fd in (command_fd, answer_fd):
+        os.set_inheritable(fd, False)  # what the row starts must not keep the pipes open
+    commands = os.fdopen(command_fd, "rb")
+    job = hear(commands, Job)
+    if job is None:
+        return 0
+    settle_down(job)
+
+    import pytest
+
+    from bench.measure import cells
+
+    return int(
+        pytest.main(
+            [
+                str(Path(cells.__file__)),
+                f"-c{os.devnull}",
+                f"--rootdir={Path(cells.__file__).parent}",
+                "-pno:cacheprovider",
+                "-ppytest_benchmark.plugin",
+                "--benchmark-disable-gc",
+                "--assert=plain",
+                "--capture=no",
+                "-q",
+            ],
+            plugins=[cells.Worker(job, commands, answer_fd)],
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,303 @@
+"""A worker process as the runner sees it: started, spoken to, listened to, ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import selectors
+import signal
+import subprocess
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.here import ROOT
+from bench.machine.interpreters import OWN
+from bench.measure.messages import Answer, Job, Prepare, Revisit, say
+from bench.measure.worker_environment import environment_of, worker_environment
+from bench.records.schema import Status
+from impls import HERE, find_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from bench.machine.interpreters import Interpreter
+    from bench.measure.messages import AnyCommand, ProblemFile
+    from bench.measure.plan import Seat
+    from bench.records.schema import Cell
+    from impls import Row
+
+ENDING_LIMIT_S = 10.0
+"""How long a worker may take to end once it has closed its answers."""
+
+START_LIMIT_S = 120.0
+"""How long a worker may take to start, beyond what it has for a cell."""
+
+LONGEST_ANSWER_BYTES = 2**24
+"""A record of a million samples is about as long."""
+
+SHARED = frozenset({"numpy", "scipy"})
+"""Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
+
+LAST_WORDS_BYTES = 2**16
+"""How much of a dead worker's log is looked at: Python's dump of all stacks comes after what it died of."""
+
+OUT_OF_MEMORY = re.compile(rb"bad_alloc|MemoryError|[Cc]annot allocate memory|[Oo]ut of memory|RESOURCE_EXHAUSTED")
+"""What is in the log of a process that was aborted because memory ran out."""
+
+NO_MORE_THREADS = re.compile(rb"pthread_create[^\n]* failed|Resource temporarily unavailable")
+"""What is there where the system gave no more threads or processes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a worker gave no answer."""
+
+    status: Status
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What the workers of a block have in common."""
+
+    folder: Path
+    """The run's: the logs are in it."""
+    cache: Path
+    """Where compiled programs and temporary files are kept from block to block: private to the run, and empty when it
+    starts."""
+    problems: Mapping[str, ProblemFile]
+    seed: int
+    block: int
+    table: int
+    warmup_s: float
+    limit_s: float
+    memory_limit_bytes: int | None
+    mark: str
+    """Stands in the environment of every process of the run, so that strays are known."""
+
+
+class WorkerProcess:
+    """A worker process and what is known of it."""
+
+    def __init__(
+        self,
+        seat: Seat,
+        cells: tuple[Cell, ...],
+        setting: Setting,
+        *,
+        sittings: int,
+        hash_seed: int = 0,
+        padding_bytes: int = 0,
+        log: str | None = None,
+    ) -> None:
+        """``log``: what its log is called; as its seat if not given."""
+        self.seat, self.cells = seat, cells
+        self._setting, self._sittings = setting, sittings
+        self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self.answered = False
+        """Whether it has ever said anything."""
+        self._asked_at = 0.0
+        self._limit_s = self._left_s = 0.0
+        """How much time it has for a cell, and how much of that is left."""
+        self._log = setting.folder / "logs" / f"{log or seat.label}.log"
+        self._log_length = 0
+        """How long the log was when it was last asked for something."""
+        self._buffer = b""
+        self.deadline = 0.0
+        self.ended = -1
+        """Readable once the process has ended: a child of its own may hold its pipe open for longer."""
+
+    def start(self, processors: list[int]) -> None:
+        """Start the process on these processors, if it has not started yet.
+
+        Workers start when they are first asked for something: no more of them at a time than there are slots, so that
+        the time of an import is not that of a crowd.
+        """
+        if self._process is not None:
+            return
+        seat, setting = self.seat, self._setting
+        command_read, self._command_fd = os.pipe()
+        answer_read, answer_write = os.pipe()
+        self.pipe = os.fdopen(answer_read, "rb", buffering=0)
+        job = Job(
+            row_path=str(seat.row.path),
+            row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
+            cells=list(self.cells),
+            problems=dict(setting.problems),
+            seed=setting.seed,
+            block=setting.block,
+            table=setting.table,
+            warmup_s=setting.warmup_s,
+            sittings=self._sittings,
+            processors=processors,
+            hash_seed=self._hash_seed,
+            padding_bytes=self._padding_bytes,
+            memory_limit_bytes=setting.memory_limit_bytes,
+            blocked=blocked(seat.row, seat.interpreter),
+            started_s=time.monotonic(),
+        )
+        cache = setting.cache / seat.label
+        cache.mkdir(exist_ok=True)
+        environment = worker_environment(
+            os.environ,
+            threads=seat.threads,
+            device=self.cells[0].device,
+            precision=seat.precision,
+            hash_seed=self._hash_seed,
+            padding_bytes=self._padding_bytes,
+            cache=cache,
+            mark=setting.mark,
+            extra=environment_of(seat.row),
+        )
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [seat.interpreter.path, "-m", "bench.measure.worker", str(command_read), str(answer_write)],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[command_read, answer_write],
+                start_new_session=True,
+            )
+        os.close(command_read)
+        os.close(answer_write)
+        os.set_blocking(answer_read, False)
+        self.ended = os.pidfd_open(self._process.pid)
+        with suppress(BrokenPipeError):
+            say(self._command_fd, job)
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number, once it has started."""
+        return self._process.pid if self._process else None
+
+    def say(self, command: AnyCommand) -> None:
+        """Ask for something. A cell has so much time for all of its answers, which runs while one is waited for."""
+        if isinstance(command, Prepare | Revisit):
+            self._limit_s = self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
+        self._asked_at = time.monotonic()
+        self.deadline = self._asked_at + self._left_s
+        self._log_length = self._log.stat().st_size
+        with suppress(BrokenPipeError):  # it is gone: reading says how
+            say(self._command_fd, command)
+
+    def allow(self, seconds: float) -> None:
+        """Give it so much more time for its cell."""
+        self._limit_s += seconds
+        self._left_s += seconds
+
+    def read(self) -> Answer | Failure | None:
+        """What it says, once the pipe is readable or the deadline is past; None where the answer is not whole yet."""
+        chunk = self.pipe.read(1 << 16)
+        if chunk is None:  # nothing to read now
+            assert self._process is not None
+            return None if self._process.poll() is None else self._ending()
+        if not chunk:
+            return self._ending()
+        self._buffer += chunk
+        line, newline, rest = self._buffer.partition(b"\n")
+        if not newline:
+            return Failure("error", "the worker said too much") if len(line) > LONGEST_ANSWER_BYTES else None
+        self._buffer = b""
+        try:
+            answer: Answer = msgspec.json.decode(line, type=Answer)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return Failure("error", f"the worker said something that is no answer ({error})")
+        if rest:
+            return Failure("error", "the worker said something that it was not asked")
+        self.answered = True
+        self._left_s -= time.monotonic() - self._asked_at
+        return answer
+
+    def late(self) -> Failure:
+        """What is said of a worker whose deadline is past."""
+        reason = f"did not get done within the {self._limit_s:.0f} s that it had; see logs/{self._log.name}"
+        return Failure("timeout", reason)
+
+    def end(self) -> None:
+        """End the process and all its children."""
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):  # stuck in a driver: not even a kill ends it
+            self._process.wait(ENDING_LIMIT_S)
+        self.pipe.close()
+        for fd in (self.ended, self._command_fd):
+            with suppress(OSError):  # never opened
+                os.close(fd)
+
+    def _ending(self) -> Failure:
+        where = f"; see logs/{self._log.name}"
+        assert self._process is not None
+        try:
+            code = self._process.wait(timeout=ENDING_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            return Failure("error", f"the worker closed its answers and lived on{where}")
+        if code == -signal.SIGKILL:
+            reason = "the worker was ended by SIGKILL, as the system does where memory runs out"
+            return Failure("out_of_memory", reason + where)
+        if code == -signal.SIGXCPU:
+            reason = "the worker used up the processor time that a process may have here (ulimit -t)"
+            return Failure("timeout", reason + where)
+        words = self._last_words()
+        if code and OUT_OF_MEMORY.search(words):
+            return Failure("out_of_memory", f"the worker ended for want of memory{where}")
+        if code and NO_MORE_THREADS.search(words):
+            return Failure("crashed", f"the worker ended for want of threads or processes (ulimit -u){where}")
+        if code and self._log.stat().st_size == resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+            return Failure("crashed", f"the worker's log is as long as a file may be here (ulimit -f){where}")
+        if code < 0:
+            return Failure("crashed", f"the worker was ended by {signal.Signals(-code).name}{where}")
+        return Failure("crashed", f"the worker ended with exit code {code} and without a result{where}")
+
+    def _last_words(self) -> bytes:
+        """The end of what it has written since it was last asked for something."""
+        with self._log.open("rb") as log:
+            log.seek(max(self._log_length, self._log.stat().st_size - LAST_WORDS_BYTES))
+            return log.read(LAST_WORDS_BYTES)
+
+
+def together(
+    requests: Mapping[WorkerProcess, Callable[[list[int]], AnyCommand]], slots: Sequence[list[int]]
+) -> list[tuple[WorkerProcess, Answer | Failure]]:
+    """What each worker answers to its request, as many asked at a time as there are slots of processors."""
+    waiting, free = deque(requests.items()), deque(slots)
+    busy: dict[WorkerProcess, list[int]] = {}
+    outcomes = []
+    with selectors.DefaultSelector() as selector:
+        while waiting or busy:
+            while waiting and free:
+                worker, command = waiting.popleft()
+                busy[worker] = free.popleft()
+                worker.start(busy[worker])
+                for sign in (worker.pipe, worker.ended):
+                    selector.register(sign, selectors.EVENT_READ, worker)
+                worker.say(command(busy[worker]))
+            nearest = min(worker.deadline for worker in busy)
+            ready = {key.data for key, _ in selector.select(timeout=max(0.0, nearest - time.monotonic()))}
+            for worker in list(busy):
+                outcome = worker.read() if worker in ready else None
+                if outcome is None and time.monotonic() >= worker.deadline:
+                    outcome = worker.late()
+                if outcome is not None:
+                    for sign in (worker.pipe, worker.ended):
+                        selector.unregister(sign)
+                    free.append(busy.pop(worker))
+                    outcomes.append((worker, outcome))
+    return outcomes
+
+
+def blocked(row: Row, interpreter: Interpreter = OWN) -> list[str]:
+    """The frameworks of other rows that the interpreter has, which this row's worker must not import."""
+    known = {name for other in find_rows().values() for name in other.frameworks}
+    return sorted(name for name in known - set(row.frameworks) - SHARED if interpreter.has(name))

@@ -1,0 +1,60 @@
+"""Profiles, as they are published: without traces, which are large and of one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.profiling import profile_page
+from bench.profiling.profile_words import BUSY
+from bench.profiling.profiles import PROFILE_FILE, Profiles, read_profiles
+from bench.publish.kinds import Kind, Repository, dated
+from bench.publish.rules import check_commit, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedProfiles(Kind[Profiles]):
+    """Results of ``bench profile``."""
+
+    head_file: ClassVar[str] = PROFILE_FILE
+
+    def read(self, folder: Path) -> Profiles:
+        """The profiles in a folder."""
+        return read_profiles(folder)
+
+    def check(self, thing: Profiles, folder: Path, repository: Repository) -> None:
+        """Refuse profiles that prove nothing."""
+        refuse = refusal(folder)
+        for one in thing.profiles:
+            what = f"{one.implementation} {one.workload} {one.task}"
+            if one.status != "ok":
+                raise refuse(f"{what} is {one.status} ({one.reason}); publish profiles in which every row works")
+            if "/" not in one.implementation:
+                raise refuse(f"{one.implementation} is a file outside impls/, which no commit has")
+            if one.waited > BUSY:
+                raise refuse(f"{what}: other programs had its processor; profile again on a machine that is at rest")
+        check_commit(thing.environment, repository.root, refuse, "profile")
+
+    def started_at(self, thing: Profiles) -> str:
+        """When they began."""
+        return thing.started_at
+
+    def target(self, thing: Profiles, repository: Repository) -> Path:
+        """Beside those of other machines and days."""
+        return dated(repository.results / "profiled" / thing.environment.machine, thing, self)
+
+    def raw(self, thing: Profiles, folder: Path) -> dict[str, bytes]:
+        """All but the traces."""
+        return {PROFILE_FILE: (folder / PROFILE_FILE).read_bytes()}
+
+    def folders(self, repository: Repository) -> list[Path]:
+        """Where the published profiles stand."""
+        return [path.parent for path in (repository.results / "profiled").glob(f"[!.]*/{PROFILE_FILE}")]
+
+    def pages(self, things: Sequence[tuple[Path, Profiles]], repository: Repository) -> dict[Path, str]:
+        """What the rows' time goes to."""
+        return {repository.root / "docs" / "profiles.md": profile_page.page([thing for _, thing in things])}

@@ -1,0 +1,1 @@
+"""What may stand in ``results/``, and all that is made of what stands there."""

@@ -1,0 +1,138 @@
+"""The index of published results: a line for each, by machine. Pure."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+
+from bench.analysis.analysis import judge
+from bench.analysis.compare import compare
+from bench.records.schema import cell_of
+from bench.records.versions import package_of, versions_of
+from bench.report import markdown
+from bench.report.featured import weight
+from bench.report.sentence import sentence
+from bench.workloads.sweeps import SCALING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records.schema import Cell, Result, Run
+
+SCALING_PAGE = "scaling.md"
+"""What says more of a scaling run than its table: what was fitted to it."""
+
+
+class Line(NamedTuple):
+    """What the index says of a result."""
+
+    result: Result
+    like: str
+    """How many verdicts, decided in this result and in the one before it, are the same."""
+    moved: str
+    """How far the ratios of unchanged rows have moved since, where that can be seen."""
+
+
+def index(results: Sequence[Result]) -> list[Line]:
+    """The lines of these results, which are in the order of their time."""
+    found = []
+    newest: dict[str, Result] = {}
+    for result in results:
+        key = comparable_with(result.run)
+        before = newest.get(key) if key else None
+        found.append(Line(result, *(_since(before, result) if before else ("–", "–"))))
+        if key:
+            newest[key] = result
+    return found
+
+
+def _since(before: Result, result: Result) -> tuple[str, str]:
+    """What a result shows beside the one before it."""
+    found = agreement(before, result)
+    differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
+    moved = compare(before, result).moved
+    return (
+        f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else ""),
+        f"{100 * moved.deviation:.1f} %" if moved else "–",
+    )
+
+
+def comparable_with(run: Run) -> str | None:
+    """What runs that can be compared have in common: the machine and where on it, and who sits at which table.
+
+    Of a run on a GPU, that as well. None of a scaling run, which has no verdicts. The bounds are compared with nobody.
+    """
+    if run.preset == SCALING:
+        return None
+    bounds = set(run.bounds.values())
+    tables = [[name for name in table if name not in bounds] for table in run.plan.tables]
+    of_gpu = [run.environment.gpus] if run.plan.device == "gpu" else []
+    place = run.environment.machine, *of_gpu, run.plan.device, run.plan.threads, run.plan.precisions
+    return msgspec.json.encode([place, tables]).decode()
+
+
+def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
+    """The last of the earlier results that is comparable."""
+    wanted = comparable_with(result.run)
+    alike = [one for one in earlier if wanted is not None and comparable_with(one.run) == wanted]
+    return alike[-1] if alike else None
+
+
+def agreement(old: Result, new: Result) -> dict[Cell, bool]:
+    """For each cell with a decided verdict in both results: whether it is the same."""
+    decided = []
+    for result in (old, new):
+        judged = judge(result.records, result.run.baseline)
+        decided.append({cell: one.ratio.verdict for cell, one in judged.items() if one.ratio and one.is_decided})
+    before, after = decided
+    return {cell: before[cell] == verdict for cell, verdict in after.items() if cell in before}
+
+
+HEADER = ["result", "began", "device", "preset", "cells with a time", "blocks", "like before", "ratios moved"]
+
+
+def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
+    """The index as a page: machines by their newest result, and of each the newest result first."""
+    newest_first = [*reversed(lines)]
+    machines = list(dict.fromkeys(one.result.run.environment.machine for one in newest_first))
+    by_machine = sorted(newest_first, key=lambda one: machines.index(one.result.run.environment.machine))
+    parts = [
+        "# Published results\n\nMade by `python -m bench publish`. Each folder has the raw records, the machine and the"
+        " command, and the table made of them.\n"
+    ]
+    for machine, group in groupby(by_machine, key=lambda one: one.result.run.environment.machine):
+        of_machine = [*group]
+        here = of_machine[0].result.run.environment
+        telling = max((one.result for one in of_machine), key=weight)
+        judged = judge(telling.records, telling.run.baseline).values()
+        parts.append(f"## {here.cpu}, {here.cores} cores\n\n{sentence(judged, telling.run, here.cpu)}\n")
+        parts.append(f"All of them on a page: `python -m bench page results/{machine}-*/`.\n")
+        parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
+    parts.append(
+        "The sentence is about the run that compares most rows, one of the default workloads if any is. Like before:"
+        " of the verdicts decided in this run and in the one before it on that machine, those that are the same. Ratios"
+        " moved: how far, as a standard deviation, ratios of rows with the same code and versions lie from that run's,"
+        " beyond what the blocks of either show (`bench compare`).\n"
+    )
+    if on_the_method:
+        names = (f"[{name.removesuffix('.md').rpartition('/')[2]}]({name})" for name in on_the_method)
+        parts.append(f"On the method itself: {', '.join(names)}.\n")
+    return "\n".join(parts)
+
+
+def _line(one: Line) -> list[str]:
+    result, run = one.result, one.result.run
+    table = SCALING_PAGE if run.preset == SCALING else markdown.TABLE_FILE
+    versions = f"{package_of(run)} {', '.join(versions_of(run))}".strip()
+    return [
+        f"[{result.path.name}]({result.path.name}/{table})",
+        run.started_at[:10],
+        ", ".join(dict.fromkeys(record.device for record in result.records)),
+        f"{run.preset}: {versions}" if versions else run.preset,
+        str(len({cell_of(record) for record in result.records if record.ok})),
+        str(max((record.block for record in result.records), default=0)),
+        one.like,
+        one.moved,
+    ]

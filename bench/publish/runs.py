@@ -1,0 +1,107 @@
+"""Runs, as they are published: a folder each, pictures of each machine, the index, and README's table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from bench.measure.worker_environment import CHANGE_SPEED
+from bench.page.data import page_data
+from bench.page.pictures import svgs
+from bench.publish import index, readme
+from bench.publish.kinds import Kind, Repository, dated
+from bench.publish.rules import check
+from bench.records.schema import Result, Run
+from bench.records.store import RECORDS_FILE, RUN_FILE, read_result, run_text
+from bench.report import markdown
+from bench.report.featured import answers_readme, headline, weight
+from bench.report.pytest_benchmark import to_pytest_benchmark
+from bench.report.rows import table_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXPORT_FILE = "pytest-benchmark.json"
+
+Extra = Callable[[Result], dict[str, str]]
+"""More files that are made of a run, by name; it refuses a run that they cannot be made of."""
+
+ErrorRate = Callable[[Repository, str], str]
+"""What README says of how often verdicts are wrong, for a machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runs(Kind[Result]):
+    """Results of ``bench run``."""
+
+    head_file: ClassVar[str] = RUN_FILE
+    extra: Extra
+    error_rate: ErrorRate
+
+    def read(self, folder: Path) -> Result:
+        """The result in a folder."""
+        return read_result(folder)
+
+    def check(self, thing: Result, folder: Path, repository: Repository) -> None:
+        """Refuse a result that proves nothing."""
+        check(thing, repository.root)
+        self.extra(thing)
+
+    def started_at(self, thing: Result) -> str:
+        """When it began."""
+        return thing.run.started_at
+
+    def target(self, thing: Result, repository: Repository) -> Path:
+        """A folder for each machine and day."""
+        machine = thing.run.environment.machine + ("-gpu" if thing.records[0].device == "gpu" else "")
+        return dated(repository.results / machine, thing, self)
+
+    def raw(self, thing: Result, folder: Path) -> dict[str, bytes]:
+        """The head without what may say whose machine it is, and the records."""
+        return {RUN_FILE: run_text(without_names(thing.run)), RECORDS_FILE: (folder / RECORDS_FILE).read_bytes()}
+
+    def folders(self, repository: Repository) -> list[Path]:
+        """Where the published results stand."""
+        return [path.parent for path in repository.results.glob(f"[!.]*/{RUN_FILE}")]
+
+    def made(self, thing: Result, folder: Path) -> dict[Path, str]:
+        """Its table, in several formats."""
+        return {
+            folder / markdown.TABLE_FILE: markdown.full(table_rows([thing]), [thing]),
+            folder / EXPORT_FILE: to_pytest_benchmark(thing).decode(),
+        } | {folder / name: text for name, text in self.extra(thing).items()}
+
+    def pages(self, things: Sequence[tuple[Path, Result]], repository: Repository) -> dict[Path, str]:
+        """Pictures of each machine, the index, and README."""
+        results = [result for _, result in things]
+        files: dict[Path, str] = {}
+        for machine, own in by_machine(results).items():
+            drawn = svgs(page_data([max(own, key=weight)]))
+            files |= {repository.machines / machine / name: text for name, text in drawn}
+        files[repository.results / "README.md"] = index.page(index.index(results), on_the_method(repository))
+        if shown := headline(filter(answers_readme, results)):
+            said = self.error_rate(repository, shown.run.environment.machine)
+            files[repository.readme] = readme.with_table(repository, shown, said)
+        return files
+
+
+def without_names(run: Run) -> Run:
+    """The head of a run without the names of a person's own variables, which may say whose machine it is."""
+    known = tuple(name for name in run.environment.left_out if name.startswith(CHANGE_SPEED))
+    return msgspec.structs.replace(run, environment=msgspec.structs.replace(run.environment, left_out=known))
+
+
+def by_machine(results: Sequence[Result]) -> dict[str, list[Result]]:
+    """The results of each machine, oldest first."""
+    found: dict[str, list[Result]] = {}
+    for result in results:
+        found.setdefault(result.run.environment.machine, []).append(result)
+    return found
+
+
+def on_the_method(repository: Repository) -> list[str]:
+    """The tables of what was simulated and measured of the method itself, by where they stand in ``results/``."""
+    return sorted(path.relative_to(repository.results).as_posix() for path in repository.method.rglob("[!.]*.md"))

@@ -1,0 +1,191 @@
+"""The only place that knows the files of a result."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.records.atomic import write_whole
+from bench.records.schema import Block, Effort, End, Line, Memory, Record, Result, Run, Said, Struct, cell_of
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+SCHEMA_VERSION = 3
+
+
+OLDEST_READ = 2
+"""Its results had fewer kinds of lines, and all that they have means the same."""
+
+
+RUN_FILE = "run.json"
+
+
+RECORDS_FILE = "records.jsonl"
+
+
+def start_result(run: Run, folder: Path) -> None:
+    """Write the head of a result, and a file of no records yet; both are on the disk then, and the head is whole."""
+    (folder / RECORDS_FILE).touch()
+    write_whole(folder / RUN_FILE, run_text(run))
+
+
+def run_text(run: Run) -> bytes:
+    """What stands in ``run.json``."""
+    return msgspec.json.format(_encoded(run), indent=2) + b"\n"
+
+
+def record_line(line: Line) -> bytes:
+    """What happened, as one line."""
+    return _encoded(line) + b"\n"
+
+
+CONTROL_CHARACTER = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\(?:[bfr]|u00(?:[01][0-9a-fA-F]|7[fF]|[89][0-9a-fA-F]))|\x7f|\xc2[\x80-\x9f]"
+)
+"""What would steer a terminal, in JSON: all but newline and tab. A row's exception may have it, a result has not."""
+
+
+def _encoded(value: Struct) -> bytes:
+    return CONTROL_CHARACTER.sub(rb"\1?", msgspec.json.encode(value))
+
+
+def read_result(folder: Path) -> Result:
+    """The result in a folder.
+
+    Raises:
+        InvalidInput: there is no such folder, it holds no result, or the result is damaged, foreign, older or newer.
+    """
+    head, lines = _files(folder)
+    version = decode(head, _Versioned, f"{folder / RUN_FILE}").schema_version
+    if version > SCHEMA_VERSION:
+        words = f"schema version {version}, this program reads up to {SCHEMA_VERSION}; update it"
+        raise InvalidInput(f"{folder / RUN_FILE}: {words}")
+    if version < OLDEST_READ:
+        words = f"schema version {version}, this program reads from {OLDEST_READ} on; measure again"
+        raise InvalidInput(f"{folder / RUN_FILE}: {words}")
+    result = Result(folder, decode(head, Run, f"{folder / RUN_FILE}"), [])
+    try:
+        datetime.fromisoformat(result.run.started_at)
+    except ValueError as error:
+        raise InvalidInput(f"{folder / RUN_FILE}: is no result of this program, or damaged ({error})") from None
+    *whole, last = lines.split(b"\n")
+    numbers: dict[object, int] = {}
+    said: Line | None = None
+    for number, line in enumerate(whole, 1):
+        where = f"{folder / RECORDS_FILE}:{number}"
+        said = decode(line, Line, where)
+        if (first := numbers.setdefault(_only_once(said), number)) != number:
+            raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
+        match said:
+            case Record() as record:
+                _check(record, result.run, where)
+                result.records.append(record)
+            case Memory() as memory:
+                _check(memory, result.run, where)
+                result.memory.append(memory)
+            case Block() as block:
+                result.blocks.append(block)
+            case Effort() as effort:
+                result.efforts.append(effort)
+            case Said() as verdict:
+                _check(verdict, result.run, where)
+                result.said.append(verdict)
+            case End() as end:
+                result.ends.append(end)
+    return replace(result, half_written=bool(last), cut_short=bool(last) or not isinstance(said, End))
+
+
+def _only_once(line: Line) -> object:
+    """What no two lines of a result have in common, however often it was ended and went on.
+
+    A block may have several lines, each about a part of it; but no two parts that took the same time.
+    """
+    match line:
+        case Record():
+            return cell_of(line), line.block, line.table, line.attempt
+        case Memory():
+            return cell_of(line), line.block
+        case _:
+            return record_line(line)
+
+
+def _in_words(line: Line) -> str:
+    match line:
+        case Record():
+            of = f"block {line.block}, table {line.table}, attempt {line.attempt}"
+            return f"{line.implementation} {line.workload} {line.task}, {of}"
+        case Memory():
+            return f"peak memory of {line.implementation} {line.workload} {line.task}"
+        case Block():
+            return f"the machine in block {line.block}"
+        case Effort():
+            return f"the turns of {line.workload} {line.task}"
+        case Said():
+            return f"a verdict on {line.implementation} {line.workload} {line.task}"
+        case End():
+            return "an end"
+
+
+def drop_half_written(folder: Path, name: str = RECORDS_FILE) -> None:
+    """Cut a half-written last line off, so that what is appended stands on a line of its own."""
+    with (folder / name).open("rb+") as file:
+        data = file.read()
+        file.truncate(data.rfind(b"\n") + 1)
+
+
+class _Versioned(msgspec.Struct):
+    schema_version: int
+
+
+def _files(folder: Path) -> tuple[bytes, bytes]:
+    """What the two files of a result hold."""
+    try:
+        if not folder.is_dir():
+            raise InvalidInput(f"{folder}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
+        if not (folder / RUN_FILE).is_file() or not (folder / RECORDS_FILE).is_file():
+            raise InvalidInput(f"{folder}: holds no result (a result has {RUN_FILE} and {RECORDS_FILE})")
+        return (folder / RUN_FILE).read_bytes(), (folder / RECORDS_FILE).read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{folder}: cannot be read ({error.strerror})") from None
+
+
+def decode(data: bytes, kind: Any, where: str) -> Any:
+    """What stands in the bytes, checked against a schema.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    try:
+        if CONTROL_CHARACTER.search(data):
+            raise msgspec.ValidationError("it has control characters")
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        words = "".join(letter if letter.isprintable() else "?" for letter in str(error))[:200]
+        raise InvalidInput(f"{where}: is no result of this program, or damaged ({words})") from None
+
+
+def fault_of(record: Record) -> str | None:
+    """What makes no sense in a record of the right form, or None."""
+    if record.ok and not (record.samples_s and min(record.samples_s) > 0):
+        return "samples of a cell that is ok must be there, and above zero"
+    if record.squares_s and not (min(record.squares_s) > 0 and (record.square_size or 0) > 0):
+        return "square products must have a size and times, above zero"
+    return None
+
+
+def _check(line: Record | Memory | Said, run: Run, where: str) -> None:
+    """Refuse what has the right form and still makes no sense."""
+    fault = None
+    if line.workload not in run.workloads:
+        fault = f"{line.workload!r} is not among the run's workloads"
+    elif isinstance(line, Record):
+        fault = fault_of(line)
+    if fault:
+        raise InvalidInput(f"{where}: is no result of this program, or damaged ({fault})")

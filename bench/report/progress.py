@@ -1,0 +1,202 @@
+"""How far a run has come, on standard error: the table on standard output can be piped.
+
+On a terminal, a bar and the standing of every group, which sharpens from block to block; elsewhere a line a block, and
+one wherever nothing was said for a while.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from rich.console import Group as Stack
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+
+from bench.analysis.analysis import control, judge
+from bench.analysis.verdict import MIN_BLOCKS
+from bench.machine.facts import read_facts
+from bench.machine.warnings import limiting
+from bench.measure.expected import after_s
+from bench.measure.runner import Listener
+from bench.measure.worker_environment import CHANGE_SPEED, left_out
+from bench.records.schema import FAILURES, Block, Effort, Record, cell_of
+from bench.report.live import standing, tally
+from bench.units import duration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from rich.console import Console, RenderableType
+
+    from bench.machine.facts import Facts
+    from bench.measure.plan import Plan, Sitting
+    from bench.records.schema import Line, Result, Run
+
+SILENCE_S = 25.0
+"""So long at most nothing is said where there is no bar: who reads a log wants to know that all is well."""
+
+
+class Progress:
+    """What a run shows while it lasts."""
+
+    def __init__(self, plan: Plan, result: Result, console: Console) -> None:
+        """For a plan, and what the run has already."""
+        self._plan, self._run, self._console = plan, result.run, console
+        self._records = list(result.records)
+        self._block = self._cells = self._done = 0
+        self._began = self._printed_at = time.monotonic()
+        self._doing_now, self._over = "", threading.Event()
+        self._pulse = threading.Thread(target=self._still_there, daemon=True)
+        self._bar = Bar(
+            TextColumn("{task.fields[block]}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.description}"),
+            console=console,
+        )
+        self._task = self._bar.add_task("", total=1, block="")
+        self._live = Live(
+            self._bar,
+            console=console,
+            transient=True,
+            refresh_per_second=1,  # it shares the processors with what is measured
+        )
+        self.listener = Listener(block=self._begin, doing=self._doing, kept=self._kept)
+
+    def __enter__(self) -> Progress:
+        for line in beforehand(read_facts(), os.environ, self._run.plan.threads):
+            self._print(line)
+        have = max((record.block for record in self._records), default=0)
+        for line in announced(self._run, self._plan, have):
+            self._print(line)
+        if self._records:
+            self._print(f"goes on: {len(self._records)} records of {counted(have, 'block')} are there already")
+        if self._console.is_terminal:
+            self._live.start()
+        else:
+            self._pulse.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._live.stop()
+        self._over.set()
+
+    def say(self, what: str) -> None:
+        """Show what goes on."""
+        self._doing_now = what
+        self._bar.update(self._task, description=what)
+
+    def _print(self, what: RenderableType) -> None:
+        self._console.print(what)
+        self._printed_at = time.monotonic()
+
+    def _still_there(self) -> None:
+        """Say what goes on where nothing was said for a while."""
+        while not self._over.wait(max(0.0, self._printed_at + SILENCE_S - time.monotonic())):
+            if time.monotonic() - self._printed_at >= SILENCE_S:
+                block = f"block {self._block}, {self._done} of {self._cells} cells; " if self._block else ""
+                self._print(f"{duration(time.monotonic() - self._began)}: {block}{self._doing_now}")
+
+    def _begin(self, block: int, sittings: Sequence[Sitting]) -> None:
+        self._block, self._done = block, 0
+        self._cells = sum(len(one.members) for one in sittings)
+        self._bar.reset(self._task, total=self._cells, block=f"block {block}", description="")
+        if not self._console.is_terminal and block == 1:
+            self._print(f"block 1 begins: {self._cells} cells, which compile and are checked in it")
+
+    def _doing(self, sitting: Sitting | None, what: str) -> None:
+        self.say(f"{sitting.group.workload} {sitting.group.task}: {what}" if sitting else what)
+
+    def _kept(self, lines: Sequence[Line]) -> None:
+        new = [line for line in lines if isinstance(line, Record) and line.block]
+        failed = {cell_of(record) for record in self._records if record.status in FAILURES}
+        for record in new:
+            if record.status in FAILURES and cell_of(record) not in failed:
+                what = f"{record.implementation} {record.workload} {record.task}"
+                self._print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
+        self._records += new
+        self._done += len(new)
+        self._bar.advance(self._task, len(new))
+        blocks = [line for line in lines if isinstance(line, Block)]
+        if not blocks:
+            return
+        judged = judge(self._records, self._run.baseline)
+        if self._console.is_terminal:
+            self._live.update(Stack(standing(judged.values()), self._bar))
+        else:
+            if self._block == 1:
+                self._print(standing(judged.values()))
+            check = control(judged.values())
+            doubt = "; the control fails" if check is not None and check.trusted is False else ""
+            self._print(f"block {self._block} is done: {tally(judged.values())}{doubt}")
+        efforts = [line for line in lines if isinstance(line, Effort)]
+        if efforts:
+            self._print(followed(efforts))
+        if self._block == 1:
+            elapsed_s = time.monotonic() - self._began
+            for said in after_the_first(self._plan, blocks[0], efforts, elapsed_s):
+                self._print(said)
+
+
+def beforehand(facts: Facts, environment: Mapping[str, str], threads: Sequence[int]) -> Iterator[str]:
+    """What whoever starts a run should know before it measures: what its workers do not have from here, or lack."""
+    if names := [name for name in left_out(environment) if name.startswith(CHANGE_SPEED)]:
+        yield f"workers have values of their own, or none, of: {', '.join(names)}"
+    yield from limiting(facts, threads)
+
+
+def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
+    """The plan, and what will be known when, as far as that can be told before more than ``have`` blocks are there."""
+    facts, budget = run.plan, plan.budget
+    least = counted(facts.min_blocks, "block")
+    most = least if facts.max_blocks == facts.min_blocks else f"at least {least}"
+    bounds = {name for table in facts.tables for name in table} & set(run.bounds.values())
+    rows = len({name for table in facts.tables for name in table} - bounds)
+    limits = f" and {counted(len(bounds), 'bound')}" if bounds else ""
+    yield (
+        f"plan: {rows} rows with the control{limits} at {counted(len(facts.tables), 'table')}, {most},"
+        f" seed {facts.seed}, budget {duration(budget.total_s)}"
+    )
+    later_s = (facts.min_blocks_s - facts.first_block_s) / max(1, facts.min_blocks - 1)
+    missing_s = facts.first_block_s + max(0, MIN_BLOCKS - have - 1) * later_s  # the next block is cold, whichever it is
+    parts = [] if have else [f"the first table after about {duration(facts.first_block_s)}"]
+    if facts.min_blocks >= MIN_BLOCKS:
+        if have < MIN_BLOCKS:
+            parts.append(f"verdicts from about {duration(missing_s)} on (block {MIN_BLOCKS})")
+        parts.append(f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent")
+    if parts:
+        yield f"at this machine's speed: {'; '.join(parts)}"
+    if facts.min_blocks >= MIN_BLOCKS > max(have, budget.sure_blocks) and missing_s > budget.total_s:
+        yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
+
+
+def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed_s: float) -> Iterator[str]:
+    """What follows from the first block: when there will be verdicts."""
+    budget = plan.budget
+    if budget.min_blocks < MIN_BLOCKS:
+        return
+    verdicts_s = elapsed_s + (MIN_BLOCKS - 1) * after_s(first, efforts)
+    words = f"block {MIN_BLOCKS}, and with it the first verdicts, after about {duration(verdicts_s)}"
+    if verdicts_s > budget.total_s:
+        beyond = f"{words}: beyond the budget of {duration(budget.total_s)}"
+        if budget.sure_blocks >= MIN_BLOCKS:
+            yield f"{beyond}, and it goes on until then, for fewer blocks have no verdict"
+        else:
+            yield f"{beyond}, so that there will be none"
+    else:
+        yield words
+
+
+def followed(efforts: Sequence[Effort]) -> str:
+    """The turns of each group from now on."""
+    turns = ", ".join(f"{one.workload} {one.task} {one.before} → {one.turns}" for one in efforts)
+    return f"turns of a group, in block {efforts[0].block} and from now on, by what they cost and gain: {turns}"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 block``, ``2 blocks``."""
+    return f"{number} {what}{'s' * (number != 1)}"

@@ -1,0 +1,83 @@
+"""How many floating-point operations a call makes, from its shapes: products, and elementwise ones apart. Pure.
+
+Counted, not measured: XLA's own analysis counts the body of a loop once, and PyTorch's counter does not see into
+a fused LSTM. Held against the oracle with every product counted (``tests/test_flops.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from impls.products import products_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from bench.workloads.shapes import Workload
+    from impls.contract import Seq2seqConfig, Task
+    from impls.products import Product
+
+
+class BatchSizes(NamedTuple):
+    """Sequence lengths and batch size of one of the batches that a call passes over."""
+
+    t_x: int
+    t_y: int
+    batch: int
+
+
+FORWARD = 17
+"""Elementwise operations a step, for each number of the state: both products and the bias added for four gates (8),
+three logistic functions and two tanh (5, one each whatever they cost), and what makes ``c`` and ``h`` of them (4)."""
+
+BACKWARD = 28
+"""The same of the backward pass: the state's gradient and tanh(c) anew (2), the cell's gradient (6), those of the four
+gates (16), and the sums for the four biases (4)."""
+
+ADAM = 14
+"""Elementwise operations of an Adam step for each trained number."""
+
+
+def products(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> tuple[Product, ...]:
+    """What one call multiplies: the products of all its batches."""
+    return tuple(product for sizes in batches for product in products_of(config, task, *sizes))
+
+
+def product_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> int:
+    """Floating-point operations of a call's products: what a rate is of."""
+    return sum(product.flops for product in products(config, batches, task))
+
+
+def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> int:
+    """About how many other operations a call makes. They are in no rate: a tanh is not a multiplication."""
+    trains = task in ("gradients", "train_step")
+    each = FORWARD + (BACKWARD if trains else 0)
+    trained = sum(_numbers(shape) for shape in config.parameter_shapes.values())
+    whole = 0
+    for t_x, t_y, batch in batches:
+        states = t_x * sum(layer.hidden_dim for layer in config.encoder_layers)
+        if task != "encode":
+            states += t_y * sum(layer.hidden_dim for layer in config.decoder_layers)
+        whole += each * batch * states + (ADAM * trained if task == "train_step" else 0)
+    return whole
+
+
+def _numbers(shape: Iterable[int]) -> int:
+    whole = 1
+    for size in shape:
+        whole *= size
+    return whole
+
+
+def expected_call_s(workload: Workload, task: Task) -> float:
+    """About how long a call takes, before anything is measured: 80 GFLOP/s, and 30 microseconds a layer and step."""
+    config = workload.config
+    passes = 3.0 if task in ("gradients", "train_step") else 1.0
+    lengths = workload.lengths or ((10, 10),) * workload.num_batches
+    seconds = 0.0
+    for t_x, t_y in lengths:
+        for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
+            for layer in layers:
+                weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
+                seconds += steps * (2 * workload.batch_size * weights / 8e10 + 3e-5)
+    return passes * seconds

@@ -1,0 +1,234 @@
+"""Inputs, weights and the oracle's answers: drawn once a run, kept on disk, read by every worker."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from bench.workloads import dictionary
+from bench.workloads.flops import BatchSizes
+from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, initial_parameters
+from impls.equality import answer
+from impls.numpy_model import NumpyModel
+from impls.reference import Reference, TrainingSlack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from bench.workloads.dictionary import Word
+    from bench.workloads.shapes import Workload
+    from impls.contract import Parameters, Precision, Task
+    from impls.equality import Answer
+
+SEED = 20180601
+"""Draws weights, inputs and words. One for all runs, so that every run on every machine times the same numbers."""
+
+INPUT_SETS = (0, 1)
+"""Set 0 is timed; set 1 is seen for the first time after timing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one call takes: ``x (T_x, B, E)``, ``y (T_y, B, E)``, ``d_output`` and ``target (T_y, B, D)``."""
+
+    x: np.ndarray
+    y: np.ndarray
+    d_output: np.ndarray
+    target: np.ndarray
+
+    def arguments(self, task: Task) -> tuple[np.ndarray, ...]:
+        """The arrays that the task takes, in order."""
+        return {
+            "encode": (self.x,),
+            "forward": (self.x, self.y),
+            "gradients": (self.x, self.y, self.d_output),
+            "train_step": (self.x, self.y, self.target),
+        }[task]
+
+
+def draw_batches(workload: Workload) -> list[list[Batch]]:
+    """The batches of each of the INPUT_SETS.
+
+    Raises:
+        InvalidInput: the workload is real words and the dictionary cannot be read.
+    """
+    rng = np.random.default_rng(SEED)
+    width = workload.config.decoder_hidden_dim
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(INPUT_DTYPE)
+
+    if not workload.is_words:
+        size, embedding_dim = workload.batch_size, workload.config.embedding_dim
+        return [
+            [
+                Batch(
+                    x=normal(t_x, size, embedding_dim),
+                    y=normal(t_y, size, embedding_dim),
+                    d_output=normal(t_y, size, width),
+                    target=normal(t_y, size, width),
+                )
+                for t_x, t_y in workload.lengths
+            ]
+            for _ in INPUT_SETS
+        ]
+    words = dictionary.read_words()
+    table = dictionary.embeddings(words, workload.config.embedding_dim, width, SEED)
+    pairs = _word_pairs(workload, words)
+    sets = []
+    for index in INPUT_SETS:
+        batches = []
+        for pair in pairs:
+            x, y, target = dictionary.embed(pair[index], table)
+            batches.append(Batch(x=x, y=y, d_output=normal(*target.shape), target=target))
+        sets.append(batches)
+    return sets
+
+
+def sizes_of(workload: Workload) -> tuple[BatchSizes, ...]:
+    """The sizes of the batches, which are those of either input set.
+
+    Raises:
+        InvalidInput: the workload is real words and the dictionary cannot be read.
+    """
+    lengths: Iterable[tuple[int, int]] = workload.lengths
+    if workload.is_words:
+        pairs = _word_pairs(workload, dictionary.read_words())
+        lengths = ((len(batch[0].letters), len(batch[0].phonemes)) for batch, _ in pairs)
+    return tuple(BatchSizes(t_x, t_y, workload.batch_size) for t_x, t_y in lengths)
+
+
+def _word_pairs(workload: Workload, words: Sequence[Word]) -> list[tuple[list[Word], list[Word]]]:
+    """The words of each batch, for both of the INPUT_SETS; where there are few batches, those of middling length."""
+    pairs = dictionary.word_batches(words, workload.batch_size, SEED)
+    spare = (len(pairs) - workload.num_batches) // 2
+    return pairs[spare : spare + workload.num_batches]
+
+
+TRAINING_STEPS = 3
+"""How many steps a training answer takes at least: the first one alone would not show an optimiser's momentum."""
+
+
+def training_batches(batches: list[list[Batch]], input_set: int) -> list[Batch]:
+    """The batches that a training answer steps through.
+
+    Set 1 takes turns with set 0, so that gradients change from step to step and the optimiser's memory shows.
+    """
+    own, other = batches[input_set], batches[0]
+    sequence = [batch for pair in zip(own, other, strict=True) for batch in pair] if input_set else list(own)
+    while len(sequence) < TRAINING_STEPS:
+        sequence += own
+    return sequence
+
+
+def solve(model: NumpyModel, task: Task, batches: list[list[Batch]], input_set: int) -> Answer:
+    """The model's answer to a task on an input set; its weights are as loaded before, and after training as trained.
+
+    For ``train_step``: every step's loss, and the weights after the last.
+    """
+    if task == "train_step":
+        steps = [model.train_step(*batch.arguments(task)) for batch in training_batches(batches, input_set)]
+        losses = {f"loss of step {number}": step.loss for number, step in enumerate(steps, 1)}
+        return losses | dict(steps[-1].parameters)
+    solved: Answer = {}
+    for number, batch in enumerate(batches[input_set]):
+        solved |= of_batch(answer(getattr(model, task)(*batch.arguments(task))), number, len(batches[input_set]))
+    return solved
+
+
+def of_batch(part: Answer, number: int, count: int) -> Answer:
+    """The answer to one batch of several, under names that say which."""
+    return part if count == 1 else {f"batch {number}: {name}": array for name, array in part.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A workload with numbers in it: weights, both input sets, and the oracle's answer to each task on each set.
+
+    ``slack`` is what the weights of ``train_step`` may be off by without counting, for each precision that was asked
+    for and each input set.
+    """
+
+    parameters: Parameters
+    batches: list[list[Batch]]
+    answers: dict[tuple[int, Task], Answer]
+    slack: dict[tuple[Precision, int], Answer]
+
+
+def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precision, ...] = ("float32",)) -> Problem:
+    """The workload's numbers, with the oracle's answers worked out, and slack for these precisions.
+
+    Raises:
+        InvalidInput: the workload is real words and the dictionary cannot be read.
+    """
+    problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), {}, {})
+    reference = Reference(workload.config, problem.parameters)
+    oracle = NumpyModel(lambda *_: reference, workload.config, problem.parameters)
+    for index in INPUT_SETS:
+        for task in tasks:
+            oracle.load(problem.parameters)
+            if task == "train_step":
+                slacks = {own: TrainingSlack(problem.parameters, own) for own in precisions}
+                losses: Answer = {}
+                for number, batch in enumerate(training_batches(problem.batches, index), 1):
+                    step = oracle.train_step(*batch.arguments(task))
+                    for slack in slacks.values():
+                        slack.step(reference.last_gradients)
+                    losses[f"loss of step {number}"] = step.loss
+                problem.answers[index, task] = losses | dict(step.parameters)
+                for precision, slack in slacks.items():
+                    problem.slack[precision, index] = slack.sizes()
+            else:
+                problem.answers[index, task] = solve(oracle, task, problem.batches, index)
+    return problem
+
+
+def save(problem: Problem, path: Path) -> None:
+    """Write the problem as one safetensors file.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
+    """
+    flat = {f"parameters/{name}": array for name, array in problem.parameters.items()}
+    for index, batches in enumerate(problem.batches):
+        for number, batch in enumerate(batches):
+            for name in ("x", "y", "d_output", "target"):
+                flat[f"inputs/{index}/{number}/{name}"] = getattr(batch, name)
+    for (index, task), solved in problem.answers.items():
+        flat |= {f"answers/{index}/{task}/{name}": np.asarray(array) for name, array in solved.items()}
+    for (precision, index), slack in problem.slack.items():
+        flat |= {f"slack/{precision}/{index}/{name}": array for name, array in slack.items()}
+    try:
+        save_file({name: np.array(array, order="C") for name, array in flat.items()}, path)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, f"{error}", str(path)) from None
+
+
+def load(path: Path) -> Problem:
+    """Read what ``save`` wrote."""
+    problem = Problem({}, [[] for _ in INPUT_SETS], {}, {})
+    inputs: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+    for key, array in load_file(path).items():
+        kind, rest = key.split("/", 1)
+        if kind == "parameters":
+            problem.parameters[rest] = array
+        elif kind == "inputs":
+            index, number, field = rest.split("/")
+            inputs.setdefault((int(index), int(number)), {})[field] = array
+        elif kind == "answers":
+            index, name, quantity = rest.split("/", 2)
+            task = next(task for task in TASKS if task == name)
+            problem.answers.setdefault((int(index), task), {})[quantity] = array
+        else:
+            name, index, quantity = rest.split("/", 2)
+            precision = next(precision for precision in PRECISIONS if precision == name)
+            problem.slack.setdefault((precision, int(index)), {})[quantity] = array
+    for (set_index, _), fields in sorted(inputs.items()):
+        problem.batches[set_index].append(Batch(**fields))
+    return problem

@@ -1,0 +1,187 @@
+"""What the harness costs: ``python -m studies.protocol RESULT FOLDER``.
+
+The wall time of a run to its table, beside that of pyperf's default protocol on the same cells: 20 processes of one
+warm-up value and three values of at least 100 ms each, one process after the other. Two processes of each cell are
+really run, and their time is multiplied: the protocol does the same thing 20 times.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from bench.analysis.analysis import group_of, judge
+from bench.machine.describe import describe
+from bench.measure.lock import only_run
+from bench.measure.messages import ProblemFile
+from bench.measure.plan import Plan, Seat, Sitting, Table
+from bench.measure.presets import BUDGETS
+from bench.measure.runner import Listener, run_plan
+from bench.records.schema import Environment, Record, Struct, cell_of, competes
+from bench.records.store import read_result
+from bench.report.markdown import environment_line, table
+from bench.units import duration, percent
+from bench.workloads import reference_outputs
+from bench.workloads.shapes import named
+from impls import find_rows
+from studies.keep import carry_out, keep, paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.records.schema import Cell, Line, Result
+
+PROCESSES = 20
+"""pyperf's default: ``--processes=20 --values=3 --warmups=1``, a value of at least 100 ms."""
+
+VALUES = 4
+"""The warm-up value and the three that count."""
+
+VALUE_S = 0.1
+RUN_PROCESSES = 2
+RAW_FILE = "protocol.json"
+TABLE_FILE = "protocol.md"
+
+
+class Timed(Struct, frozen=True, kw_only=True):
+    """One process of the protocol on one cell."""
+
+    cell: str
+    elapsed_s: float
+
+
+class Experiment(Struct, frozen=True, kw_only=True):
+    """All processes that were run."""
+
+    result: str
+    """The result whose cells they are."""
+    started_at: str
+    environment: Environment
+    processes: list[Timed]
+
+
+def cells_of(result: Result) -> list[Cell]:
+    """The cells of a result that have a time; the control's and the bounds' aside."""
+    failed = {cell_of(record) for record in result.records if not record.ok}
+    cells = dict.fromkeys(cell_of(record) for record in result.records if record.ok)
+    return [cell for cell in cells if cell not in failed and competes(cell)]
+
+
+def measure(result: Result) -> Experiment:
+    """A few processes of each cell, one after the other, each compiling for itself."""
+    budget = replace(
+        BUDGETS["default"],
+        timed_s=VALUES * VALUE_S,
+        warmup_s=0.0,
+        min_turns=VALUES,
+        min_blocks=1,
+        max_blocks=1,
+        total_s=float("inf"),
+        turn_s=VALUE_S,
+        most_rounds=1,
+        weighs=False,
+    )
+    rows, processes = find_rows(), []
+    started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
+    with only_run("experiment on the cost of the harness") as mark, TemporaryDirectory(prefix="protocol-") as name:
+        problems = {}
+        for workload_name in result.run.workloads:
+            workload = named(workload_name, result.run.preset)
+            path = Path(name) / f"{workload_name}.safetensors"
+            reference_outputs.save(reference_outputs.pose(workload, tuple(result.run.plan.tasks)), path)
+            problems[workload_name] = ProblemFile(workload.config, str(path))
+        cells = cells_of(result)
+        for number, cell in enumerate(cells, 1):
+            words = f"{cell.implementation} {cell.workload} {cell.task} {cell.threads}"
+            print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)
+            row = rows[cell.implementation]
+            seat = Seat(cell.implementation, row, cell.threads, cell.precision, (cell,))
+            for _ in range(RUN_PROCESSES):
+                with TemporaryDirectory(prefix="process-", dir=name) as folder:  # its own cache: it is empty
+                    plan = Plan((Table(0, cell.threads, (seat,)),), (), budget, seat.name, 0)
+                    processes.append(Timed(cell=words, elapsed_s=_run_one(plan, problems, folder, mark)))
+    return Experiment(
+        result=result.path.name,
+        started_at=started_at,
+        environment=environment,
+        processes=processes,
+    )
+
+
+def _run_one(plan: Plan, problems: dict[str, ProblemFile], folder: str, mark: str) -> float:
+    """Seconds from the start of a process to its last value; what we do after that, pyperf does not."""
+    times: dict[str, float] = {}
+
+    def note(_sitting: Sitting | None, what: str) -> None:
+        times.setdefault(what, time.monotonic())
+
+    seat = plan.tables[0].seats[0]
+    sitting = Sitting(plan.tables[0], group_of(seat.cells[0]), ((seat, seat.cells[0]),))
+    lines: list[Line] = []
+    run_plan(
+        plan,
+        problems,
+        Path(folder),
+        Listener(doing=note, kept=lines.extend),
+        mark=mark,
+        next_block=lambda _plan, _records: None if lines else (2, (sitting,)),  # block 1 would validate first
+    )
+    if wrong := [line for line in lines if isinstance(line, Record) and not line.ok]:
+        raise RuntimeError(f"{wrong[0].implementation}: {wrong[0].reason}")
+    return times["check"] - times["prepare"]
+
+
+def shares(result: Result) -> tuple[float, float]:
+    """The wall time of the result's run, and the part of it in which something was timed, in seconds."""
+    timed = sum(sum(record.samples_s) * (record.calls or 1) for record in result.records)
+    return result.elapsed_s, timed
+
+
+def report(experiment: Experiment, result: Result) -> str:
+    """What the run took, what the protocol would take, and the ratio, in Markdown."""
+    elapsed_s, timed_s = shares(result)
+    protocol_s = sum(one.elapsed_s for one in experiment.processes) * PROCESSES / RUN_PROCESSES
+    blocks = max(record.block for record in result.records)
+    compared = [one for one in judge(result.records, result.run.baseline).values() if one.is_compared]
+    decided = sum(one.is_decided for one in compared)
+    lines = [
+        [
+            f"`bench run`, {blocks} blocks, `{result.path.name}`: {decided} of {len(compared)} ratios decided",
+            duration(elapsed_s),
+            "1.00",
+        ],
+        [
+            f"pyperf's default protocol, {PROCESSES} processes a cell",
+            duration(protocol_s),
+            f"{protocol_s / elapsed_s:.2f}",
+        ],
+    ]
+    return (
+        "# What the harness costs\n\n"
+        f"{environment_line(experiment.environment)}  \n{experiment.started_at}\n\n"
+        f"{len(cells_of(result))} cells. Of the protocol, {RUN_PROCESSES} processes of each cell were run, and their"
+        f" time multiplied by {PROCESSES // RUN_PROCESSES}; every process compiles for itself, as under pyperf.\n\n"
+        + table(["until the table is there", "wall time", "ratio"], lines)
+        + f"\nOf the run, {duration(timed_s)} were inside timed regions, {percent(timed_s / elapsed_s)}; the rest is"
+        " starting processes, compiling, validating and warming up.\n"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, or, with a folder that has the measurements, make the table anew."""
+    of, folder = paths(arguments, "studies.protocol RESULT FOLDER")
+
+    def make() -> str:
+        result = read_result(of)
+        return keep(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result))
+
+    return carry_out(make)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))
