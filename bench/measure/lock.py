@@ -24,7 +24,7 @@ MARK_VARIABLE = "SEQ2SEQ_LSTM_BENCH_RUN"
 
 def lock_file() -> Path:
     """The one file of this machine (of this ``TMPDIR``) that runs lock."""
-    return Path(tempfile.gettempdir()) / "seq2seq-lstm-bench.measure.lock"
+    return Path(tempfile.gettempdir()) / "seq2seq-lstm-bench.lock"
 
 
 @contextmanager
