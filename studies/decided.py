@@ -16,7 +16,7 @@ from bench.cli.app import stderr
 from bench.machine.describe import describe
 from bench.measure.request import Options, check_request
 from bench.measure.run import run
-from bench.records.schema import Effort, Environment, Struct, cell_of
+from bench.records.schema import Effort, Environment, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table
 from bench.report.progress import Progress
@@ -72,7 +72,7 @@ def course_of(result: Result) -> Course:
     decided: list[int] = []
     verdicts: dict[Cell, str] = {}
     for block in result.blocks:
-        verdicts |= {cell_of(said): said.verdict for said in result.said if said.block == block.block}
+        verdicts |= {said.cell: said.verdict for said in result.said if said.block == block.block}
         decided.append(sum(verdict != "UNCLEAR" for verdict in verdicts.values()))
     return Course(
         started_at=result.run.started_at,

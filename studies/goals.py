@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import Group, group_of, judge, paired, ratio_of
+from bench.analysis.analysis import judge, paired, ratio_of
 from bench.analysis.roofline import limits_of
 from bench.analysis.stats import geometric_mean
 from bench.cli.publish import OURS
@@ -18,7 +18,7 @@ from bench.profiling import profile_page
 from bench.profiling.published import PublishedProfiles
 from bench.publish.runs import Runs
 from bench.records.atomic import write_whole
-from bench.records.schema import cell_of, competes
+from bench.records.schema import Group
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.workloads.shapes import WORKLOADS
@@ -159,7 +159,7 @@ def report_of(result: Result) -> Report:
     """The run's cells, judged."""
     judged = judge(result.records, result.run.baseline)
     cells = {
-        (group_of(cell), cell.implementation): one
+        (cell.group, cell.implementation): one
         for cell, one in judged.items()
         if one.blocks and cell.workload in WORKLOADS
     }
@@ -186,7 +186,7 @@ def _section(report: Report, profiled: Sequence[Profiles]) -> str:
 
 def _held(missed: Sequence[Goal], profiled: Sequence[Profiles]) -> list[str]:
     """What the calls do that miss a goal, as far as they were profiled."""
-    found = {cell_of(own): (own, of) for of in profiled for own in of.profiles if own.status == "ok" and own.profiler}
+    found = {own.cell: (own, of) for of in profiled for own in of.profiles if own.status == "ok" and own.profiler}
     order = list(WORKLOADS)
     cells = sorted(
         {cell for goal in missed for cell in goal.cells},
@@ -292,7 +292,9 @@ def engine(report: Report) -> Section:
 
 def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
     theirs = report.cells.get((group, ENGINE))
-    ours = [one for (of, name), one in report.cells.items() if of == group and name != ENGINE and competes(one.cell)]
+    ours = [
+        one for (of, name), one in report.cells.items() if of == group and name != ENGINE and one.cell.role == "row"
+    ]
     ratios = {one.cell: ratio for one in ours if theirs and (ratio := ratio_of(one, theirs))}
     if not ratios:
         yield from ("–", Goal(NOT_MEASURED, False, f"forward {where}, {group.workload}, against {ENGINE}"))

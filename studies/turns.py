@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import group_of
 from bench.analysis.stats import median
 from bench.calibration import synthetic
 from bench.machine.describe import describe
@@ -155,7 +154,7 @@ def run_block(
     plan = plan_of(way, seed)
     order = np.random.default_rng([seed, block]).permutation(len(plan.tables))
     sittings = tuple(
-        Sitting(plan.tables[index], group_of(seats[0].cells[0]), tuple((seat, seat.cells[0]) for seat in seats))
+        Sitting(plan.tables[index], (seats[0].cells[0]).group, tuple((seat, seat.cells[0]) for seat in seats))
         for index in order
         for seats in [plan.tables[index].seats]
     )
@@ -170,7 +169,7 @@ def run_block(
     )
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:
-        raise RuntimeError(f"{wrong[0].implementation} of {way.words}: {wrong[0].reason}")
+        raise RuntimeError(f"{wrong[0].cell.implementation} of {way.words}: {wrong[0].reason}")
     return [record for record in records if record.attempt == 0]
 
 

@@ -88,7 +88,7 @@ def blocks(folder: Path) -> list[Block]:
 
 def weights(folder: Path) -> dict[tuple[str, str], Memory]:
     """Row and task to peak memory."""
-    return {(line.implementation, line.task): line for line in lines(folder) if isinstance(line, Memory)}
+    return {(line.cell.implementation, line.cell.task): line for line in lines(folder) if isinstance(line, Memory)}
 
 
 T = TypeVar("T")
@@ -112,4 +112,4 @@ def sooner_or_later(attempt: Callable[[Path], T | None], folder: Path, limit_s: 
 
 def last(records: Sequence[Record]) -> dict[tuple[str, str], Record]:
     """Row and task to the last record of it, the control's left out."""
-    return {(one.implementation, one.task): one for one in records if one.implementation != CONTROL}
+    return {(one.cell.implementation, one.cell.task): one for one in records if one.cell.implementation != CONTROL}

@@ -257,7 +257,7 @@ def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_
     lines = [
         one
         for one in read_result(tmp_path / "whole").records
-        if one.implementation != "jax/scan" or one.workload not in held_out
+        if one.cell.implementation != "jax/scan" or one.cell.workload not in held_out
     ]
     lacking = scaling_page.page(model_of(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
 

@@ -164,7 +164,8 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
         r"(?m)^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+, budget", done.stderr
     )
     result = read_result(out)
-    assert {record.implementation for record in result.records} == {"mine", "thinc/layers", "thinc/products", CONTROL}
+    names = {record.cell.implementation for record in result.records}
+    assert names == {"mine", "thinc/layers", "thinc/products", CONTROL}
     assert result.run.plan.tables == [["thinc/layers", "mine", "thinc/products", CONTROL]]
     assert result.run.bounds == {"thinc/layers": "thinc/products"}  # NumPy has no bound to hold a row against
     assert result.run.plan.first_block_s > 0
@@ -214,7 +215,7 @@ def test_each_number_of_threads_has_a_table_and_the_control_is_there_whatever_th
     assert done.returncode == 0, done.stderr
     result = read_result(out)
     assert result.run.baseline == "one"  # torch/module is not in it
-    assert {(record.implementation, record.threads, len(record.processors)) for record in result.records} == {
+    assert {(record.cell.implementation, record.cell.threads, len(record.processors)) for record in result.records} == {
         (name, threads, threads) for name in ("one", "two", CONTROL) for threads in (1, 2)
     }
     judged = judge(result.records, result.run.baseline)
@@ -250,7 +251,7 @@ def test_a_file_that_takes_a_shape_of_the_run_is_measured_there_and_unsupported_
     assert done.returncode == 0, done.stderr
     assert "picky encode: unsupported: it is 6 wide" in " ".join(done.stdout.split())
     assert "logs" not in done.stderr  # nothing has failed
-    status_of = {(one.implementation, "-h6-" in one.workload): one.status for one in read_result(out).records}
+    status_of = {(one.cell.implementation, "-h6-" in one.cell.workload): one.status for one in read_result(out).records}
     assert status_of["picky", True] == status_of["mine", True] == status_of["mine", False] == "ok"
     assert status_of["picky", False] == "unsupported"
 
@@ -290,7 +291,7 @@ def test_a_run_says_what_its_workers_lack_and_keeps_within_the_limits_that_it_ha
     assert "secret" not in (out / "run.json").read_text() and "Prescott" not in (out / "run.json").read_text()
     assert f"may have {result.run.plan.memory_limit_bytes}\n" in (out / "logs" / "mine-1-float32.log").read_text()
     assert (result.run.plan.memory_limit_bytes or 0) <= 9_000_000 * 1024
-    reasons = {record.implementation: record.reason for record in result.records}
+    reasons = {record.cell.implementation: record.reason for record in result.records}
     assert reasons["mine"] is None
     assert "the worker's log is as long as a file may be here (ulimit -f)" in (reasons["talks"] or "")
 

@@ -136,7 +136,7 @@ def test_where_the_baseline_changed_another_unchanged_row_takes_its_place(old: R
 @pytest.mark.parametrize("which", ["before", "after"])
 def test_a_row_or_reference_that_is_refused_gives_no_verdict(who: str, which: str, tmp_path: Path) -> None:
     made = {"before": records(TIMES, seed=1), "after": records(TIMES | {"jax/scan": 0.030}, seed=2)}
-    made[which] = [replace(one, flags=["restless"] * (one.implementation == who)) for one in made[which]]
+    made[which] = [replace(one, flags=["restless"] * (one.cell.implementation == who)) for one in made[which]]
     results = [result(tmp_path / name, *lines) for name, lines in made.items()]
     compared = [one for one in compare(*results).cells if one.through == who or one.cell.implementation == who]
     assert compared and all(one.change is not None and one.verdict is None for one in compared)
@@ -205,7 +205,7 @@ def test_on_another_machine_rows_that_changed_are_not_compared(old: Result, tmp_
 
 
 def test_a_cell_that_lost_its_time_is_worse(old: Result, tmp_path: Path) -> None:
-    lines = [one for one in records(TIMES, seed=8) if one.implementation != "jax/scan"]
+    lines = [one for one in records(TIMES, seed=8) if one.cell.implementation != "jax/scan"]
     new = result(tmp_path / "new", *lines, record("jax/scan", status="invalid", reason="h_n is off", samples_s=[]))
     comparison = compare(old, new)
     assert [one.cell.implementation for one in comparison.worse] == ["jax/scan"]
@@ -221,7 +221,7 @@ def test_a_cell_that_lost_its_time_is_worse(old: Result, tmp_path: Path) -> None
 
 
 def test_cells_of_one_run_only_are_listed_and_never_worse(old: Result, tmp_path: Path) -> None:
-    lines = [one for one in records(TIMES | {"jax/nnx": 0.1}, seed=9) if one.implementation != "thinc/layers"]
+    lines = [one for one in records(TIMES | {"jax/nnx": 0.1}, seed=9) if one.cell.implementation != "thinc/layers"]
     comparison = compare(old, result(tmp_path / "new", *lines))
     assert (cells(comparison)["jax/nnx"].status, cells(comparison)["thinc/layers"].status) == ("new", "gone")
     assert not comparison.worse
@@ -335,7 +335,7 @@ def test_json_is_flat_and_has_the_promised_fields(old: Result, tmp_path: Path) -
 
 
 def test_markdown_cannot_be_broken_by_what_a_record_says(old: Result, tmp_path: Path) -> None:
-    lines = [one for one in records(TIMES, seed=8) if one.implementation != "jax/scan"]
+    lines = [one for one in records(TIMES, seed=8) if one.cell.implementation != "jax/scan"]
     wrong = record("jax/scan", status="error", reason="a | b\n# c <b>", samples_s=[])
     shown = report.to_markdown(compare(old, result(tmp_path / "new", *lines, wrong)))
     assert "error: a | b # c &lt;b>" in shown
@@ -418,7 +418,7 @@ def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path
     result(tmp_path / "slower", *records(slower(jax=1.3), seed=2), run=changed("jax/scan"))
     result(tmp_path / "same", *records(TIMES, seed=3))
     result(tmp_path / "few", *records(slower(jax=3.0), seed=4, blocks=2), run=changed("jax/scan"))
-    lost = [one for one in records(TIMES, seed=5) if one.implementation != "jax/scan"]
+    lost = [one for one in records(TIMES, seed=5) if one.cell.implementation != "jax/scan"]
     result(tmp_path / "lost", *lost, record("jax/scan", status="crashed", samples_s=[]))
     expected = {"slower": 1, "lost": 1, "same": 0, "old": 0}
     for name, code in expected.items():
@@ -497,7 +497,7 @@ def test_the_export_has_all_samples_and_is_the_same_at_every_look(tmp_path: Path
     saved = json.loads(data)
     assert {entry["group"] for entry in saved["benchmarks"]} == {"seed-forward"}
     for entry in saved["benchmarks"]:
-        mine = [line for line in lines if line.implementation == entry["params"]["implementation"]]
+        mine = [line for line in lines if line.cell.implementation == entry["params"]["implementation"]]
         samples = [sample for line in mine for sample in line.samples_s]
         assert entry["stats"]["data"] == samples
         assert entry["stats"]["rounds"] == len(samples) == 8 * 15

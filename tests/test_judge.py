@@ -13,7 +13,6 @@ from test_records import record
 
 from bench.analysis.analysis import (
     control,
-    group_of,
     judge,
     log_ratios,
     neighbours,
@@ -23,7 +22,7 @@ from bench.analysis.analysis import (
     undecided,
 )
 from bench.analysis.verdict import MIN_BLOCKS, MOST_FREEDOM, NOTHING_KNOWN, compare
-from bench.records.schema import CONTROL, Record, cell_of
+from bench.records.schema import CONTROL, Record
 from bench.report.rows import ranks_of
 from bench.workloads.shapes import SEED
 
@@ -66,7 +65,7 @@ def test_who_sat_apart_is_not_paired(what: str) -> None:
 def test_what_is_not_alike_is_not_compared(what: str) -> None:
     other = {"workload": "g2p", "task": "encode", "device": "gpu", "precision": "tf32", "threads": 2}[what]
     judged = judge([ours(samples_s=[1.0]), theirs(samples_s=[1.0]), theirs(**{what: other, "samples_s": [9.0]})], "x")
-    assert len({group_of(cell) for cell in judged}) == 2
+    assert len({cell.group for cell in judged}) == 2
     assert [one.ratio.estimate for one in judged.values() if one.ratio] == [1.0, 1.0, 1.0]
 
 
@@ -157,13 +156,13 @@ def test_what_the_run_knows_of_noise_is_lent_to_each_comparison_of_a_group() -> 
     records = [one for one in run(plan(*map(row, speeds), tasks=["forward"]), speeds, noise=0.005) if one.block <= 3]
     judged = judge(records, "base")
     known = priors(judged.values())
-    assert known.keys() == {group_of(cell) for cell in judged} and len(known) == 2
+    assert known.keys() == {cell.group for cell in judged} and len(known) == 2
     assert all(0.7 * MOST_FREEDOM < prior.freedom <= MOST_FREEDOM for prior in known.values())
-    assert all(one.prior == known[group_of(cell)] for cell, one in judged.items())
+    assert all(one.prior == known[cell.group] for cell, one in judged.items())
     differs = [cell for cell in judged if cell.implementation in ("slow", "fast")]
     assert {judged[cell].is_decided for cell in differs} == {True}
     by_themselves = [
-        judge([one for one in records if cell_of(one) == cell or one.implementation == "base"], "base")[cell]
+        judge([one for one in records if one.cell == cell or one.cell.implementation == "base"], "base")[cell]
         for cell in differs
     ]
     assert all(one.log_ratios == judged[one.cell].log_ratios and not one.prior.freedom for one in by_themselves)
@@ -179,8 +178,8 @@ def test_the_ratio_of_two_rows_knows_what_their_ratios_to_the_baseline_know() ->
 
 def test_who_has_too_few_blocks_for_a_verdict_tells_nothing_of_noise() -> None:
     records = [one for one in run(PLAN, SPEEDS) if one.block <= MIN_BLOCKS]
-    few = [one for one in records if one.implementation != "slow" or one.block < MIN_BLOCKS]
-    without = [one for one in records if one.implementation != "slow"]
+    few = [one for one in records if one.cell.implementation != "slow" or one.block < MIN_BLOCKS]
+    without = [one for one in records if one.cell.implementation != "slow"]
     (of_whole,), (of_few,), (of_without,) = (
         priors(judge(lines, "base").values()).values() for lines in (records, few, without)
     )
@@ -219,13 +218,13 @@ def test_the_control_is_pooled_over_all_cells() -> None:
     assert sound is not None and sound.trusted and isclose(sound.estimate, 1.0, abs_tol=0.01)
     biased = [
         msgspec.structs.replace(one, samples_s=[1.05 * sample for sample in one.samples_s])
-        if one.implementation == CONTROL
+        if one.cell.implementation == CONTROL
         else one
         for one in records
     ]
     doubtful = control(judge(biased, "base").values())
     assert doubtful is not None and doubtful.trusted is False
-    assert control(judge([one for one in records if one.implementation != CONTROL], "base").values()) is None
+    assert control(judge([one for one in records if one.cell.implementation != CONTROL], "base").values()) is None
 
 
 @given(data=st.data())
@@ -234,7 +233,7 @@ def test_the_order_of_the_lines_changes_nothing(data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(records))
     judged, again = judge(records, "base"), judge(shuffled, "base")
     assert {cell: one.ratio for cell, one in judged.items()} == {cell: again[cell].ratio for cell in judged}
-    assert {cell_of(one) for one in records} == judged.keys() == again.keys()
+    assert {one.cell for one in records} == judged.keys() == again.keys()
 
 
 def test_the_control_of_a_baseline_without_a_time_says_nothing() -> None:

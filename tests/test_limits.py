@@ -22,7 +22,7 @@ from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.stopping import next_block
 from bench.publish.index import the_one_before
-from bench.records.schema import CONTROL, CodeFacts, cell_of
+from bench.records.schema import CONTROL, CodeFacts
 from bench.records.store import read_result
 from bench.report import export, markdown, text
 from bench.report.live import standing, tally
@@ -115,7 +115,8 @@ def test_a_bound_is_never_ranked_compared_or_baseline(result: Result) -> None:
     bound = found["torch/products"]
     assert (bound.rank, bound.verdict, bound.detectable, bound.pays_after) == (None, None, None, None)
     assert found["torch/module"].rank == "1" and found["jax/scan"].rank == "2"
-    alone = judge([one for one in result.records if one.implementation in ("torch/products", CONTROL)], "torch/module")
+    few = [one for one in result.records if one.cell.implementation in ("torch/products", CONTROL)]
+    alone = judge(few, "torch/module")
     assert {one.baseline for one in alone.values()} == {None}
     assert control(alone.values()) is None
 
@@ -214,7 +215,7 @@ def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> No
     assert max(one.block for one in clear) == BUDGET.min_blocks
     open_ = run(own, {"base": 1.0, "other": 0.98, "limit": 0.5}, noise=0.05)
     assert max(one.block for one in open_) > BUDGET.min_blocks
-    assert {one.block for one in open_ if one.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
+    assert {one.block for one in open_ if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
     assert {one.baseline for one in judge(open_, "base").values()} == {"base"}
 
 
@@ -239,14 +240,14 @@ def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> No
 def test_a_bound_whose_rows_have_all_failed_does_not_sit_any_longer() -> None:
     own = plan(BASE, row("third"), OTHER, bounds=[LIMIT, OF_OTHER], workloads=[SEED])
     records = run(own, {"other": 2.0, "third": 3.0}, fails={("other", 2)})
-    assert {one.block for one in records if one.implementation == "of_other"} == {1, 2}
-    assert {one.block for one in records if one.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
+    assert {one.block for one in records if one.cell.implementation == "of_other"} == {1, 2}
+    assert {one.block for one in records if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
 
 
 def test_a_bound_that_fails_is_not_asked_again() -> None:
     own = plan(BASE, OTHER, bounds=[LIMIT], workloads=[SEED])
     records = run(own, {"other": 2.0}, fails={("limit", 1)})
-    assert sum(one.implementation == "limit" for one in records) == 2  # a record for each task
+    assert sum(one.cell.implementation == "limit" for one in records) == 2  # a record for each task
     assert max(one.block for one in records) == BUDGET.min_blocks
 
 
@@ -276,14 +277,14 @@ def test_with_bounds_alone_every_block_is_due_until_all_are_there() -> None:
     own, records = plan_of(asked), []
     while (due := next_block(own, records)) is not None:
         records += [one for sitting in due[1] for one in sit(sitting, due[0], {})]
-    assert {(one.block, one.implementation, one.task, one.threads) for one in records} == {
+    assert {(one.block, one.cell.implementation, one.cell.task, one.cell.threads) for one in records} == {
         (block, name, task, threads)
         for block in range(1, BLOCKS + 1)
         for name in ("limit", "of_other")
         for task in asked.tasks
         for threads in (1, 2)
     }
-    assert len({cell_of(one) for one in records}) * BLOCKS == len(records)
+    assert len({one.cell for one in records}) * BLOCKS == len(records)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from bench.analysis.analysis import judge, ratio_of
 from bench.here import ROOT
 from bench.page.build import page
 from bench.page.data import page_data
-from bench.records.schema import CONTROL, cell_of
+from bench.records.schema import CONTROL
 from bench.records.store import read_result
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def written(results: list[Result], path: Path) -> Path:
 
 def test_charts_are_drawn_and_every_cell_stands_in_the_table(chromium: Browser, path: Path, result: Result) -> None:
     with opened(chromium, path) as it:
-        timed = {cell_of(one) for one in result.records if one.ok and one.implementation != CONTROL}
+        timed = {one.cell for one in result.records if one.ok and one.cell.implementation != CONTROL}
         assert len(it.column("row")) == len(timed) == 14
         assert it.page.get_by_role("status").inner_text() == "16 of 16 cells, in 4 of 4 groups"
         for name in ("ratio", "time", "break_even", "memory", "drift"):

@@ -71,7 +71,7 @@ def test_a_row_that_is_wrong_at_the_end_has_no_time(does: str, status: str, weig
     right = read_row(numpy_row(tmp_path, "right"))
     budget = replace(QUICK, min_blocks=2, max_blocks=2, weighs=True)
     records = carry_out(tmp_path, plan_of(right, read_row(turns), tasks=["encode"], budget=budget))
-    own = [record for record in records if record.implementation == "turns"]
+    own = [record for record in records if record.cell.implementation == "turns"]
     assert {record.status for record in own[:-1]} == {"ok"} and own[-1].status == status
     assert "once more, at the end" in (own[-1].reason or "")
     assert {one.status for one in weights(tmp_path).values()} == weighed
@@ -116,7 +116,7 @@ def test_a_group_that_was_cut_off_in_the_first_block_follows_from_the_second(
     rows = [read_row(numpy_row(tmp_path, name)) for name in "ab"]
     plan = plan_of(*rows, tasks=["encode", "forward"], budget=replace(QUICK, min_blocks=3, max_blocks=3, adapts=True))
     (whole := tmp_path / "whole").mkdir()
-    first = [one for one in carry_out(whole, plan) if (one.block, one.attempt, one.task) == (1, 0, "encode")]
+    first = [one for one in carry_out(whole, plan) if (one.block, one.attempt, one.cell.task) == (1, 0, "encode")]
     known = [msgspec.structs.replace(one, flags=[]) for one in first]  # a contended group would be measured again
     (cut := tmp_path / "cut").mkdir()
     carry_out(cut, plan, known=known)
@@ -145,7 +145,7 @@ def test_each_verdict_is_written_down_with_its_time(tmp_path: Path) -> None:
     budget = replace(QUICK, min_blocks=5, max_blocks=5, limit_s=60)
     carry_out(tmp_path, plan_of(read_row(fast), read_row(slow), tasks=["encode"], budget=budget), had_s=100.0)
     (said,) = [line for line in lines(tmp_path) if isinstance(line, Said)]
-    assert (said.implementation, said.verdict) == ("slow", "SLOWER")
+    assert (said.cell.implementation, said.verdict) == ("slow", "SLOWER")
     assert 3 <= said.block <= 5
     spent = sum(one.elapsed_s for one in blocks(tmp_path) if one.block <= said.block)
     assert 100 + spent <= said.elapsed_s < 100 + spent + 10

@@ -78,9 +78,7 @@ def test_where_there_is_no_bar_silence_is_broken(monkeypatch: pytest.MonkeyPatch
 
 def test_a_result_says_when_its_verdicts_came() -> None:
     def said(name: str, verdict: str, number: int, elapsed_s: float) -> Said:
-        cell = record(name)
-        fields = {one: getattr(cell, one) for one in ("framework", "tier", "workload", "task", "device", "threads")}
-        return Said(implementation=name, **fields, block=number, verdict=verdict, elapsed_s=elapsed_s)
+        return Said(cell=record(name).cell, block=number, verdict=verdict, elapsed_s=elapsed_s)
 
     verdicts = [
         said("jax/scan", "FASTER", 3, 400.0),

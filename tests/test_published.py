@@ -15,7 +15,7 @@ from processes import python
 from publishing import published, publisher
 from said import alike, said
 from test_calibrate import HEAD, comparison
-from test_records import END, RUN, record, write
+from test_records import END, RUN, record, renamed, write
 from test_twins import batch
 
 from bench.analysis.compare import compare
@@ -153,7 +153,7 @@ DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
 
 def run_of(*records: Record) -> list[Record]:
     """Six blocks of the records, and of the control's."""
-    both = [*records, *(msgspec.structs.replace(one, implementation=CONTROL) for one in records)]
+    both = [*records, *(renamed(one, CONTROL) for one in records)]
     return [msgspec.structs.replace(one, block=block) for block in range(1, 7) for one in both]
 
 
@@ -384,7 +384,7 @@ LEANING = [
     for name, seconds in (("torch/module", 0.001), (CONTROL, 0.002))
 ]
 LEANING = [
-    msgspec.structs.replace(one, samples_s=[0.002] * 3) if one.implementation == CONTROL else one for one in LEANING
+    msgspec.structs.replace(one, samples_s=[0.002] * 3) if one.cell.role == "control" else one for one in LEANING
 ]
 
 

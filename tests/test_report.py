@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import bench
 from rich.console import Console
-from test_records import BLOCK, END, RUN, memory, record, write
+from test_records import BLOCK, END, RUN, memory, record, renamed, write
 
 from bench import units
 from bench.analysis.analysis import judge
@@ -185,7 +185,9 @@ def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_
 @pytest.mark.parametrize("flag", ["restless", "extra_processors", "oversubscribed"])
 def test_what_was_noticed_of_a_row_is_explained_and_what_is_refused_has_no_verdict(flag: Flag, tmp_path: Path) -> None:
     lines = [
-        msgspec.structs.replace(one, flags=[flag]) if isinstance(one, Record) and one.implementation == LONG[0] else one
+        msgspec.structs.replace(one, flags=[flag])
+        if isinstance(one, Record) and one.cell.implementation == LONG[0]
+        else one
         for one in a_whole_run()
     ]
     result = read_result(write(tmp_path, *lines))
@@ -207,7 +209,7 @@ def versioned(folder: Path) -> Result:
     """A run whose rows have names with versions, at two numbers of threads, one of them without a time."""
     names = {"jax/scan": FASTEST, LONG[0]: "torch/module@2.13.0", LONG[1]: "thinc/pytorch@8.3.14"}
     lines = [
-        msgspec.structs.replace(line, implementation=names.get(line.implementation, line.implementation))
+        renamed(line, names.get(line.cell.implementation, line.cell.implementation))
         for threads in (1, 2)
         for line in a_whole_run(threads=threads)
         if isinstance(line, Record)
@@ -339,7 +341,7 @@ def test_a_control_that_fails_is_said_first(tmp_path: Path) -> None:
     lines = a_whole_run()
     biased = [
         msgspec.structs.replace(line, samples_s=[1.02 * sample for sample in line.samples_s])
-        if isinstance(line, Record) and line.implementation == CONTROL
+        if isinstance(line, Record) and line.cell.implementation == CONTROL
         else line
         for line in lines
     ]

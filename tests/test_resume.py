@@ -35,7 +35,7 @@ from bench.measure.lock import MARK_VARIABLE
 from bench.measure.presets import BUDGETS
 from bench.measure.request import Options, Request
 from bench.measure.resume import check_resume, effort_of
-from bench.records.schema import CONTROL, CodeFacts, Record, cell_of
+from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result, record_line
 from bench.records.versions import join
 from bench.workloads.shapes import SEED
@@ -179,9 +179,9 @@ def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> Non
     for record in result.records:
         assert record.attempt == 0 or is_retake(record, result.records)
         if record.attempt == 0:
-            sat = measured.setdefault((record.block, record.task), set())
-            assert record.implementation not in sat  # once
-            sat.add(record.implementation)
+            sat = measured.setdefault((record.block, record.cell.task), set())
+            assert record.cell.implementation not in sat  # once
+            sat.add(record.cell.implementation)
     assert {(1, task) for task in TASKS} | {(2, task) for task in TASKS} <= measured.keys()
     assert all(sat == {"one", "two", CONTROL} for sat in measured.values())
     assert len(result.memory) == 4  # of two rows on two tasks, at the end
@@ -197,7 +197,9 @@ def read_lines(data: bytes) -> list[dict[str, object]]:
 def is_retake(record: Record, records: list[Record]) -> bool:
     """Whether the attempt before was contended."""
     before = [
-        one for one in records if (one.block, one.task, one.attempt) == (record.block, record.task, record.attempt - 1)
+        one
+        for one in records
+        if (one.block, one.cell.task, one.attempt) == (record.block, record.cell.task, record.attempt - 1)
     ]
     return any("contended" in one.flags for one in before)
 
@@ -514,9 +516,9 @@ def test_what_was_installed_since_has_no_seat_in_a_run_that_goes_on() -> None:
     begun, again = tables_of(request, 4, now=(python_of("1.0"), python_of("2.0")))
     assert again.names == begun.names
     assert "b/row@1.0" not in {name for table in again.names for name in table}
-    settled = [{(cell_of(one), one.status) for one in plan.settled} for plan in (begun, again)]
+    settled = [{(one.cell, one.status) for one in plan.settled} for plan in (begun, again)]
     assert settled[0] == settled[1]
-    said = {one.reason for one in again.settled if one.implementation == "b/row@1.0"}
+    said = {one.reason for one in again.settled if one.cell.implementation == "b/row@1.0"}
     assert said == {"was not installed when the run began"}
 
 

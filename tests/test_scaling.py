@@ -163,7 +163,7 @@ def test_what_is_held_out_is_never_fitted_to() -> None:
     run, before = scaling_run(), lines()
     after = [
         msgspec.structs.replace(one, samples_s=[3 * own for own in one.samples_s])
-        if one.workload in held_out and one.implementation == "jax/scan"
+        if one.cell.workload in held_out and one.cell.implementation == "jax/scan"
         else one
         for one in before
     ]
@@ -234,7 +234,7 @@ def test_what_rows_are_off_by_together_does_not_blur_who_is_faster() -> None:
     random = np.random.default_rng(1)
     weather = {workload.name: random.lognormal(0, 0.3) for workload in SHAPES}
     records = [
-        msgspec.structs.replace(one, samples_s=[weather[one.workload] * own for own in one.samples_s])
+        msgspec.structs.replace(one, samples_s=[weather[one.cell.workload] * own for own in one.samples_s])
         for one in lines()
     ]
     own = model_of(Result(None, scaling_run(), records))  # type: ignore[arg-type]
@@ -259,7 +259,7 @@ def test_outside_it_is_said_and_wider() -> None:
 
 def test_a_row_that_fails_somewhere_is_forecast_from_the_rest() -> None:
     gone = FITTED[3].name
-    records = [one for one in lines() if (one.implementation, one.workload) != ("jax/scan", gone)]
+    records = [one for one in lines() if (one.cell.implementation, one.cell.workload) != ("jax/scan", gone)]
     own = model_of(Result(None, scaling_run(), records))  # type: ignore[arg-type]
     assert len(expect(own)) == len(ROWS)
     assert gone not in next(row for row in own.fits[FORWARD] if row.implementation == "jax/scan").off

@@ -100,7 +100,7 @@ def test_without_a_verdict_nothing_is_decided_and_the_way_is_named() -> None:
 
 def test_who_is_refused_is_named_where_nothing_else_may_be_said() -> None:
     flagged = [
-        msgspec.structs.replace(one, flags=["restless"] * (one.implementation == "torch/module"))
+        msgspec.structs.replace(one, flags=["restless"] * (one.cell.implementation == "torch/module"))
         for one in blocks_of(TWO)
     ]
     assert said(flagged) == (

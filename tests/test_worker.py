@@ -62,7 +62,7 @@ except ModuleNotFoundError as error:
 def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
     records = measure(tmp_path, read_row(numpy_row(tmp_path, "right")), tasks=TASKS)
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
-    assert {(record.implementation, record.task) for record in records} == {
+    assert {(record.cell.implementation, record.cell.task) for record in records} == {
         (name, task) for name in ("right", CONTROL) for task in TASKS
     }
     for record in records:
@@ -197,7 +197,7 @@ def test_a_shape_that_load_refuses_is_unsupported_and_not_tried_in_later_blocks(
     right = [read_row(numpy_row(tmp_path, name)) for name in ("one", "two")]
     records = measure(tmp_path, *right, picky, budget=replace(QUICK, min_blocks=2, max_blocks=2))
     assert {(record.status, record.block) for record in records if record.ok} == {("ok", 1), ("ok", 2)}
-    refused = [record for record in records if record.implementation == "picky"]
+    refused = [record for record in records if record.cell.implementation == "picky"]
     assert [(record.status, record.block) for record in refused] == [("unsupported", 1)] * 2
     assert {record.reason for record in refused} == {"only widths of 512"}
     assert tries.read_text() == "xx"  # once a task

@@ -6,33 +6,17 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.analysis import stats, verdict
-from bench.records.schema import CONTROL, REFUSED, cell_of, competes
+from bench.records.schema import CONTROL, REFUSED, Group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bench.records.schema import Cell, Record
-    from impls.contract import Device, Task
-
-
-class Group(NamedTuple):
-    """What has to be alike for times to be compared: the rows of a group take turns with each other."""
-
-    workload: str
-    task: Task
-    device: Device
-    precision: str
-    threads: int
-
-
-def group_of(cell: Cell) -> Group:
-    """The group that a cell belongs to."""
-    return Group(cell.workload, cell.task, cell.device, cell.precision, cell.threads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +44,7 @@ class Judged:
     @property
     def is_compared(self) -> bool:
         """Whether it is a row's, and has a ratio to another: the baseline has none."""
-        return self.ratio is not None and competes(self.cell) and self.cell.implementation != self.baseline
+        return self.ratio is not None and self.cell.role == "row" and self.cell.implementation != self.baseline
 
     @property
     def is_decided(self) -> bool:
@@ -86,8 +70,8 @@ def judge(records: Iterable[Record], baseline: str) -> dict[Cell, Judged]:
     """
     groups: dict[Group, dict[Cell, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in records:
-        cell = cell_of(record)
-        groups[group_of(cell)][cell].append(record)
+        cell = record.cell
+        groups[cell.group][cell].append(record)
     paired_cells: dict[Cell, Judged] = {}
     for cells in groups.values():
         paired_cells |= _pair_group(cells, baseline)
@@ -95,14 +79,14 @@ def judge(records: Iterable[Record], baseline: str) -> dict[Cell, Judged]:
     return {
         cell: replace(one, prior=prior, ratio=_compare(one.log_ratios, prior, may_be_judged=one.may_be_judged))
         for cell, one in paired_cells.items()
-        for prior in [known.get(group_of(cell), verdict.NOTHING_KNOWN)]
+        for prior in [known.get(cell.group, verdict.NOTHING_KNOWN)]
     }
 
 
 def _pair_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Judged]:
     failures = {cell: next((record for record in records if not record.ok), None) for cell, records in cells.items()}
     counted = {cell: counted_of(records) if failures[cell] is None else () for cell, records in cells.items()}
-    timed = [cell for cell in cells if counted[cell] and competes(cell)]
+    timed = [cell for cell in cells if counted[cell] and cell.role == "row"]
     base = next((cell for cell in timed if cell.implementation == baseline), timed[0] if timed else None)
     refused = {cell for cell, records in counted.items() if any(not REFUSED.isdisjoint(one.flags) for one in records)}
     judged = {}
@@ -132,7 +116,7 @@ def priors(judged: Iterable[Judged]) -> dict[Group, verdict.Prior]:
     by_group: dict[Group, list[list[float]]] = defaultdict(list)
     for one in sorted(judged, key=lambda one: repr(one.cell)):  # else sums would depend on the order of the records
         if one.cell.implementation != one.baseline and len(one.log_ratios) >= verdict.MIN_BLOCKS:
-            by_group[group_of(one.cell)].append(list(one.log_ratios.values()))
+            by_group[one.cell.group].append(list(one.log_ratios.values()))
     most = max(map(len, by_group.values()), default=0)
     variances, freedom = (np.full((len(by_group), most), np.nan) for _ in range(2))
     for row, members in enumerate(by_group.values()):
@@ -179,8 +163,8 @@ def in_order(judged: Iterable[Judged]) -> list[list[Judged]]:
     """The rows of each group that have a ratio and are not refused, fastest first; control and bounds are no rows."""
     by_group: dict[Group, list[Judged]] = defaultdict(list)
     for one in judged:
-        if one.ratio is not None and competes(one.cell) and not one.is_refused:
-            by_group[group_of(one.cell)].append(one)
+        if one.ratio is not None and one.cell.role == "row" and not one.is_refused:
+            by_group[one.cell.group].append(one)
     return [sorted(members, key=lambda one: one.ratio.estimate if one.ratio else 0.0) for members in by_group.values()]
 
 
@@ -215,10 +199,10 @@ def undecided(judged: Iterable[Judged]) -> dict[Group, set[str]]:
     open_rows: dict[Group, set[str]] = defaultdict(set)
     for one in judged:
         if one.is_compared and not one.is_decided and one.may_be_judged:
-            open_rows[group_of(one.cell)].add(one.cell.implementation)
+            open_rows[one.cell.group].add(one.cell.implementation)
     for faster, slower, ratio in neighbours(judged):
         if ratio is None or ratio.verdict in (None, "UNCLEAR"):
-            open_rows[group_of(faster.cell)] |= {faster.cell.implementation, slower.cell.implementation}
+            open_rows[faster.cell.group] |= {faster.cell.implementation, slower.cell.implementation}
     return dict(open_rows)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import group_of, ratio_of
+from bench.analysis.analysis import ratio_of
 from bench.analysis.stats import median
-from bench.records.schema import competes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bench.analysis.analysis import Group, Judged
+    from bench.analysis.analysis import Judged
+    from bench.records.schema import Group
 
 COUNTS = (1, 1_000, 1_000_000)
 """For one answer, for a trial, for a training run."""
@@ -66,8 +66,8 @@ def costs(judged: Iterable[Judged]) -> dict[Group, list[Cost]]:
     groups: dict[Group, list[Cost]] = {}
     for one in judged:
         cost = cost_of(one)
-        if cost is not None and competes(one.cell) and not one.is_refused:
-            groups.setdefault(group_of(one.cell), []).append(cost)
+        if cost is not None and one.cell.role == "row" and not one.is_refused:
+            groups.setdefault(one.cell.group, []).append(cost)
     return groups
 
 

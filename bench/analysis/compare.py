@@ -15,7 +15,7 @@ from math import log
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import control, group_of, judge, paired
+from bench.analysis.analysis import control, judge, paired
 from bench.analysis.two_runs import (
     OF_RATIOS,
     OF_TIMES,
@@ -27,14 +27,13 @@ from bench.analysis.two_runs import (
     smallest,
     two_samples,
 )
-from bench.records.schema import competes
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bench.analysis.analysis import Group, Judged
-    from bench.records.schema import Cell, Result
+    from bench.analysis.analysis import Judged
+    from bench.records.schema import Cell, Group, Result
 
     Place: TypeAlias = tuple[Group, str]
     """A group, and the sizes of its workload."""
@@ -211,8 +210,8 @@ def _places(result: Result) -> dict[Place, dict[str, Judged]]:
     """The rows of each group; neither control nor bounds are rows."""
     places: dict[Place, dict[str, Judged]] = defaultdict(dict)
     for cell, one in judge(result.records, result.run.baseline).items():
-        if competes(cell):
-            places[group_of(cell), result.run.workloads[cell.workload].shape][cell.implementation] = one
+        if cell.role == "row":
+            places[cell.group, result.run.workloads[cell.workload].shape][cell.implementation] = one
     return places
 
 

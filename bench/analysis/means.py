@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis import stats
-from bench.analysis.analysis import group_of
-from bench.records.schema import competes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.analysis.analysis import Group, Judged
+    from bench.analysis.analysis import Judged
+    from bench.records.schema import Group
 
 
 class TaskAtPlace(NamedTuple):
@@ -34,8 +33,8 @@ def means(judged: Iterable[Judged]) -> dict[TaskAtPlace, dict[str, stats.Summary
     workloads: dict[TaskAtPlace, set[str]] = {}
     baselines: dict[TaskAtPlace, set[str | None]] = {}
     for one in judged:
-        at = task_at_place(group_of(one.cell))
-        if competes(one.cell) and one.log_ratios:
+        at = task_at_place(one.cell.group)
+        if one.cell.role == "row" and one.log_ratios:
             of_row = ratios.setdefault(at, {}).setdefault(one.cell.implementation, [])
             of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])
             workloads.setdefault(at, set()).add(one.cell.workload)

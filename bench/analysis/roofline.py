@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import group_of, ratio_of
+from bench.analysis.analysis import ratio_of
 from bench.workloads.flops import elementwise_flops, product_flops
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ class Limits:
 def limits_of(judged: Mapping[Cell, Judged], run: Run) -> dict[Cell, Limits]:
     """The limits of every cell."""
     machine = machine_bounds(judged.values())
-    members = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
+    members = {(cell.group, cell.implementation): one for cell, one in judged.items()}
     return {
         cell: _limits(
             one,
             run.bounds.get(cell.implementation),
-            members.get((group_of(cell), run.bounds.get(cell.implementation, ""))),
+            members.get((cell.group, run.bounds.get(cell.implementation, ""))),
             machine.get(place_of(cell), {}),
             run,
         )

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.analysis.analysis import judge
 from bench.forecast.features import Amounts, Prices, amounts, cost_s, fit, left_out, off_by
-from bench.records.schema import Struct, competes
+from bench.records.schema import Struct
 from bench.workloads.sweeps import sizes
 from impls.contract import Device, InvalidInput, Precision, Task
 
@@ -127,7 +127,7 @@ def times_of(result: Result) -> Times:
     found: Times = defaultdict(lambda: defaultdict(dict))
     for cell, one in judged.items():
         base_s = medians.get((one.baseline or "", cell.workload, task_at(cell)))
-        if one.ratio is not None and base_s is not None and competes(cell):
+        if one.ratio is not None and base_s is not None and cell.role == "row":
             found[task_at(cell)][cell.implementation][cell.workload] = base_s * one.ratio.estimate
     return found
 

@@ -100,7 +100,7 @@ def run(request: Request, watching: Watching) -> Ended:
     began = time.monotonic()
     plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
     if not plan.tables:
-        reasons = dict.fromkeys(f"{one.implementation}: {one.reason}" for one in plan.settled)
+        reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.settled)
         raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:

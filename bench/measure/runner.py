@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.analysis.analysis import Group, counted_of, group_of, judge
+from bench.analysis.analysis import counted_of, judge
 from bench.machine.processors import kept_off, load_average, processor_ticks, processors, stolen
 from bench.measure.effort import efforts
 from bench.measure.expected import last_s, next_block_s
@@ -31,7 +31,7 @@ from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Seat
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
-from bench.records.schema import Block, Effort, Memory, Record, Said, cell_of, competes, fields_of, settle
+from bench.records.schema import Block, Effort, Group, Memory, Record, Said, settle
 from bench.records.store import RECORDS_FILE, record_line
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ class Journal:
             case Record():
                 self.records.append(line)
             case Memory():
-                self.weighed[cell_of(line)] = line.block
+                self.weighed[line.cell] = line.block
             case Block():
                 self.blocks.append(line)
             case Effort():
                 self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
             case Said():
-                self.said[cell_of(line)] = line.verdict
+                self.said[line.cell] = line.verdict
 
     def keep(self, *lines: Line) -> None:
         """Append the lines, and force them to the disk.
@@ -148,8 +148,8 @@ def run_plan(
         journal = Journal(file, listener)
         for line in known:
             journal.take(line)
-        have = {cell_of(record) for record in journal.records if record.block == 0}
-        if settled := [record for record in plan.settled if cell_of(record) not in have]:
+        have = {record.cell for record in journal.records if record.block == 0}
+        if settled := [record for record in plan.settled if record.cell not in have]:
             journal.keep(*settled)
         with scratch(folder / "cache") as cache:
             run = _Run(
@@ -249,10 +249,10 @@ class _Run:
         of_cell: dict[Cell, list[Record]] = defaultdict(list)
         for record in self.journal.records:
             if record.block == block:
-                of_cell[cell_of(record)].append(record)
+                of_cell[record.cell].append(record)
         counted = [one for records in of_cell.values() for one in counted_of(records)]
         judged = judge(counted, self.plan.baseline)
-        baselines = {group_of(cell): one.baseline for cell, one in judged.items() if one.baseline}
+        baselines = {cell.group: one.baseline for cell, one in judged.items() if one.baseline}
         return efforts(counted, seconds, baselines, self.plan.budget, block)
 
     def _said(self, block: int) -> list[Said]:
@@ -264,7 +264,7 @@ class _Run:
             if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
         }
         return [
-            Said(**fields_of(cell), block=block, verdict=verdict, elapsed_s=elapsed_s)
+            Said(cell=cell, block=block, verdict=verdict, elapsed_s=elapsed_s)
             for cell, verdict in verdicts.items()
             if self.journal.said.get(cell, "UNCLEAR") != verdict
         ]
@@ -279,7 +279,7 @@ class _Run:
                 if is_contended(records) and not any(record.attempt for record in records):
                     contended.append(sitting)
             for sitting in contended[:retakes]:
-                failed = {cell_of(record) for record in self.journal.records if not record.ok}
+                failed = {record.cell for record in self.journal.records if not record.ok}
                 left = tuple(member for member in sitting.members if member[1] not in failed)
                 if left:
                     self._sit(table, replace(sitting, members=left))
@@ -291,10 +291,10 @@ class _Run:
         before = [
             record.attempt
             for record in self.journal.records
-            if record.block == block and record.table == sitting.table.number and cell_of(record) in cells
+            if record.block == block and record.table == sitting.table.number and record.cell in cells
         ]
         attempt = max(before, default=-1) + 1
-        earlier = {cell_of(record): record for record in self.journal.records if record.ok}  # a first attempt too
+        earlier = {record.cell: record for record in self.journal.records if record.ok}  # a first attempt too
         effort = self.journal.efforts.get((sitting.table.number, sitting.group))
         turns = effort.turns if effort else None
         records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what), turns)
@@ -324,13 +324,13 @@ class _Run:
         """The latest record of each row's cell that has a time, and was not looked at once more since that."""
         latest: dict[Cell, Record] = {}
         for record in self.journal.records:
-            latest[cell_of(record)] = record
-        failed = {cell_of(record) for record in self.journal.records if not record.ok}
+            latest[record.cell] = record
+        failed = {record.cell for record in self.journal.records if not record.ok}
         return (
             [
                 record
                 for cell, record in latest.items()
-                if record.ok and cell not in failed and competes(cell)
+                if record.ok and cell not in failed and cell.role == "row"
                 if self.journal.weighed.get(cell, -1) < record.block
             ]
             if self.plan.budget.weighs
@@ -343,7 +343,7 @@ class _Run:
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
         for table in self.plan.tables:
-            due = {cell_of(record): record for record in self._to_revisit()}  # the baseline sits at each table
+            due = {record.cell: record for record in self._to_revisit()}  # the baseline sits at each table
             slots = self._slots(table.threads)
             pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if cell in due]
             for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together
@@ -400,11 +400,11 @@ def _in_words(pair: tuple[Seat, Cell]) -> str:
 def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:
     """The cell's peak memory, or why there is none; and why it is not proven right once more, if it is not."""
     if isinstance(answer, Revisited):
-        about = [cell_of(one) for one in (answer.memory, answer.failure) if one is not None]
+        about = [one.cell for one in (answer.memory, answer.failure) if one is not None]
         if all(one == cell for one in about):
             return answer.memory, answer.failure
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
-    return Memory(**fields_of(cell), status=failure.status, reason=failure.reason), failure
+    return Memory(cell=cell, status=failure.status, reason=failure.reason), failure
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bench import units
 from bench.analysis import stats
 from bench.analysis.analysis import judge
-from bench.records.schema import Struct, competes, fields_of
+from bench.records.schema import Struct
 from bench.workloads.sweeps import THREADS, sizes
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def curves(number: int, result: Result) -> Iterator[Point]:
     }
     lines = {size: _lines(shapes, size) for size in next(iter(shapes.values()), {})}
     for cell, one in judge(result.records, result.run.baseline).items():
-        if one.median_s is None or not competes(cell):
+        if one.median_s is None or cell.role != "row":
             continue
         interval = stats.time_interval(one.samples_s)
         place = units.place(cell.device, cell.threads, cell.precision)
@@ -96,7 +98,7 @@ def curves(number: int, result: Result) -> Iterator[Point]:
                 curve=curve,
                 size=size,
                 value=value,
-                **fields_of(cell),
+                **msgspec.structs.asdict(cell),
                 median_s=one.median_s,
                 low_s=interval.low,
                 high_s=interval.high,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import Group, control, group_of, is_trusted, judge, ratio_of
+from bench.analysis.analysis import control, is_trusted, judge, ratio_of
 from bench.analysis.break_even import costs
 from bench.page.curves import Map, MapsOf, Point, curves, no_maps
 from bench.page.datasets import fixed
 from bench.page.history import Moment, over_time, over_versions
 from bench.page.labels import label_of
-from bench.records.schema import BOUND, CONTROL, Struct, competes
+from bench.records.schema import BOUND, CONTROL, Group, Struct
 from bench.records.versions import compares_rows
 from bench.report.digits import rounded
 from bench.report.featured import headline
@@ -243,14 +243,16 @@ def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str
         for cost in of_group
     }
     trusted = is_trusted(judged.values())
-    cells = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
-    groups = {(one.workload, one.task, one.device, one.threads, one.precision): one for one in map(group_of, judged)}
+    cells = {(cell.group, cell.implementation): one for cell, one in judged.items()}
+    groups = {
+        (one.workload, one.task, one.device, one.threads, one.precision): one for one in (cell.group for cell in judged)
+    }
     for key, rows in groupby(
         table_rows([result]), key=lambda row: (row.workload, row.task, row.device, row.threads, row.precision)
     ):
         group, members = groups[key], list(rows)
         ours = [cells[group, row.implementation] for row in members]
-        compared = [place for place, one in enumerate(ours) if one.ratio is not None and competes(one.cell)]
+        compared = [place for place, one in enumerate(ours) if one.ratio is not None and one.cell.role == "row"]
         yield PageGroup(
             result=number,
             label=label_of(group) + suffix,
@@ -280,7 +282,7 @@ def _drift(number: int, result: Result, judged: dict[Cell, Judged]) -> Iterator[
     run = f"{letter_of(number)}: {result.path.resolve().name}"
     for cell, one in judged.items():
         if cell.implementation == CONTROL:
-            group = group_of(cell)
+            group = cell.group
             for block, value in sorted(one.log_ratios.items()):
                 yield Drift(
                     result=number,

@@ -8,10 +8,10 @@ from itertools import groupby, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis import stats
-from bench.analysis.analysis import group_of, is_trusted, judge, ratio_of
+from bench.analysis.analysis import is_trusted, judge, ratio_of
 from bench.analysis.compare import compare
 from bench.page.labels import label_of
-from bench.records.schema import CodeFacts, Struct, competes
+from bench.records.schema import CodeFacts, Struct
 from bench.records.versions import package_of, split
 from bench.report.words import letter_of
 
@@ -69,9 +69,9 @@ def over_time(results: Sequence[Result]) -> list[Moment]:
     series: dict[str, list[_Seen]] = defaultdict(list)
     for number, result in sorted(enumerate(results), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)):
         for cell, one in judge(result.records, result.run.baseline).items():
-            if one.median_s is not None and competes(cell) and not split(cell.implementation).version:
+            if one.median_s is not None and cell.role == "row" and not cell.version:
                 lines = (
-                    f"{cell.implementation}: {label_of(group_of(cell))}",
+                    f"{cell.implementation}: {label_of(cell.group)}",
                     result.run.workloads[cell.workload].shape,
                     result.run.environment.machine,
                 )
@@ -89,7 +89,7 @@ def over_time(results: Sequence[Result]) -> list[Moment]:
                     result=number,
                     series=name,
                     implementation=one.cell.implementation,
-                    cell_group=label_of(group_of(one.cell)),
+                    cell_group=label_of(one.cell.group),
                     at=result.run.started_at[:16].replace("T", " "),
                     order=order,
                     **_times(one),
@@ -120,13 +120,11 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
     named, judged = list(result.run.rows), judge(result.records, result.run.baseline)
     trusted = is_trusted(judged.values())
     versioned = [
-        one
-        for cell, one in judged.items()
-        if one.median_s is not None and competes(cell) and split(cell.implementation).version
+        one for cell, one in judged.items() if one.median_s is not None and cell.role == "row" and cell.version
     ]
 
     def series_of(one: Judged) -> tuple[str, ...]:
-        return (split(one.cell.implementation).row, *map(str, group_of(one.cell)))
+        return (one.cell.row, *map(str, one.cell.group))
 
     versioned.sort(key=lambda one: (*series_of(one), named.index(one.cell.implementation)))
     for _, of_series in groupby(versioned, key=series_of):
@@ -134,7 +132,7 @@ def _over_versions(number: int, result: Result) -> Iterator[Moment]:
         for order, one in enumerate(of_series):
             row, version = split(one.cell.implementation)
             ratio = ratio_of(one, before) if before else None
-            group = label_of(group_of(one.cell))
+            group = label_of(one.cell.group)
             yield Moment(
                 result=number,
                 series=f"{row}: {group}\nversions of {package_of(result.run)}, run {letter_of(number)}",

@@ -26,7 +26,6 @@ from bench.measure.worker_environment import environment_of, memory_limit, worke
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Outcome, Task
 from bench.records.atomic import whole_folder, write_whole, written
-from bench.records.schema import fields_of
 from bench.workloads import reference_outputs
 from impls import HERE
 
@@ -155,4 +154,4 @@ def _of_cell(
         (folder / "logs").mkdir(exist_ok=True)
         write_whole(folder / "logs" / f"{name}.log", log.read_bytes())
     kept = {name: getattr(outcome, name) for name in Outcome.__struct_fields__ if name != "has_trace"}
-    return Profile(**fields_of(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)
+    return Profile(**msgspec.structs.asdict(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)

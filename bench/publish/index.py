@@ -9,7 +9,6 @@ import msgspec
 
 from bench.analysis.analysis import judge
 from bench.analysis.compare import compare
-from bench.records.schema import cell_of
 from bench.records.versions import package_of, versions_of
 from bench.report import markdown
 from bench.report.featured import weight
@@ -51,7 +50,7 @@ def index(results: Sequence[Result]) -> list[Line]:
 def _since(before: Result, result: Result) -> tuple[str, str]:
     """What a result shows beside the one before it."""
     found = agreement(before, result)
-    differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
+    differ = [f"{cell}" for cell, same in found.items() if not same]
     moved = compare(before, result).moved
     return (
         f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else ""),
@@ -129,9 +128,9 @@ def _line(one: Line) -> list[str]:
     return [
         f"[{result.path.name}]({result.path.name}/{table})",
         run.started_at[:10],
-        ", ".join(dict.fromkeys(record.device for record in result.records)),
+        ", ".join(dict.fromkeys(record.cell.device for record in result.records)),
         f"{run.preset}: {versions}" if versions else run.preset,
-        str(len({cell_of(record) for record in result.records if record.ok})),
+        str(len({record.cell for record in result.records if record.ok})),
         str(max((record.block for record in result.records), default=0)),
         one.like,
         one.moved,

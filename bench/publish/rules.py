@@ -50,11 +50,11 @@ def check(result: Result, repository: Path) -> None:
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
     for record in failures_of(records):
-        what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
+        what = f"{record.cell} is {record.status} ({record.reason})"
         raise refuse(f"{what}; publish a run in which every row works")
     for record in records:
-        if "/" not in record.implementation and record.implementation != CONTROL:
-            raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
+        if "/" not in record.cell.implementation and record.cell.implementation != CONTROL:
+            raise refuse(f"{record.cell.implementation} is a file outside impls/, which no commit has")
     blocks = max(record.block for record in records)
     needed, why = MIN_BLOCKS, f"no verdict below {MIN_BLOCKS}"
     if run.preset == SCALING:

@@ -56,7 +56,7 @@ class Runs(Kind[Result]):
 
     def target(self, thing: Result, repository: Repository) -> Path:
         """A folder for each machine and day."""
-        machine = thing.run.environment.machine + ("-gpu" if thing.records[0].device == "gpu" else "")
+        machine = thing.run.environment.machine + ("-gpu" if thing.records[0].cell.device == "gpu" else "")
         return dated(repository.results / machine, thing, self)
 
     def raw(self, thing: Result, folder: Path) -> dict[str, bytes]:

@@ -45,7 +45,7 @@ def render(peak: Peak) -> Iterator[RenderableType]:
                 yield Text(f" {units.flops(flops)} in products, about {others} elementwise", style="dim")
     if peak.failures:
         yield Text("\nWithout a time", style="bold")
-    words = (f"{one.implementation} {one.workload} {one.task}: {one.status}: {one.reason}" for one in peak.failures)
+    words = (f"{one.cell}: {one.status}: {one.reason}" for one in peak.failures)
     for why in dict.fromkeys(words):
         yield Text(f" {why}")
     yield Text(

@@ -23,7 +23,7 @@ from bench.machine.warnings import limiting
 from bench.measure.expected import after_s
 from bench.measure.runner import Listener
 from bench.measure.worker_environment import CHANGE_SPEED, left_out
-from bench.records.schema import FAILURES, Block, Effort, Record, cell_of
+from bench.records.schema import FAILURES, Block, Effort, Record
 from bench.report.live import standing, tally
 from bench.units import duration
 
@@ -113,10 +113,10 @@ class Progress:
 
     def _kept(self, lines: Sequence[Line]) -> None:
         new = [line for line in lines if isinstance(line, Record) and line.block]
-        failed = {cell_of(record) for record in self._records if record.status in FAILURES}
+        failed = {record.cell for record in self._records if record.status in FAILURES}
         for record in new:
-            if record.status in FAILURES and cell_of(record) not in failed:
-                what = f"{record.implementation} {record.workload} {record.task}"
+            if record.status in FAILURES and record.cell not in failed:
+                what = f"{record.cell}"
                 self._print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
         self._records += new
         self._done += len(new)

@@ -11,7 +11,6 @@ import msgspec
 from pytest_benchmark.stats import Stats
 
 from bench.analysis.analysis import judge
-from bench.records.schema import competes
 
 if TYPE_CHECKING:
     from bench.analysis.analysis import Judged
@@ -35,7 +34,7 @@ def to_pytest_benchmark(result: Result) -> bytes:
             "cpu": {"brand_raw": here.cpu, "count": here.cores},
         },
         "commit_info": {"id": here.git_commit or "unversioned", "dirty": here.git_dirty},
-        "benchmarks": [_benchmark(one, result) for one in judged if one.blocks and competes(one.cell)],
+        "benchmarks": [_benchmark(one, result) for one in judged if one.blocks and one.cell.role == "row"],
         "datetime": run.started_at,
         "version": here.versions.get("pytest-benchmark", "unknown"),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.analysis import stats
-from bench.analysis.analysis import Judged, group_of, in_order, judge, ratio_of
+from bench.analysis.analysis import Judged, in_order, judge, ratio_of
 from bench.analysis.break_even import compile_s, costs
 from bench.analysis.roofline import limits_of
-from bench.records.schema import BOUND, CONTROL, Struct, cell_of, competes
+from bench.records.schema import BOUND, CONTROL, Struct
 from bench.records.versions import by_number
 from impls.contract import TASKS, Task
 
@@ -105,11 +105,11 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
             for group, of_group in costs(judged.values()).items()
             for cost in of_group
         }
-        weights = {cell_of(memory): memory for memory in result.memory}
+        weights = {memory.cell: memory for memory in result.memory}
         limits = limits_of(judged, result.run)
         for cell, one in judged.items():
             if cell.implementation != CONTROL:
-                group = group_of(cell)
+                group = cell.group
                 ours, theirs = fixed.get((group, cell.implementation)), fixed.get((group, one.baseline or ""))
                 rows.append(_row(one, ranks.get(cell), ours, theirs, weights.get(cell), limits[cell], result))
     workloads = list(dict.fromkeys(name for result in results for name in result.run.workloads))
@@ -175,7 +175,7 @@ def _row(
     workload = result.run.workloads[cell.workload]
     interval = stats.time_interval(one.samples_s) if one.blocks else None
     first, share = _first(one), limits.bound_share
-    has_verdict = competes(cell) and cell.implementation != one.baseline
+    has_verdict = cell.role == "row" and cell.implementation != one.baseline
     return TableRow(
         implementation=cell.implementation,
         framework=cell.framework,

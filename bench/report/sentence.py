@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import control, group_of, in_order
+from bench.analysis.analysis import control, in_order
 from bench.analysis.means import means, task_at_place
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import MIN_BLOCKS
@@ -125,7 +125,7 @@ def _of_one(members: Sequence[Judged], ranks: Mapping[Cell, str]) -> str:
         f"{one.cell.implementation} {_claim(one).words(short=is_named or bool(number))}"
         for number, one in enumerate(_others(members, firsts))
     ]
-    at = task_at_place(group_of(members[0].cell))
+    at = task_at_place((members[0].cell).group)
     return f"for {members[0].cell.workload} {_at(at)}, {'; '.join([lead, *rest])}"
 
 
@@ -179,7 +179,7 @@ def _claims(name: str, groups: Sequence[Sequence[Judged]]) -> list[Claim]:
     for members in groups:
         for one in members:
             if one.cell.implementation == name:
-                points.setdefault(task_at_place(group_of(one.cell)), []).append(one)
+                points.setdefault(task_at_place(one.cell.group), []).append(one)
     averages = means(one for members in groups for one in members)
     claims = []
     for at, ours in sorted(points.items(), key=lambda point: (TASKS.index(point[0].task), point[0][1:])):
@@ -211,7 +211,7 @@ def _of_shapes(groups: Sequence[Sequence[Judged]], run: Run) -> str:
     held_out = [members for members in groups if run.workloads[members[0].cell.workload].held_out]
     first: dict[TaskAtPlace, Counter[str]] = {}
     for members in held_out or groups:
-        at = task_at_place(group_of(members[0].cell))
+        at = task_at_place((members[0].cell).group)
         first.setdefault(at, Counter())[members[0].cell.implementation] += 1
     shapes = "held-out shapes" if held_out else "shapes"
     parts = []

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import units
-from bench.analysis.analysis import control, group_of, judge
+from bench.analysis.analysis import control, judge
 from bench.analysis.break_even import COUNTS, costs, rivals, winner
 from bench.here import as_typed, command, shown
 from bench.machine.describe import machine_name
@@ -151,7 +151,7 @@ def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[Re
         yield Text(f"\n{_name(result, letters)}Done first, import and compiling included", style="bold")
         lines = []
         for group, members in groups.items():
-            by_name = {one.cell.implementation: one for one in judged if group_of(one.cell) == group}
+            by_name = {one.cell.implementation: one for one in judged if one.cell.group == group}
             first = [(winner(members, count), rivals(members, by_name, count)) for count in COUNTS]
             lines.append(
                 [
