@@ -414,7 +414,7 @@ def test_a_baseline_that_is_refused_costs_no_budget_and_is_said() -> None:
     plan = pretended(*rows, budget=replace(BUDGET, min_blocks=6, max_blocks=8))
     records = [
         msgspec.structs.replace(one, flags=["restless"] * (one.cell.implementation == "base" and one.block == 3))
-        for record in run(plan, {"base": 1.0, "honest": 2.0, "slow": 3.0})
+        for one in run(plan, {"base": 1.0, "honest": 2.0, "slow": 3.0})
     ]
     judged = judge(records, "base")
     assert not any(one.is_decided for one in judged.values())
