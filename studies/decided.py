@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.cli.app import stderr
 from bench.machine.describe import describe
 from bench.measure.request import Options, check_request
@@ -68,7 +68,6 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 def course_of(result: Result) -> Course:
     """What the result's lines say of when each verdict came."""
-    judged = judge(result.records, result.run.baseline)
     decided: list[int] = []
     verdicts: dict[Cell, str] = {}
     for block in result.blocks:
@@ -76,7 +75,7 @@ def course_of(result: Result) -> Course:
         decided.append(sum(verdict != "UNCLEAR" for verdict in verdicts.values()))
     return Course(
         started_at=result.run.started_at,
-        ratios=sum(one.is_compared for one in judged.values()),
+        ratios=sum(one.is_compared for one in Analysis(result).cells.values()),
         done_s=list(accumulate(one.elapsed_s for one in result.blocks)),
         turns_s=[one.phases_s.get("turns", 0.0) for one in result.blocks],
         decided=decided,

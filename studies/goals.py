@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import judge, paired, ratio_of
-from bench.analysis.roofline import limits_of
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import paired, ratio_of
 from bench.analysis.stats import geometric_mean
 from bench.cli.publish import OURS
 from bench.here import ROOT
@@ -27,7 +27,7 @@ from studies import promise
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.analysis.roofline import Limits
     from bench.profiling.profiles import Profiles
     from bench.records.schema import Cell, Result
@@ -123,7 +123,7 @@ class Report:
     """A run's cells, and how far each is from its limits."""
 
     result: Result
-    cells: Mapping[tuple[Group, str], Judged]
+    cells: Mapping[tuple[Group, str], CellAnalysis]
     limits: Mapping[Cell, Limits]
 
     def groups(self, task: Task) -> dict[tuple[str, int, str], list[Group]]:
@@ -157,13 +157,13 @@ def shows(result: Result) -> bool:
 
 def report_of(result: Result) -> Report:
     """The run's cells, judged."""
-    judged = judge(result.records, result.run.baseline)
+    analysis = Analysis(result)
     cells = {
         (cell.group, cell.implementation): one
-        for cell, one in judged.items()
+        for cell, one in analysis.cells.items()
         if one.blocks and cell.workload in WORKLOADS
     }
-    return Report(result, cells, limits_of(judged, result.run))
+    return Report(result, cells, analysis.limits)
 
 
 def _section(report: Report, profiled: Sequence[Profiles]) -> str:
@@ -313,9 +313,9 @@ def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
 
 def made() -> str:
     """The page of what is published."""
-    results = next(kind for kind in OURS.kinds if isinstance(kind, Runs)).published(OURS.repository)
+    runs = next(kind for kind in OURS.kinds if isinstance(kind, Runs)).published(OURS.repository)
     profiled = next(kind for kind in OURS.kinds if isinstance(kind, PublishedProfiles)).published(OURS.repository)
-    return page([result for _, result in results], [profiles for _, profiles in profiled])
+    return page([analysis.result for _, analysis in runs], [profiles for _, profiles in profiled])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
@@ -147,7 +147,7 @@ def report(experiment: Experiment, result: Result) -> str:
     elapsed_s, timed_s = shares(result)
     protocol_s = sum(one.elapsed_s for one in experiment.processes) * PROCESSES / RUN_PROCESSES
     blocks = max(record.block for record in result.records)
-    compared = [one for one in judge(result.records, result.run.baseline).values() if one.is_compared]
+    compared = [one for one in Analysis(result).cells.values() if one.is_compared]
     decided = sum(one.is_decided for one in compared)
     lines = [
         [

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import FEW_BLOCKS, LEVEL, MIN_BLOCKS, MOST_FREEDOM, verdicts
 from bench.calibration.simulate import (
@@ -133,7 +133,7 @@ def replayed_of(result: Result) -> Replayed:
     """What a result has to replay."""
     rows: dict[str, list[list[float]]] = defaultdict(list)
     others: dict[str, list[list[float]]] = defaultdict(list)
-    for cell, one in judge(result.records, result.run.baseline).items():
+    for cell, one in Analysis(result).cells.items():
         if one.log_ratios and cell.implementation != one.baseline:
             place = rows if cell.role == "row" else others
             group = cell.group

@@ -19,7 +19,7 @@ from rich.console import Console
 from test_records import record, write
 
 from bench import here
-from bench.analysis.analysis import control, judge
+from bench.analysis.cells import analyse, control
 from bench.machine.describe import gpus
 from bench.machine.processors import processors
 from bench.measure import run as running
@@ -218,7 +218,7 @@ def test_each_number_of_threads_has_a_table_and_the_control_is_there_whatever_th
     assert {(record.cell.implementation, record.cell.threads, len(record.processors)) for record in result.records} == {
         (name, threads, threads) for name in ("one", "two", CONTROL) for threads in (1, 2)
     }
-    judged = judge(result.records, result.run.baseline)
+    judged = analyse(result.records, result.run.baseline)
     found = control(judged.values())
     assert found is not None and found.low < 1 < found.high
     assert {one.baseline for one in judged.values()} == {"one"}

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_records import record
 
-from bench.analysis.analysis import judge
 from bench.analysis.break_even import COUNTS, Cost, cost_of, costs, rivals, winner
+from bench.analysis.cells import analyse
 from bench.records.schema import CONTROL
 
 COSTS = st.builds(Cost, st.sampled_from(["a", "b", "c"]), st.floats(0, 1e3), st.floats(1e-6, 10))
@@ -52,7 +52,7 @@ def test_a_cost_is_import_build_compile_and_the_calls() -> None:
         record("jax/scan", block=1, status="error", samples_s=[]),
         record("thinc/layers", block=1, samples_s=[0.5]),
     ]
-    judged = judge(records, "torch/module")
+    judged = analyse(records, "torch/module")
     (of_group,) = costs(judged.values()).values()
     ours, theirs = of_group
     assert (ours.implementation, theirs.implementation) == ("torch/module", "thinc/layers")
@@ -72,7 +72,7 @@ def test_who_may_be_first_for_all_that_is_known_is_a_rival() -> None:
         for block, factor in enumerate(noise, 1)
         for name, seconds, imports in (("torch/module", 1.0, 1.0), ("jax/scan", 1.002, 3.0))
     ]
-    judged = judge(records, "torch/module")
+    judged = analyse(records, "torch/module")
     (of_group,) = costs(judged.values()).values()
     by_name = {one.cell.implementation: one for one in judged.values()}
     found = {count: [cost.implementation for cost in rivals(of_group, by_name, count)] for count in COUNTS}
@@ -88,6 +88,6 @@ def test_of_several_attempts_and_tables_the_one_that_found_no_cache_says_what_co
         record(block=1, table=1, attempt=1, compile_s=0.0),
         record(block=2, table=1, compile_s=9.0),
     ]
-    (one,) = judge(records, "torch/module").values()
+    (one,) = analyse(records, "torch/module").values()
     cost = cost_of(one)
     assert cost is not None and cost.fixed_s == pytest.approx(4.0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pretend import plan, row, sit
 from publishing import published
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.here import ROOT
 from bench.measure.effort import LEAST_SD, LONGEST, PROCESS_SD, efforts, process_variance, turn_variance, turns_of
 from bench.measure.presets import BUDGETS
@@ -23,7 +23,7 @@ from bench.measure.stopping import next_block
 from bench.records.schema import Record
 
 if TYPE_CHECKING:
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Group
 
 ROWS = [row(name) for name in ("base", "fast", "slow", "close")]
@@ -79,8 +79,8 @@ def test_what_is_believed_of_processes_is_what_published_runs_have() -> None:
     """Where turns explain less than half of what blocks scatter by, the rest is the processes'."""
     scatter = []
     for result in (one for one in published(ROOT) if one.run.preset == "default"):
-        rows: dict[Group, list[Judged]] = defaultdict(list)
-        for cell, one in judge(result.records, result.run.baseline).items():
+        rows: dict[Group, list[CellAnalysis]] = defaultdict(list)
+        for cell, one in analyse(result.records, result.run.baseline).items():
             if one.is_compared and len(one.log_ratios) >= 5:
                 rows[cell.group].append(one)
         for group, judged in rows.items():

@@ -14,7 +14,7 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
 from bench import units
-from bench.analysis.analysis import control, judge, undecided
+from bench.analysis.cells import analyse, control, undecided
 from bench.analysis.compare import compare
 from bench.analysis.roofline import limits_of, machine_bounds
 from bench.measure.expected import expected_s
@@ -83,7 +83,7 @@ def shown(*results: Result) -> str:
 
 
 def test_shares_are_paired_so_that_a_machine_that_drifts_moves_none(result: Result) -> None:
-    judged = judge(result.records, "torch/module")
+    judged = analyse(result.records, "torch/module")
     found = {cell.implementation: limits for cell, limits in limits_of(judged, result.run).items()}
     module, scan, bound = (found[name] for name in ("torch/module", "jax/scan", "torch/products"))
     assert module.flops == FLOPS and module.elementwise_flops
@@ -103,7 +103,7 @@ def test_shares_are_paired_so_that_a_machine_that_drifts_moves_none(result: Resu
 
 
 def test_a_bound_is_never_ranked_compared_or_baseline(result: Result) -> None:
-    judged = judge(result.records, "torch/module")
+    judged = analyse(result.records, "torch/module")
     by_name = {cell.implementation: one for cell, one in judged.items()}
     assert not by_name["torch/products"].is_compared and not by_name["torch/products"].is_decided
     assert not [names for names in undecided(judged.values()).values() if "torch/products" in names]
@@ -116,7 +116,7 @@ def test_a_bound_is_never_ranked_compared_or_baseline(result: Result) -> None:
     assert (bound.rank, bound.verdict, bound.detectable, bound.pays_after) == (None, None, None, None)
     assert found["torch/module"].rank == "1" and found["jax/scan"].rank == "2"
     few = [one for one in result.records if one.cell.implementation in ("torch/products", CONTROL)]
-    alone = judge(few, "torch/module")
+    alone = analyse(few, "torch/module")
     assert {one.baseline for one in alone.values()} == {None}
     assert control(alone.values()) is None
 
@@ -216,7 +216,7 @@ def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> No
     open_ = run(own, {"base": 1.0, "other": 0.98, "limit": 0.5}, noise=0.05)
     assert max(one.block for one in open_) > BUDGET.min_blocks
     assert {one.block for one in open_ if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
-    assert {one.baseline for one in judge(open_, "base").values()} == {"base"}
+    assert {one.baseline for one in analyse(open_, "base").values()} == {"base"}
 
 
 def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> None:
@@ -257,7 +257,7 @@ def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_base
         ["base", "other", "third", CONTROL],
         ["base", "of_other", CONTROL],
     ]
-    judged = judge(run(own, {"other": 2.0, "of_other": 1.5}, noise=0.001), "base")
+    judged = analyse(run(own, {"other": 2.0, "of_other": 1.5}, noise=0.001), "base")
     bounded = msgspec.structs.replace(BOUNDED, bounds={"other": "of_other"})
     (share,) = [one.bound_share for cell, one in limits_of(judged, bounded).items() if cell.implementation == "other"]
     assert share is not None and share.estimate == pytest.approx(0.75, rel=0.02)

@@ -16,7 +16,7 @@ from page_results import GRID, big_page, noisy, run_of, several_runs
 from test_records import END, RUN, memory, record, write
 
 from bench import units
-from bench.analysis.analysis import judge, ratio_of
+from bench.analysis.cells import analyse, ratio_of
 from bench.here import ROOT
 from bench.page.build import page
 from bench.page.data import page_data
@@ -105,7 +105,7 @@ def test_filters_filter_table_and_charts(
 def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
     chromium: Browser, path: Path, result: Result
 ) -> None:
-    judged = judge(result.records, "torch/module")
+    judged = analyse(result.records, "torch/module")
     with opened(chromium, path) as it:
         for baseline in ("jax/scan", "torch/cell"):
             it.choose("baseline", baseline)

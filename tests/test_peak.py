@@ -13,7 +13,7 @@ from processes import alive, ask, bench, one_line, start, wait_until
 from rich.console import Console
 from test_records import record
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.measure.messages import ProblemFile
 from bench.measure.peak import Asked, Peak
 from bench.report.peak_text import render
@@ -83,7 +83,7 @@ def test_what_was_measured_is_shown_and_what_failed_is_named() -> None:
     )
     problems = {one.name: ProblemFile(SEED.config, "", sizes) for one in (SEED, WORDS)}
     stream = io.StringIO()
-    peak = Peak(asked=asked, problems=problems, judged=judge(records, ""))
+    peak = Peak(asked=asked, problems=problems, judged=analyse(records, ""))
     Console(file=stream, width=80, highlight=False).print(*render(peak), sep="\n")
     shown = stream.getvalue()
     assert re.findall(r"^ ([ab]/products) +([\d.]+) MFLOP/s", shown, flags=re.MULTILINE) == [

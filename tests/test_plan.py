@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend import BUDGET, plan, row, run, sit
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.measure.plan import calls_a_turn, rounds_of
 from bench.measure.presets import BUDGETS, Budget
 from bench.measure.stopping import checks_unseen, next_block, retakes_of
@@ -89,7 +89,7 @@ def test_the_order_is_random_and_keeps_a_workloads_tasks_together() -> None:
 
 def test_later_blocks_have_the_undecided_and_the_baseline() -> None:
     quiet = run(PLAN, SPEEDS | {"close": 1.02}, noise=0.002)
-    judged = judge(quiet, "base")
+    judged = analyse(quiet, "base")
     blocks = max(record.block for record in quiet)
     assert blocks > BUDGET.min_blocks
     for block in range(BUDGET.min_blocks + 1, blocks + 1):
@@ -143,7 +143,7 @@ def test_a_run_in_which_all_fail_ends() -> None:
 
 def test_a_baseline_that_fails_late_is_stood_in_for() -> None:
     records = run(PLAN, SPEEDS, noise=0.02, fails={("base", 3), (CONTROL, 3)})
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     assert {one.baseline for one in judged.values()} == {"fast"}
     assert all(one.ratio is not None for cell, one in judged.items() if cell.implementation not in ("base", CONTROL))
 
@@ -186,7 +186,7 @@ def test_smaller_tables_are_decided_like_one() -> None:
     small = plan(*ROWS, seats_a_table=4)
     assert len(small.tables) == 2
     records = run(small, SPEEDS, noise=0.002)
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     for cell, one in judged.items():
         assert one.ratio is not None
         assert one.ratio.blocks >= BUDGET.min_blocks

@@ -16,7 +16,7 @@ from pretend import plan as pretended
 from pretend import row as pretended_row
 from processes import numpy_row
 
-from bench.analysis.analysis import in_order, judge, ratio_of, undecided
+from bench.analysis.cells import analyse, in_order, ratio_of, undecided
 from bench.analysis.verdict import Ratio
 from bench.machine.processors import processors
 from bench.measure import proof
@@ -394,7 +394,7 @@ def test_who_is_refused_gets_no_verdict_and_nobody_gets_one_against_it(flag: Fla
         msgspec.structs.replace(record, flags=[flag] * (record.cell.implementation == "flagged" and record.block == 3))
         for record in run(plan, speeds)
     ]
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     for cell, one in judged.items():
         if cell.implementation in ("base", CONTROL):
             continue
@@ -416,7 +416,7 @@ def test_a_baseline_that_is_refused_costs_no_budget_and_is_said() -> None:
         msgspec.structs.replace(one, flags=["restless"] * (one.cell.implementation == "base" and one.block == 3))
         for one in run(plan, {"base": 1.0, "honest": 2.0, "slow": 3.0})
     ]
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     assert not any(one.is_decided for one in judged.values())
     assert undecided(judged.values()) == {}
     assert all(one.cell.implementation != "base" for members in in_order(judged.values()) for one in members)

@@ -19,7 +19,7 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, memory, record, renamed, write
 
 from bench import units
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.analysis.stats import median
 from bench.page.build import words_of
 from bench.page.data import page_data
@@ -289,7 +289,7 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
     run = msgspec.structs.replace(RUN, workloads={name: RUN.workloads["g2p"]})
     result = read_result(write(tmp_path, *a_whole_run(workload=name), run=run))
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
+    Console(file=stream, width=80).print(standing(analyse(result.records, RUN.baseline).values()))
     assert "…" not in stream.getvalue() and "3 of 4" in stream.getvalue()
     assert "jax/scan" in stream.getvalue() and "idiomatic" in stream.getvalue() and "FASTER" in stream.getvalue()
     assert max(map(len, stream.getvalue().splitlines())) <= 80
@@ -298,7 +298,7 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
 def test_the_standing_stands_whole_where_there_is_little_room(runs: dict[str, list[Result]]) -> None:
     (result,) = runs["versions"]
     for width in (80, 72, 60, 50, 40):
-        said = printed(standing(judge(result.records, RUN.baseline).values()), width)
+        said = printed(standing(analyse(result.records, RUN.baseline).values()), width)
         words = said.partition("\nno room for ")[0].split()
         assert words.count(FASTEST) == words.count("FASTER") == 2 and "0.50×" in words
         assert max(map(len, said.splitlines())) <= width
@@ -308,7 +308,7 @@ def test_the_standing_marks_ties(tmp_path: Path) -> None:
     near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
     result = read_result(write(tmp_path, *near))
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
+    Console(file=stream, width=80).print(standing(analyse(result.records, RUN.baseline).values()))
     assert "1= torch/" in stream.getvalue()
 
 

@@ -16,7 +16,7 @@ from measuring import LISTENER, QUICK, carry_out, last, measure, plan_of, sooner
 from pretend import row as pretended
 from processes import numpy_row
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.machine.gpu import HW_SLOWDOWN, GpuState
 from bench.machine.interpreters import Named
 from bench.machine.processors import bind, processor_ticks, processors
@@ -155,7 +155,7 @@ def test_a_contended_group_is_measured_again_and_kept(tmp_path: Path) -> None:
     assert len(retaken) == retakes_of(2) == 1  # bounded: both were contended
     assert {record.attempt for record in records} == {0, 1}
     assert len(records) == 2 * 3 + 3  # what was contended is kept
-    for cell, one in judge(records, "one").items():
+    for cell, one in analyse(records, "one").items():
         attempt = 1 if cell.task in retaken else 0
         assert [record.attempt for record in one.blocks] == [attempt]
         assert [record.attempt for record in one.set_aside] == [0] * attempt

@@ -9,7 +9,7 @@ from bench.analysis import stats
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Group
 
 
@@ -27,7 +27,7 @@ def task_at_place(group: Group) -> TaskAtPlace:
     return TaskAtPlace(group.task, group.device, group.threads, group.precision)
 
 
-def means(judged: Iterable[Judged]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
+def means(judged: Iterable[CellAnalysis]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
     """For each task at its place, the mean ratio of each row that has all workloads: none of a single workload."""
     ratios: dict[TaskAtPlace, dict[str, list[list[float]]]] = {}
     workloads: dict[TaskAtPlace, set[str]] = {}

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import ratio_of
+from bench.analysis.cells import ratio_of
 from bench.workloads.flops import elementwise_flops, product_flops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Cell, Record, Run
     from impls.contract import Device
 
@@ -50,7 +50,7 @@ class Limits:
     """The bound's time over the row's. Its verdict means nothing: nobody competes with a bound."""
 
 
-def limits_of(judged: Mapping[Cell, Judged], run: Run) -> dict[Cell, Limits]:
+def limits_of(judged: Mapping[Cell, CellAnalysis], run: Run) -> dict[Cell, Limits]:
     """The limits of every cell."""
     machine = machine_bounds(judged.values())
     members = {(cell.group, cell.implementation): one for cell, one in judged.items()}
@@ -71,7 +71,7 @@ def place_of(cell: Cell) -> Place:
     return Place(cell.device, cell.threads, cell.precision)
 
 
-def machine_bounds(judged: Iterable[Judged]) -> dict[Place, dict[int, float]]:
+def machine_bounds(judged: Iterable[CellAnalysis]) -> dict[Place, dict[int, float]]:
     """Of each place, block by block, the rate of the best square product of any framework, in operations a second."""
     by_place: dict[Place, list[Record]] = defaultdict(list)
     for one in judged:
@@ -89,7 +89,7 @@ def square_rates(records: Iterable[Record]) -> dict[int, float]:
     return best
 
 
-def machine_share(flops: int, one: Judged, machine: Mapping[int, float]) -> float | None:
+def machine_share(flops: int, one: CellAnalysis, machine: Mapping[int, float]) -> float | None:
     """The rate over the machine's bound in the same block: the median of the blocks that have both."""
     shares = [
         flops / stats.median(record.samples_s) / machine[record.block]
@@ -99,7 +99,9 @@ def machine_share(flops: int, one: Judged, machine: Mapping[int, float]) -> floa
     return stats.median(shares) if shares else None
 
 
-def _limits(one: Judged, name: str | None, bound: Judged | None, machine: Mapping[int, float], run: Run) -> Limits:
+def _limits(
+    one: CellAnalysis, name: str | None, bound: CellAnalysis | None, machine: Mapping[int, float], run: Run
+) -> Limits:
     facts, task = run.workloads[one.cell.workload], one.cell.task
     flops = elementwise = None
     if facts.config is not None:

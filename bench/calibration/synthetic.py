@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import counted_of
+from bench.analysis.cells import counted_of
 from bench.analysis.stats import log_ratio_of_block
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.calibration.simulate import said_in_groups

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.forecast.features import Amounts, Prices, amounts, cost_s, fit, left_out, off_by
 from bench.records.schema import Struct
 from bench.workloads.sweeps import sizes
@@ -24,7 +24,7 @@ from impls.contract import Device, InvalidInput, Precision, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records.schema import Cell, Result, Run
+    from bench.records.schema import Cell, Run
     from bench.workloads.flops import BatchSizes
     from impls.contract import Seq2seqConfig
 
@@ -117,28 +117,29 @@ def task_at(cell: Cell) -> TaskAt:
     return TaskAt(cell.task, cell.device, cell.precision, cell.threads)
 
 
-def times_of(result: Result) -> Times:
+def times_of(analysis: Analysis) -> Times:
     """The times that costs are fitted to: the baseline's median, times the row's ratio to it.
 
     Ratios are paired turn by turn. So where the machine was slow for a block, all rows of a shape are off alike.
     """
-    judged = judge(result.records, result.run.baseline)
-    medians = {(cell.implementation, cell.workload, task_at(cell)): one.median_s for cell, one in judged.items()}
+    medians = {
+        (cell.implementation, cell.workload, task_at(cell)): one.median_s for cell, one in analysis.cells.items()
+    }
     found: Times = defaultdict(lambda: defaultdict(dict))
-    for cell, one in judged.items():
+    for cell, one in analysis.cells.items():
         base_s = medians.get((one.baseline or "", cell.workload, task_at(cell)))
         if one.ratio is not None and base_s is not None and cell.role == "row":
             found[task_at(cell)][cell.implementation][cell.workload] = base_s * one.ratio.estimate
     return found
 
 
-def model_of(result: Result) -> Model:
+def model_of(analysis: Analysis) -> Model:
     """The fits to a scaling run: of each row and task that has a time on enough shapes.
 
     Raises:
         InvalidInput: there is none.
     """
-    run, times_s = result.run, times_of(result)
+    run, times_s = analysis.run, times_of(analysis)
     fits: dict[TaskAt, list[Fitted]] = {}
     for at, of_rows in times_s.items():
         for row, of_row in of_rows.items():
@@ -147,7 +148,7 @@ def model_of(result: Result) -> Model:
                 fits.setdefault(at, []).append(_fitted(run, at, row, of_row, fitted))
     fits = {at: rows for at, rows in fits.items() if len(seen_by_all(rows)) >= LEAST_SEEN}
     if not fits:
-        raise InvalidInput(f"{result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
+        raise InvalidInput(f"{analysis.result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
     return Model(run, times_s, fits)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import log_ratios
+from bench.analysis.cells import log_ratios
 from bench.records.schema import CONTROL, Effort
 
 if TYPE_CHECKING:

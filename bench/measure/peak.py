@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Table, cells_of
@@ -23,7 +23,7 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.measure.plan import Sitting
     from bench.records.schema import Cell, Line
     from bench.workloads.shapes import Workload
@@ -63,7 +63,7 @@ class Peak:
     asked: Asked
     problems: dict[str, ProblemFile]
     """Workload to its configuration and batches."""
-    judged: dict[Cell, Judged]
+    judged: dict[Cell, CellAnalysis]
 
     @property
     def failures(self) -> list[Record]:
@@ -143,4 +143,4 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
         listener = Listener(block=begin, doing=doing, kept=lines.extend)
         run_plan(plan_of(asked), problems, Path(folder), listener, mark=mark)
     records = [line for line in lines if isinstance(line, Record)]
-    return Peak(asked=asked, problems=problems, judged=judge(records, ""))
+    return Peak(asked=asked, problems=problems, judged=analyse(records, ""))

@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.analysis.analysis import counted_of, judge
+from bench.analysis.cells import analyse, counted_of
 from bench.machine.processors import kept_off, load_average, processor_ticks, processors, stolen
 from bench.measure.effort import efforts
 from bench.measure.expected import last_s, next_block_s
@@ -251,7 +251,7 @@ class _Run:
             if record.block == block:
                 of_cell[record.cell].append(record)
         counted = [one for records in of_cell.values() for one in counted_of(records)]
-        judged = judge(counted, self.plan.baseline)
+        judged = analyse(counted, self.plan.baseline)
         baselines = {cell.group: one.baseline for cell, one in judged.items() if one.baseline}
         return efforts(counted, seconds, baselines, self.plan.budget, block)
 
@@ -260,7 +260,7 @@ class _Run:
         elapsed_s = self.had_s + time.monotonic() - self.began
         verdicts = dict.fromkeys(self.journal.said, "UNCLEAR") | {
             cell: one.ratio.verdict
-            for cell, one in judge(self.journal.records, self.plan.baseline).items()
+            for cell, one in analyse(self.journal.records, self.plan.baseline).items()
             if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
         }
         return [

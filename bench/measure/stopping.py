@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import judge, undecided
+from bench.analysis.cells import analyse, undecided
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.measure.plan import Plan, Seat, Sitting, groups_of
 from bench.records.schema import CONTROL, Cell, Group, Record
@@ -106,7 +106,7 @@ def _to_retake(records: Iterable[Record]) -> set[Group]:
 
 
 def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
-    judged = judge(records, baseline)
+    judged = analyse(records, baseline)
     bases = {one.cell.group: one.baseline for one in judged.values() if one.baseline}
     return {group: names | {bases[group], CONTROL} for group, names in undecided(judged.values()).items()}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import control, judge
+from bench.analysis.analysis import Analysis
 from bench.report import markdown
 from bench.report.featured import TASKS_OF_README, is_readmes
 from bench.report.rows import table_rows
@@ -15,26 +15,26 @@ from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from bench.publish.kinds import Repository
-    from bench.records.schema import Result
 
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 
 
-def with_table(repository: Repository, result: Result, error_rate: str) -> str:
+def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> str:
     """The README with the result's sentence and tables between its marks.
 
     Raises:
         InvalidInput: the README has no marks.
     """
+    result = analysis.result
     readme = repository.readme.read_text(encoding="utf-8")
     before, start, rest = readme.partition(START)
     _, end, after = rest.partition(END)
     if not start or not end:
         raise InvalidInput(f"{repository.readme.name}: has no place for the results, between {START!r} and {END!r}")
-    rows = table_rows([result])
+    rows = table_rows([analysis])
     one = [row for row in rows if is_readmes(row)]
     tables = "\n".join(markdown.short(one, task) for task in TASKS_OF_README)
-    judged = judge(result.records, result.run.baseline).values()
+    judged = analysis.cells.values()
     shown = [one for one in judged if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
     compared = [one for one in judged if one.is_compared and is_readmes(one.cell)]
     said = sentence(shown, result.run, f"{result.run.environment.cpu} with one thread")
@@ -47,7 +47,7 @@ def with_table(repository: Repository, result: Result, error_rate: str) -> str:
         " Ratios are paired turn by turn: they are not the quotients of the medians. **Bold**: the first place of its"
         " column, and those whom no verdict tells from it."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
-        f" {duration(result.elapsed_s)}; {about_control(control(judged))}.\n"
+        f" {duration(result.elapsed_s)}; {about_control(analysis.control)}.\n"
         f"[Intervals, compile times, memory, costs and errors]({full});"
         f" `python -m bench page results/{result.run.environment.machine}-*/` makes the page of all results of this"
         " machine, with charts, filters and the raw records."

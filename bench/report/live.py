@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bench import units
-from bench.report.rows import ranks_of
+from bench.analysis.cells import ranks_of
 from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Cell, Group
 
 
@@ -24,10 +24,10 @@ LEAST_FIRST = ("tier", "median", "decided")
 """What is left out where there is little room, the least important first."""
 
 
-def standing(judged: Iterable[Judged]) -> Tables[list[Judged]]:
+def standing(judged: Iterable[CellAnalysis]) -> Tables[list[CellAnalysis]]:
     """The fastest row of each group, `1=` if others share its place; time, ratio, verdict, and how many are decided."""
     judged = list(judged)
-    groups: dict[Group, list[Judged]] = defaultdict(list)
+    groups: dict[Group, list[CellAnalysis]] = defaultdict(list)
     for one in judged:
         if one.cell.role == "row" and one.ratio is not None and not one.is_refused:
             groups[one.cell.group].append(one)
@@ -41,7 +41,7 @@ def standing(judged: Iterable[Judged]) -> Tables[list[Judged]]:
     )
 
 
-def _cells(ranks: Mapping[Cell, str], timed: Sequence[Judged], _columns: Collection[str]) -> dict[str, Text]:
+def _cells(ranks: Mapping[Cell, str], timed: Sequence[CellAnalysis], _columns: Collection[str]) -> dict[str, Text]:
     group = (timed[0].cell).group
     best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
     others = [one for one in timed if one.is_compared]
@@ -58,7 +58,7 @@ def _cells(ranks: Mapping[Cell, str], timed: Sequence[Judged], _columns: Collect
     return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
 
 
-def tally(judged: Iterable[Judged]) -> str:
+def tally(judged: Iterable[CellAnalysis]) -> str:
     """How many cells have which verdict, in words."""
     counts: Counter[str] = Counter(
         one.ratio.verdict or "no verdict yet" for one in judged if one.ratio is not None and one.is_compared

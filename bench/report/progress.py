@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from bench.analysis.analysis import control, judge
+from bench.analysis.cells import analyse, control
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.facts import read_facts
 from bench.machine.warnings import limiting
@@ -124,7 +124,7 @@ class Progress:
         blocks = [line for line in lines if isinstance(line, Block)]
         if not blocks:
             return
-        judged = judge(self._records, self._run.baseline)
+        judged = analyse(self._records, self._run.baseline)
         if self._console.is_terminal:
             self._live.update(Stack(standing(judged.values()), self._bar))
         else:
