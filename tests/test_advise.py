@@ -16,6 +16,7 @@ from publishing import published, publisher
 from sweeping import ROWS, SHAPES, prices, scaling_run, write_scaling
 from test_records import END, RUN, record, write
 
+from bench.analysis.analysis import Analysis
 from bench.forecast import advise, scaling_page
 from bench.forecast.model import TaskAt, model_of
 from bench.here import command
@@ -142,11 +143,11 @@ def test_nothing_to_go_by_is_one_line(house: Path) -> None:
     [
         ((), "(?i)--shape"),
         (("--shape", "depth=2"), "--shape: unknown name 'depth'"),
-        ((*SHAPE, "--task", "sleep"), "unknown task 'sleep'"),
+        ((*SHAPE, "--task", "sleep"), 'Invalid value "sleep" for --task'),
         ((*SHAPE, "--task", "gradients"), r"has no gradients at cpu×1; .*--preset scaling"),
         ((*SHAPE, "--precision", "bfloat16"), r"has no forward at cpu×1 bfloat16; .*--precision as here"),
         ((*SHAPE, "--threads", "none"), "--threads none: must be a whole number"),
-        ((*SHAPE, "--device", "tpu"), "unknown device 'tpu'"),
+        ((*SHAPE, "--device", "tpu"), 'Invalid value "tpu" for --device'),
         ((*SHAPE, "--precision", "tf32"), "--precision tf32: is a GPU's"),
         ((*SHAPE, "--result", "nowhere"), "nowhere: no such folder"),
     ],
@@ -237,7 +238,7 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) 
         *("20.0 GFLOP/s", "33.3 GFLOP/s", "100 GFLOP/s", "200 GFLOP/s"),
         "20 GB/s",
     ]
-    text = scaling_page.page(model_of(read_result(write_scaling(tmp_path))))
+    text = scaling_page.page(model_of(Analysis(read_result(write_scaling(tmp_path)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
     assert shown["products, 64 sequences"].startswith("20"), shown
@@ -245,21 +246,25 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) 
 
 def test_a_price_that_one_sweep_cannot_tell_from_others_is_not_shown(tmp_path: Path) -> None:
     shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
-    text = scaling_page.page(model_of(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes))))
+    text = scaling_page.page(
+        model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes))))
+    )
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
     assert shown["products, 8 sequences"] == shown["products, 64 sequences"] == scaling_page.SHARED
 
 
 def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_alone(tmp_path: Path) -> None:
-    whole = scaling_page.page(model_of(read_result(write_scaling(tmp_path / "whole"))))
+    whole = scaling_page.page(model_of(Analysis(read_result(write_scaling(tmp_path / "whole")))))
     held_out = {shape.name for shape in SHAPES if shape.held_out}
     lines = [
         one
         for one in read_result(tmp_path / "whole").records
         if one.cell.implementation != "jax/scan" or one.cell.workload not in held_out
     ]
-    lacking = scaling_page.page(model_of(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
+    lacking = scaling_page.page(
+        model_of(Analysis(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
+    )
 
     def left_out(page: str) -> list[str]:
         return [line.split(" | ")[-3] for line in page.splitlines() if line.startswith("| `torch/module` | ")]

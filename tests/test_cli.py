@@ -20,10 +20,11 @@ from test_records import record, write
 
 from bench import here
 from bench.analysis.cells import analyse, control
+from bench.cli.show import show
 from bench.machine.describe import gpus
 from bench.machine.processors import processors
-from bench.measure import run as running
 from bench.measure.presets import BUDGETS
+from bench.measure.run import Ended
 from bench.measure.runner import DiskFull
 from bench.records.schema import CONTROL
 from bench.records.store import read_result
@@ -39,9 +40,15 @@ BAD = {
     "a bound's file": (["run", "--impl", "impls/torch/products.py"], r"products\.py is a bound, and no row"),
     "row": (["run", "--impl", "torch/none"], r"unknown row 'torch/none'; choose from .*torch/module.*ends in \.py"),
     "workload": (["run", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
-    "task": (["run", "--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
-    "device": (["run", "--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
-    "preset": (["run", "--preset", "huge"], "unknown preset 'huge'; choose from smoke, default, full, scaling"),
+    "task": (
+        ["run", "--task", "sleep"],
+        'Invalid value "sleep" for --task. Choose from: "encode", "forward", "gradients", "train_step".',
+    ),
+    "device": (["run", "--device", "tpu"], 'Invalid value "tpu" for --device. Choose from: "cpu", "gpu".'),
+    "preset": (
+        ["run", "--preset", "huge"],
+        'Invalid value "huge" for --preset. Choose from: "smoke", "default", "full", "scaling", "threads".',
+    ),
     "threads, no number": (["run", "--threads", "many"], "--threads many: must be a whole number"),
     "threads, zero": (["run", "--threads", "0"], "--threads 0: must be from 1"),
     "threads, too many": (["run", "--threads", "1", "4096"], "--threads 4096: must be from 1 to"),
@@ -70,7 +77,10 @@ BAD = {
     "no value": (["run", "--device"], "(?i)--device"),
     "budget": (["run", "--budget", "soon"], "--budget soon: must be a time such as 90s, 15m or 2h"),
     "budget, none": (["run", "--budget", "0s"], "--budget 0s: must be a time"),
-    "precision": (["run", "--precision", "half"], "unknown precision 'half'; choose from float32, tf32"),
+    "precision": (
+        ["run", "--precision", "half"],
+        'Invalid value "half" for --precision. Choose from: "float32", "tf32", "bfloat16".',
+    ),
     "precision, a GPU's": (["run", "--precision", "tf32"], "--precision tf32: is a GPU's"),
     "against nothing": (["run", "--against", "torch/cell"], "say what is held against it, with --impl"),
     "against itself": (["run", "--impl", "torch/cell", "--against", "torch/cell"], "is what --impl names already"),
@@ -447,7 +457,7 @@ def test_a_page_that_cannot_be_drawn_costs_no_more_than_the_page(
         raise fault
 
     monkeypatch.setattr("bench.page.write.write_report", fails)
-    assert running._show(write(tmp_path, record()), "", Console(stderr=True, soft_wrap=True, highlight=False), []) == 0
+    assert show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True, highlight=False)) == 0
     said = capsys.readouterr()
     assert "torch/module" in said.out
     *_, why, result = said.err.splitlines()
@@ -464,8 +474,13 @@ def test_an_impatient_ctrl_c_while_the_page_is_drawn_does_not_cost_the_results_n
 
     monkeypatch.setattr("bench.page.write.write_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        running._show(write(tmp_path, record()), "", Console(stderr=True, soft_wrap=True), [])
+        show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True))
     assert capsys.readouterr().err.endswith(f"result: {tmp_path}\n")
+
+
+def ended(folder: Path) -> Ended:
+    """A run that went to its end."""
+    return Ended(folder, stopped="", code=0, again=())
 
 
 def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -476,7 +491,7 @@ def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pyte
     before = sorted(tmp_path.iterdir())
     monkeypatch.setattr(os, "fsync", full)
     stderr = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
-    assert running._show(tmp_path, "", stderr, []) == 1
+    assert show(ended(tmp_path), stderr) == 1
     assert sorted(tmp_path.iterdir()) == before
     said = stderr.file.getvalue()  # type: ignore[attr-defined]
     assert f"its tables cannot be written (No space left on device); to see them: {here.command('table')}" in said

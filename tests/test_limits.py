@@ -14,6 +14,7 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, control, undecided
 from bench.analysis.compare import compare
 from bench.analysis.roofline import limits_of, machine_bounds
@@ -22,7 +23,7 @@ from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.stopping import next_block
 from bench.publish.index import the_one_before
-from bench.records.schema import CONTROL, CodeFacts
+from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
 from bench.report.live import standing, tally
@@ -78,7 +79,9 @@ def result(tmp_path: Path) -> Result:
 
 def shown(*results: Result) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=80, highlight=False).print(*text.render(table_rows(results), results), sep="\n")
+    Console(file=stream, width=80, highlight=False).print(
+        *text.render(table_rows([*map(Analysis, results)]), [*map(Analysis, results)]), sep="\n"
+    )
     return stream.getvalue()
 
 
@@ -111,7 +114,7 @@ def test_a_bound_is_never_ranked_compared_or_baseline(result: Result) -> None:
     stream = io.StringIO()
     Console(file=stream, width=80).print(standing(judged.values()))
     assert "torch/products" not in stream.getvalue() and "1 of 1" in stream.getvalue()
-    found = {one.implementation: one for one in table_rows([result])}
+    found = {one.implementation: one for one in table_rows([Analysis(result)])}
     bound = found["torch/products"]
     assert (bound.rank, bound.verdict, bound.detectable, bound.pays_after) == (None, None, None, None)
     assert found["torch/module"].rank == "1" and found["jax/scan"].rank == "2"
@@ -130,65 +133,67 @@ def test_tables_show_the_rate_and_both_shares(result: Result) -> None:
     assert "the share of its time that a row's framework takes for the model's products alone" in " ".join(
         words.split()
     )
-    full = markdown.full(table_rows([result]), [result])
+    full = markdown.full(table_rows([Analysis(result)]), [Analysis(result)])
     assert "| rate | of the machine | of the products | 95 % |" in full
     assert "the machine's bound, the best square product of any framework: cpu×1 150 MFLOP/s" in full
     assert "forward: 1.32 MFLOP in products a call, and about 51.7 kFLOP in elementwise operations" in full
     assert "| 80 % | 80 to 80 % |" in full
-    short = markdown.short(table_rows([result]), "forward")
+    short = markdown.short(table_rows([Analysis(result)]), "forward")
     assert "jax/scan" in short and "products" not in short
-    rows_of_json = {one["implementation"]: one for one in json.loads(export.to_json(table_rows([result])))}
+    rows_of_json = {one["implementation"]: one for one in json.loads(export.to_json(table_rows([Analysis(result)])))}
     module = rows_of_json["torch/module"]
     assert module["bound_share"] == pytest.approx(0.8, rel=0.01) and module["flops"] == FLOPS
     assert rows_of_json["torch/products"]["tier"] == "bound"
-    names = {one["params"]["implementation"] for one in json.loads(to_pytest_benchmark(result))["benchmarks"]}
+    names = {one["params"]["implementation"] for one in json.loads(to_pytest_benchmark(Analysis(result)))["benchmarks"]}
     assert names == {"torch/module", "jax/scan"}
 
 
 def test_what_has_no_bounds_is_shown_as_it_was(tmp_path: Path) -> None:
-    lines = [line for line in lines_of() if getattr(line, "tier", "") != "bound"]
+    lines = [line for line in lines_of() if not (isinstance(line, Record) and line.cell.tier == "bound")]
     old = read_result(write(tmp_path, *lines))
     assert "bound" not in shown(old)
-    full = markdown.full(table_rows([old]), [old])
+    full = markdown.full(table_rows([Analysis(old)]), [Analysis(old)])
     assert "of the products" not in full and "FLOP" not in full
-    (module,) = [one for one in table_rows([old]) if one.implementation == "torch/module"]
+    (module,) = [one for one in table_rows([Analysis(old)]) if one.implementation == "torch/module"]
     assert (module.flops, module.flops_per_s, module.machine_share, module.bound, module.bound_share) == (None,) * 5
 
 
 def test_results_with_and_without_bounds_are_shown_together_and_compared(result: Result, tmp_path: Path) -> None:
-    lines = [line for line in lines_of(blocks=6) if getattr(line, "tier", "") != "bound"]
+    lines = [line for line in lines_of(blocks=6) if not (isinstance(line, Record) and line.cell.tier == "bound")]
     plain = msgspec.structs.replace(
         RUN, plan=msgspec.structs.replace(RUN.plan, tables=[["torch/module", "jax/scan", CONTROL]])
     )
     old = read_result(write(tmp_path / "old", *lines, run=plain))
     words = shown(old, result)
     assert max(map(len, words.splitlines())) <= 80 and "…" not in words
-    cells = compare(old, result).cells
+    cells = compare(Analysis(old), Analysis(result)).cells
     assert {one.cell.implementation for one in cells} == {"torch/module", "jax/scan"}
-    assert the_one_before([old], result) is old  # the same rows compete
+    before = Analysis(old)
+    assert the_one_before([before], Analysis(result)) is before  # the same rows compete
 
 
 def test_runs_on_two_gpus_beside_the_same_processor_are_not_compared(tmp_path: Path) -> None:
-    def of(gpu: str, device: Device) -> Result:
+    def of(gpu: str, device: Device) -> Analysis:
         environment = msgspec.structs.replace(RUN.environment, gpus=[gpu])
         run = msgspec.structs.replace(
             RUN, environment=environment, plan=msgspec.structs.replace(RUN.plan, device=device)
         )
-        return read_result(write(tmp_path / device / gpu, *lines_of(blocks=6), run=run))
+        return Analysis(read_result(write(tmp_path / device / gpu, *lines_of(blocks=6), run=run)))
 
     small, large = of("NVIDIA L4", "gpu"), of("NVIDIA H100", "gpu")
     assert the_one_before([small], large) is None and the_one_before([large, small], large) is large
-    assert the_one_before([old := of("NVIDIA L4", "cpu")], of("NVIDIA H100", "cpu")) is old  # which neither uses
+    old = of("NVIDIA L4", "cpu")
+    assert the_one_before([old], of("NVIDIA H100", "cpu")) is old  # which neither uses
 
 
 def test_a_bound_that_fails_leaves_the_rows_theirs(tmp_path: Path) -> None:
-    lines = [line for line in lines_of(blocks=6) if getattr(line, "tier", "") != "bound"]
+    lines = [line for line in lines_of(blocks=6) if not (isinstance(line, Record) and line.cell.tier == "bound")]
     lines.append(record("torch/products", tier="bound", status="invalid", reason="it is off", samples_s=[]))
     found = read_result(write(tmp_path, *lines, run=BOUNDED))
-    rows = {one.implementation: one for one in table_rows([found])}
+    rows = {one.implementation: one for one in table_rows([Analysis(found)])}
     assert rows["torch/module"].bound_share is None and rows["torch/module"].rank == "1"
     assert "torch/products forward: invalid: it is off" in shown(found)
-    assert "| – | – | – |" in markdown.full(table_rows([found]), [found])
+    assert "| – | – | – |" in markdown.full(table_rows([Analysis(found)]), [Analysis(found)])
 
 
 BASE, OTHER = row("base"), row("other", frameworks=("msgspec",))

@@ -16,6 +16,7 @@ from page_results import GRID, big_page, noisy, run_of, several_runs
 from test_records import END, RUN, memory, record, write
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, ratio_of
 from bench.here import ROOT
 from bench.page.build import page
@@ -53,7 +54,7 @@ def path(result: Result) -> Path:
 
 
 def written(results: list[Result], path: Path) -> Path:
-    path.write_text(page(page_data(results), results), encoding="utf-8")
+    path.write_text(page(page_data([*map(Analysis, results)]), [*map(Analysis, results)]), encoding="utf-8")
     return path
 
 

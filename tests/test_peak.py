@@ -44,8 +44,8 @@ def test_the_limits_are_measured_and_shown() -> None:
 
 BAD = {
     "workload": (["--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
-    "task": (["--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
-    "device": (["--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
+    "task": (["--task", "sleep"], 'Invalid value "sleep" for --task. Choose from: "encode", "forward"'),
+    "device": (["--device", "tpu"], 'Invalid value "tpu" for --device. Choose from: "cpu", "gpu".'),
     "threads": (["--threads", "0"], "--threads 0: must be from 1"),
     "precision": (["--precision", "tf32"], "--precision tf32: is a GPU's"),
     "precision that no bound has": (

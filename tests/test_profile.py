@@ -120,7 +120,7 @@ def test_a_row_that_does_not_take_the_shape_is_not_profiled_and_says_why(tmp_pat
 BAD = {
     "row": (["torch/none"], r"unknown row 'torch/none'; choose from .*torch/module"),
     "workload": (["torch/module", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
-    "task": (["torch/module", "--task", "sleep"], "unknown task 'sleep'; choose from encode"),
+    "task": (["torch/module", "--task", "sleep"], 'Invalid value "sleep" for --task. Choose from: "encode"'),
     "a task that the row has not": (
         ["thinc/native", "--task", "train_step"],
         "thinc/native has no train_step: Thinc's backprop_lstm gives wrong gradients",

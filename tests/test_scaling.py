@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sweeping import ROWS, SHAPES, TASKS, lines, prices, scaling_run, write_scaling
 
+from bench.analysis.analysis import Analysis
 from bench.forecast.features import KNOTS, Amounts, Prices, amounts, cost_s, fit, left_out, off_by, shares, told_apart
 from bench.forecast.held_out import check, score
 from bench.forecast.model import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
@@ -274,7 +275,7 @@ def test_too_few_shapes_are_said(tmp_path: Path) -> None:
     few = FITTED[:11] + HELD_OUT
     folder = write_scaling(tmp_path, run=scaling_run(few), shapes=few)
     with pytest.raises(InvalidInput, match="has no row with times of 12 shapes"):
-        model_of(read_result(folder))
+        model_of(Analysis(read_result(folder)))
 
 
 def test_a_result_comes_back_with_what_is_held_out(tmp_path: Path) -> None:
