@@ -28,6 +28,7 @@ from test_records import BLOCK, END, RUN, memory, record, write
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.verdict import compare
+from bench.forecast.maps import maps
 from bench.here import ROOT
 from bench.page import build
 from bench.page.charts import CHARTS
@@ -126,7 +127,7 @@ def test_an_unfinished_run_and_one_without_any_time_have_a_page(tmp_path: Path) 
 
 
 def test_a_scaling_run_has_curves_of_each_size_and_a_map_that_tells_ties(tmp_path: Path) -> None:
-    data = page_data([Analysis(read_result(write_scaling(tmp_path / "scaling")))])
+    data = page_data([Analysis(read_result(write_scaling(tmp_path / "scaling")))], maps)
     assert {"hidden_dim", "batch_size", "sequence_length"} <= {point.size for point in data.points}
     for point in data.points:
         assert point.low_s <= point.median_s <= point.high_s
@@ -192,9 +193,8 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
 
 
 def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
-    data = page_data(
-        [*[*map(Analysis, several_runs(tmp_path))], Analysis(read_result(write_scaling(tmp_path / "scaling")))]
-    )
+    results = [*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))]
+    data = page_data([*map(Analysis, results)], maps)
     datasets = {**fixed(data), "lines": lines(data)}
     derived = {"low", "high", "power", "calls", "total_s", "facet_order", "phase_order"}
     words = {  # made by the page's script, for the pointer

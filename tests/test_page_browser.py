@@ -18,6 +18,7 @@ from test_records import END, RUN, memory, record, write
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, ratio_of
+from bench.forecast.maps import maps
 from bench.here import ROOT
 from bench.page.build import page
 from bench.page.data import page_data
@@ -54,7 +55,7 @@ def path(result: Result) -> Path:
 
 
 def written(results: list[Result], path: Path) -> Path:
-    path.write_text(page(page_data([*map(Analysis, results)]), [*map(Analysis, results)]), encoding="utf-8")
+    path.write_text(page(page_data([*map(Analysis, results)], maps), [*map(Analysis, results)]), encoding="utf-8")
     return path
 
 

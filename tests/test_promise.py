@@ -31,8 +31,10 @@ def run(
 ) -> Result:
     """A default run of four ratios, of which one was decided at each of these times."""
     made = result(folder, "torch/module", "jax/scan", "thinc/layers", budget_s=budget_s)
-    cells = [one for one in made.records if one.block == 1 and one.cell.implementation != "torch/module"]
-    said = [Said(cell=cell, block=3, verdict="SLOWER", elapsed_s=when) for cell, when in zip(cells, at_s, strict=False)]
+    records = [one for one in made.records if one.block == 1 and one.cell.implementation != "torch/module"]
+    said = [
+        Said(cell=one.cell, block=3, verdict="SLOWER", elapsed_s=when) for one, when in zip(records, at_s, strict=False)
+    ]
     first = msgspec.structs.replace(BLOCK, block=1, elapsed_s=first_block_s, cold=True)
     later = [
         msgspec.structs.replace(BLOCK, block=number, elapsed_s=outside_s + 40, cold=False, phases_s={"turns": 40.0})

@@ -305,8 +305,13 @@ def test_the_standing_stands_whole_where_there_is_little_room(runs: dict[str, li
         assert max(map(len, said.splitlines())) <= width
 
 
+def is_of(line: Line, *implementations: str) -> bool:
+    """Whether it is a record of one of these."""
+    return isinstance(line, Record) and line.cell.implementation in implementations
+
+
 def test_the_standing_marks_ties(tmp_path: Path) -> None:
-    near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
+    near = [one for one in a_whole_run() if not is_of(one, "jax/scan", CONTROL)]
     result = read_result(write(tmp_path, *near))
     stream = io.StringIO()
     Console(file=stream, width=80).print(standing(analyse(result.records, RUN.baseline).values()))
@@ -318,7 +323,7 @@ def test_where_nothing_tells_them_apart_more_than_one_may_be_done_first(tmp_path
     assert (
         ", or" not in shown(table_rows([Analysis(result)]), result).partition("Done first")[2]
     )  # twice as fast: it is known
-    near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
+    near = [one for one in a_whole_run() if not is_of(one, "jax/scan", CONTROL)]
     result = read_result(write(tmp_path / "near", *near))
     assert "torch/module, or 1 more" in " ".join(
         shown(table_rows([Analysis(result)]), result).partition("Done first")[2].split()

@@ -341,11 +341,6 @@ def other_program(folder: Path) -> None:
     head(environment=environment | {"harness": "0" * 64})(folder)
 
 
-def other_files(folder: Path) -> None:
-    environment = json.loads((folder / "run.json").read_text())["environment"]
-    head(environment=environment | {"git_dirty": not environment["git_dirty"]})(folder)
-
-
 def damaged(folder: Path) -> None:
     path = folder / "records.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"status"', b'"sta\x00us"', 1))
@@ -357,8 +352,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
     "made with other versions": (other_machine, (), r"versions not the same \(numpy 0.9, now .*\); begin anew"),
-    "made by another program": (other_program, (), r"harness not the same \(0{40}, now [0-9a-f]{40}\); begin anew"),
-    "with changed files": (other_files, (), "files (of|in) impls .*: put them (aside|back), or begin anew$"),
+    "made by another program": (other_program, (), r"what measures has changed since \(bench/ as far as"),
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),
@@ -380,6 +374,17 @@ def test_what_cannot_go_on_is_refused(what: str, killed: Killed, tmp_path: Path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     one_line(ask("run", "--resume", str(folder), *options), words)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_caption_that_was_changed_since_is_no_hindrance(killed: Killed, tmp_path: Path) -> None:
+    """Neither is a commit of it, nor that it is not committed: what measures is the same."""
+    folder = tmp_path / "copy"
+    shutil.copytree(killed.out, folder)
+    environment = json.loads((folder / "run.json").read_text())["environment"]
+    other = {"git_commit": "0" * 40, "git_dirty": not environment["git_dirty"]}
+    head(environment=environment | other)(folder)
+    files = tuple(name for name in own(killed.out.parent) if name.endswith(".py"))
+    assert check_resume(Options(resume=folder, impl=files)).result.run.environment.git_commit == "0" * 40
 
 
 def test_a_package_installed_since_is_no_hindrance(killed: Killed, tmp_path: Path) -> None:

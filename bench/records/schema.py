@@ -280,7 +280,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     git_commit: str | None
     git_dirty: bool
     harness: str = ""
-    """SHA-256 of all of ``bench/``."""
+    """SHA-256 of what carried the run out, behind the number of the way of hashing: see ``source_code``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
     left_out: tuple[str, ...] = ()
@@ -288,8 +288,8 @@ class Environment(Struct, frozen=True, kw_only=True):
     to change how fast code runs."""
 
 
-SAME_PROGRAM = ("machine", "python", "versions", "git_commit", "git_dirty", "harness")
-"""What of an environment has to be the same for a measurement to go on."""
+SAME_PROGRAM = ("machine", "python", "versions", "harness")
+"""What of an environment has to be the same for a measurement to go on. Each row has its own code to compare."""
 
 
 class WorkloadFacts(Struct, frozen=True, kw_only=True):
