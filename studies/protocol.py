@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 
 from bench.analysis.analysis import Analysis
 from bench.machine.describe import describe
+from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Sitting, Table
 from bench.measure.presets import BUDGETS
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.records.schema import Environment, Record, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table

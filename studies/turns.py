@@ -20,11 +20,12 @@ import numpy as np
 from bench.analysis.stats import median
 from bench.calibration import synthetic
 from bench.machine.describe import describe
+from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Sitting, Table
 from bench.measure.presets import Budget
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.records.schema import Cell, Environment, Record, Struct
 from bench.report.markdown import environment_line, table
 from bench.units import percent

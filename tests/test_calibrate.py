@@ -21,7 +21,8 @@ from bench.calibration.calibration import Batch, Comparison, Head
 from bench.calibration.neighbour import noisy
 from bench.machine.describe import describe
 from bench.machine.processors import processors
-from bench.measure.runner import DiskFull, Listener, run_plan
+from bench.measure.journal import Listener
+from bench.measure.runner import run_plan
 from bench.records.schema import Block, Cell, Effort, Memory, Record, Said, settle
 from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row

@@ -14,8 +14,9 @@ from frameworks import need
 from measuring import last, lines, plan_of
 from processes import numpy_row
 
+from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.measure.subjects import SQUARE_SIZE, SQUARES, Bound, factors
 from bench.measure.validate import Invalid, product_error
 from bench.records.schema import CONTROL, Cell, Record

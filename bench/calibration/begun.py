@@ -7,7 +7,8 @@ from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING
 
 from bench.calibration import synthetic
-from bench.measure.runner import Listener, run_plan
+from bench.measure.journal import Listener
+from bench.measure.runner import run_plan
 from bench.records.atomic import write_whole
 from bench.records.schema import Block, Effort, Line, Record, Said
 from bench.records.store import RECORDS_FILE, decode, record_line

@@ -40,11 +40,11 @@ from bench.calibration.calibration import (
 from bench.calibration.neighbour import noisy
 from bench.here import as_typed
 from bench.machine.describe import describe
+from bench.measure.journal import DiskFull
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.run import seats_that_fit
-from bench.measure.runner import DiskFull
 from bench.records.atomic import write_whole
 from bench.records.schema import SAME_PROGRAM, Record
 from bench.records.store import drop_half_written

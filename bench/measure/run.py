@@ -21,11 +21,12 @@ from bench.machine import gpu
 from bench.machine.describe import available_bytes, code_facts, describe
 from bench.machine.processors import processors
 from bench.measure.expected import expected_s
+from bench.measure.journal import scratch
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import make_plan
 from bench.measure.preflight import preflight
-from bench.measure.runner import DiskFull, Listener, run_plan, scratch
+from bench.measure.runner import run_plan
 from bench.measure.speed import measure_speed
 from bench.measure.worker_environment import left_out, memory_limit
 from bench.records.atomic import whole_folder, written

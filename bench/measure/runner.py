@@ -6,13 +6,10 @@ any way goes on where it stood.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -27,16 +24,17 @@ from bench.machine.processors import kept_off, load_average, processor_ticks, pr
 from bench.measure.effort import efforts
 from bench.measure.expected import last_s, next_block_s
 from bench.measure.interleave import RoundTable, is_contended
+from bench.measure.journal import Journal, Listener, scratch
 from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Seat
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
 from bench.records.schema import Block, Effort, Group, Memory, Record, Said, settle
-from bench.records.store import RECORDS_FILE, record_line
+from bench.records.store import RECORDS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import BinaryIO, Literal
+    from typing import Literal
 
     from bench.measure.messages import Answer, ProblemFile
     from bench.measure.plan import Plan, Sitting
@@ -47,77 +45,9 @@ T = TypeVar("T")
 PRODUCT_SIZE = 512
 """Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
 
-LEAST_FREE_BYTES = 2**20
-"""With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
-
 
 NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[Sitting, ...]] | None"]
 """Which block is due, and its sittings, given the records so far; None: there is no more to do."""
-
-
-class DiskFull(OSError):
-    """What was measured cannot be written; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who is told of progress."""
-
-    block: Callable[[int, Sequence[Sitting]], None] = lambda _block, _sittings: None
-    """A block begins, with these groups."""
-    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None
-    """What goes on now."""
-    kept: Callable[[Sequence[Line]], None] = lambda _lines: None
-    """These lines are on disk."""
-
-
-@dataclass(slots=True)
-class Journal:
-    """The records of a run, on disk before anybody is told of them."""
-
-    file: BinaryIO
-    listener: Listener
-    records: list[Record] = field(default_factory=list)
-    weighed: dict[Cell, int] = field(default_factory=dict)
-    """After which block each cell was looked at once more, in a process of its own."""
-    blocks: list[Block] = field(default_factory=list)
-    efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
-    said: dict[Cell, str] = field(default_factory=dict)
-    """The verdict on each cell that was told last."""
-
-    def take(self, line: Line) -> None:
-        """Know of a line that is on the disk."""
-        match line:
-            case Record():
-                self.records.append(line)
-            case Memory():
-                self.weighed[line.cell] = line.block
-            case Block():
-                self.blocks.append(line)
-            case Effort():
-                self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
-            case Said():
-                self.said[line.cell] = line.verdict
-
-    def keep(self, *lines: Line) -> None:
-        """Append the lines, and force them to the disk.
-
-        Raises:
-            DiskFull: they cannot be written.
-        """
-        data = b"".join(map(record_line, lines))
-        try:
-            while data:  # a disk that is almost full takes a part
-                data = data[self.file.write(data) :]
-            os.fsync(self.file.fileno())
-        except OSError as error:
-            raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
-        for line in lines:
-            self.take(line)
-        self.listener.kept(lines)
-        disk = os.fstatvfs(self.file.fileno())
-        if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
-            raise DiskFull(f"{self.file.name}: the disk is almost full")
 
 
 def run_plan(
@@ -196,10 +126,9 @@ class _Run:
                 break
             self._block(block, sittings, cold=cold)
             cold = False
-        if budget.sure_blocks > 1 or last_s(self._to_revisit(), len(self.allowed)) <= self._left_s():
-            self._revisit_all()
-            last = max((record.block for record in records), default=0)
-            self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
+        self._revisit_all()  # the time for it was kept, but where a block that is sure took more than there is
+        last = max((record.block for record in records), default=0)
+        self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
         if due is not None:
             return "budget"
         most = self.plan.budget.max_blocks
@@ -372,24 +301,6 @@ class _Run:
                 where = {"block": last.block, "table": last.table, "attempt": last.attempt + 1}
                 lines.append(settle(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
         return lines
-
-
-@contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """An empty folder while the context lasts; what a killed run has left there goes first.
-
-    Raises:
-        DiskFull: it cannot be made.
-    """
-    shutil.rmtree(path, ignore_errors=True)
-    try:
-        path.mkdir()
-    except OSError as error:
-        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _in_words(pair: tuple[Seat, Cell]) -> str:
