@@ -21,7 +21,7 @@ from bench.calibration.calibration import Batch, Comparison, Head
 from bench.calibration.neighbour import noisy
 from bench.machine.describe import describe
 from bench.machine.processors import processors
-from bench.measure.journal import Listener
+from bench.measure.journal import DiskFull, Listener
 from bench.measure.runner import run_plan
 from bench.records.schema import Block, Cell, Effort, Memory, Record, Said, settle
 from bench.records.store import RECORDS_FILE, record_line

@@ -21,7 +21,7 @@ from bench.machine import gpu
 from bench.machine.describe import available_bytes, code_facts, describe
 from bench.machine.processors import processors
 from bench.measure.expected import expected_s
-from bench.measure.journal import scratch
+from bench.measure.journal import DiskFull, Listener, scratch
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import make_plan
