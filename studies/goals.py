@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from bench.analysis.cells import CellAnalysis
-    from bench.analysis.roofline import Limits
+    from bench.analysis.roofline import Roofline
     from bench.profiling.profiles import Profiles
     from bench.records.schema import Cell, Result
     from impls.contract import Task
@@ -124,7 +124,7 @@ class Report:
 
     result: Result
     cells: Mapping[tuple[Group, str], CellAnalysis]
-    limits: Mapping[Cell, Limits]
+    limits: Mapping[Cell, Roofline]
 
     def groups(self, task: Task) -> dict[tuple[str, int, str], list[Group]]:
         """The groups of a task, those of one device and number of threads together, in the order of the workloads."""

@@ -85,7 +85,7 @@ def measure(result: Result) -> Experiment:
         total_s=float("inf"),
         turn_s=VALUE_S,
         most_rounds=1,
-        weighs=False,
+        measures_memory=False,
     )
     rows, processes = find_rows(), []
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()

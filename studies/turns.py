@@ -126,7 +126,7 @@ def plan_of(way: Way, seed: int) -> Plan:
         limit_s=300,
         turn_s=way.turn_s,
         most_rounds=1,
-        weighs=False,
+        measures_memory=False,
     )
     seats = tuple(_seat(way.workload, row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
     shared = (seats,) if way.together else ((seats[0],), (seats[1],))

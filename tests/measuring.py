@@ -35,7 +35,7 @@ QUICK = Budget(
     max_blocks=1,
     total_s=120,
     limit_s=20,
-    weighs=False,
+    measures_memory=False,
 )
 """One block of two turns."""
 

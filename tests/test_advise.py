@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from processes import ROOT, ask, bench, one_line
 from publishing import published, publisher
-from sweeping import ROWS, SHAPES, prices, scaling_run, write_scaling
+from sweeping import ROWS, SHAPES, coefficients, scaling_run, write_scaling
 from test_records import END, RUN, record, write
 
 from bench.analysis.analysis import Analysis
@@ -71,7 +71,7 @@ def test_it_says_who_is_expected_to_be_the_fastest_and_how_sure_that_is(house: P
 
 
 def test_a_tie_is_stated(house: Path) -> None:
-    rows = {"torch/module": prices(), "jax/scan": prices(), "thinc/layers": prices(step_s=9e-5)}
+    rows = {"torch/module": coefficients(), "jax/scan": coefficients(), "thinc/layers": coefficients(step_s=9e-5)}
     write_scaling(house / "local" / "new", run=here(), rows=rows, unlike=0.03)
     done = ask("advise", *SHAPE, "--task", "forward")
     row = r"(jax/scan|torch/module)"
@@ -171,10 +171,10 @@ def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: p
 
 def test_where_there_is_no_room_the_rows_stand_whole(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scaling(house / "local" / "new", run=here())
-    for width, left_out in (("60", "9 of 10 within"), ("40", "9 of 10 within, within, fastest")):
+    for width, leave_one_out in (("60", "9 of 10 within"), ("40", "9 of 10 within, within, fastest")):
         monkeypatch.setenv("COLUMNS", width)
         said = ask("advise", *SHAPE, "--task", "forward").stdout
-        assert f"no room for {left_out}: a terminal" in " ".join(said.split())
+        assert f"no room for {leave_one_out}: a terminal" in " ".join(said.split())
         assert {line.split()[0] for line in said.splitlines() if "×" in line and "/" in line.split()[0]} >= {*ROWS}
 
 
@@ -266,10 +266,10 @@ def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_
         model_of(Analysis(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
     )
 
-    def left_out(page: str) -> list[str]:
+    def leave_one_out(page: str) -> list[str]:
         return [line.split(" | ")[-3] for line in page.splitlines() if line.startswith("| `torch/module` | ")]
 
-    assert left_out(lacking) == left_out(whole)
+    assert leave_one_out(lacking) == leave_one_out(whole)
 
 
 def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository: Path, tmp_path: Path) -> None:
@@ -282,14 +282,14 @@ def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository
 
 
 def test_a_price_is_shown_in_the_unit_that_fits() -> None:
-    assert [scaling_page.price(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
+    assert [scaling_page.coefficient(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
         "–",
         "2.00 ms",
         "1.50 µs",
         "2.35 ns",
         "300 ps",
     ]
-    words = scaling_page.in_words(prices(weight_s=0.0))
+    words = scaling_page.in_words(coefficients(weight_s=0.0))
     assert words == (
         "40.0 µs a call + 2.00 µs a step + 2 ns a number of the state + products at 20.0 GFLOP/s to 200 GFLOP/s"
         " + weights beyond 2.0 MiB at 20 GB/s"

@@ -23,7 +23,7 @@ from bench.machine.describe import describe
 from bench.machine.processors import processors
 from bench.measure.journal import DiskFull, Listener
 from bench.measure.runner import run_plan
-from bench.records.schema import Block, Cell, Effort, Memory, Record, Said, settle
+from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, settle
 from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
@@ -314,7 +314,7 @@ def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
 
     group = {"workload": cell.workload, "task": "forward", "device": "cpu", "threads": 1}
     effort = Effort(**group, turns=9, before=5, turn_sd=0.1, process_sd=0.1, round_s=1.0, around_s=1.0)
-    said = Said(cell=cell, block=2, verdict="SAME", elapsed_s=1.0)
+    said = VerdictChange(cell=cell, block=2, verdict="SAME", elapsed_s=1.0)
     whole = [record(1), _block(1), effort, record(2), _block(2), said]
     path = tmp_path / RECORDS_FILE
     for lines, kept in (

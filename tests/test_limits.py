@@ -17,7 +17,7 @@ from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, control, undecided
 from bench.analysis.compare import compare
-from bench.analysis.roofline import limits_of, machine_bounds
+from bench.analysis.roofline import machine_bounds, rooflines_of
 from bench.measure.expected import expected_s
 from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS, PRESETS
@@ -26,7 +26,7 @@ from bench.publish.index import the_one_before
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
-from bench.report.live import standing, tally
+from bench.report.live import live_summary, tally
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.workloads.flops import BatchSizes, product_flops
@@ -87,7 +87,7 @@ def shown(*results: Result) -> str:
 
 def test_shares_are_paired_so_that_a_machine_that_drifts_moves_none(result: Result) -> None:
     judged = analyse(result.records, "torch/module")
-    found = {cell.implementation: limits for cell, limits in limits_of(judged, result.run).items()}
+    found = {cell.implementation: limits for cell, limits in rooflines_of(judged, result.run).items()}
     module, scan, bound = (found[name] for name in ("torch/module", "jax/scan", "torch/products"))
     assert module.flops == FLOPS and module.elementwise_flops
     assert module.bound == "torch/products" and module.bound_share is not None
@@ -112,7 +112,7 @@ def test_a_bound_is_never_ranked_compared_or_baseline(result: Result) -> None:
     assert not [names for names in undecided(judged.values()).values() if "torch/products" in names]
     assert tally(judged.values()) == "1 SLOWER"
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(judged.values()))
+    Console(file=stream, width=80).print(live_summary(judged.values()))
     assert "torch/products" not in stream.getvalue() and "1 of 1" in stream.getvalue()
     found = {one.implementation: one for one in table_rows([Analysis(result)])}
     bound = found["torch/products"]
@@ -264,7 +264,9 @@ def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_base
     ]
     judged = analyse(run(own, {"other": 2.0, "of_other": 1.5}, noise=0.001), "base")
     bounded = msgspec.structs.replace(BOUNDED, bounds={"other": "of_other"})
-    (share,) = [one.bound_share for cell, one in limits_of(judged, bounded).items() if cell.implementation == "other"]
+    (share,) = [
+        one.bound_share for cell, one in rooflines_of(judged, bounded).items() if cell.implementation == "other"
+    ]
     assert share is not None and share.estimate == pytest.approx(0.75, rel=0.02)
 
 

@@ -44,8 +44,8 @@ PICTURE = ROOT / "docs" / "page.png"
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """Four rows at two workloads and two tasks, one of which has no time."""
     folder = tmp_path_factory.mktemp("result")
-    weighed = [memory(name, tier="loop" if name == "torch/cell" else "idiomatic") for name in ROWS]
-    return read_result(write(folder, *run_of(*ROWS), *weighed, END))
+    looked_at_after = [memory(name, tier="loop" if name == "torch/cell" else "idiomatic") for name in ROWS]
+    return read_result(write(folder, *run_of(*ROWS), *looked_at_after, END))
 
 
 @pytest.fixture(scope="module")

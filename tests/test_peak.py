@@ -83,7 +83,7 @@ def test_what_was_measured_is_shown_and_what_failed_is_named() -> None:
     )
     problems = {one.name: ProblemFile(SEED.config, "", sizes) for one in (SEED, WORDS)}
     stream = io.StringIO()
-    peak = Peak(asked=asked, problems=problems, judged=analyse(records, ""))
+    peak = Peak(asked=asked, problems=problems, cells=analyse(records, ""))
     Console(file=stream, width=80, highlight=False).print(*render(peak), sep="\n")
     shown = stream.getvalue()
     assert re.findall(r"^ ([ab]/products) +([\d.]+) MFLOP/s", shown, flags=re.MULTILINE) == [

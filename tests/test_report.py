@@ -27,7 +27,7 @@ from bench.page.data import page_data
 from bench.records.schema import BOUND, CONTROL, REFUSED, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
-from bench.report.live import standing
+from bench.report.live import live_summary
 from bench.report.rows import table_rows
 from bench.report.tables import Tables
 from bench.report.words import HINTS
@@ -290,7 +290,7 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
     run = msgspec.structs.replace(RUN, workloads={name: RUN.workloads["g2p"]})
     result = read_result(write(tmp_path, *a_whole_run(workload=name), run=run))
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(analyse(result.records, RUN.baseline).values()))
+    Console(file=stream, width=80).print(live_summary(analyse(result.records, RUN.baseline).values()))
     assert "…" not in stream.getvalue() and "3 of 4" in stream.getvalue()
     assert "jax/scan" in stream.getvalue() and "idiomatic" in stream.getvalue() and "FASTER" in stream.getvalue()
     assert max(map(len, stream.getvalue().splitlines())) <= 80
@@ -299,7 +299,7 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
 def test_the_standing_stands_whole_where_there_is_little_room(runs: dict[str, list[Result]]) -> None:
     (result,) = runs["versions"]
     for width in (80, 72, 60, 50, 40):
-        said = printed(standing(analyse(result.records, RUN.baseline).values()), width)
+        said = printed(live_summary(analyse(result.records, RUN.baseline).values()), width)
         words = said.partition("\nno room for ")[0].split()
         assert words.count(FASTEST) == words.count("FASTER") == 2 and "0.50×" in words
         assert max(map(len, said.splitlines())) <= width
@@ -314,7 +314,7 @@ def test_the_standing_marks_ties(tmp_path: Path) -> None:
     near = [one for one in a_whole_run() if not is_of(one, "jax/scan", CONTROL)]
     result = read_result(write(tmp_path, *near))
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(analyse(result.records, RUN.baseline).values()))
+    Console(file=stream, width=80).print(live_summary(analyse(result.records, RUN.baseline).values()))
     assert "1= torch/" in stream.getvalue()
 
 

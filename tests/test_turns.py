@@ -260,9 +260,9 @@ def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     rows = [
         numpy_row(tmp_path, "little"),
         numpy_row(tmp_path, "large", before="np.ones(2**23 + 2**17).sum()"),  # 65 MiB
-        numpy_row(tmp_path, "dies", before=dies, top=top),  # in its second process, which is weighed
+        numpy_row(tmp_path, "dies", before=dies, top=top),  # in its second process, which is looked_at_after
     ]
-    budget = replace(QUICK, weighs=True)
+    budget = replace(QUICK, measures_memory=True)
     records = carry_out(tmp_path, plan_of(*map(read_row, rows), tasks=["encode"], budget=budget))
     found = weights(tmp_path)
     (last,) = [record for record in records if not record.ok]
@@ -282,7 +282,7 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
     rows = [numpy_row(tmp_path, "little"), numpy_row(tmp_path, "hoards", before=hoards, top="KEPT = []")]
     forward = "    def forward(self, x, y):\n        self.before()\n        return super().forward(x, y)\n\n"
     rows[1].write_text(rows[1].read_text().replace("    def encode(", f"{forward}    def encode("))
-    carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, weighs=True)))
+    carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, measures_memory=True)))
     found = weights(tmp_path)
     assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
     assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
@@ -290,7 +290,7 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
 
 def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [pretended(f"row{number}") for number in range(9)]
-    plan = plan_of(*rows, budget=replace(QUICK, weighs=True), seats_a_table=4)  # so many fit into memory
+    plan = plan_of(*rows, budget=replace(QUICK, measures_memory=True), seats_a_table=4)  # so many fit into memory
     known = [
         Record(cell=cell, block=1, table=table.number, status="ok", samples_s=[1.0])
         for table in plan.tables

@@ -119,8 +119,8 @@ def test_every_version_has_a_seat_at_one_table_and_the_last_is_the_baseline(meas
     assert {one.cell.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
     of_first = [one for one in timed if one.block == 1]
     assert len({(one.table, len(one.samples_s)) for one in of_first}) == 1  # the same rounds
-    weighed = {one.cell.implementation for one in measured.result.memory if one.peak_bytes}
-    assert weighed == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
+    looked_at_after = {one.cell.implementation for one in measured.result.memory if one.peak_bytes}
+    assert looked_at_after == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
     assert "tiny@1.0" in measured.done.stdout and "rows of 0.9 with" in measured.done.stdout
 
 

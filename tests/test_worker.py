@@ -263,7 +263,7 @@ def test_what_a_row_keeps_in_the_temporary_folder_is_there_in_the_next_block_and
     many = "len(list(pathlib.Path(tempfile.gettempdir()).glob('left-*')))"
     log = f"in_a_turn() and pathlib.Path({str(folder)!r}, 'many').open('a').write(str({many}) + ' ')"
     row = read_row(numpy_row(tmp_path, "leaves", top="import os", before=f"{LEAVES}; assert {own}; {log}"))
-    budget = replace(QUICK, min_blocks=2, max_blocks=2, weighs=True)
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, measures_memory=True)
     records = measure(folder, row, tasks=["encode"], budget=budget)
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
     assert {memory.status for memory in weights(folder).values()} == {"ok"}

@@ -10,13 +10,13 @@ from bench.analysis import stats
 from bench.analysis.break_even import costs
 from bench.analysis.cells import analyse, control, ranks_of
 from bench.analysis.means import means
-from bench.analysis.roofline import limits_of
+from bench.analysis.roofline import rooflines_of
 
 if TYPE_CHECKING:
     from bench.analysis.break_even import Cost
     from bench.analysis.cells import CellAnalysis
     from bench.analysis.means import TaskAtPlace
-    from bench.analysis.roofline import Limits
+    from bench.analysis.roofline import Roofline
     from bench.records.schema import Cell, Group, Memory, Result, Run
 
 
@@ -68,9 +68,9 @@ class Analysis:
         return costs(self.cells.values())
 
     @cached_property
-    def limits(self) -> dict[Cell, Limits]:
+    def limits(self) -> dict[Cell, Roofline]:
         """What limits each cell: its operations, and its shares of the bounds."""
-        return limits_of(self.cells, self.run)
+        return rooflines_of(self.cells, self.run)
 
     @cached_property
     def means(self) -> dict[TaskAtPlace, dict[str, stats.Summary]]:

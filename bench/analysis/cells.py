@@ -48,7 +48,7 @@ class CellAnalysis:
     """What the run's comparisons say of the variance of this group's."""
     is_refused: bool = False
     """Whether it was seen doing what nobody may: it gets no verdict and no place, and nobody a verdict against it."""
-    may_be_judged: bool = True
+    may_be_compared: bool = True
     """Whether neither it nor the baseline of its group is refused."""
 
     @property
@@ -92,7 +92,7 @@ def analyse(records: Iterable[Record], baseline: str) -> dict[Cell, CellAnalysis
         paired_cells |= _pair_group(cells, baseline)
     known = priors(paired_cells.values())
     return {
-        cell: replace(one, prior=prior, ratio=_compare(one.log_ratios, prior, may_be_judged=one.may_be_judged))
+        cell: replace(one, prior=prior, ratio=_compare(one.log_ratios, prior, may_be_compared=one.may_be_compared))
         for cell, one in paired_cells.items()
         for prior in [known.get(cell.group, verdict.NOTHING_KNOWN)]
     }
@@ -118,7 +118,7 @@ def _pair_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Ce
             baseline=base.implementation if base else None,
             log_ratios=ratios,
             is_refused=cell in refused,
-            may_be_judged=refused.isdisjoint({cell, base}),
+            may_be_compared=refused.isdisjoint({cell, base}),
         )
     return judged
 
@@ -185,8 +185,8 @@ def in_order(judged: Iterable[CellAnalysis]) -> list[list[CellAnalysis]]:
 
 def ratio_of(ours: CellAnalysis, theirs: CellAnalysis) -> verdict.Ratio | None:
     """The ratio of two rows of a group; None where no block has both."""
-    may_be_judged = not (ours.is_refused or theirs.is_refused)
-    return _compare(paired(ours, theirs), ours.prior, may_be_judged=may_be_judged)
+    may_be_compared = not (ours.is_refused or theirs.is_refused)
+    return _compare(paired(ours, theirs), ours.prior, may_be_compared=may_be_compared)
 
 
 def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
@@ -201,11 +201,11 @@ def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
     return ratios
 
 
-def _compare(ratios: dict[int, float], prior: verdict.Prior, *, may_be_judged: bool) -> verdict.Ratio | None:
+def _compare(ratios: dict[int, float], prior: verdict.Prior, *, may_be_compared: bool) -> verdict.Ratio | None:
     if not ratios:
         return None
     ratio = verdict.compare([ratios[block] for block in sorted(ratios)], prior)
-    return ratio if may_be_judged else replace(ratio, verdict=None)
+    return ratio if may_be_compared else replace(ratio, verdict=None)
 
 
 def undecided(judged: Iterable[CellAnalysis]) -> dict[Group, set[str]]:
@@ -213,7 +213,7 @@ def undecided(judged: Iterable[CellAnalysis]) -> dict[Group, set[str]]:
     judged = list(judged)
     open_rows: dict[Group, set[str]] = defaultdict(set)
     for one in judged:
-        if one.is_compared and not one.is_decided and one.may_be_judged:
+        if one.is_compared and not one.is_decided and one.may_be_compared:
             open_rows[one.cell.group].add(one.cell.implementation)
     for faster, slower, ratio in neighbours(judged):
         if ratio is None or ratio.verdict in (None, "UNCLEAR"):

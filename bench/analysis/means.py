@@ -27,12 +27,12 @@ def task_at_place(group: Group) -> TaskAtPlace:
     return TaskAtPlace(group.task, group.device, group.threads, group.precision)
 
 
-def means(judged: Iterable[CellAnalysis]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
+def means(cells: Iterable[CellAnalysis]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
     """For each task at its place, the mean ratio of each row that has all workloads: none of a single workload."""
     ratios: dict[TaskAtPlace, dict[str, list[list[float]]]] = {}
     workloads: dict[TaskAtPlace, set[str]] = {}
     baselines: dict[TaskAtPlace, set[str | None]] = {}
-    for one in judged:
+    for one in cells:
         at = task_at_place(one.cell.group)
         if one.cell.role == "row" and one.log_ratios:
             of_row = ratios.setdefault(at, {}).setdefault(one.cell.implementation, [])

@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Roofline:
     """A cell's floating-point operations, its rate, and its shares of the bounds; None where one is not known."""
 
     flops: int | None
@@ -50,10 +50,10 @@ class Limits:
     """The bound's time over the row's. Its verdict means nothing: nobody competes with a bound."""
 
 
-def limits_of(judged: Mapping[Cell, CellAnalysis], run: Run) -> dict[Cell, Limits]:
+def rooflines_of(cells: Mapping[Cell, CellAnalysis], run: Run) -> dict[Cell, Roofline]:
     """The limits of every cell."""
-    machine = machine_bounds(judged.values())
-    members = {(cell.group, cell.implementation): one for cell, one in judged.items()}
+    machine = machine_bounds(cells.values())
+    members = {(cell.group, cell.implementation): one for cell, one in cells.items()}
     return {
         cell: _limits(
             one,
@@ -62,7 +62,7 @@ def limits_of(judged: Mapping[Cell, CellAnalysis], run: Run) -> dict[Cell, Limit
             machine.get(place_of(cell), {}),
             run,
         )
-        for cell, one in judged.items()
+        for cell, one in cells.items()
     }
 
 
@@ -71,10 +71,10 @@ def place_of(cell: Cell) -> Place:
     return Place(cell.device, cell.threads, cell.precision)
 
 
-def machine_bounds(judged: Iterable[CellAnalysis]) -> dict[Place, dict[int, float]]:
+def machine_bounds(cells: Iterable[CellAnalysis]) -> dict[Place, dict[int, float]]:
     """Of each place, block by block, the rate of the best square product of any framework, in operations a second."""
     by_place: dict[Place, list[Record]] = defaultdict(list)
-    for one in judged:
+    for one in cells:
         by_place[place_of(one.cell)] += one.blocks
     return {place: rates for place, members in by_place.items() if (rates := square_rates(members))}
 
@@ -101,13 +101,13 @@ def machine_share(flops: int, one: CellAnalysis, machine: Mapping[int, float]) -
 
 def _limits(
     one: CellAnalysis, name: str | None, bound: CellAnalysis | None, machine: Mapping[int, float], run: Run
-) -> Limits:
+) -> Roofline:
     facts, task = run.workloads[one.cell.workload], one.cell.task
     flops = elementwise = None
     if facts.config is not None:
         flops = product_flops(facts.config, facts.batches, task)
         elementwise = elementwise_flops(facts.config, facts.batches, task)
-    return Limits(
+    return Roofline(
         flops=flops,
         elementwise_flops=elementwise,
         flops_per_s=flops / one.median_s if flops is not None and one.median_s else None,

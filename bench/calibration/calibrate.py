@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from bench.records.schema import Block, Environment, Group
     from impls import Row
 
-TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), weighs=False)
+TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), measures_memory=False)
 """As many blocks as a default run has time for, about."""
 
 PAIRS_A_TABLE = 8

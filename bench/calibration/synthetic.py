@@ -55,7 +55,7 @@ BUDGET = Budget(
     max_blocks=12,
     total_s=float("inf"),
     limit_s=60,
-    weighs=False,
+    measures_memory=False,
 )
 
 TEMPLATE = '''"""An arm of a calibration: {units} units of work a call."""

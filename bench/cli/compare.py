@@ -37,7 +37,7 @@ def compare(
     old
         The result folder that is compared with.
     new
-        The result folder that is judged.
+        The result folder that is compared.
     style
         text, markdown or json.
     fail_on

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.records.schema import Block, Effort, Group, Memory, Record, Said
+from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange
 from bench.records.store import record_line
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Journal:
     file: BinaryIO
     listener: Listener
     records: list[Record] = field(default_factory=list)
-    weighed: dict[Cell, int] = field(default_factory=dict)
+    looked_at_after: dict[Cell, int] = field(default_factory=dict)
     """After which block each cell was looked at once more, in a process of its own."""
     blocks: list[Block] = field(default_factory=list)
     efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
@@ -61,12 +61,12 @@ class Journal:
             case Record():
                 self.records.append(line)
             case Memory():
-                self.weighed[line.cell] = line.block
+                self.looked_at_after[line.cell] = line.block
             case Block():
                 self.blocks.append(line)
             case Effort():
                 self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
-            case Said():
+            case VerdictChange():
                 self.said[line.cell] = line.verdict
 
     def keep(self, *lines: Line) -> None:

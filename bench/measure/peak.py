@@ -41,7 +41,7 @@ BUDGET = replace(
     min_blocks=BLOCKS,
     max_blocks=BLOCKS,
     total_s=float("inf"),
-    weighs=False,
+    measures_memory=False,
 )
 
 
@@ -64,12 +64,12 @@ class Peak:
     asked: Asked
     problems: dict[str, ProblemFile]
     """Workload to its configuration and batches."""
-    judged: dict[Cell, CellAnalysis]
+    cells: dict[Cell, CellAnalysis]
 
     @property
     def failures(self) -> list[Record]:
         """Why something has no time."""
-        return [one.failure for one in self.judged.values() if one.failure is not None]
+        return [one.failure for one in self.cells.values() if one.failure is not None]
 
 
 def check_peak(
@@ -144,4 +144,4 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
         listener = Listener(block=begin, doing=doing, kept=lines.extend)
         run_plan(plan_of(asked), problems, Path(folder), listener, mark=mark)
     records = [line for line in lines if isinstance(line, Record)]
-    return Peak(asked=asked, problems=problems, judged=analyse(records, ""))
+    return Peak(asked=asked, problems=problems, cells=analyse(records, ""))

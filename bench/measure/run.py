@@ -29,7 +29,7 @@ from bench.measure.preflight import preflight
 from bench.measure.runner import run_plan
 from bench.measure.speed import measure_speed
 from bench.measure.worker_environment import left_out, memory_limit
-from bench.records.atomic import whole_folder, written
+from bench.records.atomic import new_folder, written
 from bench.records.schema import End, PlanFacts, Run, WorkloadFacts
 from bench.records.store import RECORDS_FILE, SCHEMA_VERSION, drop_half_written, read_result, record_line, start_result
 from bench.records.versions import join
@@ -109,7 +109,7 @@ def run(request: Request, watching: Watching) -> Ended:
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
                 preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
         head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
-        with whole_folder(request.out) as folder, written(request.out):
+        with new_folder(request.out) as folder, written(request.out):
             (folder / "logs").mkdir()
             start_result(head, folder)
         return _carry_out(plan, request, read_result(request.out), mark, began, watching)

@@ -29,7 +29,7 @@ from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Seat
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
-from bench.records.schema import Block, Effort, Group, Memory, Record, Said, settle
+from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange, settle
 from bench.records.store import RECORDS_FILE
 
 if TYPE_CHECKING:
@@ -180,11 +180,11 @@ class _Run:
             if record.block == block:
                 of_cell[record.cell].append(record)
         counted = [one for records in of_cell.values() for one in counted_of(records)]
-        judged = analyse(counted, self.plan.baseline)
-        baselines = {cell.group: one.baseline for cell, one in judged.items() if one.baseline}
+        cells = analyse(counted, self.plan.baseline)
+        baselines = {cell.group: one.baseline for cell, one in cells.items() if one.baseline}
         return efforts(counted, seconds, baselines, self.plan.budget, block)
 
-    def _said(self, block: int) -> list[Said]:
+    def _said(self, block: int) -> list[VerdictChange]:
         """The verdicts that are other than they were before this block; UNCLEAR of what had one and has none now."""
         elapsed_s = self.had_s + time.monotonic() - self.began
         verdicts = dict.fromkeys(self.journal.said, "UNCLEAR") | {
@@ -193,7 +193,7 @@ class _Run:
             if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
         }
         return [
-            Said(cell=cell, block=block, verdict=verdict, elapsed_s=elapsed_s)
+            VerdictChange(cell=cell, block=block, verdict=verdict, elapsed_s=elapsed_s)
             for cell, verdict in verdicts.items()
             if self.journal.said.get(cell, "UNCLEAR") != verdict
         ]
@@ -260,9 +260,9 @@ class _Run:
                 record
                 for cell, record in latest.items()
                 if record.ok and cell not in failed and cell.role == "row"
-                if self.journal.weighed.get(cell, -1) < record.block
+                if self.journal.looked_at_after.get(cell, -1) < record.block
             ]
-            if self.plan.budget.weighs
+            if self.plan.budget.measures_memory
             else []
         )
 

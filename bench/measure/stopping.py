@@ -106,9 +106,9 @@ def _to_retake(records: Iterable[Record]) -> set[Group]:
 
 
 def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
-    judged = analyse(records, baseline)
-    bases = {one.cell.group: one.baseline for one in judged.values() if one.baseline}
-    return {group: names | {bases[group], CONTROL} for group, names in undecided(judged.values()).items()}
+    cells = analyse(records, baseline)
+    bases = {one.cell.group: one.baseline for one in cells.values() if one.baseline}
+    return {group: names | {bases[group], CONTROL} for group, names in undecided(cells.values()).items()}
 
 
 def shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:

@@ -20,7 +20,7 @@ from bench.page.labels import label_of
 from bench.records.schema import BOUND, Group, Struct
 from bench.records.versions import compares_rows
 from bench.report.digits import rounded
-from bench.report.featured import headline
+from bench.report.featured import featured_result
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, letter_of
@@ -156,7 +156,7 @@ def in_order(analyses: Sequence[Analysis]) -> list[Analysis]:
 
     The one that says most comes first, then the newest; sweeps of sizes and of versions after all others.
     """
-    first = headline([one.result for one in analyses])
+    first = featured_result([one.result for one in analyses])
 
     def place(one: Analysis) -> tuple[bool, bool, datetime]:
         return one.result is first, compares_rows(one.run), datetime.fromisoformat(one.run.started_at)

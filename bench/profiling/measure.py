@@ -25,7 +25,7 @@ from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Outcome, Task
-from bench.records.atomic import whole_folder, write_whole, written
+from bench.records.atomic import new_folder, write_whole, written
 from bench.workloads import reference_outputs
 from impls import HERE
 
@@ -52,7 +52,7 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
     with (
         only_run("bench profile") as mark,
         TemporaryDirectory(prefix="profile-") as scratch,
-        whole_folder(asked.out) as folder,
+        new_folder(asked.out) as folder,
     ):
         for row, _ in asked.rows:
             if not row.path.is_relative_to(HERE):

@@ -34,9 +34,9 @@ def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> s
     rows = table_rows([analysis])
     one = [row for row in rows if is_readmes(row)]
     tables = "\n".join(markdown.short(one, task) for task in TASKS_OF_README)
-    judged = analysis.cells.values()
-    shown = [one for one in judged if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
-    compared = [one for one in judged if one.is_compared and is_readmes(one.cell)]
+    cells = analysis.cells.values()
+    shown = [one for one in cells if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
+    compared = [one for one in cells if one.is_compared and is_readmes(one.cell)]
     said = sentence(shown, result.run, f"{result.run.environment.cpu} with one thread")
     full = (result.path / markdown.TABLE_FILE).relative_to(repository.root)
     home = (repository.machines / result.run.environment.machine).relative_to(repository.root)

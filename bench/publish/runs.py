@@ -18,7 +18,7 @@ from bench.publish.rules import check
 from bench.records.schema import Run
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result, run_text
 from bench.report import markdown
-from bench.report.featured import answers_readme, headline, weight
+from bench.report.featured import answers_readme, featured_result, weight
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 
@@ -83,7 +83,7 @@ class Runs(Kind[Analysis]):
             drawn = svgs(page_data([max(own, key=lambda one: weight(one.result))]))
             files |= {repository.machines / machine / name: text for name, text in drawn}
         files[repository.results / "README.md"] = index.page(index.index(analyses), on_the_method(repository))
-        shown = headline(one.result for one in analyses if answers_readme(one.result))
+        shown = featured_result(one.result for one in analyses if answers_readme(one.result))
         for analysis in analyses:
             if analysis.result is shown:
                 said = self.error_rate(repository, shown.run.environment.machine)

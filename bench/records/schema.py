@@ -3,8 +3,8 @@
 A result is a folder: ``run.json`` (what was asked, of what machine, and the plan) and ``records.jsonl``, one line for
 each thing that happened: what a worker measured of a cell in a block (``Record``, raw samples included), what a cell's
 peak memory was (``Memory``), what the machine was like in a block (``Block``), how many turns follow from the first one
-(``Effort``), what was said when (``Said``), and how the run ended (``End``). Other derived numbers are never stored
-with the raw ones. Everything read passes through the schema below.
+(``Effort``), what was said when (``VerdictChange``), and how the run ended (``End``). Other derived numbers are never
+stored with the raw ones. Everything read passes through the schema below.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
     """What a block takes for the group beside its turns, in later blocks."""
 
 
-class Said(Struct, frozen=True, kw_only=True, tag_field="type", tag="said"):
+class VerdictChange(Struct, frozen=True, kw_only=True, tag_field="type", tag="said"):
     """A verdict that was new when a block was done: what whoever watched was told, by the rule of that day."""
 
     cell: Cell
@@ -261,7 +261,7 @@ class End(Struct, frozen=True, kw_only=True, tag_field="type", tag="end"):
     """What it was given."""
 
 
-Line = Record | Memory | Block | Effort | Said | End
+Line = Record | Memory | Block | Effort | VerdictChange | End
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -303,7 +303,7 @@ class WorkloadFacts(Struct, frozen=True, kw_only=True):
     """With the sizes of the batches: what a call's floating-point operations follow from."""
     batches: tuple[BatchSizes, ...] = ()
     held_out: bool = False
-    """Whether what is fitted to the others is judged on this one."""
+    """Whether what is fitted to the others is evaluated on this one."""
 
 
 class CodeFacts(Struct, frozen=True, kw_only=True):
@@ -367,7 +367,7 @@ class Result:
     memory: list[Memory] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     efforts: list[Effort] = field(default_factory=list)
-    said: list[Said] = field(default_factory=list)
+    said: list[VerdictChange] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
     half_written: bool = False
     """Whether the run was cut short in the middle of a line, which is left out."""

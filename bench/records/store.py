@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench.records.atomic import write_whole
-from bench.records.schema import Block, Cell, Effort, End, Line, Memory, Record, Result, Run, Said, Struct
+from bench.records.schema import Block, Cell, Effort, End, Line, Memory, Record, Result, Run, Struct, VerdictChange
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def read_result(folder: Path) -> Result:
                 result.blocks.append(block)
             case Effort() as effort:
                 result.efforts.append(effort)
-            case Said() as verdict:
+            case VerdictChange() as verdict:
                 _check(verdict, result.run, where)
                 result.said.append(verdict)
             case End() as end:
@@ -142,7 +142,7 @@ def _in_words(line: Line) -> str:
             return f"the machine in block {line.block}"
         case Effort():
             return f"the turns of {line.workload} {line.task}"
-        case Said():
+        case VerdictChange():
             return f"a verdict on {line.cell}"
         case End():
             return "an end"
@@ -195,7 +195,7 @@ def fault_of(record: Record) -> str | None:
     return None
 
 
-def _check(line: Record | Memory | Said, run: Run, where: str) -> None:
+def _check(line: Record | Memory | VerdictChange, run: Run, where: str) -> None:
     """Refuse what has the right form and still makes no sense."""
     fault = None
     if line.cell.workload not in run.workloads:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 TASKS_OF_README = ("train_step", "forward")
 
 
-def headline(results: Iterable[Result]) -> Result | None:
+def featured_result(results: Iterable[Result]) -> Result | None:
     """The result with the most to say of which row to choose: see `weight`; None if there is none."""
     return max(results, key=weight, default=None)
 

@@ -24,7 +24,7 @@ LEAST_FIRST = ("tier", "median", "decided")
 """What is left out where there is little room, the least important first."""
 
 
-def standing(judged: Iterable[CellAnalysis]) -> Tables[list[CellAnalysis]]:
+def live_summary(judged: Iterable[CellAnalysis]) -> Tables[list[CellAnalysis]]:
     """The fastest row of each group, `1=` if others share its place; time, ratio, verdict, and how many are decided."""
     judged = list(judged)
     groups: dict[Group, list[CellAnalysis]] = defaultdict(list)

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 def render(peak: Peak) -> Iterator[RenderableType]:
     """The machine's bound, then each framework's for every workload and task; and what has no time, and why."""
-    machine = machine_bounds(peak.judged.values())
+    machine = machine_bounds(peak.cells.values())
     by_place: dict[Place, list[CellAnalysis]] = defaultdict(list)
-    for cell, one in peak.judged.items():
+    for cell, one in peak.cells.items():
         by_place[place_of(cell)].append(one)
     for place, members in by_place.items():
         yield from _square(place, members)

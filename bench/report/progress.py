@@ -24,7 +24,7 @@ from bench.measure.expected import after_s
 from bench.measure.journal import Listener
 from bench.measure.worker_environment import CHANGE_SPEED, left_out
 from bench.records.schema import FAILURES, Block, Effort, Record
-from bench.report.live import standing, tally
+from bench.report.live import live_summary, tally
 from bench.units import duration
 
 if TYPE_CHECKING:
@@ -124,15 +124,15 @@ class Progress:
         blocks = [line for line in lines if isinstance(line, Block)]
         if not blocks:
             return
-        judged = analyse(self._records, self._run.baseline)
+        cells = analyse(self._records, self._run.baseline)
         if self._console.is_terminal:
-            self._live.update(Stack(standing(judged.values()), self._bar))
+            self._live.update(Stack(live_summary(cells.values()), self._bar))
         else:
             if self._block == 1:
-                self._print(standing(judged.values()))
-            check = control(judged.values())
+                self._print(live_summary(cells.values()))
+            check = control(cells.values())
             doubt = "; the control fails" if check is not None and check.trusted is False else ""
-            self._print(f"block {self._block} is done: {tally(judged.values())}{doubt}")
+            self._print(f"block {self._block} is done: {tally(cells.values())}{doubt}")
         efforts = [line for line in lines if isinstance(line, Effort)]
         if efforts:
             self._print(followed(efforts))

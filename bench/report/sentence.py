@@ -36,25 +36,25 @@ MOST_POINTS = 4
 """Of more tasks and places, no ratio is named."""
 
 
-def sentence(judged: Collection[CellAnalysis], run: Run, where: str) -> str:
+def sentence(cells: Collection[CellAnalysis], run: Run, where: str) -> str:
     """Who is the fastest at what and how sure that is, or why nothing may be said. ``where``: ``this machine``."""
-    return " ".join(f"On {where}{_said(judged, run)}.".split())  # whatever a name has in it, it stays a line
+    return " ".join(f"On {where}{_said(cells, run)}.".split())  # whatever a name has in it, it stays a line
 
 
-def _said(judged: Collection[CellAnalysis], run: Run) -> str:
-    check = control(judged)
+def _said(cells: Collection[CellAnalysis], run: Run) -> str:
+    check = control(cells)
     if check is not None and check.trusted is False:
         way = "see `python -m bench machine`, and measure again"
         return f" nothing may be said, for the baseline differs from itself: {way}"
-    groups = [members for members in in_order(judged) if len(members) > 1]
+    groups = [members for members in in_order(cells) if len(members) > 1]
     if not groups:
         return " no two rows have a time at the same task, so that there is nothing to compare"
     if run.preset == SCALING:
         return f", {_of_shapes(groups, run)}"
-    ranks = ranks_of(judged)
+    ranks = ranks_of(cells)
     ranked = [members for members in groups if members[0].cell in ranks]
     if not ranked:
-        if refused := sorted({one.cell.implementation for one in judged if one.is_refused}):
+        if refused := sorted({one.cell.implementation for one in cells if one.is_refused}):
             return f" there is no verdict: {' and '.join(refused)} did what no row may (what was noticed says what)"
         way = "`python -m bench run` without --preset smoke has more" if run.preset == "smoke" else GOES_ON
         return f" nothing is decided yet, for there is no verdict below {MIN_BLOCKS} blocks: {way}"
