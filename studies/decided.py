@@ -11,12 +11,12 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.cli.app import stderr
 from bench.machine.describe import describe
 from bench.measure.request import Options, check_request
 from bench.measure.run import run
-from bench.records.schema import Effort, Environment, Struct, cell_of
+from bench.records.schema import Effort, Environment, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table
 from bench.report.progress import Progress
@@ -68,15 +68,14 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 def course_of(result: Result) -> Course:
     """What the result's lines say of when each verdict came."""
-    judged = judge(result.records, result.run.baseline)
     decided: list[int] = []
     verdicts: dict[Cell, str] = {}
     for block in result.blocks:
-        verdicts |= {cell_of(said): said.verdict for said in result.said if said.block == block.block}
+        verdicts |= {said.cell: said.verdict for said in result.said if said.block == block.block}
         decided.append(sum(verdict != "UNCLEAR" for verdict in verdicts.values()))
     return Course(
         started_at=result.run.started_at,
-        ratios=sum(one.is_compared for one in judged.values()),
+        ratios=sum(one.is_compared for one in Analysis(result).cells.values()),
         done_s=list(accumulate(one.elapsed_s for one in result.blocks)),
         turns_s=[one.phases_s.get("turns", 0.0) for one in result.blocks],
         decided=decided,

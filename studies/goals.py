@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import Group, group_of, judge, paired, ratio_of
-from bench.analysis.roofline import limits_of
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import paired, ratio_of
 from bench.analysis.stats import geometric_mean
 from bench.cli.publish import OURS
 from bench.here import ROOT
@@ -18,7 +18,7 @@ from bench.profiling import profile_page
 from bench.profiling.published import PublishedProfiles
 from bench.publish.runs import Runs
 from bench.records.atomic import write_whole
-from bench.records.schema import cell_of, competes
+from bench.records.schema import Group
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.workloads.shapes import WORKLOADS
@@ -27,8 +27,8 @@ from studies import promise
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bench.analysis.analysis import Judged
-    from bench.analysis.roofline import Limits
+    from bench.analysis.cells import CellAnalysis
+    from bench.analysis.roofline import Roofline
     from bench.profiling.profiles import Profiles
     from bench.records.schema import Cell, Result
     from impls.contract import Task
@@ -123,8 +123,8 @@ class Report:
     """A run's cells, and how far each is from its limits."""
 
     result: Result
-    cells: Mapping[tuple[Group, str], Judged]
-    limits: Mapping[Cell, Limits]
+    cells: Mapping[tuple[Group, str], CellAnalysis]
+    limits: Mapping[Cell, Roofline]
 
     def groups(self, task: Task) -> dict[tuple[str, int, str], list[Group]]:
         """The groups of a task, those of one device and number of threads together, in the order of the workloads."""
@@ -157,13 +157,13 @@ def shows(result: Result) -> bool:
 
 def report_of(result: Result) -> Report:
     """The run's cells, judged."""
-    judged = judge(result.records, result.run.baseline)
+    analysis = Analysis(result)
     cells = {
-        (group_of(cell), cell.implementation): one
-        for cell, one in judged.items()
+        (cell.group, cell.implementation): one
+        for cell, one in analysis.cells.items()
         if one.blocks and cell.workload in WORKLOADS
     }
-    return Report(result, cells, limits_of(judged, result.run))
+    return Report(result, cells, analysis.limits)
 
 
 def _section(report: Report, profiled: Sequence[Profiles]) -> str:
@@ -186,7 +186,7 @@ def _section(report: Report, profiled: Sequence[Profiles]) -> str:
 
 def _held(missed: Sequence[Goal], profiled: Sequence[Profiles]) -> list[str]:
     """What the calls do that miss a goal, as far as they were profiled."""
-    found = {cell_of(own): (own, of) for of in profiled for own in of.profiles if own.status == "ok" and own.profiler}
+    found = {own.cell: (own, of) for of in profiled for own in of.profiles if own.status == "ok" and own.profiler}
     order = list(WORKLOADS)
     cells = sorted(
         {cell for goal in missed for cell in goal.cells},
@@ -292,7 +292,9 @@ def engine(report: Report) -> Section:
 
 def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
     theirs = report.cells.get((group, ENGINE))
-    ours = [one for (of, name), one in report.cells.items() if of == group and name != ENGINE and competes(one.cell)]
+    ours = [
+        one for (of, name), one in report.cells.items() if of == group and name != ENGINE and one.cell.role == "row"
+    ]
     ratios = {one.cell: ratio for one in ours if theirs and (ratio := ratio_of(one, theirs))}
     if not ratios:
         yield from ("–", Goal(NOT_MEASURED, False, f"forward {where}, {group.workload}, against {ENGINE}"))
@@ -311,9 +313,9 @@ def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
 
 def made() -> str:
     """The page of what is published."""
-    results = next(kind for kind in OURS.kinds if isinstance(kind, Runs)).published(OURS.repository)
+    runs = next(kind for kind in OURS.kinds if isinstance(kind, Runs)).published(OURS.repository)
     profiled = next(kind for kind in OURS.kinds if isinstance(kind, PublishedProfiles)).published(OURS.repository)
-    return page([result for _, result in results], [profiles for _, profiles in profiled])
+    return page([analysis.result for _, analysis in runs], [profiles for _, profiles in profiled])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.analysis.stats import median
 from bench.measure.presets import BUDGETS
 from bench.report.featured import answers_readme
@@ -66,7 +66,7 @@ def _line(result: Result) -> list[str]:
 
 def until_s(result: Result, share: float = 0.0) -> float | None:
     """Seconds from the start until any ratio, or so large a share of them, was decided; None where none ever was."""
-    ratios = sum(one.is_compared for one in judge(result.records, result.run.baseline).values())
+    ratios = sum(one.is_compared for one in Analysis(result).cells.values())
     return next((at_s for at_s, number in result.decided_after.items() if number and number >= share * ratios), None)
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import group_of, judge
+from bench.analysis.analysis import Analysis
 from bench.machine.describe import describe
+from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Sitting, Table
 from bench.measure.presets import BUDGETS
-from bench.measure.runner import Listener, run_plan
-from bench.records.schema import Environment, Record, Struct, cell_of, competes
+from bench.measure.runner import run_plan
+from bench.records.schema import Environment, Record, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table
 from bench.units import duration, percent
@@ -67,9 +68,9 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 def cells_of(result: Result) -> list[Cell]:
     """The cells of a result that have a time; the control's and the bounds' aside."""
-    failed = {cell_of(record) for record in result.records if not record.ok}
-    cells = dict.fromkeys(cell_of(record) for record in result.records if record.ok)
-    return [cell for cell in cells if cell not in failed and competes(cell)]
+    failed = {record.cell for record in result.records if not record.ok}
+    cells = dict.fromkeys(record.cell for record in result.records if record.ok)
+    return [cell for cell in cells if cell not in failed and cell.role == "row"]
 
 
 def measure(result: Result) -> Experiment:
@@ -84,7 +85,7 @@ def measure(result: Result) -> Experiment:
         total_s=float("inf"),
         turn_s=VALUE_S,
         most_rounds=1,
-        weighs=False,
+        measures_memory=False,
     )
     rows, processes = find_rows(), []
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
@@ -97,7 +98,7 @@ def measure(result: Result) -> Experiment:
             problems[workload_name] = ProblemFile(workload.config, str(path))
         cells = cells_of(result)
         for number, cell in enumerate(cells, 1):
-            words = f"{cell.implementation} {cell.workload} {cell.task} {cell.threads}"
+            words = f"{cell} {cell.threads}"
             print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)
             row = rows[cell.implementation]
             seat = Seat(cell.implementation, row, cell.threads, cell.precision, (cell,))
@@ -121,7 +122,7 @@ def _run_one(plan: Plan, problems: dict[str, ProblemFile], folder: str, mark: st
         times.setdefault(what, time.monotonic())
 
     seat = plan.tables[0].seats[0]
-    sitting = Sitting(plan.tables[0], group_of(seat.cells[0]), ((seat, seat.cells[0]),))
+    sitting = Sitting(plan.tables[0], seat.cells[0].group, ((seat, seat.cells[0]),))
     lines: list[Line] = []
     run_plan(
         plan,
@@ -132,7 +133,7 @@ def _run_one(plan: Plan, problems: dict[str, ProblemFile], folder: str, mark: st
         next_block=lambda _plan, _records: None if lines else (2, (sitting,)),  # block 1 would validate first
     )
     if wrong := [line for line in lines if isinstance(line, Record) and not line.ok]:
-        raise RuntimeError(f"{wrong[0].implementation}: {wrong[0].reason}")
+        raise RuntimeError(f"{wrong[0].cell.implementation}: {wrong[0].reason}")
     return times["check"] - times["prepare"]
 
 
@@ -147,7 +148,7 @@ def report(experiment: Experiment, result: Result) -> str:
     elapsed_s, timed_s = shares(result)
     protocol_s = sum(one.elapsed_s for one in experiment.processes) * PROCESSES / RUN_PROCESSES
     blocks = max(record.block for record in result.records)
-    compared = [one for one in judge(result.records, result.run.baseline).values() if one.is_compared]
+    compared = [one for one in Analysis(result).cells.values() if one.is_compared]
     decided = sum(one.is_decided for one in compared)
     lines = [
         [

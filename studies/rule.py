@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import group_of, judge
+from bench.analysis.analysis import Analysis
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import FEW_BLOCKS, LEVEL, MIN_BLOCKS, MOST_FREEDOM, verdicts
 from bench.calibration.simulate import (
@@ -31,7 +31,7 @@ from bench.calibration.simulate import (
     recorded,
     stopped,
 )
-from bench.records.schema import Struct, competes
+from bench.records.schema import Struct
 from bench.records.store import read_result
 from bench.report.markdown import table
 from bench.units import percent
@@ -133,10 +133,10 @@ def replayed_of(result: Result) -> Replayed:
     """What a result has to replay."""
     rows: dict[str, list[list[float]]] = defaultdict(list)
     others: dict[str, list[list[float]]] = defaultdict(list)
-    for cell, one in judge(result.records, result.run.baseline).items():
+    for cell, one in Analysis(result).cells.items():
         if one.log_ratios and cell.implementation != one.baseline:
-            place = rows if competes(cell) else others
-            group = group_of(cell)
+            place = rows if cell.role == "row" else others
+            group = cell.group
             name = f"{group.workload} {group.task} {group.threads} {group.precision}"
             place[name].append([one.log_ratios[block] for block in sorted(one.log_ratios)])
     name = result.path.resolve().name

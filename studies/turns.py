@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import group_of
 from bench.analysis.stats import median
 from bench.calibration import synthetic
 from bench.machine.describe import describe
+from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Sitting, Table
 from bench.measure.presets import Budget
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.records.schema import Cell, Environment, Record, Struct
 from bench.report.markdown import environment_line, table
 from bench.units import percent
@@ -126,7 +126,7 @@ def plan_of(way: Way, seed: int) -> Plan:
         limit_s=300,
         turn_s=way.turn_s,
         most_rounds=1,
-        weighs=False,
+        measures_memory=False,
     )
     seats = tuple(_seat(way.workload, row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
     shared = (seats,) if way.together else ((seats[0],), (seats[1],))
@@ -155,7 +155,7 @@ def run_block(
     plan = plan_of(way, seed)
     order = np.random.default_rng([seed, block]).permutation(len(plan.tables))
     sittings = tuple(
-        Sitting(plan.tables[index], group_of(seats[0].cells[0]), tuple((seat, seat.cells[0]) for seat in seats))
+        Sitting(plan.tables[index], (seats[0].cells[0]).group, tuple((seat, seat.cells[0]) for seat in seats))
         for index in order
         for seats in [plan.tables[index].seats]
     )
@@ -170,7 +170,7 @@ def run_block(
     )
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:
-        raise RuntimeError(f"{wrong[0].implementation} of {way.words}: {wrong[0].reason}")
+        raise RuntimeError(f"{wrong[0].cell.implementation} of {way.words}: {wrong[0].reason}")
     return [record for record in records if record.attempt == 0]
 
 

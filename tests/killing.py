@@ -157,10 +157,10 @@ if __name__ == "__main__":
     rules.known = lambda commit, repository: "it is an ancestor"  # type: ignore[assignment]
     featured.WORKLOADS = {"seed": SEED}
     # what is made of the raw files takes long, and is written like this
-    runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.records)}"}  # type: ignore[method-assign]
+    runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.result.records)}"}  # type: ignore[method-assign]
     runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]  # type: ignore[assignment]
     calibration_table.markdown = lambda head, batches: f"{head} {len(batches)}"
-    readme.with_table = lambda repository, result, said: f"{len(result.records)}"
+    readme.with_table = lambda repository, analysis, error_rate: f"{len(analysis.result.records)}"
     index.sentence = lambda judged, run, where: where
     os.fsync = lambda opened: None  # whoever is killed loses nothing that the system has
     print(check(Path(sys.argv[2]), KINDS[sys.argv[1]]))

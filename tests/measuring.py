@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, make_plan
 from bench.measure.presets import Budget
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.records.schema import CONTROL, Block, Line, Memory, Record
 from bench.records.store import RECORDS_FILE, decode
 from bench.workloads import reference_outputs
@@ -34,7 +35,7 @@ QUICK = Budget(
     max_blocks=1,
     total_s=120,
     limit_s=20,
-    weighs=False,
+    measures_memory=False,
 )
 """One block of two turns."""
 
@@ -88,7 +89,7 @@ def blocks(folder: Path) -> list[Block]:
 
 def weights(folder: Path) -> dict[tuple[str, str], Memory]:
     """Row and task to peak memory."""
-    return {(line.implementation, line.task): line for line in lines(folder) if isinstance(line, Memory)}
+    return {(line.cell.implementation, line.cell.task): line for line in lines(folder) if isinstance(line, Memory)}
 
 
 T = TypeVar("T")
@@ -112,4 +113,4 @@ def sooner_or_later(attempt: Callable[[Path], T | None], folder: Path, limit_s: 
 
 def last(records: Sequence[Record]) -> dict[tuple[str, str], Record]:
     """Row and task to the last record of it, the control's left out."""
-    return {(one.implementation, one.task): one for one in records if one.implementation != CONTROL}
+    return {(one.cell.implementation, one.cell.task): one for one in records if one.cell.implementation != CONTROL}

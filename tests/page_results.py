@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from test_records import BLOCK, END, RUN, record, write
 
+from bench.analysis.analysis import Analysis
 from bench.page import build
 from bench.page.data import COLUMNS, Logarithms, PageData, PageGroup, PageResult
 from bench.records.schema import CONTROL, CodeFacts, Record
@@ -175,5 +176,5 @@ def big_page(
     )
     return build.page(
         PageData(results=[result], groups=found, drift=[], spent=[], machines=[], points=[], maps=[], moments=[]),
-        [raw] if raw else [],
+        [Analysis(raw)] if raw else [],
     )

@@ -11,7 +11,7 @@ import numpy as np
 from bench.measure.plan import Plan, Sitting, make_plan
 from bench.measure.presets import BUDGETS, Budget
 from bench.measure.stopping import next_block
-from bench.records.schema import Record, fields_of, settle
+from bench.records.schema import Record, settle
 from bench.workloads.shapes import SEED, WORDS
 from impls import Row
 
@@ -56,7 +56,7 @@ def sit(
         own = speeds.get(seat.row.name, 1.0) * drift * rng.lognormal(0, noise)
         records.append(
             Record(
-                **fields_of(cell),
+                cell=cell,
                 **where,
                 status="ok",
                 samples_s=(0.001 * own * rng.lognormal(0, noise, 9)).tolist(),

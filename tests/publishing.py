@@ -23,4 +23,4 @@ def publisher(root: Path) -> Publisher:
 def published(root: Path) -> list[Result]:
     """The results that are published there, oldest first."""
     (runs,) = (kind for kind in OURS.kinds if kind.head_file == "run.json")
-    return [result for _, result in runs.published(Repository(root))]
+    return [analysis.result for _, analysis in runs.published(Repository(root))]

@@ -1,4 +1,5 @@
-"""Scaling runs that are only pretended: times that follow from known prices, with noise of rows, shapes and blocks."""
+"""Scaling runs that are only pretended: times that follow from known coefficients, with noise of rows, shapes and
+blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import msgspec
 import numpy as np
 from test_records import END, RUN, record, write
 
-from bench.forecast.features import Prices, amounts, cost_s
+from bench.forecast.features import Coefficients, cost_s, features
 from bench.records.schema import CONTROL, CodeFacts, Record, Run, WorkloadFacts
 from bench.workloads.reference_outputs import sizes_of
 from bench.workloads.sweeps import BASE, SCALING, preset_shapes
@@ -23,16 +24,16 @@ if TYPE_CHECKING:
 TASKS = ("forward", "train_step")
 
 
-def prices(
+def coefficients(
     call_s: float = 4e-5,
     step_s: float = 2e-6,
     state_s: float = 2e-9,
     weight_s: float = 3e-10,
     far_byte_s: float = 5e-11,
     flop_s: tuple[float, ...] = (5e-11, 3e-11, 1e-11, 5e-12),
-) -> Prices:
-    """Prices like those of a framework on one core."""
-    return Prices(
+) -> Coefficients:
+    """Coefficients like those of a framework on one core."""
+    return Coefficients(
         call_s=call_s,
         step_s=step_s,
         state_s=state_s,
@@ -43,9 +44,9 @@ def prices(
 
 
 ROWS = {
-    "torch/module": prices(),
-    "jax/scan": prices(call_s=1e-5, step_s=1e-6, flop_s=(2e-11, 2e-11, 2e-11, 1e-11)),
-    "thinc/layers": prices(step_s=8e-6, flop_s=(4e-11, 4e-11, 1.2e-11, 1e-11)),
+    "torch/module": coefficients(),
+    "jax/scan": coefficients(call_s=1e-5, step_s=1e-6, flop_s=(2e-11, 2e-11, 2e-11, 1e-11)),
+    "thinc/layers": coefficients(step_s=8e-6, flop_s=(4e-11, 4e-11, 1.2e-11, 1e-11)),
 }
 """``jax/scan`` has cheap steps and dear products: small shapes are its own, large ones those of ``torch/module``."""
 
@@ -78,7 +79,7 @@ def scaling_run(shapes: Sequence[Workload] = SHAPES, **fields: object) -> Run:
 
 
 def lines(
-    rows: Mapping[str, Prices] = ROWS,
+    rows: Mapping[str, Coefficients] = ROWS,
     shapes: Sequence[Workload] = SHAPES,
     *,
     noise: float = 0.01,
@@ -87,13 +88,14 @@ def lines(
     threads: int = 1,
     seed: int = 1,
 ) -> list[Record]:
-    """What three blocks would bring. ``unlike``: how far a row lies from its prices, shape by shape, as a share."""
+    """What three blocks would bring. ``unlike``: how far a row lies from its coefficients, shape by shape, as a
+    share."""
     random = np.random.default_rng(seed)
     found = []
     for workload in shapes:
         for task in TASKS:
-            of = amounts(workload.config, sizes_of(workload), task)  # type: ignore[arg-type]
-            own = {name: cost_s(price, of) * random.lognormal(0, unlike) for name, price in rows.items()}
+            of = features(workload.config, sizes_of(workload), task)  # type: ignore[arg-type]
+            own = {name: cost_s(coefficient, of) * random.lognormal(0, unlike) for name, coefficient in rows.items()}
             own[CONTROL] = own["torch/module"]
             for block in range(1, blocks + 1):
                 weather = random.lognormal(0, 0.05)

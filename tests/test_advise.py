@@ -13,9 +13,10 @@ import msgspec
 import pytest
 from processes import ROOT, ask, bench, one_line
 from publishing import published, publisher
-from sweeping import ROWS, SHAPES, prices, scaling_run, write_scaling
+from sweeping import ROWS, SHAPES, coefficients, scaling_run, write_scaling
 from test_records import END, RUN, record, write
 
+from bench.analysis.analysis import Analysis
 from bench.forecast import advise, scaling_page
 from bench.forecast.model import TaskAt, model_of
 from bench.here import command
@@ -70,7 +71,7 @@ def test_it_says_who_is_expected_to_be_the_fastest_and_how_sure_that_is(house: P
 
 
 def test_a_tie_is_stated(house: Path) -> None:
-    rows = {"torch/module": prices(), "jax/scan": prices(), "thinc/layers": prices(step_s=9e-5)}
+    rows = {"torch/module": coefficients(), "jax/scan": coefficients(), "thinc/layers": coefficients(step_s=9e-5)}
     write_scaling(house / "local" / "new", run=here(), rows=rows, unlike=0.03)
     done = ask("advise", *SHAPE, "--task", "forward")
     row = r"(jax/scan|torch/module)"
@@ -142,11 +143,11 @@ def test_nothing_to_go_by_is_one_line(house: Path) -> None:
     [
         ((), "(?i)--shape"),
         (("--shape", "depth=2"), "--shape: unknown name 'depth'"),
-        ((*SHAPE, "--task", "sleep"), "unknown task 'sleep'"),
+        ((*SHAPE, "--task", "sleep"), 'Invalid value "sleep" for --task'),
         ((*SHAPE, "--task", "gradients"), r"has no gradients at cpu×1; .*--preset scaling"),
         ((*SHAPE, "--precision", "bfloat16"), r"has no forward at cpu×1 bfloat16; .*--precision as here"),
         ((*SHAPE, "--threads", "none"), "--threads none: must be a whole number"),
-        ((*SHAPE, "--device", "tpu"), "unknown device 'tpu'"),
+        ((*SHAPE, "--device", "tpu"), 'Invalid value "tpu" for --device'),
         ((*SHAPE, "--precision", "tf32"), "--precision tf32: is a GPU's"),
         ((*SHAPE, "--result", "nowhere"), "nowhere: no such folder"),
     ],
@@ -170,10 +171,10 @@ def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: p
 
 def test_where_there_is_no_room_the_rows_stand_whole(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scaling(house / "local" / "new", run=here())
-    for width, left_out in (("60", "9 of 10 within"), ("40", "9 of 10 within, within, fastest")):
+    for width, leave_one_out in (("60", "9 of 10 within"), ("40", "9 of 10 within, within, fastest")):
         monkeypatch.setenv("COLUMNS", width)
         said = ask("advise", *SHAPE, "--task", "forward").stdout
-        assert f"no room for {left_out}: a terminal" in " ".join(said.split())
+        assert f"no room for {leave_one_out}: a terminal" in " ".join(said.split())
         assert {line.split()[0] for line in said.splitlines() if "×" in line and "/" in line.split()[0]} >= {*ROWS}
 
 
@@ -237,7 +238,7 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) 
         *("20.0 GFLOP/s", "33.3 GFLOP/s", "100 GFLOP/s", "200 GFLOP/s"),
         "20 GB/s",
     ]
-    text = scaling_page.page(model_of(read_result(write_scaling(tmp_path))))
+    text = scaling_page.page(model_of(Analysis(read_result(write_scaling(tmp_path)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
     assert shown["products, 64 sequences"].startswith("20"), shown
@@ -245,26 +246,30 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) 
 
 def test_a_price_that_one_sweep_cannot_tell_from_others_is_not_shown(tmp_path: Path) -> None:
     shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
-    text = scaling_page.page(model_of(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes))))
+    text = scaling_page.page(
+        model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes))))
+    )
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
     assert shown["products, 8 sequences"] == shown["products, 64 sequences"] == scaling_page.SHARED
 
 
 def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_alone(tmp_path: Path) -> None:
-    whole = scaling_page.page(model_of(read_result(write_scaling(tmp_path / "whole"))))
+    whole = scaling_page.page(model_of(Analysis(read_result(write_scaling(tmp_path / "whole")))))
     held_out = {shape.name for shape in SHAPES if shape.held_out}
     lines = [
         one
         for one in read_result(tmp_path / "whole").records
-        if one.implementation != "jax/scan" or one.workload not in held_out
+        if one.cell.implementation != "jax/scan" or one.cell.workload not in held_out
     ]
-    lacking = scaling_page.page(model_of(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
+    lacking = scaling_page.page(
+        model_of(Analysis(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
+    )
 
-    def left_out(page: str) -> list[str]:
+    def leave_one_out(page: str) -> list[str]:
         return [line.split(" | ")[-3] for line in page.splitlines() if line.startswith("| `torch/module` | ")]
 
-    assert left_out(lacking) == left_out(whole)
+    assert leave_one_out(lacking) == leave_one_out(whole)
 
 
 def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository: Path, tmp_path: Path) -> None:
@@ -277,14 +282,14 @@ def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository
 
 
 def test_a_price_is_shown_in_the_unit_that_fits() -> None:
-    assert [scaling_page.price(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
+    assert [scaling_page.coefficient(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
         "–",
         "2.00 ms",
         "1.50 µs",
         "2.35 ns",
         "300 ps",
     ]
-    words = scaling_page.in_words(prices(weight_s=0.0))
+    words = scaling_page.in_words(coefficients(weight_s=0.0))
     assert words == (
         "40.0 µs a call + 2.00 µs a step + 2 ns a number of the state + products at 20.0 GFLOP/s to 200 GFLOP/s"
         " + weights beyond 2.0 MiB at 20 GB/s"

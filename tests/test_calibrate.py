@@ -21,8 +21,9 @@ from bench.calibration.calibration import Batch, Comparison, Head
 from bench.calibration.neighbour import noisy
 from bench.machine.describe import describe
 from bench.machine.processors import processors
-from bench.measure.runner import DiskFull, Listener, run_plan
-from bench.records.schema import Block, Effort, Memory, Record, Said, fields_of, settle
+from bench.measure.journal import DiskFull, Listener
+from bench.measure.runner import run_plan
+from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, settle
 from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
@@ -67,10 +68,15 @@ def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkey
 def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
     def records(ratio: float, blocks: int) -> list[Record]:
         base = {"framework": "numpy", "tier": "loop", "workload": synthetic.WORKLOAD.name, "task": "forward"}
-        base |= {"device": "cpu", "threads": 1, "status": "ok"}
+        base |= {"device": "cpu", "threads": 1}
         rng = np.random.default_rng(0)
         return [
-            Record(**base, implementation=name, block=block, samples_s=[seconds * (1 + 0.001 * rng.random())] * 3)
+            Record(
+                cell=Cell(**base, implementation=name),
+                block=block,
+                status="ok",
+                samples_s=[seconds * (1 + 0.001 * rng.random())] * 3,
+            )
             for block in range(1, blocks + 1)
             for name, seconds in (("a", ratio), ("b", 1.0))
         ]
@@ -308,7 +314,7 @@ def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
 
     group = {"workload": cell.workload, "task": "forward", "device": "cpu", "threads": 1}
     effort = Effort(**group, turns=9, before=5, turn_sd=0.1, process_sd=0.1, round_s=1.0, around_s=1.0)
-    said = Said(**fields_of(cell), block=2, verdict="SAME", elapsed_s=1.0)
+    said = VerdictChange(cell=cell, block=2, verdict="SAME", elapsed_s=1.0)
     whole = [record(1), _block(1), effort, record(2), _block(2), said]
     path = tmp_path / RECORDS_FILE
     for lines, kept in (
@@ -316,7 +322,7 @@ def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
         ([record(1)], []),
         (whole[:2], whole[:2]),
         ([*whole, record(3)], whole),
-        ([*whole, Memory(**fields_of(cell), block=2, status="ok"), settle(cell, "invalid", "", block=2)], whole),
+        ([*whole, Memory(cell=cell, block=2, status="ok"), settle(cell, "invalid", "", block=2)], whole),
     ):
         path.write_bytes(b"".join(map(record_line, lines)) + b'{"type":"blo')
         found = begun.read_begun(tmp_path)

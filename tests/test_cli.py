@@ -19,12 +19,13 @@ from rich.console import Console
 from test_records import record, write
 
 from bench import here
-from bench.analysis.analysis import control, judge
+from bench.analysis.cells import analyse, control
+from bench.cli.show import show
 from bench.machine.describe import gpus
 from bench.machine.processors import processors
-from bench.measure import run as running
+from bench.measure.journal import DiskFull
 from bench.measure.presets import BUDGETS
-from bench.measure.runner import DiskFull
+from bench.measure.run import Ended
 from bench.records.schema import CONTROL
 from bench.records.store import read_result
 from bench.workloads import sweeps
@@ -39,9 +40,15 @@ BAD = {
     "a bound's file": (["run", "--impl", "impls/torch/products.py"], r"products\.py is a bound, and no row"),
     "row": (["run", "--impl", "torch/none"], r"unknown row 'torch/none'; choose from .*torch/module.*ends in \.py"),
     "workload": (["run", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
-    "task": (["run", "--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
-    "device": (["run", "--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
-    "preset": (["run", "--preset", "huge"], "unknown preset 'huge'; choose from smoke, default, full, scaling"),
+    "task": (
+        ["run", "--task", "sleep"],
+        'Invalid value "sleep" for --task. Choose from: "encode", "forward", "gradients", "train_step".',
+    ),
+    "device": (["run", "--device", "tpu"], 'Invalid value "tpu" for --device. Choose from: "cpu", "gpu".'),
+    "preset": (
+        ["run", "--preset", "huge"],
+        'Invalid value "huge" for --preset. Choose from: "smoke", "default", "full", "scaling", "threads".',
+    ),
     "threads, no number": (["run", "--threads", "many"], "--threads many: must be a whole number"),
     "threads, zero": (["run", "--threads", "0"], "--threads 0: must be from 1"),
     "threads, too many": (["run", "--threads", "1", "4096"], "--threads 4096: must be from 1 to"),
@@ -70,7 +77,10 @@ BAD = {
     "no value": (["run", "--device"], "(?i)--device"),
     "budget": (["run", "--budget", "soon"], "--budget soon: must be a time such as 90s, 15m or 2h"),
     "budget, none": (["run", "--budget", "0s"], "--budget 0s: must be a time"),
-    "precision": (["run", "--precision", "half"], "unknown precision 'half'; choose from float32, tf32"),
+    "precision": (
+        ["run", "--precision", "half"],
+        'Invalid value "half" for --precision. Choose from: "float32", "tf32", "bfloat16".',
+    ),
     "precision, a GPU's": (["run", "--precision", "tf32"], "--precision tf32: is a GPU's"),
     "against nothing": (["run", "--against", "torch/cell"], "say what is held against it, with --impl"),
     "against itself": (["run", "--impl", "torch/cell", "--against", "torch/cell"], "is what --impl names already"),
@@ -164,7 +174,8 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
         r"(?m)^plan: 3 rows with the control and 1 bound at 1 table, 1 block, seed \d+, budget", done.stderr
     )
     result = read_result(out)
-    assert {record.implementation for record in result.records} == {"mine", "thinc/layers", "thinc/products", CONTROL}
+    names = {record.cell.implementation for record in result.records}
+    assert names == {"mine", "thinc/layers", "thinc/products", CONTROL}
     assert result.run.plan.tables == [["thinc/layers", "mine", "thinc/products", CONTROL]]
     assert result.run.bounds == {"thinc/layers": "thinc/products"}  # NumPy has no bound to hold a row against
     assert result.run.plan.first_block_s > 0
@@ -214,10 +225,10 @@ def test_each_number_of_threads_has_a_table_and_the_control_is_there_whatever_th
     assert done.returncode == 0, done.stderr
     result = read_result(out)
     assert result.run.baseline == "one"  # torch/module is not in it
-    assert {(record.implementation, record.threads, len(record.processors)) for record in result.records} == {
+    assert {(record.cell.implementation, record.cell.threads, len(record.processors)) for record in result.records} == {
         (name, threads, threads) for name in ("one", "two", CONTROL) for threads in (1, 2)
     }
-    judged = judge(result.records, result.run.baseline)
+    judged = analyse(result.records, result.run.baseline)
     found = control(judged.values())
     assert found is not None and found.low < 1 < found.high
     assert {one.baseline for one in judged.values()} == {"one"}
@@ -250,7 +261,7 @@ def test_a_file_that_takes_a_shape_of_the_run_is_measured_there_and_unsupported_
     assert done.returncode == 0, done.stderr
     assert "picky encode: unsupported: it is 6 wide" in " ".join(done.stdout.split())
     assert "logs" not in done.stderr  # nothing has failed
-    status_of = {(one.implementation, "-h6-" in one.workload): one.status for one in read_result(out).records}
+    status_of = {(one.cell.implementation, "-h6-" in one.cell.workload): one.status for one in read_result(out).records}
     assert status_of["picky", True] == status_of["mine", True] == status_of["mine", False] == "ok"
     assert status_of["picky", False] == "unsupported"
 
@@ -290,7 +301,7 @@ def test_a_run_says_what_its_workers_lack_and_keeps_within_the_limits_that_it_ha
     assert "secret" not in (out / "run.json").read_text() and "Prescott" not in (out / "run.json").read_text()
     assert f"may have {result.run.plan.memory_limit_bytes}\n" in (out / "logs" / "mine-1-float32.log").read_text()
     assert (result.run.plan.memory_limit_bytes or 0) <= 9_000_000 * 1024
-    reasons = {record.implementation: record.reason for record in result.records}
+    reasons = {record.cell.implementation: record.reason for record in result.records}
     assert reasons["mine"] is None
     assert "the worker's log is as long as a file may be here (ulimit -f)" in (reasons["talks"] or "")
 
@@ -446,7 +457,7 @@ def test_a_page_that_cannot_be_drawn_costs_no_more_than_the_page(
         raise fault
 
     monkeypatch.setattr("bench.page.write.write_report", fails)
-    assert running._show(write(tmp_path, record()), "", Console(stderr=True, soft_wrap=True, highlight=False), []) == 0
+    assert show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True, highlight=False)) == 0
     said = capsys.readouterr()
     assert "torch/module" in said.out
     *_, why, result = said.err.splitlines()
@@ -463,8 +474,13 @@ def test_an_impatient_ctrl_c_while_the_page_is_drawn_does_not_cost_the_results_n
 
     monkeypatch.setattr("bench.page.write.write_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        running._show(write(tmp_path, record()), "", Console(stderr=True, soft_wrap=True), [])
+        show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True))
     assert capsys.readouterr().err.endswith(f"result: {tmp_path}\n")
+
+
+def ended(folder: Path) -> Ended:
+    """A run that went to its end."""
+    return Ended(folder, stopped="", code=0, again=())
 
 
 def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,7 +491,7 @@ def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pyte
     before = sorted(tmp_path.iterdir())
     monkeypatch.setattr(os, "fsync", full)
     stderr = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
-    assert running._show(tmp_path, "", stderr, []) == 1
+    assert show(ended(tmp_path), stderr) == 1
     assert sorted(tmp_path.iterdir()) == before
     said = stderr.file.getvalue()  # type: ignore[attr-defined]
     assert f"its tables cannot be written (No space left on device); to see them: {here.command('table')}" in said

@@ -17,6 +17,7 @@ from processes import bench
 from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
+from bench.analysis.analysis import Analysis
 from bench.analysis.compare import Comparison, compare
 from bench.analysis.two_runs import OF_RATIOS
 from bench.analysis.verdict import MIN_BLOCKS
@@ -98,7 +99,7 @@ def slower(times: dict[str, float] = TIMES, /, **factors: float) -> dict[str, fl
 
 def test_what_slows_all_rows_alike_is_no_change(old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(slower(torch=1.5, jax=1.5, thinc=1.5), seed=2))
-    found = cells(compare(old, new))
+    found = cells(compare(Analysis(old), Analysis(new)))
     for name in ("jax/scan", "thinc/layers"):
         assert (found[name].verdict, found[name].through, found[name].status) == ("UNCLEAR", "torch/module", "compared")
     reference = found["torch/module"]
@@ -115,7 +116,7 @@ def test_a_row_that_changed_is_found_on_a_machine_that_changed_as_well(
         *records(slower(torch=0.7, jax=0.7 * factor, thinc=0.7), seed=3),
         run=changed("jax/scan"),
     )
-    found = cells(compare(old, new))
+    found = cells(compare(Analysis(old), Analysis(new)))
     assert found["jax/scan"].verdict == verdict
     assert found["thinc/layers"].verdict == "UNCLEAR"
     change = found["jax/scan"].change
@@ -126,7 +127,7 @@ def test_a_row_that_changed_is_found_on_a_machine_that_changed_as_well(
 
 def test_where_the_baseline_changed_another_unchanged_row_takes_its_place(old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(slower(torch=1.2), seed=4), run=changed("torch/module", "jax/scan"))
-    found = cells(compare(old, new))
+    found = cells(compare(Analysis(old), Analysis(new)))
     assert (found["torch/module"].verdict, found["torch/module"].through) == ("SLOWER", "thinc/layers")
     assert (found["jax/scan"].verdict, found["jax/scan"].through) == ("UNCLEAR", "thinc/layers")
     assert found["thinc/layers"].status == "reference"
@@ -136,9 +137,11 @@ def test_where_the_baseline_changed_another_unchanged_row_takes_its_place(old: R
 @pytest.mark.parametrize("which", ["before", "after"])
 def test_a_row_or_reference_that_is_refused_gives_no_verdict(who: str, which: str, tmp_path: Path) -> None:
     made = {"before": records(TIMES, seed=1), "after": records(TIMES | {"jax/scan": 0.030}, seed=2)}
-    made[which] = [replace(one, flags=["restless"] * (one.implementation == who)) for one in made[which]]
+    made[which] = [replace(one, flags=["restless"] * (one.cell.implementation == who)) for one in made[which]]
     results = [result(tmp_path / name, *lines) for name, lines in made.items()]
-    compared = [one for one in compare(*results).cells if one.through == who or one.cell.implementation == who]
+    compared = [
+        one for one in compare(*[*map(Analysis, results)]).cells if one.through == who or one.cell.implementation == who
+    ]
     assert compared and all(one.change is not None and one.verdict is None for one in compared)
 
 
@@ -149,14 +152,14 @@ def test_rows_of_two_tables_are_compared_through_the_baseline_of_each(tmp_path: 
 
     old = result(tmp_path / "old", *of(1, 1.0))
     new = result(tmp_path / "new", *of(2, 1.2), run=changed("torch/module", "jax/scan"))
-    found = cells(compare(old, new))
+    found = cells(compare(Analysis(old), Analysis(new)))
     assert found["jax/scan"].through == "thinc/layers"
     assert found["jax/scan"].verdict == "SLOWER"
 
 
 def test_without_an_unchanged_row_absolute_times_are_compared_and_it_is_said(old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(slower(torch=2, jax=2, thinc=2), seed=5), run=changed(*TIMES))
-    comparison = compare(old, new)
+    comparison = compare(Analysis(old), Analysis(new))
     for one in comparison.cells:
         assert (one.through, one.status, one.verdict) == (None, "compared", "SLOWER")
         assert one.change is not None
@@ -171,7 +174,7 @@ def test_without_an_unchanged_row_absolute_times_are_compared_and_it_is_said(old
 @pytest.mark.parametrize("blocks", [1, 2, 8])
 def test_a_run_is_the_same_as_itself(blocks: int, tmp_path: Path) -> None:
     one = result(tmp_path / "old", *records(TIMES, seed=1, blocks=blocks), record("jax/nnx", status="error"))
-    comparison = compare(one, one)
+    comparison = compare(Analysis(one), Analysis(one))
     timed = [cell for cell in comparison.cells if cell.cell.implementation != "jax/nnx"]
     assert [(cell.verdict, cell.status) for cell in timed] == [("SAME", "identical")] * 3
     assert {cell.change for cell in timed} == {(1.0, 1.0, 1.0, "SAME")}
@@ -184,7 +187,7 @@ def test_a_run_is_the_same_as_itself(blocks: int, tmp_path: Path) -> None:
 def test_on_another_machine_there_are_ratios_of_ratios_and_no_verdict(old: Result, tmp_path: Path) -> None:
     times = slower(torch=0.3, jax=0.6, thinc=0.3)
     new = result(tmp_path / "new", *records(times, seed=6), run=here(cpu="Another Processor"))
-    comparison = compare(old, new)
+    comparison = compare(Analysis(old), Analysis(new))
     found = cells(comparison)
     assert comparison.other_machine
     change = found["jax/scan"].change
@@ -199,15 +202,15 @@ def test_on_another_machine_there_are_ratios_of_ratios_and_no_verdict(old: Resul
 
 def test_on_another_machine_rows_that_changed_are_not_compared(old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(TIMES, seed=7), run=here(changed(*TIMES), machine="another"))
-    comparison = compare(old, new)
+    comparison = compare(Analysis(old), Analysis(new))
     assert {(one.status, one.change) for one in comparison.cells} == {("not comparable", None)}
     assert "absolute times mean nothing" in " ".join(words(comparison).split())
 
 
 def test_a_cell_that_lost_its_time_is_worse(old: Result, tmp_path: Path) -> None:
-    lines = [one for one in records(TIMES, seed=8) if one.implementation != "jax/scan"]
+    lines = [one for one in records(TIMES, seed=8) if one.cell.implementation != "jax/scan"]
     new = result(tmp_path / "new", *lines, record("jax/scan", status="invalid", reason="h_n is off", samples_s=[]))
-    comparison = compare(old, new)
+    comparison = compare(Analysis(old), Analysis(new))
     assert [one.cell.implementation for one in comparison.worse] == ["jax/scan"]
     assert cells(comparison)["jax/scan"].status == "now failing"
     shown = " ".join(words(comparison).split())
@@ -215,14 +218,14 @@ def test_a_cell_that_lost_its_time_is_worse(old: Result, tmp_path: Path) -> None
         r"Had a time, and has none now \(counts as slower\) jax/scan seed forward cpu×1: 20\.\d ms, invalid: h_n is off"
     )
     assert re.search(lost, shown)
-    back = compare(new, old)
+    back = compare(Analysis(new), Analysis(old))
     assert cells(back)["jax/scan"].status == "now works"
     assert not back.worse
 
 
 def test_cells_of_one_run_only_are_listed_and_never_worse(old: Result, tmp_path: Path) -> None:
-    lines = [one for one in records(TIMES | {"jax/nnx": 0.1}, seed=9) if one.implementation != "thinc/layers"]
-    comparison = compare(old, result(tmp_path / "new", *lines))
+    lines = [one for one in records(TIMES | {"jax/nnx": 0.1}, seed=9) if one.cell.implementation != "thinc/layers"]
+    comparison = compare(Analysis(old), Analysis(result(tmp_path / "new", *lines)))
     assert (cells(comparison)["jax/nnx"].status, cells(comparison)["thinc/layers"].status) == ("new", "gone")
     assert not comparison.worse
     shown = " ".join(words(comparison).split())
@@ -232,30 +235,30 @@ def test_cells_of_one_run_only_are_listed_and_never_worse(old: Result, tmp_path:
 
 def test_other_sizes_are_another_cell(old: Result, tmp_path: Path) -> None:
     sizes = replace(BASE, workloads=BASE.workloads | {"seed": replace(BASE.workloads["seed"], shape="E 99")})
-    comparison = compare(old, result(tmp_path / "new", *records(TIMES, seed=1), run=sizes))
+    comparison = compare(Analysis(old), Analysis(result(tmp_path / "new", *records(TIMES, seed=1), run=sizes)))
     assert sorted(one.status for one in comparison.cells) == ["gone"] * 3 + ["new"] * 3
     assert {one.reason for one in comparison.cells} == {"the other run has E 10", "the other run has E 99"}
 
 
 @pytest.mark.parametrize("other", [{"threads": 2}, {"task": "encode"}, {"precision": "tf32"}, {"workload": "g2p"}])
 def test_only_the_same_cell_is_compared(other: dict[str, object], old: Result, tmp_path: Path) -> None:
-    comparison = compare(old, result(tmp_path / "new", *records(TIMES, seed=1, **other)))
+    comparison = compare(Analysis(old), Analysis(result(tmp_path / "new", *records(TIMES, seed=1, **other))))
     assert {one.status for one in comparison.cells} == {"new", "gone"}
 
 
 @pytest.mark.parametrize("blocks", [1, MIN_BLOCKS - 1])
 def test_below_three_blocks_there_is_no_verdict(blocks: int, old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(slower(jax=3.0), seed=10, blocks=blocks), run=changed("jax/scan"))
-    one = cells(compare(old, new))["jax/scan"]
+    one = cells(compare(Analysis(old), Analysis(new)))["jax/scan"]
     assert one.verdict is None
     assert one.change is not None and one.change.low < 3.0 < one.change.high
     assert not one.is_worse
-    assert "– is fewer than 3 blocks" in " ".join(words(compare(old, new)).split())
+    assert "– is fewer than 3 blocks" in " ".join(words(compare(Analysis(old), Analysis(new))).split())
 
 
 def test_what_differs_is_listed(old: Result, tmp_path: Path) -> None:
     run = here(changed("jax/scan"), python="3.13.1", versions={"torch": "2.14.0"}, facts={"governor": "powersave"})
-    comparison = compare(old, result(tmp_path / "new", *records(TIMES, seed=11), run=run))
+    comparison = compare(Analysis(old), Analysis(result(tmp_path / "new", *records(TIMES, seed=11), run=run)))
     assert {one.name: (one.old, one.new) for one in comparison.unlike} == {
         "python": ("3.11.7", "3.13.1"),
         "torch": ("2.13.0", "2.14.0"),
@@ -269,22 +272,22 @@ def test_what_differs_is_listed(old: Result, tmp_path: Path) -> None:
 def test_what_puts_a_run_in_doubt_is_said_first(old: Result, tmp_path: Path) -> None:
     off = slower() | {CONTROL: 0.011}
     new = result(tmp_path / "new", *records(off, seed=12))
-    comparison = compare(old, new)
+    comparison = compare(Analysis(old), Analysis(new))
     assert CONTROL not in cells(comparison)
     assert words(comparison).startswith("NEW: NOT TO BE TRUSTED")
-    assert words(compare(new, old)).startswith("OLD: NOT TO BE TRUSTED")
+    assert words(compare(Analysis(new), Analysis(old))).startswith("OLD: NOT TO BE TRUSTED")
     assert "NOT TO BE TRUSTED" in report.to_markdown(comparison)
 
     smoke = result(tmp_path / "smoke", *records(TIMES, seed=13, blocks=1), run=replace(BASE, preset="smoke"))
-    assert words(compare(old, smoke)).startswith("NEW: smoke shows that all works")
+    assert words(compare(Analysis(old), Analysis(smoke))).startswith("NEW: smoke shows that all works")
     cut = read_result(write(tmp_path / "cut", *records(TIMES, seed=14), run=BASE))
-    assert words(compare(old, cut)).startswith("NEW: 8 blocks; not whole")
+    assert words(compare(Analysis(old), Analysis(cut))).startswith("NEW: 8 blocks; not whole")
 
 
 def test_the_drift_of_the_machine_is_shown(tmp_path: Path) -> None:
     old = result(tmp_path / "old", *records(TIMES, seed=1), BLOCK)
     new = result(tmp_path / "new", *records(TIMES, seed=2), replace(BLOCK, product_s=[0.13, 0.13]))
-    comparison = compare(old, new)
+    comparison = compare(Analysis(old), Analysis(new))
     assert comparison.drift == pytest.approx(1.3)
     assert "took 1.30× as long in NEW" in " ".join(words(comparison).split())
 
@@ -292,7 +295,7 @@ def test_the_drift_of_the_machine_is_shown(tmp_path: Path) -> None:
 def test_where_there_is_no_room_columns_are_left_out_and_rows_stand_whole(tmp_path: Path) -> None:
     first = result(tmp_path / "first", *records(TIMES, seed=1))
     second = result(tmp_path / "second", *records(TIMES | {"jax/scan": 0.05}, seed=2))
-    comparison = compare(first, second)
+    comparison = compare(Analysis(first), Analysis(second))
     assert "no room" not in words(comparison)
     for width, left_out in ((60, "OLD, through"), (50, "OLD, NEW, through"), (40, "OLD, NEW, 95 %, through")):
         shown = words(comparison, width)
@@ -308,7 +311,11 @@ def test_text_fits_80_columns_whatever_rows_are_called(old: Result, tmp_path: Pa
     times = TIMES | {long: 123.456}
     first = result(tmp_path / "first", *records(times, seed=1), run=here(cpu="A Very Long Processor Name " * 4))
     second = result(tmp_path / "second", *records(times, seed=2), run=here(cpu="A Very Long Processor Name " * 4))
-    for comparison in (compare(first, second), compare(first, first), compare(old, first)):
+    for comparison in (
+        compare(Analysis(first), Analysis(second)),
+        compare(Analysis(first), Analysis(first)),
+        compare(Analysis(old), Analysis(first)),
+    ):
         shown = words(comparison)
         assert max(map(len, shown.splitlines())) <= 80
         assert "…" not in shown
@@ -317,7 +324,7 @@ def test_text_fits_80_columns_whatever_rows_are_called(old: Result, tmp_path: Pa
 
 def test_json_is_flat_and_has_the_promised_fields(old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(TIMES, seed=2), record("jax/nnx", status="error", samples_s=[]))
-    rows = json.loads(report.to_json(compare(old, new)))
+    rows = json.loads(report.to_json(compare(Analysis(old), Analysis(new))))
     promised = {
         *("implementation", "framework", "tier", "workload", "task", "device", "precision", "threads"),
         *("ratio", "ratio_low", "ratio_high", "verdict", "through", "blocks_old", "blocks_new"),
@@ -335,9 +342,9 @@ def test_json_is_flat_and_has_the_promised_fields(old: Result, tmp_path: Path) -
 
 
 def test_markdown_cannot_be_broken_by_what_a_record_says(old: Result, tmp_path: Path) -> None:
-    lines = [one for one in records(TIMES, seed=8) if one.implementation != "jax/scan"]
+    lines = [one for one in records(TIMES, seed=8) if one.cell.implementation != "jax/scan"]
     wrong = record("jax/scan", status="error", reason="a | b\n# c <b>", samples_s=[])
-    shown = report.to_markdown(compare(old, result(tmp_path / "new", *lines, wrong)))
+    shown = report.to_markdown(compare(Analysis(old), Analysis(result(tmp_path / "new", *lines, wrong))))
     assert "error: a | b # c &lt;b>" in shown
     assert not [line for line in shown.splitlines() if line.startswith("# c")]
 
@@ -357,7 +364,7 @@ def test_ratios_that_move_from_run_to_run_are_not_mistaken_for_changes(old_of_ma
     wrong, deviations = 0, []
     for seed in range(60):
         new = result(tmp_path / str(seed), *records(moved(rng), seed=seed), run=changed("jax/scan"))
-        comparison = compare(old_of_many, new)
+        comparison = compare(Analysis(old_of_many), Analysis(new))
         # what is judged is no part of what the movement is seen in
         wrong += cells(comparison)["jax/scan"].verdict in ("FASTER", "SLOWER")
         assert comparison.moved is not None and comparison.moved.cells == len(MANY) - 2
@@ -376,7 +383,7 @@ def test_without_that_allowance_they_would_be(old_of_many: Result, tmp_path: Pat
     wrong = 0
     for seed in range(20):
         new = result(tmp_path / str(seed), *records(moved(rng), seed=seed), run=changed("jax/scan"))
-        wrong += cells(compare(old_of_many, new))["jax/scan"].verdict in ("FASTER", "SLOWER")
+        wrong += cells(compare(Analysis(old_of_many), Analysis(new)))["jax/scan"].verdict in ("FASTER", "SLOWER")
     assert wrong > 5
 
 
@@ -384,12 +391,13 @@ def test_a_change_larger_than_ratios_move_is_found_nevertheless(old_of_many: Res
     rng = np.random.default_rng(1)
     for seed in range(10):
         new = result(tmp_path / str(seed), *records(moved(rng, factor=1.4), seed=seed), run=changed("jax/scan"))
-        assert cells(compare(old_of_many, new))["jax/scan"].verdict == "SLOWER"
+        assert cells(compare(Analysis(old_of_many), Analysis(new)))["jax/scan"].verdict == "SLOWER"
 
 
 def test_where_no_row_is_unchanged_the_movement_is_supposed(old: Result, tmp_path: Path) -> None:
     comparison = compare(
-        old, result(tmp_path / "new", *records(TIMES, seed=2), run=changed("jax/scan", "thinc/layers"))
+        Analysis(old),
+        Analysis(result(tmp_path / "new", *records(TIMES, seed=2), run=changed("jax/scan", "thinc/layers"))),
     )
     assert comparison.moved is None and comparison.allowed == (OF_RATIOS, OF_RATIOS)
     assert {one.verdict for one in comparison.cells if one.status == "compared"} == {"UNCLEAR"}
@@ -399,7 +407,11 @@ def test_where_no_row_is_unchanged_the_movement_is_supposed(old: Result, tmp_pat
 
 def test_a_row_that_jumped_does_not_hide_the_others(old_of_many: Result, tmp_path: Path) -> None:
     times = MANY | {"thinc/0": MANY["thinc/0"] * 2, "jax/scan": MANY["jax/scan"] * 1.4}
-    found = cells(compare(old_of_many, result(tmp_path / "new", *records(times, seed=2), run=changed("jax/scan"))))
+    found = cells(
+        compare(
+            Analysis(old_of_many), Analysis(result(tmp_path / "new", *records(times, seed=2), run=changed("jax/scan")))
+        )
+    )
     assert found["thinc/0"].verdict == found["jax/scan"].verdict == "SLOWER"
 
 
@@ -407,7 +419,7 @@ def test_a_run_that_went_on_is_not_two_samples(tmp_path: Path) -> None:
     """Blocks that stand in both results say nothing about what lies between two runs."""
     lines = records(MANY, seed=1, blocks=12)
     first = result(tmp_path / "first", *[line for line in lines if line.block <= 6])
-    assert compare(first, result(tmp_path / "whole", *lines)).moved is None
+    assert compare(Analysis(first), Analysis(result(tmp_path / "whole", *lines))).moved is None
 
 
 # As real processes
@@ -418,7 +430,7 @@ def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path
     result(tmp_path / "slower", *records(slower(jax=1.3), seed=2), run=changed("jax/scan"))
     result(tmp_path / "same", *records(TIMES, seed=3))
     result(tmp_path / "few", *records(slower(jax=3.0), seed=4, blocks=2), run=changed("jax/scan"))
-    lost = [one for one in records(TIMES, seed=5) if one.implementation != "jax/scan"]
+    lost = [one for one in records(TIMES, seed=5) if one.cell.implementation != "jax/scan"]
     result(tmp_path / "lost", *lost, record("jax/scan", status="crashed", samples_s=[]))
     expected = {"slower": 1, "lost": 1, "same": 0, "old": 0}
     for name, code in expected.items():
@@ -473,8 +485,8 @@ def test_pytest_benchmark_opens_the_export(tmp_path: Path) -> None:
         record("jax/nnx", status="error", samples_s=[]),
     ]
     one = result(tmp_path / "old", *lines)
-    (tmp_path / "one.json").write_bytes(to_pytest_benchmark(one))
-    (tmp_path / "other.json").write_bytes(to_pytest_benchmark(one))
+    (tmp_path / "one.json").write_bytes(to_pytest_benchmark(Analysis(one)))
+    (tmp_path / "other.json").write_bytes(to_pytest_benchmark(Analysis(one)))
     done = pytest_benchmark("compare", "one.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "test_cell[torch/module-seed-forward-cpu1]" in done.stdout
@@ -492,12 +504,12 @@ def test_pytest_benchmark_opens_the_export(tmp_path: Path) -> None:
 def test_the_export_has_all_samples_and_is_the_same_at_every_look(tmp_path: Path) -> None:
     lines = records(TIMES, seed=1)
     one = result(tmp_path / "old", *lines)
-    data = to_pytest_benchmark(one)
-    assert data == to_pytest_benchmark(read_result(tmp_path / "old"))
+    data = to_pytest_benchmark(Analysis(one))
+    assert data == to_pytest_benchmark(Analysis(read_result(tmp_path / "old")))
     saved = json.loads(data)
     assert {entry["group"] for entry in saved["benchmarks"]} == {"seed-forward"}
     for entry in saved["benchmarks"]:
-        mine = [line for line in lines if line.implementation == entry["params"]["implementation"]]
+        mine = [line for line in lines if line.cell.implementation == entry["params"]["implementation"]]
         samples = [sample for line in mine for sample in line.samples_s]
         assert entry["stats"]["data"] == samples
         assert entry["stats"]["rounds"] == len(samples) == 8 * 15

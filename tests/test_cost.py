@@ -9,16 +9,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from test_records import record
 
-from bench.analysis.analysis import judge
 from bench.analysis.break_even import COUNTS, Cost, cost_of, costs, rivals, winner
+from bench.analysis.cells import analyse
 from bench.records.schema import CONTROL
 
-COSTS = st.builds(Cost, st.sampled_from(["a", "b", "c"]), st.floats(0, 1e3), st.floats(1e-6, 10))
+COSTS = st.builds(Cost, st.sampled_from([record(name).cell for name in "abc"]), st.floats(0, 1e3), st.floats(1e-6, 10))
 
 
 @given(one=COSTS, other=COSTS)
 def test_a_row_pays_where_the_two_lines_cross(one: Cost, other: Cost) -> None:
-    after = one.pays_after(other)
+    after = one.breaks_even(other)
     if after is None:
         assert one.call_s > other.call_s or (one.call_s == other.call_s and one.fixed_s >= other.fixed_s)
         return
@@ -34,7 +34,7 @@ def test_a_row_pays_where_the_two_lines_cross(one: Cost, other: Cost) -> None:
 
 @given(one=COSTS, other=COSTS)
 def test_at_most_one_of_two_is_worth_waiting_for(one: Cost, other: Cost) -> None:
-    after, before = one.pays_after(other), other.pays_after(one)
+    after, before = one.breaks_even(other), other.breaks_even(one)
     assert after is None or before is None
 
 
@@ -52,16 +52,16 @@ def test_a_cost_is_import_build_compile_and_the_calls() -> None:
         record("jax/scan", block=1, status="error", samples_s=[]),
         record("thinc/layers", block=1, samples_s=[0.5]),
     ]
-    judged = judge(records, "torch/module")
-    (of_group,) = costs(judged.values()).values()
+    judged = analyse(records, "torch/module")
+    of_group = list(costs(judged.values()).values())
     ours, theirs = of_group
-    assert (ours.implementation, theirs.implementation) == ("torch/module", "thinc/layers")
+    assert (ours.cell.implementation, theirs.cell.implementation) == ("torch/module", "thinc/layers")
     assert ours.of(0) == pytest.approx(2.0 + 0.2 + 5.0)
     assert ours.of(1000) == pytest.approx(7.2 + 1000 * 0.02)
     assert theirs.of(10) == pytest.approx(5.0)
-    assert [winner(of_group, count).implementation for count in COUNTS] == ["thinc/layers"] + ["torch/module"] * 2
-    assert ours.pays_after(theirs) == pytest.approx(7.2 / 0.48)
-    assert theirs.pays_after(ours) is None
+    assert [winner(of_group, count).cell.implementation for count in COUNTS] == ["thinc/layers"] + ["torch/module"] * 2
+    assert ours.breaks_even(theirs) == pytest.approx(7.2 / 0.48)
+    assert theirs.breaks_even(ours) is None
     assert [cost_of(one) for one in judged.values() if one.failure] == [None]
 
 
@@ -72,11 +72,10 @@ def test_who_may_be_first_for_all_that_is_known_is_a_rival() -> None:
         for block, factor in enumerate(noise, 1)
         for name, seconds, imports in (("torch/module", 1.0, 1.0), ("jax/scan", 1.002, 3.0))
     ]
-    judged = judge(records, "torch/module")
-    (of_group,) = costs(judged.values()).values()
-    by_name = {one.cell.implementation: one for one in judged.values()}
-    found = {count: [cost.implementation for cost in rivals(of_group, by_name, count)] for count in COUNTS}
-    assert [winner(of_group, count).implementation for count in COUNTS] == ["torch/module"] * 3
+    judged = analyse(records, "torch/module")
+    of_group = list(costs(judged.values()).values())
+    found = {count: [cost.cell.implementation for cost in rivals(of_group, judged, count)] for count in COUNTS}
+    assert [winner(of_group, count).cell.implementation for count in COUNTS] == ["torch/module"] * 3
     # the import that jax/scan has to make good for is dear at one call, and nothing beside a thousand
     assert found == {1: [], 1_000: ["jax/scan"], 1_000_000: ["jax/scan"]}
 
@@ -88,6 +87,6 @@ def test_of_several_attempts_and_tables_the_one_that_found_no_cache_says_what_co
         record(block=1, table=1, attempt=1, compile_s=0.0),
         record(block=2, table=1, compile_s=9.0),
     ]
-    (one,) = judge(records, "torch/module").values()
+    (one,) = analyse(records, "torch/module").values()
     cost = cost_of(one)
     assert cost is not None and cost.fixed_s == pytest.approx(4.0)

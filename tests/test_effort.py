@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from pretend import plan, row, sit
 from publishing import published
 
-from bench.analysis.analysis import group_of, judge
+from bench.analysis.cells import analyse
 from bench.here import ROOT
 from bench.measure.effort import LEAST_SD, LONGEST, PROCESS_SD, efforts, process_variance, turn_variance, turns_of
 from bench.measure.presets import BUDGETS
 from bench.measure.stopping import next_block
-from bench.records.schema import Record, cell_of
+from bench.records.schema import Record
 
 if TYPE_CHECKING:
-    from bench.analysis.analysis import Group, Judged
+    from bench.analysis.cells import CellAnalysis
+    from bench.records.schema import Group
 
 ROWS = [row(name) for name in ("base", "fast", "slow", "close")]
 PLAN = plan(*ROWS)
@@ -78,12 +79,12 @@ def test_what_is_believed_of_processes_is_what_published_runs_have() -> None:
     """Where turns explain less than half of what blocks scatter by, the rest is the processes'."""
     scatter = []
     for result in (one for one in published(ROOT) if one.run.preset == "default"):
-        rows: dict[Group, list[Judged]] = defaultdict(list)
-        for cell, one in judge(result.records, result.run.baseline).items():
+        rows: dict[Group, list[CellAnalysis]] = defaultdict(list)
+        for cell, one in analyse(result.records, result.run.baseline).items():
             if one.is_compared and len(one.log_ratios) >= 5:
-                rows[group_of(cell)].append(one)
+                rows[cell.group].append(one)
         for group, judged in rows.items():
-            own = [one for one in result.records if one.ok and one.block == 2 and group_of(one) == group]
+            own = [one for one in result.records if one.ok and one.block == 2 and one.cell.group == group]
             turn = turn_variance(own, str(judged[0].baseline))
             logs = [np.array([*one.log_ratios.values()]) for one in judged]
             block = float(np.median([(1.4826 * np.median(np.abs(one - np.median(one)))) ** 2 for one in logs]))
@@ -119,5 +120,5 @@ def test_a_group_without_a_time_has_no_turns_to_choose() -> None:
     assert due is not None
     fails = {(seat.name, 1) for seat in PLAN.tables[0].seats}
     failed: list[Record] = [one for sitting in due[1] for one in sit(sitting, 1, {}, fails=fails)]
-    spent = {(0, group_of(cell_of(one))): (1.0, 1.0) for one in failed}
+    spent = {(0, one.cell.group): (1.0, 1.0) for one in failed}
     assert efforts(failed, spent, {}, BUDGET) == []

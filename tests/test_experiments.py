@@ -17,7 +17,7 @@ from bench.calibration.simulate import KINDS, error_rate, made, normal
 from bench.calibration.synthetic import Sides
 from bench.cli.publish import OURS
 from bench.machine.describe import describe
-from bench.records.schema import CONTROL, Cell, Effort, Run, Said
+from bench.records.schema import CONTROL, Cell, Effort, Run, VerdictChange
 from bench.records.store import read_result
 from studies import decided, protocol, rule, turns
 from studies.keep import keep, read
@@ -105,8 +105,8 @@ def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
     records = [record(name, block=block) for block in (1, 2, 3, 4) for name in ("torch/module", CONTROL, *rows)]
     blocks = [msgspec.structs.replace(BLOCK, block=block, elapsed_s=60.0) for block in (1, 2, 3, 4)]
     said = [
-        Said(**cell("jax/scan"), block=3, verdict="SLOWER", elapsed_s=200.0),
-        Said(**cell("thinc/layers"), block=4, verdict="FASTER", elapsed_s=260.0),
+        VerdictChange(cell=Cell(**cell("jax/scan")), block=3, verdict="SLOWER", elapsed_s=200.0),
+        VerdictChange(cell=Cell(**cell("thinc/layers")), block=4, verdict="FASTER", elapsed_s=260.0),
     ]
     lines = [*records, *blocks, EFFORT, *said, END]
     course = decided.course_of(read_result(write(tmp_path / "run", *lines)))

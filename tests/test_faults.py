@@ -144,7 +144,7 @@ def is_settled(fault: str, faulty: Faulty) -> None:
 
 def test_the_others_at_the_table_keep_all_their_turns(at_once: Faulty, in_a_turn: Faulty) -> None:
     for (records, found), faults in ((at_once, AT_ONCE), (in_a_turn, IN_A_TURN)):
-        right = [record for record in records if record.implementation in ("good", CONTROL) and record.attempt == 0]
+        right = [one for one in records if one.cell.implementation in ("good", CONTROL) and one.attempt == 0]
         assert [record.status for record in right] == ["ok", "ok"], [record.reason for record in right]
         (turns,) = {len(record.samples_s) for record in right}
         assert turns >= 15

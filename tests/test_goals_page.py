@@ -117,7 +117,7 @@ def test_near_the_engine_is_enough_but_at_seed(tmp_path: Path) -> None:
 def test_what_was_not_measured_is_missed(tmp_path: Path) -> None:
     run = run_of(tmp_path)
     gone = ("jax/tuned", "g2p"), ("jax/products", "braun"), (ENGINE, "seed")
-    records = [own for own in run.records if (own.implementation, own.workload) not in gone]
+    records = [own for own in run.records if (own.cell.implementation, own.cell.workload) not in gone]
     page = goals.page([replace(run, records=records)], [])
     for line in (
         "jax/tuned against jax/nnx, forward cpu×1, g2p",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_records import END, RUN, record, write
 
+from bench.analysis.analysis import Analysis
 from bench.publish.index import index, page
 from bench.records.schema import CONTROL, Environment, Line, PlanFacts, Run
 from bench.records.store import RUN_FILE, read_result
@@ -56,7 +57,7 @@ def three(tmp_path: Path) -> Path:
 
 
 def test_machines_stand_apart_and_the_newest_comes_first(three: Path) -> None:
-    text = page(index(results_of(three)), ["method/rule.md"])
+    text = page(index([*map(Analysis, results_of(three))]), ["method/rule.md"])
     order = [
         text.index(words)
         for words in ("## A Processor, 2 cores", "[second](second/table.md)", "[first](first/table.md)", "## B Machine")
@@ -68,7 +69,7 @@ def test_machines_stand_apart_and_the_newest_comes_first(three: Path) -> None:
 
 
 def test_a_run_stands_beside_the_one_before_it_on_its_machine(three: Path) -> None:
-    lines = {one.result.path.name: one for one in index(results_of(three))}
+    lines = {one.analysis.result.path.name: one for one in index([*map(Analysis, results_of(three))])}
     assert lines["first"].like == lines["other"].like == lines["other"].moved == "–"
     assert lines["second"].like == "2 of 2" and lines["second"].moved.endswith(" %")
 
@@ -93,7 +94,7 @@ def test_a_hundred_runs_of_two_hundred_cells_are_indexed_in_seconds(tmp_path: Pa
         run = run_at(number // 5, f"machine{number % 5}-2-cores", f"Machine {number % 5}")
         write(tmp_path / f"{number:03d}", *lines, END, run=msgspec.structs.replace(run, workloads=workloads, plan=plan))
     began = time.monotonic()
-    text = page(index(results_of(tmp_path)), [])
+    text = page(index([*map(Analysis, results_of(tmp_path))]), [])
     elapsed_s = time.monotonic() - began
     assert text.count("/table.md)") == RUNS and text.count("\n## Machine ") == 5
     assert elapsed_s < 30, elapsed_s

@@ -11,20 +11,19 @@ from hypothesis import strategies as st
 from pretend import plan, row, run
 from test_records import record
 
-from bench.analysis.analysis import (
+from bench.analysis.cells import (
+    analyse,
     control,
-    group_of,
-    judge,
     log_ratios,
     neighbours,
     paired,
     priors,
+    ranks_of,
     ratio_of,
     undecided,
 )
 from bench.analysis.verdict import MIN_BLOCKS, MOST_FREEDOM, NOTHING_KNOWN, compare
-from bench.records.schema import CONTROL, Record, cell_of
-from bench.report.rows import ranks_of
+from bench.records.schema import CONTROL, Record
 from bench.workloads.shapes import SEED
 
 
@@ -38,7 +37,7 @@ def theirs(**fields: object) -> Record:
 
 def named(records: list[Record], baseline: str = "torch/module") -> dict[str, object]:
     """What is judged of each row, of one group."""
-    return {cell.implementation: one for cell, one in judge(records, baseline).items()}
+    return {cell.implementation: one for cell, one in analyse(records, baseline).items()}
 
 
 def test_ratios_are_paired_turn_by_turn_then_by_block() -> None:
@@ -65,8 +64,8 @@ def test_who_sat_apart_is_not_paired(what: str) -> None:
 @pytest.mark.parametrize("what", ["workload", "task", "device", "precision", "threads"])
 def test_what_is_not_alike_is_not_compared(what: str) -> None:
     other = {"workload": "g2p", "task": "encode", "device": "gpu", "precision": "tf32", "threads": 2}[what]
-    judged = judge([ours(samples_s=[1.0]), theirs(samples_s=[1.0]), theirs(**{what: other, "samples_s": [9.0]})], "x")
-    assert len({group_of(cell) for cell in judged}) == 2
+    judged = analyse([ours(samples_s=[1.0]), theirs(samples_s=[1.0]), theirs(**{what: other, "samples_s": [9.0]})], "x")
+    assert len({cell.group for cell in judged}) == 2
     assert [one.ratio.estimate for one in judged.values() if one.ratio] == [1.0, 1.0, 1.0]
 
 
@@ -119,7 +118,7 @@ PLAN = plan(*map(row, NAMES), workloads=[SEED], tasks=["forward"])
 
 
 def test_neighbours_are_each_row_and_the_next_slower() -> None:
-    judged = judge(run(PLAN, SPEEDS, noise=0.001), "base")
+    judged = analyse(run(PLAN, SPEEDS, noise=0.001), "base")
     pairs = [(one.cell.implementation, two.cell.implementation) for one, two, _ in neighbours(judged.values())]
     assert pairs[0][0] == "fast" and pairs[-1][1] == "slow"
     assert {name for pair in pairs[1:2] for name in pair} == {"base", "same"}
@@ -132,7 +131,7 @@ def test_neighbours_are_each_row_and_the_next_slower() -> None:
 
 def test_neighbours_that_never_sat_together_are_compared_through_the_baseline() -> None:
     small = plan(*map(row, NAMES), workloads=[SEED], tasks=["forward"], seats_a_table=3)
-    judged = judge(run(small, SPEEDS, noise=0.001), "base")
+    judged = analyse(run(small, SPEEDS, noise=0.001), "base")
     first, *_, last = neighbours(judged.values())
     assert first[0].cell.implementation == "fast" and last[1].cell.implementation == "slow"
     assert first[2] is not None and first[2].estimate == pytest.approx(1.25, abs=0.02)
@@ -145,7 +144,7 @@ def test_neighbours_that_never_sat_together_are_compared_through_the_baseline() 
 )
 def test_undecided_is_what_has_no_verdict(noise: float, blocks: int, open_rows: set[str]) -> None:
     records = [one for one in run(PLAN, SPEEDS, noise=noise) if one.block <= blocks]
-    found = undecided(judge(records, "base").values())
+    found = undecided(analyse(records, "base").values())
     assert open_rows <= {name for names in found.values() for name in names}
     assert bool(found) is bool(open_rows)
     assert CONTROL not in {name for names in found.values() for name in names}
@@ -155,15 +154,15 @@ def test_what_the_run_knows_of_noise_is_lent_to_each_comparison_of_a_group() -> 
     """Three blocks of a row do not decide by themselves, and do beside others that are as noisy."""
     speeds = {"base": 1.0, "slow": 1.25, "fast": 0.8} | {f"like{number}": 1.0 for number in range(6)}
     records = [one for one in run(plan(*map(row, speeds), tasks=["forward"]), speeds, noise=0.005) if one.block <= 3]
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     known = priors(judged.values())
-    assert known.keys() == {group_of(cell) for cell in judged} and len(known) == 2
+    assert known.keys() == {cell.group for cell in judged} and len(known) == 2
     assert all(0.7 * MOST_FREEDOM < prior.freedom <= MOST_FREEDOM for prior in known.values())
-    assert all(one.prior == known[group_of(cell)] for cell, one in judged.items())
+    assert all(one.prior == known[cell.group] for cell, one in judged.items())
     differs = [cell for cell in judged if cell.implementation in ("slow", "fast")]
     assert {judged[cell].is_decided for cell in differs} == {True}
     by_themselves = [
-        judge([one for one in records if cell_of(one) == cell or one.implementation == "base"], "base")[cell]
+        analyse([one for one in records if one.cell == cell or one.cell.implementation == "base"], "base")[cell]
         for cell in differs
     ]
     assert all(one.log_ratios == judged[one.cell].log_ratios and not one.prior.freedom for one in by_themselves)
@@ -179,13 +178,13 @@ def test_the_ratio_of_two_rows_knows_what_their_ratios_to_the_baseline_know() ->
 
 def test_who_has_too_few_blocks_for_a_verdict_tells_nothing_of_noise() -> None:
     records = [one for one in run(PLAN, SPEEDS) if one.block <= MIN_BLOCKS]
-    few = [one for one in records if one.implementation != "slow" or one.block < MIN_BLOCKS]
-    without = [one for one in records if one.implementation != "slow"]
+    few = [one for one in records if one.cell.implementation != "slow" or one.block < MIN_BLOCKS]
+    without = [one for one in records if one.cell.implementation != "slow"]
     (of_whole,), (of_few,), (of_without,) = (
-        priors(judge(lines, "base").values()).values() for lines in (records, few, without)
+        priors(analyse(lines, "base").values()).values() for lines in (records, few, without)
     )
     assert of_few == of_without != of_whole
-    nobody = judge([one for one in records if one.block < MIN_BLOCKS], "base").values()
+    nobody = analyse([one for one in records if one.block < MIN_BLOCKS], "base").values()
     assert priors(nobody) == {} and all(one.prior is NOTHING_KNOWN for one in nobody)
 
 
@@ -196,7 +195,7 @@ def test_who_has_too_few_blocks_for_a_verdict_tells_nothing_of_noise() -> None:
 )
 def test_ranks_are_in_the_order_of_the_ratios(speeds: list[float], noise: float) -> None:
     records = [one for one in run(PLAN, dict(zip(NAMES, speeds, strict=True)), noise=noise) if one.block <= 6]
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     ranks = {cell: int(rank.rstrip("=")) for cell, rank in ranks_of(judged.values()).items()}
     assert ranks.keys() == {cell for cell in judged if cell.implementation != CONTROL}
     ordered = sorted(ranks, key=lambda cell: judged[cell].ratio.estimate if judged[cell].ratio else 0.0)
@@ -215,33 +214,33 @@ def test_ranks_are_in_the_order_of_the_ratios(speeds: list[float], noise: float)
 
 def test_the_control_is_pooled_over_all_cells() -> None:
     records = run(plan(*map(row, NAMES)), SPEEDS, noise=0.002)
-    sound = control(judge(records, "base").values())
+    sound = control(analyse(records, "base").values())
     assert sound is not None and sound.trusted and isclose(sound.estimate, 1.0, abs_tol=0.01)
     biased = [
         msgspec.structs.replace(one, samples_s=[1.05 * sample for sample in one.samples_s])
-        if one.implementation == CONTROL
+        if one.cell.implementation == CONTROL
         else one
         for one in records
     ]
-    doubtful = control(judge(biased, "base").values())
+    doubtful = control(analyse(biased, "base").values())
     assert doubtful is not None and doubtful.trusted is False
-    assert control(judge([one for one in records if one.implementation != CONTROL], "base").values()) is None
+    assert control(analyse([one for one in records if one.cell.implementation != CONTROL], "base").values()) is None
 
 
 @given(data=st.data())
 def test_the_order_of_the_lines_changes_nothing(data: st.DataObject) -> None:
     records = [one for one in run(PLAN, SPEEDS) if one.block <= 6]
     shuffled = data.draw(st.permutations(records))
-    judged, again = judge(records, "base"), judge(shuffled, "base")
+    judged, again = analyse(records, "base"), analyse(shuffled, "base")
     assert {cell: one.ratio for cell, one in judged.items()} == {cell: again[cell].ratio for cell in judged}
-    assert {cell_of(one) for one in records} == judged.keys() == again.keys()
+    assert {one.cell for one in records} == judged.keys() == again.keys()
 
 
 def test_the_control_of_a_baseline_without_a_time_says_nothing() -> None:
     records = [record("torch/module", block=1, status="crashed", reason="gone", samples_s=[])]
     records += [record("jax/scan", block=block, samples_s=[2.0] * 3) for block in range(1, 7)]
     records += [record(CONTROL, block=block, samples_s=[1.0] * 3) for block in range(1, 7)]
-    judged = judge(records, "torch/module")
+    judged = analyse(records, "torch/module")
     assert {one.baseline for one in judged.values()} == {"jax/scan"}
     assert control(judged.values()) is None  # it doubles a row that it cannot be held against
 

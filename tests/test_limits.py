@@ -14,19 +14,20 @@ from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
 from bench import units
-from bench.analysis.analysis import control, judge, undecided
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import analyse, control, undecided
 from bench.analysis.compare import compare
-from bench.analysis.roofline import limits_of, machine_bounds
+from bench.analysis.roofline import machine_bounds, rooflines_of
 from bench.measure.expected import expected_s
 from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.stopping import next_block
 from bench.publish import readme
 from bench.publish.index import the_one_before
-from bench.records.schema import CONTROL, CodeFacts, cell_of
+from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
-from bench.report.live import standing, tally
+from bench.report.live import live_summary, tally
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.workloads.flops import BatchSizes, product_flops
@@ -79,13 +80,15 @@ def result(tmp_path: Path) -> Result:
 
 def shown(*results: Result) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=80, highlight=False).print(*text.render(table_rows(results), results), sep="\n")
+    Console(file=stream, width=80, highlight=False).print(
+        *text.render(table_rows([*map(Analysis, results)]), [*map(Analysis, results)]), sep="\n"
+    )
     return stream.getvalue()
 
 
 def test_shares_are_paired_so_that_a_machine_that_drifts_moves_none(result: Result) -> None:
-    judged = judge(result.records, "torch/module")
-    found = {cell.implementation: limits for cell, limits in limits_of(judged, result.run).items()}
+    judged = analyse(result.records, "torch/module")
+    found = {cell.implementation: limits for cell, limits in rooflines_of(judged, result.run).items()}
     module, scan, bound = (found[name] for name in ("torch/module", "jax/scan", "torch/products"))
     assert module.flops == FLOPS and module.elementwise_flops
     assert module.bound == "torch/products" and module.bound_share is not None
@@ -104,19 +107,20 @@ def test_shares_are_paired_so_that_a_machine_that_drifts_moves_none(result: Resu
 
 
 def test_a_bound_is_never_ranked_compared_or_baseline(result: Result) -> None:
-    judged = judge(result.records, "torch/module")
+    judged = analyse(result.records, "torch/module")
     by_name = {cell.implementation: one for cell, one in judged.items()}
     assert not by_name["torch/products"].is_compared and not by_name["torch/products"].is_decided
     assert not [names for names in undecided(judged.values()).values() if "torch/products" in names]
     assert tally(judged.values()) == "1 SLOWER"
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(judged.values()))
+    Console(file=stream, width=80).print(live_summary(judged.values()))
     assert "torch/products" not in stream.getvalue() and "1 of 1" in stream.getvalue()
-    found = {one.implementation: one for one in table_rows([result])}
+    found = {one.implementation: one for one in table_rows([Analysis(result)])}
     bound = found["torch/products"]
     assert (bound.rank, bound.verdict, bound.detectable, bound.pays_after) == (None, None, None, None)
     assert found["torch/module"].rank == "1" and found["jax/scan"].rank == "2"
-    alone = judge([one for one in result.records if one.implementation in ("torch/products", CONTROL)], "torch/module")
+    few = [one for one in result.records if one.cell.implementation in ("torch/products", CONTROL)]
+    alone = analyse(few, "torch/module")
     assert {one.baseline for one in alone.values()} == {None}
     assert control(alone.values()) is None
 
@@ -130,65 +134,67 @@ def test_tables_show_the_rate_and_both_shares(result: Result) -> None:
     assert "the share of its time that a row's framework takes for the model's products alone" in " ".join(
         words.split()
     )
-    full = markdown.full(table_rows([result]), [result])
+    full = markdown.full(table_rows([Analysis(result)]), [Analysis(result)])
     assert "| rate | of the machine | of the products | 95 % |" in full
     assert "the machine's bound, the best square product of any framework: cpu×1 150 MFLOP/s" in full
     assert "forward: 1.32 MFLOP in products a call, and about 51.7 kFLOP in elementwise operations" in full
     assert "| 80 % | 80 to 80 % |" in full
-    on_readme = readme.table(table_rows([result]))
+    on_readme = readme.table(table_rows([Analysis(result)]))
     assert "jax/scan" in on_readme and "products" not in on_readme
-    rows_of_json = {one["implementation"]: one for one in json.loads(export.to_json(table_rows([result])))}
+    rows_of_json = {one["implementation"]: one for one in json.loads(export.to_json(table_rows([Analysis(result)])))}
     module = rows_of_json["torch/module"]
     assert module["bound_share"] == pytest.approx(0.8, rel=0.01) and module["flops"] == FLOPS
     assert rows_of_json["torch/products"]["tier"] == "bound"
-    names = {one["params"]["implementation"] for one in json.loads(to_pytest_benchmark(result))["benchmarks"]}
+    names = {one["params"]["implementation"] for one in json.loads(to_pytest_benchmark(Analysis(result)))["benchmarks"]}
     assert names == {"torch/module", "jax/scan"}
 
 
 def test_what_has_no_bounds_is_shown_as_it_was(tmp_path: Path) -> None:
-    lines = [line for line in lines_of() if getattr(line, "tier", "") != "bound"]
+    lines = [line for line in lines_of() if not (isinstance(line, Record) and line.cell.tier == "bound")]
     old = read_result(write(tmp_path, *lines))
     assert "bound" not in shown(old)
-    full = markdown.full(table_rows([old]), [old])
+    full = markdown.full(table_rows([Analysis(old)]), [Analysis(old)])
     assert "of the products" not in full and "FLOP" not in full
-    (module,) = [one for one in table_rows([old]) if one.implementation == "torch/module"]
+    (module,) = [one for one in table_rows([Analysis(old)]) if one.implementation == "torch/module"]
     assert (module.flops, module.flops_per_s, module.machine_share, module.bound, module.bound_share) == (None,) * 5
 
 
 def test_results_with_and_without_bounds_are_shown_together_and_compared(result: Result, tmp_path: Path) -> None:
-    lines = [line for line in lines_of(blocks=6) if getattr(line, "tier", "") != "bound"]
+    lines = [line for line in lines_of(blocks=6) if not (isinstance(line, Record) and line.cell.tier == "bound")]
     plain = msgspec.structs.replace(
         RUN, plan=msgspec.structs.replace(RUN.plan, tables=[["torch/module", "jax/scan", CONTROL]])
     )
     old = read_result(write(tmp_path / "old", *lines, run=plain))
     words = shown(old, result)
     assert max(map(len, words.splitlines())) <= 80 and "…" not in words
-    cells = compare(old, result).cells
+    cells = compare(Analysis(old), Analysis(result)).cells
     assert {one.cell.implementation for one in cells} == {"torch/module", "jax/scan"}
-    assert the_one_before([old], result) is old  # the same rows compete
+    before = Analysis(old)
+    assert the_one_before([before], Analysis(result)) is before  # the same rows compete
 
 
 def test_runs_on_two_gpus_beside_the_same_processor_are_not_compared(tmp_path: Path) -> None:
-    def of(gpu: str, device: Device) -> Result:
+    def of(gpu: str, device: Device) -> Analysis:
         environment = msgspec.structs.replace(RUN.environment, gpus=[gpu])
         run = msgspec.structs.replace(
             RUN, environment=environment, plan=msgspec.structs.replace(RUN.plan, device=device)
         )
-        return read_result(write(tmp_path / device / gpu, *lines_of(blocks=6), run=run))
+        return Analysis(read_result(write(tmp_path / device / gpu, *lines_of(blocks=6), run=run)))
 
     small, large = of("NVIDIA L4", "gpu"), of("NVIDIA H100", "gpu")
     assert the_one_before([small], large) is None and the_one_before([large, small], large) is large
-    assert the_one_before([old := of("NVIDIA L4", "cpu")], of("NVIDIA H100", "cpu")) is old  # which neither uses
+    old = of("NVIDIA L4", "cpu")
+    assert the_one_before([old], of("NVIDIA H100", "cpu")) is old  # which neither uses
 
 
 def test_a_bound_that_fails_leaves_the_rows_theirs(tmp_path: Path) -> None:
-    lines = [line for line in lines_of(blocks=6) if getattr(line, "tier", "") != "bound"]
+    lines = [line for line in lines_of(blocks=6) if not (isinstance(line, Record) and line.cell.tier == "bound")]
     lines.append(record("torch/products", tier="bound", status="invalid", reason="it is off", samples_s=[]))
     found = read_result(write(tmp_path, *lines, run=BOUNDED))
-    rows = {one.implementation: one for one in table_rows([found])}
+    rows = {one.implementation: one for one in table_rows([Analysis(found)])}
     assert rows["torch/module"].bound_share is None and rows["torch/module"].rank == "1"
     assert "torch/products forward: invalid: it is off" in shown(found)
-    assert "| – | – | – |" in markdown.full(table_rows([found]), [found])
+    assert "| – | – | – |" in markdown.full(table_rows([Analysis(found)]), [Analysis(found)])
 
 
 BASE, OTHER = row("base"), row("other", frameworks=("msgspec",))
@@ -215,8 +221,8 @@ def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> No
     assert max(one.block for one in clear) == BUDGET.min_blocks
     open_ = run(own, {"base": 1.0, "other": 0.98, "limit": 0.5}, noise=0.05)
     assert max(one.block for one in open_) > BUDGET.min_blocks
-    assert {one.block for one in open_ if one.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
-    assert {one.baseline for one in judge(open_, "base").values()} == {"base"}
+    assert {one.block for one in open_ if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
+    assert {one.baseline for one in analyse(open_, "base").values()} == {"base"}
 
 
 def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> None:
@@ -240,14 +246,14 @@ def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> No
 def test_a_bound_whose_rows_have_all_failed_does_not_sit_any_longer() -> None:
     own = plan(BASE, row("third"), OTHER, bounds=[LIMIT, OF_OTHER], workloads=[SEED])
     records = run(own, {"other": 2.0, "third": 3.0}, fails={("other", 2)})
-    assert {one.block for one in records if one.implementation == "of_other"} == {1, 2}
-    assert {one.block for one in records if one.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
+    assert {one.block for one in records if one.cell.implementation == "of_other"} == {1, 2}
+    assert {one.block for one in records if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
 
 
 def test_a_bound_that_fails_is_not_asked_again() -> None:
     own = plan(BASE, OTHER, bounds=[LIMIT], workloads=[SEED])
     records = run(own, {"other": 2.0}, fails={("limit", 1)})
-    assert sum(one.implementation == "limit" for one in records) == 2  # a record for each task
+    assert sum(one.cell.implementation == "limit" for one in records) == 2  # a record for each task
     assert max(one.block for one in records) == BUDGET.min_blocks
 
 
@@ -257,9 +263,11 @@ def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_base
         ["base", "other", "third", CONTROL],
         ["base", "of_other", CONTROL],
     ]
-    judged = judge(run(own, {"other": 2.0, "of_other": 1.5}, noise=0.001), "base")
+    judged = analyse(run(own, {"other": 2.0, "of_other": 1.5}, noise=0.001), "base")
     bounded = msgspec.structs.replace(BOUNDED, bounds={"other": "of_other"})
-    (share,) = [one.bound_share for cell, one in limits_of(judged, bounded).items() if cell.implementation == "other"]
+    (share,) = [
+        one.bound_share for cell, one in rooflines_of(judged, bounded).items() if cell.implementation == "other"
+    ]
     assert share is not None and share.estimate == pytest.approx(0.75, rel=0.02)
 
 
@@ -277,14 +285,14 @@ def test_with_bounds_alone_every_block_is_due_until_all_are_there() -> None:
     own, records = plan_of(asked), []
     while (due := next_block(own, records)) is not None:
         records += [one for sitting in due[1] for one in sit(sitting, due[0], {})]
-    assert {(one.block, one.implementation, one.task, one.threads) for one in records} == {
+    assert {(one.block, one.cell.implementation, one.cell.task, one.cell.threads) for one in records} == {
         (block, name, task, threads)
         for block in range(1, BLOCKS + 1)
         for name in ("limit", "of_other")
         for task in asked.tasks
         for threads in (1, 2)
     }
-    assert len({cell_of(one) for one in records}) * BLOCKS == len(records)
+    assert len({one.cell for one in records}) * BLOCKS == len(records)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ from sweeping import write_scaling
 from test_records import BLOCK, END, RUN, memory, record, write
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.analysis.verdict import compare
+from bench.forecast.maps import maps
 from bench.here import ROOT
 from bench.page import build
 from bench.page.charts import CHARTS
@@ -82,9 +84,9 @@ def test_the_scripts_numbers_read_like_ours() -> None:
 
 
 def test_the_page_has_the_numbers_of_the_table(result: Result) -> None:
-    data = embedded(build.page(page_data([result]), [result]), "data")
+    data = embedded(build.page(page_data([Analysis(result)]), [Analysis(result)]), "data")
     shown = [dict(zip(data["columns"], values, strict=True)) for group in data["groups"] for values in group["rows"]]
-    expected = [msgspec.to_builtins(row) for row in table_rows([result])]
+    expected = [msgspec.to_builtins(row) for row in table_rows([Analysis(result)])]
     for row in expected:
         assert row.pop("result") == str(result.path)
     assert len(shown) == len(expected) == 12
@@ -95,12 +97,12 @@ def test_the_page_has_the_numbers_of_the_table(result: Result) -> None:
 
 
 def test_the_page_does_not_say_where_it_was_made(result: Result) -> None:
-    assert str(result.path.parent) not in build.page(page_data([result]), [result])
+    assert str(result.path.parent) not in build.page(page_data([Analysis(result)]), [Analysis(result)])
 
 
 def test_the_page_has_the_raw_files_as_they_are_and_is_the_same_each_time(result: Result) -> None:
-    html = build.page(page_data([result]), [result])
-    assert html == build.page(page_data([result]), [result])
+    html = build.page(page_data([Analysis(result)]), [Analysis(result)])
+    assert html == build.page(page_data([Analysis(result)]), [Analysis(result)])
     files = {name: sha256((result.path / name).read_bytes()).hexdigest() for name in ("records.jsonl", "run.json")}
     assert raw_files(html) == {f"{name}-0": own for name, own in files.items()}
 
@@ -119,13 +121,13 @@ def test_a_ratio_seen_from_the_other_side_has_the_signs_and_the_verdict_turned(l
 def test_an_unfinished_run_and_one_without_any_time_have_a_page(tmp_path: Path) -> None:
     for name, own in (("empty", []), ("failed", [record(status="error", reason="no", samples_s=[])])):
         one = read_result(write(tmp_path / name, *own))
-        data = page_data([one])
-        assert "not whole" in build.page(data, [one])
+        data = page_data([Analysis(one)])
+        assert "not whole" in build.page(data, [Analysis(one)])
         assert not list(pictures(data))
 
 
 def test_a_scaling_run_has_curves_of_each_size_and_a_map_that_tells_ties(tmp_path: Path) -> None:
-    data = page_data([read_result(write_scaling(tmp_path / "scaling"))])
+    data = page_data([Analysis(read_result(write_scaling(tmp_path / "scaling")))], maps)
     assert {"hidden_dim", "batch_size", "sequence_length"} <= {point.size for point in data.points}
     for point in data.points:
         assert point.low_s <= point.median_s <= point.high_s
@@ -140,7 +142,7 @@ def test_a_scaling_run_has_curves_of_each_size_and_a_map_that_tells_ties(tmp_pat
 
 
 def test_history_marks_the_step_that_a_verdict_calls_one(tmp_path: Path) -> None:
-    data = page_data(several_runs(tmp_path))
+    data = page_data([*map(Analysis, several_runs(tmp_path))])
     assert [one.name for one in data.results] == ["second", "elsewhere", "first"]
     steps = {(one.implementation, one.order): one for one in data.moments}
     assert steps["jax/scan", 1].verdict == "SLOWER"
@@ -157,7 +159,7 @@ def test_a_run_whose_baseline_differs_from_itself_has_no_verdict_on_its_page(tmp
     own = [one for name, seconds in names.items() for one in noisy(name, seconds=seconds)]
     rows = {name: CodeFacts(code="x", versions={}) for name in names if name != CONTROL}
     run = msgspec.structs.replace(RUN, baseline="torch/module@2.9.1", rows=rows)
-    data = page_data([read_result(write(tmp_path / "leaning", *own, END, run=run))])
+    data = page_data([Analysis(read_result(write(tmp_path / "leaning", *own, END, run=run)))])
     assert len(data.moments) == 2
     assert {one.verdict for one in data.moments} == {None}
     (group,) = data.groups
@@ -173,9 +175,9 @@ def test_what_compares_rows_comes_before_sweeps_however_new_they_are(tmp_path: P
     rows = {"torch/module@2.9.1": CodeFacts(code="x", versions={})}
     versions = read_result(write(tmp_path / "versions", *own, END, run=msgspec.structs.replace(late, rows=rows)))
     first, second, elsewhere = several_runs(tmp_path)
-    ordered = in_order([sweep, versions, first, second, elsewhere])
-    assert [one.path.name for one in ordered[:3]] == ["second", "elsewhere", "first"]
-    assert {one.path.name for one in ordered[3:]} == {"sizes", "versions"}
+    ordered = in_order([Analysis(sweep), Analysis(versions), Analysis(first), Analysis(second), Analysis(elsewhere)])
+    assert [one.result.path.name for one in ordered[:3]] == ["second", "elsewhere", "first"]
+    assert {one.result.path.name for one in ordered[3:]} == {"sizes", "versions"}
 
 
 def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) -> None:
@@ -183,7 +185,7 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
     own = [one for name, seconds in (*names.items(), (CONTROL, 0.003)) for one in noisy(name, seconds=seconds)]
     rows = {name: CodeFacts(code="x", versions={"torch": name.partition("@")[2]}) for name in names}
     run = msgspec.structs.replace(RUN, baseline="torch/module@2.9.1", rows=rows)
-    old, new = page_data([read_result(write(tmp_path / "versions", *own, END, run=run))]).moments
+    old, new = page_data([Analysis(read_result(write(tmp_path / "versions", *own, END, run=run)))]).moments
     assert (old.at, old.order, old.verdict, old.packages) == ("2.9.1", 0, None, "torch 2.9.1")
     assert (new.at, new.order, new.verdict, new.packages) == ("2.13.0", 1, "FASTER", "torch 2.13.0")
     assert new.change == pytest.approx(2 / 3, rel=0.02)
@@ -191,7 +193,8 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
 
 
 def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
-    data = page_data([*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))])
+    results = [*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))]
+    data = page_data([*map(Analysis, results)], maps)
     datasets = {**fixed(data), "lines": lines(data)}
     derived = {"low", "high", "power", "calls", "total_s", "facet_order", "phase_order"}
     words = {  # made by the page's script, for the pointer
@@ -216,7 +219,7 @@ def test_a_chart_has_so_many_small_multiples_and_no_more() -> None:
 
 
 def test_pictures_are_drawn_black_on_white_twice(result: Result) -> None:
-    made = dict(pictures(page_data([result])))
+    made = dict(pictures(page_data([Analysis(result)])))
     assert {"ratio.svg", "ratio.png", "time.svg", "break_even.png", "memory.svg", "drift.svg"} <= set(made)
     svg = made["ratio.svg"].decode()
     for name in ("torch/module", "jax/scan", "thinc/layers", "seed forward cpu×1", "FASTER", "Ratio to the baseline"):

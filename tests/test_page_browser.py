@@ -16,11 +16,13 @@ from page_results import GRID, big_page, noisy, run_of, several_runs
 from test_records import END, RUN, memory, record, write
 
 from bench import units
-from bench.analysis.analysis import judge, ratio_of
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import analyse, ratio_of
+from bench.forecast.maps import maps
 from bench.here import ROOT
 from bench.page.build import page
 from bench.page.data import page_data
-from bench.records.schema import CONTROL, cell_of
+from bench.records.schema import CONTROL
 from bench.records.store import read_result
 
 if TYPE_CHECKING:
@@ -42,8 +44,8 @@ PICTURE = ROOT / "docs" / "page.png"
 def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """Four rows at two workloads and two tasks, one of which has no time."""
     folder = tmp_path_factory.mktemp("result")
-    weighed = [memory(name, tier="loop" if name == "torch/cell" else "idiomatic") for name in ROWS]
-    return read_result(write(folder, *run_of(*ROWS), *weighed, END))
+    looked_at_after = [memory(name, tier="loop" if name == "torch/cell" else "idiomatic") for name in ROWS]
+    return read_result(write(folder, *run_of(*ROWS), *looked_at_after, END))
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +55,13 @@ def path(result: Result) -> Path:
 
 
 def written(results: list[Result], path: Path) -> Path:
-    path.write_text(page(page_data(results), results), encoding="utf-8")
+    path.write_text(page(page_data([*map(Analysis, results)], maps), [*map(Analysis, results)]), encoding="utf-8")
     return path
 
 
 def test_charts_are_drawn_and_every_cell_stands_in_the_table(chromium: Browser, path: Path, result: Result) -> None:
     with opened(chromium, path) as it:
-        timed = {cell_of(one) for one in result.records if one.ok and one.implementation != CONTROL}
+        timed = {one.cell for one in result.records if one.ok and one.cell.implementation != CONTROL}
         assert len(it.column("row")) == len(timed) == 14
         assert it.page.get_by_role("status").inner_text() == "16 of 16 cells, in 4 of 4 groups"
         for name in ("ratio", "time", "break_even", "memory", "drift"):
@@ -105,7 +107,7 @@ def test_filters_filter_table_and_charts(
 def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
     chromium: Browser, path: Path, result: Result
 ) -> None:
-    judged = judge(result.records, "torch/module")
+    judged = analyse(result.records, "torch/module")
     with opened(chromium, path) as it:
         for baseline in ("jax/scan", "torch/cell"):
             it.choose("baseline", baseline)

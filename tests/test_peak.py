@@ -13,7 +13,7 @@ from processes import alive, ask, bench, one_line, start, wait_until
 from rich.console import Console
 from test_records import record
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.measure.messages import ProblemFile
 from bench.measure.peak import Asked, Peak
 from bench.report.peak_text import render
@@ -44,8 +44,8 @@ def test_the_limits_are_measured_and_shown() -> None:
 
 BAD = {
     "workload": (["--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
-    "task": (["--task", "sleep"], "unknown task 'sleep'; choose from encode, forward, gradients, train_step"),
-    "device": (["--device", "tpu"], "unknown device 'tpu'; choose from cpu, gpu"),
+    "task": (["--task", "sleep"], 'Invalid value "sleep" for --task. Choose from: "encode", "forward"'),
+    "device": (["--device", "tpu"], 'Invalid value "tpu" for --device. Choose from: "cpu", "gpu".'),
     "threads": (["--threads", "0"], "--threads 0: must be from 1"),
     "precision": (["--precision", "tf32"], "--precision tf32: is a GPU's"),
     "precision that no bound has": (
@@ -83,7 +83,7 @@ def test_what_was_measured_is_shown_and_what_failed_is_named() -> None:
     )
     problems = {one.name: ProblemFile(SEED.config, "", sizes) for one in (SEED, WORDS)}
     stream = io.StringIO()
-    peak = Peak(asked=asked, problems=problems, judged=judge(records, ""))
+    peak = Peak(asked=asked, problems=problems, cells=analyse(records, ""))
     Console(file=stream, width=80, highlight=False).print(*render(peak), sep="\n")
     shown = stream.getvalue()
     assert re.findall(r"^ ([ab]/products) +([\d.]+) MFLOP/s", shown, flags=re.MULTILINE) == [

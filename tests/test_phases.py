@@ -15,7 +15,7 @@ from bench.measure import runner
 from bench.measure.interleave import RoundTable
 from bench.measure.messages import Check
 from bench.measure.presets import BUDGETS
-from bench.records.schema import Effort, Memory, Said
+from bench.records.schema import Effort, Memory, VerdictChange
 from bench.records.store import RECORDS_FILE
 from impls import read_row
 
@@ -64,17 +64,19 @@ def test_an_unseen_input_is_met_when_it_is_due(tmp_path: Path, monkeypatch: pyte
         ("raise ValueError('not today')", "error", {"ok", "error"}),
     ],
 )
-def test_a_row_that_is_wrong_at_the_end_has_no_time(does: str, status: str, weighed: set[str], tmp_path: Path) -> None:
+def test_a_row_that_is_wrong_at_the_end_has_no_time(
+    does: str, status: str, looked_at_after: set[str], tmp_path: Path
+) -> None:
     """It is right in its two blocks, and wrong in the third process that it has."""
     top = WRONG_IN.format(starts=str(tmp_path / "starts"))
     turns = numpy_row(tmp_path, "turns", top=top, after=f"if STARTS > 2: {does}\n        return result")
     right = read_row(numpy_row(tmp_path, "right"))
-    budget = replace(QUICK, min_blocks=2, max_blocks=2, weighs=True)
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, measures_memory=True)
     records = carry_out(tmp_path, plan_of(right, read_row(turns), tasks=["encode"], budget=budget))
-    own = [record for record in records if record.implementation == "turns"]
+    own = [record for record in records if record.cell.implementation == "turns"]
     assert {record.status for record in own[:-1]} == {"ok"} and own[-1].status == status
     assert "once more, at the end" in (own[-1].reason or "")
-    assert {one.status for one in weights(tmp_path).values()} == weighed
+    assert {one.status for one in weights(tmp_path).values()} == looked_at_after
 
 
 def test_who_is_wrong_at_the_end_loses_the_verdict_that_it_had(tmp_path: Path) -> None:
@@ -82,9 +84,9 @@ def test_who_is_wrong_at_the_end_loses_the_verdict_that_it_had(tmp_path: Path) -
     after = "return result if STARTS < 6 else type(result)(*(part * 1.01 for part in result))"
     fast = numpy_row(tmp_path, "fast", top="import time", before="time.sleep(0.02)")
     slow = numpy_row(tmp_path, "slow", top=top, before="time.sleep(0.2)", after=after)
-    budget = replace(QUICK, min_blocks=5, max_blocks=5, limit_s=60, weighs=True)
+    budget = replace(QUICK, min_blocks=5, max_blocks=5, limit_s=60, measures_memory=True)
     carry_out(tmp_path, plan_of(read_row(fast), read_row(slow), tasks=["encode"], budget=budget))
-    said = [(line.verdict, line.block) for line in lines(tmp_path) if isinstance(line, Said)]
+    said = [(line.verdict, line.block) for line in lines(tmp_path) if isinstance(line, VerdictChange)]
     assert [verdict for verdict, _ in said] == ["SLOWER", "UNCLEAR"] and said[-1][1] == 5
 
 
@@ -93,7 +95,7 @@ def test_a_run_that_goes_on_looks_once_more_at_what_it_has_measured_since(tmp_pa
 
     def looked(blocks: int) -> list[int]:
         plan = plan_of(
-            *rows, tasks=["encode"], budget=replace(QUICK, min_blocks=blocks, max_blocks=blocks, weighs=True)
+            *rows, tasks=["encode"], budget=replace(QUICK, min_blocks=blocks, max_blocks=blocks, measures_memory=True)
         )
         known = lines(tmp_path) if (tmp_path / RECORDS_FILE).exists() else []
         carry_out(tmp_path, plan, known=known)
@@ -116,7 +118,7 @@ def test_a_group_that_was_cut_off_in_the_first_block_follows_from_the_second(
     rows = [read_row(numpy_row(tmp_path, name)) for name in "ab"]
     plan = plan_of(*rows, tasks=["encode", "forward"], budget=replace(QUICK, min_blocks=3, max_blocks=3, adapts=True))
     (whole := tmp_path / "whole").mkdir()
-    first = [one for one in carry_out(whole, plan) if (one.block, one.attempt, one.task) == (1, 0, "encode")]
+    first = [one for one in carry_out(whole, plan) if (one.block, one.attempt, one.cell.task) == (1, 0, "encode")]
     known = [msgspec.structs.replace(one, flags=[]) for one in first]  # a contended group would be measured again
     (cut := tmp_path / "cut").mkdir()
     carry_out(cut, plan, known=known)
@@ -126,7 +128,7 @@ def test_a_group_that_was_cut_off_in_the_first_block_follows_from_the_second(
 
 def test_later_blocks_have_the_turns_that_follow_from_the_first(tmp_path: Path) -> None:
     rows = [read_row(numpy_row(tmp_path, name, before="time.sleep(0.001)", top="import time")) for name in "ab"]
-    budget = replace(BUDGETS["default"], timed_s=0.2, min_turns=3, min_blocks=3, max_blocks=3, weighs=False)
+    budget = replace(BUDGETS["default"], timed_s=0.2, min_turns=3, min_blocks=3, max_blocks=3, measures_memory=False)
     records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"], budget=budget))
     (effort,) = [line for line in lines(tmp_path) if isinstance(line, Effort)]
     assert effort.before == min(len(one.samples_s) for one in records if one.block == effort.block)
@@ -144,8 +146,8 @@ def test_each_verdict_is_written_down_with_its_time(tmp_path: Path) -> None:
     )
     budget = replace(QUICK, min_blocks=5, max_blocks=5, limit_s=60)
     carry_out(tmp_path, plan_of(read_row(fast), read_row(slow), tasks=["encode"], budget=budget), had_s=100.0)
-    (said,) = [line for line in lines(tmp_path) if isinstance(line, Said)]
-    assert (said.implementation, said.verdict) == ("slow", "SLOWER")
+    (said,) = [line for line in lines(tmp_path) if isinstance(line, VerdictChange)]
+    assert (said.cell.implementation, said.verdict) == ("slow", "SLOWER")
     assert 3 <= said.block <= 5
     spent = sum(one.elapsed_s for one in blocks(tmp_path) if one.block <= said.block)
     assert 100 + spent <= said.elapsed_s < 100 + spent + 10

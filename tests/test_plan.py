@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pretend import BUDGET, plan, row, run, sit
 
-from bench.analysis.analysis import group_of, judge
+from bench.analysis.cells import analyse
 from bench.measure.plan import calls_a_turn, rounds_of
 from bench.measure.presets import BUDGETS, Budget
 from bench.measure.stopping import checks_unseen, next_block, retakes_of
-from bench.records.schema import CONTROL, cell_of
+from bench.records.schema import CONTROL
 from bench.workloads.shapes import SEED, WORDS
 
 NAMES = ("base", "fast", "slow", "same", "close")
@@ -36,10 +36,10 @@ SHORT = run(SMALL, SPEEDS, noise=0.02)
 def test_wherever_a_run_was_cut_each_cell_is_measured_once_a_block(cut: int) -> None:
     resumed = run(SMALL, SPEEDS, noise=0.02, known=SHORT[:cut])
     assert max(record.block for record in SHORT) == 8
-    count = Counter((record.block, record.table, cell_of(record)) for record in resumed)
-    assert count.keys() == {(record.block, record.table, cell_of(record)) for record in SHORT}
-    twice = {(block, table, group_of(cell)) for (block, table, cell), times in count.items() if times > 1}
-    ends = {(record.block, record.table, group_of(cell_of(record))) for record in SHORT[max(0, cut - 1) : cut]}
+    count = Counter((record.block, record.table, record.cell) for record in resumed)
+    assert count.keys() == {(record.block, record.table, record.cell) for record in SHORT}
+    twice = {(block, table, cell.group) for (block, table, cell), times in count.items() if times > 1}
+    ends = {(record.block, record.table, record.cell.group) for record in SHORT[max(0, cut - 1) : cut]}
     assert twice <= ends  # only a group that was cut in the middle is measured anew, whole
 
 
@@ -73,13 +73,13 @@ def test_the_smallest_number_of_blocks_has_everything() -> None:
     for block in range(1, BUDGET.min_blocks + 1):
         of_block = [record for record in WHOLE if record.block == block]
         assert len(of_block) == GROUPS * (len(NAMES) + 1)
-        assert {record.implementation for record in of_block} == {*NAMES, CONTROL}
+        assert {record.cell.implementation for record in of_block} == {*NAMES, CONTROL}
 
 
 def test_the_order_is_random_and_keeps_a_workloads_tasks_together() -> None:
     orders = set()
     for block in range(1, 7):
-        groups = list(dict.fromkeys((record.workload, record.task) for record in WHOLE if record.block == block))
+        groups = list(dict.fromkeys((one.cell.workload, one.cell.task) for one in WHOLE if one.block == block))
         assert len(groups) == GROUPS
         workloads = [workload for workload, _ in groups]
         assert workloads in ([SEED.name] * 2 + [WORDS.name] * 2, [WORDS.name] * 2 + [SEED.name] * 2)
@@ -89,14 +89,14 @@ def test_the_order_is_random_and_keeps_a_workloads_tasks_together() -> None:
 
 def test_later_blocks_have_the_undecided_and_the_baseline() -> None:
     quiet = run(PLAN, SPEEDS | {"close": 1.02}, noise=0.002)
-    judged = judge(quiet, "base")
+    judged = analyse(quiet, "base")
     blocks = max(record.block for record in quiet)
     assert blocks > BUDGET.min_blocks
     for block in range(BUDGET.min_blocks + 1, blocks + 1):
         of_block = [record for record in quiet if record.block == block]
         assert of_block
-        for group in {group_of(cell_of(record)) for record in of_block}:
-            there = {record.implementation for record in of_block if group_of(cell_of(record)) == group}
+        for group in {record.cell.group for record in of_block}:
+            there = {record.cell.implementation for record in of_block if record.cell.group == group}
             assert {"base", CONTROL} < there
             assert not {"fast", "slow"} & there  # decided long ago
     for cell, one in judged.items():
@@ -122,7 +122,7 @@ def test_a_cell_that_fails_is_not_asked_again() -> None:
     fails = {("slow", 2), ("close", 1)}
     records = run(PLAN, SPEEDS, fails=fails)
     for name, block in fails:
-        of_row = [record for record in records if record.implementation == name]
+        of_row = [record for record in records if record.cell.implementation == name]
         assert max(record.block for record in of_row) == block
         assert sum(not record.ok for record in of_row) == GROUPS
     assert max(record.block for record in records) >= BUDGET.min_blocks
@@ -143,7 +143,7 @@ def test_a_run_in_which_all_fail_ends() -> None:
 
 def test_a_baseline_that_fails_late_is_stood_in_for() -> None:
     records = run(PLAN, SPEEDS, noise=0.02, fails={("base", 3), (CONTROL, 3)})
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     assert {one.baseline for one in judged.values()} == {"fast"}
     assert all(one.ratio is not None for cell, one in judged.items() if cell.implementation not in ("base", CONTROL))
 
@@ -151,7 +151,7 @@ def test_a_baseline_that_fails_late_is_stood_in_for() -> None:
 def test_what_cannot_run_is_settled_before_the_first_block() -> None:
     rows = (*ROWS[:2], row("absent", frameworks=("no_such_framework",)), row("shy", unsupported={"forward": "shy"}))
     shy = plan(*rows)
-    assert {(one.implementation, one.task, one.status) for one in shy.settled} == {
+    assert {(one.cell.implementation, one.cell.task, one.status) for one in shy.settled} == {
         ("absent", "forward", "unavailable"),
         ("absent", "train_step", "unavailable"),
         ("shy", "forward", "unsupported"),
@@ -186,7 +186,7 @@ def test_smaller_tables_are_decided_like_one() -> None:
     small = plan(*ROWS, seats_a_table=4)
     assert len(small.tables) == 2
     records = run(small, SPEEDS, noise=0.002)
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     for cell, one in judged.items():
         assert one.ratio is not None
         assert one.ratio.blocks >= BUDGET.min_blocks

@@ -14,8 +14,9 @@ from frameworks import need
 from measuring import last, lines, plan_of
 from processes import numpy_row
 
+from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.measure.subjects import SQUARE_SIZE, SQUARES, Bound, factors
 from bench.measure.validate import Invalid, product_error
 from bench.records.schema import CONTROL, Cell, Record
@@ -360,10 +361,10 @@ def sit(folder: Path, *bounds: Row) -> list[Record]:
 
 def test_a_bound_is_timed_beside_the_rows_and_a_wrong_one_has_no_time(tmp_path: Path) -> None:
     records = sit(tmp_path, bound_row(tmp_path, "fine"), bound_row(tmp_path, "wrong", " * np.float32(1.001)"))
-    assert {record.implementation for record in records} == {"right", "fine", "wrong", CONTROL}
+    assert {record.cell.implementation for record in records} == {"right", "fine", "wrong", CONTROL}
     found = last(records)
     fine, right, wrong = (found[name, "forward"] for name in ("fine", "right", "wrong"))
-    assert (fine.status, fine.tier) == ("ok", "bound")
+    assert (fine.status, fine.cell.tier) == ("ok", "bound")
     assert fine.square_size == SQUARE_SIZE["cpu"] and len(fine.squares_s) == SQUARES
     assert len(fine.samples_s) == len(right.samples_s) and right.squares_s == []
     assert wrong.status == "invalid" and wrong.samples_s == wrong.squares_s == []

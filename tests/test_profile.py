@@ -19,7 +19,7 @@ from bench.machine.describe import code_facts
 from bench.profiling import measure as measuring
 from bench.profiling.profiles import read_profiles
 from bench.profiling.request import check_profile
-from bench.records.atomic import whole_folder
+from bench.records.atomic import new_folder
 from impls.contract import InvalidInput
 from impls.profiling import CALL, KINDS
 
@@ -120,7 +120,7 @@ def test_a_row_that_does_not_take_the_shape_is_not_profiled_and_says_why(tmp_pat
 BAD = {
     "row": (["torch/none"], r"unknown row 'torch/none'; choose from .*torch/module"),
     "workload": (["torch/module", "--workload", "none"], "unknown workload 'none'; choose from seed, g2p"),
-    "task": (["torch/module", "--task", "sleep"], "unknown task 'sleep'; choose from encode"),
+    "task": (["torch/module", "--task", "sleep"], 'Invalid value "sleep" for --task. Choose from: "encode"'),
     "a task that the row has not": (
         ["thinc/native", "--task", "train_step"],
         "thinc/native has no train_step: Thinc's backprop_lstm gives wrong gradients",
@@ -164,7 +164,7 @@ def test_what_a_killed_one_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
     left = tmp_path / ".out.new"
     left.mkdir()
     (left / "old.trace.json.gz").touch()
-    with whole_folder(tmp_path / "out") as folder:
+    with new_folder(tmp_path / "out") as folder:
         (folder / "new").touch()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
@@ -172,10 +172,10 @@ def test_what_a_killed_one_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
 
 def test_only_what_the_folder_refuses_is_told_of_it(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(BlockingIOError), whole_folder(out):
+    with pytest.raises(BlockingIOError), new_folder(out):
         raise BlockingIOError(11, "Resource temporarily unavailable")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(InvalidInput, match=r"--out .*: cannot be written"), whole_folder(out):
+    with pytest.raises(InvalidInput, match=r"--out .*: cannot be written"), new_folder(out):
         out.mkdir()
         (out / "somebody's").touch()
 

@@ -16,7 +16,7 @@ from test_expected import EFFORT, block
 from test_records import END, RUN, record
 
 from bench.measure.presets import BUDGETS
-from bench.records.schema import Result, Said
+from bench.records.schema import Result, VerdictChange
 from bench.report import progress
 from bench.report.progress import Progress, after_the_first, announced, followed
 from bench.report.words import about_end
@@ -77,10 +77,8 @@ def test_where_there_is_no_bar_silence_is_broken(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_result_says_when_its_verdicts_came() -> None:
-    def said(name: str, verdict: str, number: int, elapsed_s: float) -> Said:
-        cell = record(name)
-        fields = {one: getattr(cell, one) for one in ("framework", "tier", "workload", "task", "device", "threads")}
-        return Said(implementation=name, **fields, block=number, verdict=verdict, elapsed_s=elapsed_s)
+    def said(name: str, verdict: str, number: int, elapsed_s: float) -> VerdictChange:
+        return VerdictChange(cell=record(name).cell, block=number, verdict=verdict, elapsed_s=elapsed_s)
 
     verdicts = [
         said("jax/scan", "FASTER", 3, 400.0),

@@ -10,7 +10,7 @@ import pytest
 from test_headline import result
 from test_records import BLOCK
 
-from bench.records.schema import Said, fields_of
+from bench.records.schema import VerdictChange
 from bench.report import featured
 from bench.workloads.shapes import SEED
 from studies import promise
@@ -31,10 +31,10 @@ def run(
 ) -> Result:
     """A default run of four ratios, of which one was decided at each of these times."""
     made = result(folder, "torch/module", "jax/scan", "thinc/layers", budget_s=budget_s)
-    cells = [one for one in made.records if one.block == 1 and one.implementation != "torch/module"]
+    records = [one for one in made.records if one.block == 1 and one.cell.implementation != "torch/module"]
     said = [
-        Said(**fields_of(cell), block=3, verdict="SLOWER", elapsed_s=when)
-        for cell, when in zip(cells, at_s, strict=False)
+        VerdictChange(cell=one.cell, block=3, verdict="SLOWER", elapsed_s=when)
+        for one, when in zip(records, at_s, strict=False)
     ]
     first = msgspec.structs.replace(BLOCK, block=1, elapsed_s=first_block_s, cold=True)
     later = [

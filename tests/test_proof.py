@@ -16,14 +16,14 @@ from pretend import plan as pretended
 from pretend import row as pretended_row
 from processes import numpy_row
 
-from bench.analysis.analysis import in_order, judge, ratio_of, undecided
+from bench.analysis.cells import analyse, in_order, ratio_of, undecided
 from bench.analysis.verdict import Ratio
 from bench.machine.processors import processors
 from bench.measure import proof
 from bench.measure.interleave import IMPOSSIBLE, possible
 from bench.measure.messages import ProblemFile
 from bench.measure.validate import Invalid
-from bench.records.schema import CONTROL, Cell, Record, fields_of
+from bench.records.schema import CONTROL, Cell, Record
 from bench.workloads.flops import BatchSizes, product_flops
 from bench.workloads.reference_outputs import Batch
 from impls import read_row
@@ -341,7 +341,7 @@ def timed(name: str, rate: float, tier: str = "loop", squares_s: Sequence[float]
     )
     size = 1024 if squares_s else None
     return Record(
-        **fields_of(cell), block=1, status="ok", samples_s=[FLOPS / rate] * 3, square_size=size, squares_s=[*squares_s]
+        cell=cell, block=1, status="ok", samples_s=[FLOPS / rate] * 3, square_size=size, squares_s=[*squares_s]
     )
 
 
@@ -391,10 +391,10 @@ def test_who_is_refused_gets_no_verdict_and_nobody_gets_one_against_it(flag: Fla
     speeds = {"base": 1.0, "honest": 2.0, "flagged": 0.1}
     plan = pretended(*rows, budget=replace(BUDGET, max_blocks=8))
     records = [
-        msgspec.structs.replace(record, flags=[flag] * (record.implementation == "flagged" and record.block == 3))
+        msgspec.structs.replace(record, flags=[flag] * (record.cell.implementation == "flagged" and record.block == 3))
         for record in run(plan, speeds)
     ]
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     for cell, one in judged.items():
         if cell.implementation in ("base", CONTROL):
             continue
@@ -413,10 +413,10 @@ def test_a_baseline_that_is_refused_costs_no_budget_and_is_said() -> None:
     rows = [pretended_row(name) for name in ("base", "honest", "slow")]
     plan = pretended(*rows, budget=replace(BUDGET, min_blocks=6, max_blocks=8))
     records = [
-        msgspec.structs.replace(record, flags=["restless"] * (record.implementation == "base" and record.block == 3))
-        for record in run(plan, {"base": 1.0, "honest": 2.0, "slow": 3.0})
+        msgspec.structs.replace(one, flags=["restless"] * (one.cell.implementation == "base" and one.block == 3))
+        for one in run(plan, {"base": 1.0, "honest": 2.0, "slow": 3.0})
     ]
-    judged = judge(records, "base")
+    judged = analyse(records, "base")
     assert not any(one.is_decided for one in judged.values())
     assert undecided(judged.values()) == {}
     assert all(one.cell.implementation != "base" for members in in_order(judged.values()) for one in members)

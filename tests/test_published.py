@@ -15,9 +15,10 @@ from processes import python
 from publishing import published, publisher
 from said import alike, said
 from test_calibrate import HEAD, comparison
-from test_records import END, RUN, record, write
+from test_records import END, RUN, record, renamed, write
 from test_twins import batch
 
+from bench.analysis.analysis import Analysis
 from bench.analysis.compare import compare
 from bench.calibration import calibration
 from bench.calibration.calibration import Batch
@@ -88,8 +89,8 @@ def test_every_generated_file_says_what_the_records_say() -> None:
 )
 def test_a_page_or_picture_that_was_edited_by_hand_is_told(name: str, old: str, new: str, tmp_path: Path) -> None:
     result = read_result(write(tmp_path / "run", *run_of(record(), record("jax/scan")), END))
-    data = page_data([result])
-    made = page(data, [result]) if name == "report.html" else dict(svgs(data))[name]
+    data = page_data([Analysis(result)])
+    made = page(data, [Analysis(result)]) if name == "report.html" else dict(svgs(data))[name]
     assert old in made
     path = Path(name)
     assert alike(said(path, made), said(path, made))
@@ -111,7 +112,7 @@ def history() -> None:
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("folder", folders(OURS.repository.results, RUN_FILE), ids=lambda folder: folder.name)
 def test_every_published_result_would_be_published_again(folder: Path) -> None:
-    rules.check(read_result(folder), ROOT)
+    rules.check(Analysis(read_result(folder)), ROOT)
 
 
 @pytest.mark.usefixtures("history")
@@ -141,9 +142,9 @@ def test_two_published_runs_of_the_same_code_are_not_told_apart() -> None:
     """What is said to have changed between them is a false verdict: nothing has."""
     results = published(ROOT)
     for number, new in enumerate(results):
-        old = the_one_before(results[:number], new)
+        old = the_one_before([*map(Analysis, results[:number])], Analysis(new))
         if old and old.run.rows == new.run.rows:
-            comparison = compare(old, new)
+            comparison = compare(old, Analysis(new))
             assert comparison.moved
             assert not [one.cell for one in comparison.cells if one.verdict in ("FASTER", "SLOWER")]
 
@@ -153,7 +154,7 @@ DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
 
 def run_of(*records: Record) -> list[Record]:
     """Six blocks of the records, and of the control's."""
-    both = [*records, *(msgspec.structs.replace(one, implementation=CONTROL) for one in records)]
+    both = [*records, *(renamed(one, CONTROL) for one in records)]
     return [msgspec.structs.replace(one, block=block) for block in range(1, 7) for one in both]
 
 
@@ -385,7 +386,7 @@ LEANING = [
     for name, seconds in (("torch/module", 0.001), (CONTROL, 0.002))
 ]
 LEANING = [
-    msgspec.structs.replace(one, samples_s=[0.002] * 3) if one.implementation == CONTROL else one for one in LEANING
+    msgspec.structs.replace(one, samples_s=[0.002] * 3) if one.cell.role == "control" else one for one in LEANING
 ]
 
 
@@ -445,16 +446,16 @@ def test_a_result_is_published_only_of_a_commit_that_the_repository_comes_from(t
         run = msgspec.structs.replace(RUN, environment=environment)
         return read_result(write(tmp_path / "run", *TIMED, END, run=run))
 
-    rules.check(of(first), origin)
+    rules.check(Analysis(of(first)), origin)
     for commit in (aside, "0" * 40, "--all", "HEAD"):
         with pytest.raises(InvalidInput, match="HEAD here does not come from; push that commit first"):
-            rules.check(of(commit), origin)
+            rules.check(Analysis(of(commit)), origin)
     with pytest.raises(InvalidInput, match="the clone is shallow and may lack it; `git fetch --unshallow` gets all"):
-        rules.check(of(first), tmp_path / "shallow")
+        rules.check(Analysis(of(first)), tmp_path / "shallow")
     git(tmp_path / "shallow", "fetch", "--unshallow")
-    rules.check(of(first), tmp_path / "shallow")
+    rules.check(Analysis(of(first)), tmp_path / "shallow")
     with pytest.raises(InvalidInput, match="no clone of a repository"):
-        rules.check(of(first), tmp_path / "none")
+        rules.check(Analysis(of(first)), tmp_path / "none")
 
 
 def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(

@@ -17,6 +17,7 @@ from processes import ask, one_line
 
 from bench.records.schema import (
     Block,
+    Cell,
     CodeFacts,
     End,
     Environment,
@@ -28,7 +29,6 @@ from bench.records.schema import (
     Run,
     Status,
     WorkloadFacts,
-    cell_of,
 )
 from bench.records.store import SCHEMA_VERSION, drop_half_written, read_result, record_line, start_result
 from bench.report.words import about_end
@@ -106,6 +106,13 @@ def cell(implementation: str = "torch/module", **fields: object) -> dict[str, An
     return values | fields
 
 
+def nested(implementation: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Those fields that are a cell's as its cell, the others as they are."""
+    of_cell = {name: value for name, value in fields.items() if name in Cell.__struct_fields__}
+    rest = {name: value for name, value in fields.items() if name not in of_cell}
+    return {"cell": Cell(**cell(implementation, **of_cell)), **rest}
+
+
 def record(implementation: str = "torch/module", **fields: object) -> Record:
     """A record that is ok unless told otherwise."""
     values = {
@@ -115,12 +122,17 @@ def record(implementation: str = "torch/module", **fields: object) -> Record:
         "calls": 5,
         "max_relative_error": 2e-7,
     }
-    return Record(**cell(implementation, **(values | fields)))
+    return Record(**nested(implementation, values | fields))
 
 
 def memory(implementation: str = "torch/module", **fields: object) -> Memory:
     """A peak that was measured unless told otherwise."""
-    return Memory(**cell(implementation, **({"status": "ok", "peak_bytes": 2**20, "source": "VmHWM"} | fields)))
+    return Memory(**nested(implementation, {"status": "ok", "peak_bytes": 2**20, "source": "VmHWM"} | fields))
+
+
+def renamed(record: Record, implementation: str) -> Record:
+    """The same of another row."""
+    return msgspec.structs.replace(record, cell=msgspec.structs.replace(record.cell, implementation=implementation))
 
 
 def write(folder: Path, *lines: Line, run: Run = RUN) -> Path:
@@ -134,19 +146,22 @@ def write(folder: Path, *lines: Line, run: Run = RUN) -> Path:
 TEXTS = st.text(st.characters(exclude_categories=("Cs", "Cc"), include_characters="\n\t"))
 COUNTS = st.integers(0, 2**40)
 SECONDS = st.floats(1e-9, 1e6)
-CELLS = {
-    "implementation": TEXTS,
-    "framework": TEXTS,
-    "tier": TEXTS,
-    "workload": st.sampled_from(list(RUN.workloads)),
-    "task": st.sampled_from(TASKS),
-    "device": st.sampled_from(["cpu", "gpu"]),
-    "precision": st.sampled_from(["float32", "tf32"]),
-    "threads": st.integers(1, 512),
-}
+CELLS = st.builds(
+    Cell,
+    **{
+        "implementation": TEXTS,
+        "framework": TEXTS,
+        "tier": TEXTS,
+        "workload": st.sampled_from(list(RUN.workloads)),
+        "task": st.sampled_from(TASKS),
+        "device": st.sampled_from(["cpu", "gpu"]),
+        "precision": st.sampled_from(["float32", "tf32"]),
+        "threads": st.integers(1, 512),
+    },
+)
 RECORDS = st.builds(
     Record,
-    **CELLS,
+    cell=CELLS,
     block=COUNTS,
     table=COUNTS,
     attempt=COUNTS,
@@ -164,7 +179,7 @@ RECORDS = st.builds(
 )
 MEMORIES = st.builds(
     Memory,
-    **CELLS,
+    cell=CELLS,
     status=st.sampled_from(get_args(Status)),
     reason=st.none() | TEXTS,
     peak_bytes=st.none() | COUNTS,
@@ -186,8 +201,8 @@ ENDS = st.builds(
 def key(line: Line) -> str:
     """What is there once: a cell in an attempt, or a line that is like no other."""
     if isinstance(line, Record):
-        return f"{cell_of(line)} {line.block} {line.table} {line.attempt}"
-    return f"{cell_of(line)}" if isinstance(line, Memory) else f"{line}"
+        return f"{line.cell!r} {line.block} {line.table} {line.attempt}"
+    return f"{line.cell!r}" if isinstance(line, Memory) else f"{line}"
 
 
 @given(lines=st.lists(RECORDS | MEMORIES | BLOCKS | ENDS, max_size=8, unique_by=key))
@@ -198,6 +213,18 @@ def test_a_result_comes_back_as_it_was_written(lines: list[Line]) -> None:
         assert found == [line for line in lines if isinstance(line, kind)]
     assert result.run == RUN
     assert not result.half_written
+
+
+@given(lines=st.lists(RECORDS | MEMORIES, max_size=4, unique_by=key))
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_result_in_which_cells_were_not_nested_is_read_as_well(version: int, lines: list[Line]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        nested = read_result(write(Path(folder), *lines, run=msgspec.structs.replace(RUN, schema_version=4)))
+        flat = [json.loads(record_line(one)) for one in lines]
+        (Path(folder) / "records.jsonl").write_text("".join(json.dumps(one | one.pop("cell")) + "\n" for one in flat))
+        head(schema_version=version)(Path(folder))
+        found = read_result(Path(folder))
+    assert (found.records, found.memory) == (nested.records, nested.memory)
 
 
 @given(line=RECORDS | MEMORIES | BLOCKS | ENDS)
@@ -299,7 +326,7 @@ def test_a_half_written_last_line_is_left_out(cut: int, tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
     result = read_result(tmp_path)
-    assert [own.implementation for own in result.records] == ["torch/module"]
+    assert [own.cell.implementation for own in result.records] == ["torch/module"]
     assert result.half_written
 
 
@@ -313,7 +340,7 @@ def test_a_half_written_line_is_cut_off_before_more_is_appended(cut: int, tmp_pa
         file.write(record_line(record("thinc/layers")))
     result = read_result(tmp_path)
     names = ["torch/module", *(["jax/scan"] if not cut else []), "thinc/layers"]
-    assert [own.implementation for own in result.records] == names
+    assert [own.cell.implementation for own in result.records] == names
     assert not result.half_written
 
 
@@ -373,7 +400,7 @@ NO_LINE = r"records\.jsonl:1: is no result of this program, or damaged"
 BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "absent": (lambda folder: (folder / "run.json").unlink(), "holds no result"),
     "no records": (lambda folder: (folder / "records.jsonl").unlink(), "holds no result"),
-    "newer": (head(schema_version=99), "schema version 99, this program reads up to 3; update it"),
+    "newer": (head(schema_version=99), "schema version 99, this program reads up to 4; update it"),
     "older": (head(schema_version=1), "schema version 1, this program reads from 2 on; measure again"),
     "foreign": (head_is(b'{"benchmarks": []}'), NO_RESULT),
     "a field too many": (head(extra=1), NO_RESULT),
@@ -402,7 +429,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a square product of no size": (line(squares_s=[1.0]), f"{NO_LINE}.*square products"),
     "words that steer a terminal": (line(reason="\x1b[2J"), f"{NO_LINE}.*control characters"),
     "words that steer one in a byte": (line_is(record_line(record(reason="x")).replace(b"x", b"\xc2\x9b")), NO_LINE),
-    "a name that steers a terminal": (line(implementation="\b"), f"{NO_LINE}.*control characters"),
+    "a name that steers a terminal": (line(cell=cell("\b")), f"{NO_LINE}.*control characters"),
     "a machine that climbs out": (head_of(machine="../../x"), NO_RESULT),
     "a day that is none": (head(started_at="2026-02-31T12:00:00+00:00"), NO_RESULT),
     "a day in words": (head(started_at="yesterday"), NO_RESULT),
@@ -411,7 +438,7 @@ BAD_FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
         f"{NO_RESULT}.*hidden_dim must be a whole number of at least 1",
     ),
     "no sequences": (head(workloads={"seed": {"shape": "E 1", "sequences": 0, "source": "x"}}), NO_RESULT),
-    "an unknown workload": (line(workload="none"), f"{NO_LINE}.*'none' is not among the run's workloads"),
+    "an unknown workload": (line(cell=cell(workload="none")), f"{NO_LINE}.*'none' is not among the run's workloads"),
     "an empty line": (line_is(b""), NO_LINE),
     "an old Macintosh's line": (line_is(record_line(record())[:-1] + b"\r{"), NO_LINE),
 }

@@ -16,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import bench
 from rich.console import Console
-from test_records import BLOCK, END, RUN, memory, record, write
+from test_records import BLOCK, END, RUN, memory, record, renamed, write
 
 from bench import units
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import analyse
 from bench.analysis.stats import median
 from bench.page.build import words_of
 from bench.page.data import page_data
@@ -27,7 +28,7 @@ from bench.publish import readme
 from bench.records.schema import BOUND, CONTROL, REFUSED, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
-from bench.report.live import standing
+from bench.report.live import live_summary
 from bench.report.rows import table_rows
 from bench.report.tables import Tables
 from bench.report.words import HINTS
@@ -57,7 +58,7 @@ def result(tmp_path: Path) -> Result:
 
 
 def test_rows_are_sorted_by_time_and_failures_come_last(result: Result) -> None:
-    rows = [row for row in table_rows([result]) if row.workload == "seed"]
+    rows = [row for row in table_rows([Analysis(result)]) if row.workload == "seed"]
     assert [row.implementation for row in rows] == ["jax/scan", "torch/module", "thinc/layers", "torch/cell"]
     assert [row.ratio for row in rows] == [pytest.approx(0.5), 1.0, pytest.approx(2.0), None]
 
@@ -65,7 +66,7 @@ def test_rows_are_sorted_by_time_and_failures_come_last(result: Result) -> None:
 def test_without_the_baseline_the_first_valid_row_stands_in(tmp_path: Path) -> None:
     records = [record("jax/scan", status="error", samples_s=[]), record("thinc/layers"), record("torch/cell")]
     result = read_result(write(tmp_path, *records))
-    rows = table_rows([result])
+    rows = table_rows([Analysis(result)])
     assert {row.baseline for row in rows} == {"thinc/layers"}
     assert "thinc/layers" in shown(rows, result)
 
@@ -80,7 +81,7 @@ def test_devices_and_threads_are_compared_each_on_its_own(tmp_path: Path) -> Non
             record("jax/scan", samples_s=[4.0], threads=2),
         )
     )
-    found = {(row.implementation, row.device, row.threads): row.ratio for row in table_rows([result])}
+    found = {(row.implementation, row.device, row.threads): row.ratio for row in table_rows([Analysis(result)])}
     assert found[("jax/scan", "cpu", 2)] == 2.0
     assert found[("torch/module", "gpu", 1)] == 1.0
 
@@ -88,7 +89,7 @@ def test_devices_and_threads_are_compared_each_on_its_own(tmp_path: Path) -> Non
 def test_results_are_shown_together_with_their_devices(tmp_path: Path) -> None:
     cpu = read_result(write(tmp_path / "cpu", record()))
     gpu = read_result(write(tmp_path / "gpu", record(device="gpu")))
-    words = shown(table_rows([cpu, gpu]), cpu, gpu)
+    words = shown(table_rows([Analysis(cpu), Analysis(gpu)]), cpu, gpu)
     assert "cpu×1" in words and "gpu" in words
     lines = [line.split() for line in words.splitlines() if line.strip().startswith("torch/module ") and " ms " in line]
     assert [line[-1] for line in lines] == ["A", "B"]  # which result it is from
@@ -99,13 +100,13 @@ def test_results_are_shown_together_with_their_devices(tmp_path: Path) -> None:
 
 def test_two_folders_of_one_name_are_two_runs(tmp_path: Path) -> None:
     results = [read_result(write(tmp_path / parent / "out", record())) for parent in ("first", "second")]
-    lines = shown(table_rows(results), *results).splitlines()
+    lines = shown(table_rows([*map(Analysis, results)]), *results).splitlines()
     assert [line.split()[-1] for line in lines if line.strip().startswith("torch/module ")] == ["A", "B"]
 
 
 def test_every_result_has_letters_of_its_own_however_many_there_are(tmp_path: Path) -> None:
     results = [read_result(write(tmp_path / f"{number}", record(), END)) for number in range(60)]
-    output = shown(table_rows(results), *results, width=400)
+    output = shown(table_rows([*map(Analysis, results)]), *results, width=400)
     named = re.findall(r"^run ([A-Z]+): (?=/)", output, flags=re.MULTILINE)
     assert len(set(named)) == 60 and named[24:29] == ["Y", "Z", "AA", "AB", "AC"]
     assert {line.split()[-1] for line in output.splitlines() if "baseline" in line.split()} == set(named)
@@ -117,7 +118,7 @@ def test_one_name_with_two_sizes_is_two_tables(tmp_path: Path) -> None:
         RUN, workloads=RUN.workloads | {"seed": msgspec.structs.replace(RUN.workloads["seed"], shape="E 99")}
     )
     results = [read_result(write(tmp_path / "a", record())), read_result(write(tmp_path / "b", record(), run=other))]
-    words = shown(table_rows(results), *results)
+    words = shown(table_rows([*map(Analysis, results)]), *results)
     assert "seed  E 10" in words and "seed  E 99" in words
 
 
@@ -125,7 +126,7 @@ def test_a_result_that_is_not_whole_says_so(tmp_path: Path) -> None:
     write(tmp_path, record(), record("jax/scan"))
     (tmp_path / "records.jsonl").write_bytes((tmp_path / "records.jsonl").read_bytes()[:-9])
     result = read_result(tmp_path)
-    words = " ".join(shown(table_rows([result]), result).split())
+    words = " ".join(shown(table_rows([Analysis(result)]), result).split())
     assert (
         "1 block; not whole: it was cut short, `" in words and "python -m bench run --resume RESULT` goes on" in words
     )
@@ -134,12 +135,12 @@ def test_a_result_that_is_not_whole_says_so(tmp_path: Path) -> None:
 
 def shown(rows: list, *results: Result, width: int = 80) -> str:
     stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False).print(*text.render(rows, results), sep="\n")
+    Console(file=stream, width=width, highlight=False).print(*text.render(rows, [*map(Analysis, results)]), sep="\n")
     return stream.getvalue()
 
 
 def test_the_table_fits_80_columns_and_says_why_there_is_no_time(result: Result) -> None:
-    words = shown(table_rows([result]), result)
+    words = shown(table_rows([Analysis(result)]), result)
     assert max(map(len, words.splitlines())) <= 80
     assert "h_n is off by 1e-02" in " ".join(words.split())
     assert "…" not in words  # nothing is cut
@@ -172,7 +173,7 @@ def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_
     workloads = RUN.workloads | {"e1024-h1024-l4+4-d2": RUN.workloads["g2p"]}
     run = msgspec.structs.replace(RUN, workloads=workloads)
     result = read_result(write(tmp_path, *a_whole_run(**fields), run=run))
-    words = shown(table_rows([result]), result)
+    words = shown(table_rows([Analysis(result)]), result)
     assert max(map(len, words.splitlines())) <= 80
     assert "…" not in words, words
     joined = " ".join(words.split())
@@ -186,15 +187,17 @@ def test_long_names_and_all_verdicts_fit_80_columns(fields: dict[str, str], tmp_
 @pytest.mark.parametrize("flag", ["restless", "extra_processors", "oversubscribed"])
 def test_what_was_noticed_of_a_row_is_explained_and_what_is_refused_has_no_verdict(flag: Flag, tmp_path: Path) -> None:
     lines = [
-        msgspec.structs.replace(one, flags=[flag]) if isinstance(one, Record) and one.implementation == LONG[0] else one
+        msgspec.structs.replace(one, flags=[flag])
+        if isinstance(one, Record) and one.cell.implementation == LONG[0]
+        else one
         for one in a_whole_run()
     ]
     result = read_result(write(tmp_path, *lines))
-    rows = table_rows([result])
+    rows = table_rows([Analysis(result)])
     for words in (
         shown(rows, result),
-        markdown.full(rows, [result]),
-        *(words_of(page_data(some))[-1] for some in ([result], [result, result])),
+        markdown.full(rows, [Analysis(result)]),
+        *(words_of(page_data([*map(Analysis, some)]))[-1] for some in ([result], [result, result])),
     ):
         assert f"{flag}: {HINTS[flag]}" in " ".join(words.split())
     (own,) = (row for row in rows if row.implementation == LONG[0])
@@ -208,7 +211,7 @@ def versioned(folder: Path) -> Result:
     """A run whose rows have names with versions, at two numbers of threads, one of them without a time."""
     names = {"jax/scan": FASTEST, LONG[0]: "torch/module@2.13.0", LONG[1]: "thinc/pytorch@8.3.14"}
     lines = [
-        msgspec.structs.replace(line, implementation=names.get(line.implementation, line.implementation))
+        renamed(line, names.get(line.cell.implementation, line.cell.implementation))
         for threads in (1, 2)
         for line in a_whole_run(threads=threads)
         if isinstance(line, Record)
@@ -252,8 +255,8 @@ def stand_whole(rows: Sequence[TableRow], table: str) -> None:
 def test_at_any_width_each_row_stands_whole_with_its_ratio_and_verdict(
     what: str, runs: dict[str, list[Result]]
 ) -> None:
-    rows = table_rows(runs[what])
-    (tables,) = (part for part in text.render(rows, runs[what]) if isinstance(part, Tables))
+    rows = table_rows([*map(Analysis, runs[what])])
+    (tables,) = (part for part in text.render(rows, [*map(Analysis, runs[what])]) if isinstance(part, Tables))
     for width in (*range(40, 100), *range(100, 201, 20)):
         table = printed(tables, width).partition("\nno room for ")[0]
         assert max(map(len, table.splitlines())) <= width
@@ -261,8 +264,8 @@ def test_at_any_width_each_row_stands_whole_with_its_ratio_and_verdict(
 
 
 def test_what_is_least_important_is_left_out_first_and_it_is_said(runs: dict[str, list[Result]]) -> None:
-    rows = table_rows(runs["versions"])
-    (tables,) = (part for part in text.render(rows, runs["versions"]) if isinstance(part, Tables))
+    rows = table_rows([*map(Analysis, runs["versions"])])
+    (tables,) = (part for part in text.render(rows, [*map(Analysis, runs["versions"])]) if isinstance(part, Tables))
     order = []
     for width in range(90, 30, -1):
         said = printed(tables, width).partition("\nno room for ")[2]
@@ -278,9 +281,9 @@ def test_what_is_least_important_is_left_out_first_and_it_is_said(runs: dict[str
 @pytest.mark.parametrize("width", [80, 72, 60])
 def test_what_is_done_first_is_told_in_whole_words(width: int, runs: dict[str, list[Result]]) -> None:
     (result,) = runs["versions"]
-    words = shown(table_rows([result]), result, width=width).partition("Done first")[2].split()
+    words = shown(table_rows([Analysis(result)]), result, width=width).partition("Done first")[2].split()
     named = {word.strip(";,") for word in words[: words.index("or")] if "/" in word}
-    assert named and named <= {row.implementation for row in table_rows([result])}
+    assert named and named <= {row.implementation for row in table_rows([Analysis(result)])}
 
 
 def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path) -> None:
@@ -288,7 +291,7 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
     run = msgspec.structs.replace(RUN, workloads={name: RUN.workloads["g2p"]})
     result = read_result(write(tmp_path, *a_whole_run(workload=name), run=run))
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
+    Console(file=stream, width=80).print(live_summary(analyse(result.records, RUN.baseline).values()))
     assert "…" not in stream.getvalue() and "3 of 4" in stream.getvalue()
     assert "jax/scan" in stream.getvalue() and "idiomatic" in stream.getvalue() and "FASTER" in stream.getvalue()
     assert max(map(len, stream.getvalue().splitlines())) <= 80
@@ -297,26 +300,35 @@ def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path
 def test_the_standing_stands_whole_where_there_is_little_room(runs: dict[str, list[Result]]) -> None:
     (result,) = runs["versions"]
     for width in (80, 72, 60, 50, 40):
-        said = printed(standing(judge(result.records, RUN.baseline).values()), width)
+        said = printed(live_summary(analyse(result.records, RUN.baseline).values()), width)
         words = said.partition("\nno room for ")[0].split()
         assert words.count(FASTEST) == words.count("FASTER") == 2 and "0.50×" in words
         assert max(map(len, said.splitlines())) <= width
 
 
+def is_of(line: Line, *implementations: str) -> bool:
+    """Whether it is a record of one of these."""
+    return isinstance(line, Record) and line.cell.implementation in implementations
+
+
 def test_the_standing_marks_ties(tmp_path: Path) -> None:
-    near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
+    near = [one for one in a_whole_run() if not is_of(one, "jax/scan", CONTROL)]
     result = read_result(write(tmp_path, *near))
     stream = io.StringIO()
-    Console(file=stream, width=80).print(standing(judge(result.records, RUN.baseline).values()))
+    Console(file=stream, width=80).print(live_summary(analyse(result.records, RUN.baseline).values()))
     assert "1= torch/" in stream.getvalue()
 
 
 def test_where_nothing_tells_them_apart_more_than_one_may_be_done_first(tmp_path: Path) -> None:
     result = read_result(write(tmp_path, *a_whole_run()))
-    assert ", or" not in shown(table_rows([result]), result).partition("Done first")[2]  # twice as fast: it is known
-    near = [one for one in a_whole_run() if getattr(one, "implementation", "") not in ("jax/scan", CONTROL)]
+    assert (
+        ", or" not in shown(table_rows([Analysis(result)]), result).partition("Done first")[2]
+    )  # twice as fast: it is known
+    near = [one for one in a_whole_run() if not is_of(one, "jax/scan", CONTROL)]
     result = read_result(write(tmp_path / "near", *near))
-    assert "torch/module, or 1 more" in " ".join(shown(table_rows([result]), result).partition("Done first")[2].split())
+    assert "torch/module, or 1 more" in " ".join(
+        shown(table_rows([Analysis(result)]), result).partition("Done first")[2].split()
+    )
 
 
 def test_who_is_not_told_from_the_first_shares_its_place_though_another_is(tmp_path: Path) -> None:
@@ -329,24 +341,26 @@ def test_who_is_not_told_from_the_first_shares_its_place_though_another_is(tmp_p
         for name, seconds in (("jax/scan", first), ("jax/nnx", 0.8), ("torch/module", 1.0), ("thinc/layers", 30.0))
     ]
     result = read_result(write(tmp_path, *lines))
-    found = {row.implementation: (row.rank, row.verdict) for row in table_rows([result])}
+    found = {row.implementation: (row.rank, row.verdict) for row in table_rows([Analysis(result)])}
     assert found["jax/nnx"] == ("1=", "FASTER") and found["jax/scan"] == ("1=", "UNCLEAR")
     assert found["torch/module"][0] == "1=" and found["thinc/layers"] == ("4", "SLOWER")
     few = read_result(write(tmp_path / "few", *(line for line in lines if line.block < 3)))
-    assert {row.rank for row in table_rows([few])} == {None}
+    assert {row.rank for row in table_rows([Analysis(few)])} == {None}
 
 
 def test_a_control_that_fails_is_said_first(tmp_path: Path) -> None:
     lines = a_whole_run()
     biased = [
         msgspec.structs.replace(line, samples_s=[1.02 * sample for sample in line.samples_s])
-        if isinstance(line, Record) and line.implementation == CONTROL
+        if isinstance(line, Record) and line.cell.implementation == CONTROL
         else line
         for line in lines
     ]
     result = read_result(write(tmp_path, *biased))
-    assert shown(table_rows([result]), result).startswith("NOT TO BE TRUSTED: the baseline, entered twice, differs")
-    assert markdown.full(table_rows([result]), [result]).startswith("**NOT TO BE TRUSTED")
+    assert shown(table_rows([Analysis(result)]), result).startswith(
+        "NOT TO BE TRUSTED: the baseline, entered twice, differs"
+    )
+    assert markdown.full(table_rows([Analysis(result)]), [Analysis(result)]).startswith("**NOT TO BE TRUSTED")
 
 
 def test_json_is_a_list_of_flat_objects_with_the_promised_fields(tmp_path: Path) -> None:
@@ -357,7 +371,7 @@ def test_json_is_a_list_of_flat_objects_with_the_promised_fields(tmp_path: Path)
         *("peak_bytes", "flags"),
     }
     result = read_result(write(tmp_path, *a_whole_run()))
-    rows = json.loads(export.to_json(table_rows([result])))
+    rows = json.loads(export.to_json(table_rows([Analysis(result)])))
     for row in rows:
         assert promised <= row.keys()
         assert not any(isinstance(value, dict | list) for value in row.values())
@@ -391,7 +405,7 @@ def test_the_baseline_of_several_tables_counts_its_blocks_once(tmp_path: Path) -
         for table, other in enumerate(["jax/scan", "torch/cell"])
         for name in ("torch/module", other, CONTROL)
     ]
-    rows = table_rows([read_result(write(tmp_path, *lines))])
+    rows = table_rows([Analysis(read_result(write(tmp_path, *lines)))])
     assert {(row.implementation, row.blocks, row.samples) for row in rows} == {
         ("torch/module", 2, 12),
         ("jax/scan", 2, 6),
@@ -400,12 +414,12 @@ def test_the_baseline_of_several_tables_counts_its_blocks_once(tmp_path: Path) -
 
 
 def test_csv_has_the_same_rows(result: Result) -> None:
-    rows = list(csv.DictReader(io.StringIO(export.to_csv(table_rows([result])))))
+    rows = list(csv.DictReader(io.StringIO(export.to_csv(table_rows([Analysis(result)])))))
     assert [row["implementation"] for row in rows][:2] == ["jax/scan", "torch/module"]
 
 
 def test_markdown_has_every_row_and_time_per_word(result: Result) -> None:
-    words = markdown.full(table_rows([result]), [result])
+    words = markdown.full(table_rows([Analysis(result)]), [Analysis(result)])
     assert words.count("\n| `") == 5 + 1  # and the geometric mean of the one that has both workloads
     assert "1.00 ms" in words  # 256 ms over 256 words
     assert RUN.environment.cpu in words
@@ -414,7 +428,7 @@ def test_markdown_has_every_row_and_time_per_word(result: Result) -> None:
 def test_what_was_compiled_stands_below_the_table_where_it_is_not_the_whole(tmp_path: Path) -> None:
     in_part = record("torch/compiled", compile_s=9.4, compiled="the cell, 4 programs,")
     result = read_result(write(tmp_path, record(), record("jax/scan", compile_s=1.5), in_part))
-    written = markdown.full(table_rows([result]), [result])
+    written = markdown.full(table_rows([Analysis(result)]), [Analysis(result)])
     assert "`torch/compiled` cpu×1 compiled the cell, 4 programs, in 9.40 s." in written
     assert written.count(" compiled ") == 1
 
@@ -428,7 +442,7 @@ def test_rows_with_several_baselines_have_no_mean(tmp_path: Path) -> None:
             works: dict[str, object] = {} if baseline_status == "ok" else {"samples_s": [], "reason": "no"}
             lines.append(record("torch/module", block=block, workload="g2p", status=baseline_status, **works))
         found = read_result(write(folder, *lines, END))
-        return "geometric mean" in markdown.full(table_rows([found]), [found])
+        return "geometric mean" in markdown.full(table_rows([Analysis(found)]), [Analysis(found)])
 
     assert means(tmp_path / "one", "ok")
     assert not means(tmp_path / "two", "error"), "jax/scan stands in at g2p: a mean of ratios to two rows says nothing"
@@ -457,7 +471,7 @@ def test_readmes_table_has_ratios_and_the_baselines_times_and_marks_the_first_pl
         record("thinc/layers", task="train_step", block=0, workload="g2p", reason="no words", **untimed),
         record("jax/cudnn", block=0, reason="no GPU", **untimed),
     ]
-    lines = readme.table(table_rows([read_result(write(tmp_path, *records))])).splitlines()
+    lines = readme.table(table_rows([Analysis(read_result(write(tmp_path, *records)))])).splitlines()
     cells = {line.split("|")[1].strip(" `"): [cell.strip() for cell in line.split("|")[3:-1]] for line in lines[:5]}
     assert cells["row"] == ["training: seed", "training: g2p", "inference: seed"]
     assert [*cells][2:] == ["torch/module", "jax/scan", "thinc/layers"], "the fastest on average first"
@@ -471,7 +485,7 @@ def test_readmes_table_has_ratios_and_the_baselines_times_and_marks_the_first_pl
 
 def test_markdown_cannot_be_broken_by_what_a_record_says(tmp_path: Path) -> None:
     result = read_result(write(tmp_path, record(status="error", reason="a | b\n| c |", samples_s=[])))
-    lines = markdown.full(table_rows([result]), [result]).splitlines()
+    lines = markdown.full(table_rows([Analysis(result)]), [Analysis(result)]).splitlines()
     assert [line for line in lines if "a \\| b \\| c \\|" in line.replace("  ", " ")]
 
 

@@ -35,7 +35,7 @@ from bench.measure.lock import MARK_VARIABLE
 from bench.measure.presets import BUDGETS
 from bench.measure.request import Options, Request
 from bench.measure.resume import check_resume, effort_of
-from bench.records.schema import CONTROL, CodeFacts, Record, cell_of
+from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result, record_line
 from bench.records.versions import join
 from bench.workloads.shapes import SEED
@@ -179,9 +179,9 @@ def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> Non
     for record in result.records:
         assert record.attempt == 0 or is_retake(record, result.records)
         if record.attempt == 0:
-            sat = measured.setdefault((record.block, record.task), set())
-            assert record.implementation not in sat  # once
-            sat.add(record.implementation)
+            sat = measured.setdefault((record.block, record.cell.task), set())
+            assert record.cell.implementation not in sat  # once
+            sat.add(record.cell.implementation)
     assert {(1, task) for task in TASKS} | {(2, task) for task in TASKS} <= measured.keys()
     assert all(sat == {"one", "two", CONTROL} for sat in measured.values())
     assert len(result.memory) == 4  # of two rows on two tasks, at the end
@@ -197,7 +197,9 @@ def read_lines(data: bytes) -> list[dict[str, object]]:
 def is_retake(record: Record, records: list[Record]) -> bool:
     """Whether the attempt before was contended."""
     before = [
-        one for one in records if (one.block, one.task, one.attempt) == (record.block, record.task, record.attempt - 1)
+        one
+        for one in records
+        if (one.block, one.cell.task, one.attempt) == (record.block, record.cell.task, record.attempt - 1)
     ]
     return any("contended" in one.flags for one in before)
 
@@ -339,11 +341,6 @@ def other_program(folder: Path) -> None:
     head(environment=environment | {"harness": "0" * 64})(folder)
 
 
-def other_files(folder: Path) -> None:
-    environment = json.loads((folder / "run.json").read_text())["environment"]
-    head(environment=environment | {"git_dirty": not environment["git_dirty"]})(folder)
-
-
 def damaged(folder: Path) -> None:
     path = folder / "records.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"status"', b'"sta\x00us"', 1))
@@ -355,8 +352,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
     "made with other versions": (other_machine, (), r"versions not the same \(numpy 0.9, now .*\); begin anew"),
-    "made by another program": (other_program, (), r"harness not the same \(0{40}, now [0-9a-f]{40}\); begin anew"),
-    "with changed files": (other_files, (), "files (of|in) impls .*: put them (aside|back), or begin anew$"),
+    "made by another program": (other_program, (), r"what measures has changed since \(bench/ as far as"),
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
     "with a preset": (lambda _: None, ("--preset", "full"), "leave --preset out"),
@@ -378,6 +374,17 @@ def test_what_cannot_go_on_is_refused(what: str, killed: Killed, tmp_path: Path)
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     one_line(ask("run", "--resume", str(folder), *options), words)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_caption_that_was_changed_since_is_no_hindrance(killed: Killed, tmp_path: Path) -> None:
+    """Neither is a commit of it, nor that it is not committed: what measures is the same."""
+    folder = tmp_path / "copy"
+    shutil.copytree(killed.out, folder)
+    environment = json.loads((folder / "run.json").read_text())["environment"]
+    other = {"git_commit": "0" * 40, "git_dirty": not environment["git_dirty"]}
+    head(environment=environment | other)(folder)
+    files = tuple(name for name in own(killed.out.parent) if name.endswith(".py"))
+    assert check_resume(Options(resume=folder, impl=files)).result.run.environment.git_commit == "0" * 40
 
 
 def test_a_package_installed_since_is_no_hindrance(killed: Killed, tmp_path: Path) -> None:
@@ -514,9 +521,9 @@ def test_what_was_installed_since_has_no_seat_in_a_run_that_goes_on() -> None:
     begun, again = tables_of(request, 4, now=(python_of("1.0"), python_of("2.0")))
     assert again.names == begun.names
     assert "b/row@1.0" not in {name for table in again.names for name in table}
-    settled = [{(cell_of(one), one.status) for one in plan.settled} for plan in (begun, again)]
+    settled = [{(one.cell, one.status) for one in plan.settled} for plan in (begun, again)]
     assert settled[0] == settled[1]
-    said = {one.reason for one in again.settled if one.implementation == "b/row@1.0"}
+    said = {one.reason for one in again.settled if one.cell.implementation == "b/row@1.0"}
     assert said == {"was not installed when the run began"}
 
 
@@ -536,7 +543,7 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
     for name, value in {**here, "start_result": full}.items():
         monkeypatch.setattr(run, name, value)
     with pytest.raises(InvalidInput, match=r"--out .*out: cannot be written \(No space left on device\)"):
-        run.run(request)
+        run.run(request, mock.Mock())
     assert not list(tmp_path.iterdir())
 
 

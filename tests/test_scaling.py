@@ -1,4 +1,4 @@
-"""The fit finds the prices that times were made of, says how far off it is, and never sees what is held out."""
+"""The fit finds the coefficients that times were made of, says how far off it is, and never sees what is held out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sweeping import ROWS, SHAPES, TASKS, lines, prices, scaling_run, write_scaling
+from sweeping import ROWS, SHAPES, TASKS, coefficients, lines, scaling_run, write_scaling
 
-from bench.forecast.features import KNOTS, Amounts, Prices, amounts, cost_s, fit, left_out, off_by, shares, told_apart
+from bench.analysis.analysis import Analysis
+from bench.forecast.features import (
+    KNOTS,
+    Coefficients,
+    Features,
+    cost_s,
+    features,
+    fit,
+    identifiable,
+    leave_one_out,
+    off_by,
+    shares,
+)
 from bench.forecast.held_out import check, score
 from bench.forecast.model import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
 from bench.records.schema import Result
@@ -36,14 +48,14 @@ FITTED = [workload for workload in SHAPES if not workload.held_out]
 HELD_OUT = [workload for workload in SHAPES if workload.held_out]
 
 
-def of(workload: Workload, task: str = "forward") -> Amounts:
-    return amounts(workload.config, sizes_of(workload), task)  # type: ignore[arg-type]
+def of(workload: Workload, task: str = "forward") -> Features:
+    return features(workload.config, sizes_of(workload), task)  # type: ignore[arg-type]
 
 
 @cache
 def model(**how: object) -> Model:
     """A model of a pretended run."""
-    return model_of(Result(None, scaling_run(), lines(**how)))  # type: ignore[arg-type]
+    return model_of(Analysis(Result(None, scaling_run(), lines(**how))))  # type: ignore[arg-type]
 
 
 def expect(own: Model, at: TaskAt = FORWARD, **sizes: int | bool) -> list[Expected]:
@@ -52,7 +64,7 @@ def expect(own: Model, at: TaskAt = FORWARD, **sizes: int | bool) -> list[Expect
 
 
 PRICES = st.builds(
-    prices,
+    coefficients,
     st.floats(1e-6, 1e-4),
     st.floats(1e-6, 2e-5),
     st.floats(1e-9, 2e-8),
@@ -64,7 +76,7 @@ PRICES = st.builds(
 
 @settings(max_examples=25)
 @given(true=PRICES, task=st.sampled_from(TASKS))
-def test_the_fit_finds_the_prices_that_times_are_made_of(true: Prices, task: str) -> None:
+def test_the_fit_finds_the_prices_that_times_are_made_of(true: Coefficients, task: str) -> None:
     own = [of(workload, task) for workload in FITTED]
     found = fit(own, [cost_s(true, shape) for shape in own])
     assert np.allclose(found.terms, true.terms, rtol=1e-3)
@@ -72,7 +84,7 @@ def test_the_fit_finds_the_prices_that_times_are_made_of(true: Prices, task: str
 
 @settings(max_examples=25, derandomize=True)  # the same draws each time: one in 600 was 0.31 off
 @given(true=PRICES, seed=st.integers(0, 1000))
-def test_with_noise_it_forecasts_shapes_that_it_has_not_seen(true: Prices, seed: int) -> None:
+def test_with_noise_it_forecasts_shapes_that_it_has_not_seen(true: Coefficients, seed: int) -> None:
     random = np.random.default_rng(seed)
     own = [of(workload) for workload in FITTED]
     found = fit(own, [cost_s(true, shape) * random.lognormal(0, 0.03) for shape in own])
@@ -83,7 +95,7 @@ def test_with_noise_it_forecasts_shapes_that_it_has_not_seen(true: Prices, seed:
 
 @settings(max_examples=25, derandomize=True)  # the same draws each time: one in thousands was 0.06 off
 @given(true=PRICES, wrong=st.integers(0, len(FITTED) - 1), factor=st.sampled_from([0.2, 5.0]))
-def test_a_shape_that_is_far_off_does_not_spoil_the_rest(true: Prices, wrong: int, factor: float) -> None:
+def test_a_shape_that_is_far_off_does_not_spoil_the_rest(true: Coefficients, wrong: int, factor: float) -> None:
     own = [of(workload) for workload in FITTED]
     times_s = [cost_s(true, shape) * (factor if index == wrong else 1.0) for index, shape in enumerate(own)]
     found = fit(own, times_s)
@@ -108,16 +120,16 @@ def test_amounts_follow_from_the_shape() -> None:
     assert sum(own.flops) == product_flops(workload.config, sizes_of(workload), "forward")
     assert own.far_bytes == 16 * max(0, 16 * 256**2 - 2 * 2**20) == 0
     assert of(shape_workload(**BASE | {"hidden_dim": 512})).far_bytes == 16 * (2 * 2 * 2**20 + 14 * 2**20)
-    several = amounts(workload.config, [BatchSizes(16, 16, 16)] * 4, "forward")
-    assert several.terms == tuple(4 * amount for amount in own.terms)
+    several = features(workload.config, [BatchSizes(16, 16, 16)] * 4, "forward")
+    assert several.terms == tuple(4 * feature for feature in own.terms)
     assert of(workload, "encode").steps == 2 * 16
     assert sum(of(workload, "train_step").flops) > 2.5 * sum(own.flops)
 
 
 def test_prices_are_told_apart_by_several_sweeps_and_not_by_one() -> None:
-    assert all(told_apart([of(workload) for workload in FITTED]))
-    one = told_apart([of(shape_workload(**(BASE | {"hidden_dim": size}))) for size in range(16, 512, 16)])
-    fields = [*Prices.__struct_fields__[:-1], *(f"products, {knot}" for knot in KNOTS)]
+    assert all(identifiable([of(workload) for workload in FITTED]))
+    one = identifiable([of(shape_workload(**(BASE | {"hidden_dim": size}))) for size in range(16, 512, 16)])
+    fields = [*Coefficients.__struct_fields__[:-1], *(f"products, {knot}" for knot in KNOTS)]
     assert [name for name, own in zip(fields, one, strict=True) if own] == ["far_byte_s"]
 
 
@@ -125,15 +137,15 @@ def test_the_encoder_alone_has_the_encoders_weights() -> None:
     sizes = [BatchSizes(5, 4, 3)]
     few, many = (shape_workload(**(BASE | {"num_decoder_layers": number})).config for number in (1, 3))
     assert few and many
-    assert amounts(few, sizes, "encode") == amounts(many, sizes, "encode")
-    assert amounts(few, sizes, "forward").weights < amounts(many, sizes, "forward").weights
+    assert features(few, sizes, "encode") == features(many, sizes, "encode")
+    assert features(few, sizes, "forward").weights < features(many, sizes, "forward").weights
 
 
 def test_what_is_left_out_is_not_known_to_the_fit() -> None:
-    own, times_s = [of(workload) for workload in FITTED], [cost_s(prices(), of(workload)) for workload in FITTED]
+    own, times_s = [of(workload) for workload in FITTED], [cost_s(coefficients(), of(workload)) for workload in FITTED]
     slow = [2 * time_s if index == 20 else time_s for index, time_s in enumerate(times_s)]
-    assert left_out(own, slow, 20) == pytest.approx(np.log(2), abs=1e-3)
-    assert left_out(own, times_s, 20) == pytest.approx(0, abs=1e-3)
+    assert leave_one_out(own, slow, 20) == pytest.approx(np.log(2), abs=1e-3)
+    assert leave_one_out(own, times_s, 20) == pytest.approx(0, abs=1e-3)
 
 
 def test_what_no_other_shape_reaches_is_no_evidence_when_it_is_left_out() -> None:
@@ -146,7 +158,7 @@ def test_what_no_other_shape_reaches_is_no_evidence_when_it_is_left_out() -> Non
 
 
 def test_times_are_those_of_the_baseline_times_the_ratio_to_it() -> None:
-    found = times_of(Result(None, scaling_run(), lines(noise=0.0)))  # type: ignore[arg-type]
+    found = times_of(Analysis(Result(None, scaling_run(), lines(noise=0.0))))  # type: ignore[arg-type]
     assert found.keys() == {FORWARD, TRAIN}
     for row in ROWS:
         for workload in SHAPES:
@@ -158,19 +170,19 @@ def test_times_are_those_of_the_baseline_times_the_ratio_to_it() -> None:
 
 
 def test_what_is_held_out_is_never_fitted_to() -> None:
-    """Other times of the held-out shapes leave every price, and what the others are off by, as they are."""
+    """Other times of the held-out shapes leave every coefficient, and what the others are off by, as they are."""
     held_out = {workload.name for workload in HELD_OUT}
     run, before = scaling_run(), lines()
     after = [
         msgspec.structs.replace(one, samples_s=[3 * own for own in one.samples_s])
-        if one.workload in held_out and one.implementation == "jax/scan"
+        if one.cell.workload in held_out and one.cell.implementation == "jax/scan"
         else one
         for one in before
     ]
-    old, new = (model_of(Result(None, run, own)) for own in (before, after))  # type: ignore[arg-type]
+    old, new = (model_of(Analysis(Result(None, run, own))) for own in (before, after))  # type: ignore[arg-type]
     for at in old.fits:
         for one, other in zip(old.fits[at], new.fits[at], strict=True):
-            assert one.prices == other.prices
+            assert one.coefficients == other.coefficients
             assert all(one.off[name] == other.off[name] for name in one.off.keys() - held_out)
     assert old.fits != new.fits, "what it is off by on them is another"
 
@@ -223,8 +235,8 @@ def test_each_row_is_the_fastest_where_its_prices_say() -> None:
 
 
 def test_rows_that_cost_the_same_are_tied() -> None:
-    twins = {"torch/module": prices(), "jax/scan": prices(), "thinc/layers": prices(step_s=9e-5)}
-    own = model_of(Result(None, scaling_run(), lines(rows=twins, unlike=0.03)))  # type: ignore[arg-type]
+    twins = {"torch/module": coefficients(), "jax/scan": coefficients(), "thinc/layers": coefficients(step_s=9e-5)}
+    own = model_of(Analysis(Result(None, scaling_run(), lines(rows=twins, unlike=0.03))))  # type: ignore[arg-type]
     assert all(set(one.tied) <= {"torch/module", "jax/scan"} for one in check(own, FORWARD))
     assert sum(len(one.tied) == 2 for one in check(own, FORWARD)) >= len(HELD_OUT) / 2
 
@@ -234,10 +246,10 @@ def test_what_rows_are_off_by_together_does_not_blur_who_is_faster() -> None:
     random = np.random.default_rng(1)
     weather = {workload.name: random.lognormal(0, 0.3) for workload in SHAPES}
     records = [
-        msgspec.structs.replace(one, samples_s=[weather[one.workload] * own for own in one.samples_s])
+        msgspec.structs.replace(one, samples_s=[weather[one.cell.workload] * own for own in one.samples_s])
         for one in lines()
     ]
-    own = model_of(Result(None, scaling_run(), records))  # type: ignore[arg-type]
+    own = model_of(Analysis(Result(None, scaling_run(), records)))  # type: ignore[arg-type]
     second = expect(own, hidden_dim=100)[1]
     assert second.high_s / second.low_s > 1.5
     assert second.ratio_high / second.ratio_low < second.high_s / second.low_s / 1.2
@@ -259,8 +271,8 @@ def test_outside_it_is_said_and_wider() -> None:
 
 def test_a_row_that_fails_somewhere_is_forecast_from_the_rest() -> None:
     gone = FITTED[3].name
-    records = [one for one in lines() if (one.implementation, one.workload) != ("jax/scan", gone)]
-    own = model_of(Result(None, scaling_run(), records))  # type: ignore[arg-type]
+    records = [one for one in lines() if (one.cell.implementation, one.cell.workload) != ("jax/scan", gone)]
+    own = model_of(Analysis(Result(None, scaling_run(), records)))  # type: ignore[arg-type]
     assert len(expect(own)) == len(ROWS)
     assert gone not in next(row for row in own.fits[FORWARD] if row.implementation == "jax/scan").off
 
@@ -274,7 +286,7 @@ def test_too_few_shapes_are_said(tmp_path: Path) -> None:
     few = FITTED[:11] + HELD_OUT
     folder = write_scaling(tmp_path, run=scaling_run(few), shapes=few)
     with pytest.raises(InvalidInput, match="has no row with times of 12 shapes"):
-        model_of(read_result(folder))
+        model_of(Analysis(read_result(folder)))
 
 
 def test_a_result_comes_back_with_what_is_held_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from processes import ask
 from test_records import END, RUN, record, write
 
 from bench import units
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.analysis.means import means
 from bench.records.schema import CONTROL, Record, Run, WorkloadFacts
 from bench.report.sentence import WORDS, sentence
@@ -21,7 +21,7 @@ from bench.report.sentence import WORDS, sentence
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Line
 
 NAMES = ("torch/module", "jax/scan", "jax/tuned", "thinc/layers", "thinc/pytorch", "keras/jax")
@@ -41,7 +41,7 @@ def blocks_of(times: dict[str, list[float]], *, control: float | None = 1.0, **f
 
 
 def said(lines: list[Record], run: Run = RUN) -> str:
-    return sentence(judge(lines, run.baseline).values(), run, "this machine")
+    return sentence(analyse(lines, run.baseline).values(), run, "this machine")
 
 
 def steady(value: float, blocks: int = 8) -> list[float]:
@@ -100,7 +100,7 @@ def test_without_a_verdict_nothing_is_decided_and_the_way_is_named() -> None:
 
 def test_who_is_refused_is_named_where_nothing_else_may_be_said() -> None:
     flagged = [
-        msgspec.structs.replace(one, flags=["restless"] * (one.implementation == "torch/module"))
+        msgspec.structs.replace(one, flags=["restless"] * (one.cell.implementation == "torch/module"))
         for one in blocks_of(TWO)
     ]
     assert said(flagged) == (
@@ -204,7 +204,7 @@ def claims(words: str) -> list[tuple[str, str, str, str, str, str]]:
 @given(GROUPS)
 def test_it_is_one_sentence_and_claims_what_verdicts_and_the_table_bear_out(groups: dict) -> None:
     lines = lines_of(groups)
-    judged = judge(lines, RUN.baseline)
+    judged = analyse(lines, RUN.baseline)
     words = said(lines)
     assert "\n" not in words and words.endswith(".") and ". " not in words and words.startswith("On this machine")
     found = claims(words)
@@ -234,7 +234,7 @@ def test_it_is_one_sentence_and_claims_what_verdicts_and_the_table_bear_out(grou
         assert not found and "first place" not in words
 
 
-def place(one: Judged) -> str:
+def place(one: CellAnalysis) -> str:
     return WORDS[one.cell.task] + (f" on {one.cell.threads} threads" if one.cell.threads > 1 else "")
 
 

@@ -16,7 +16,7 @@ from measuring import LISTENER, QUICK, carry_out, last, measure, plan_of, sooner
 from pretend import row as pretended
 from processes import numpy_row
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
 from bench.machine.gpu import HW_SLOWDOWN, GpuState
 from bench.machine.interpreters import Named
 from bench.machine.processors import bind, processor_ticks, processors
@@ -25,7 +25,7 @@ from bench.measure.interleave import RoundTable
 from bench.measure.messages import Prepare, Prepared, Sit
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Setting
-from bench.records.schema import CONTROL, Memory, Record, cell_of, fields_of
+from bench.records.schema import CONTROL, Memory, Record
 from impls import find_rows, read_row
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def test_who_waits_sleeps(evening: tuple[list[Call], list[Record]]) -> None:
 
 def test_each_process_starts_from_addresses_and_hashes_of_its_own(evening: tuple[list[Call], list[Record]]) -> None:
     _, records = evening
-    by_seat = {(record.implementation, record.block): (record.hash_seed, record.padding_bytes) for record in records}
+    by_seat = {(one.cell.implementation, one.block): (one.hash_seed, one.padding_bytes) for one in records}
     assert len(by_seat) == len(set(by_seat.values())) == 2 * SEATS
     assert None not in {value for pair in by_seat.values() for value in pair}
 
@@ -127,8 +127,8 @@ def test_who_has_failed_is_not_measured_again(tmp_path: Path) -> None:
     rows = [read_row(numpy_row(tmp_path, "good")), read_row(numpy_row(tmp_path, "bad", before="in_a_turn() and 1 / 0"))]
     with neighbour(processors()[-1]):
         records = measure(tmp_path, *rows, tasks=["encode"], budget=replace(QUICK, min_turns=6))
-    assert [(record.attempt, record.status) for record in records if record.implementation == "bad"] == [(0, "error")]
-    assert [record.attempt for record in records if record.implementation == "good"] == [0, 1]
+    assert [(one.attempt, one.status) for one in records if one.cell.implementation == "bad"] == [(0, "error")]
+    assert [record.attempt for record in records if record.cell.implementation == "good"] == [0, 1]
 
 
 @contextmanager
@@ -151,11 +151,11 @@ def test_a_contended_group_is_measured_again_and_kept(tmp_path: Path) -> None:
         records = measure(tmp_path, *rows, tasks=("encode", "forward"), budget=budget)
     assert all("contended" in record.flags for record in records if record.attempt == 0)
     assert all(record.cpu_per_wall is not None and record.cpu_per_wall < 0.95 for record in records)
-    retaken = {record.task for record in records if record.attempt == 1}
+    retaken = {record.cell.task for record in records if record.attempt == 1}
     assert len(retaken) == retakes_of(2) == 1  # bounded: both were contended
     assert {record.attempt for record in records} == {0, 1}
     assert len(records) == 2 * 3 + 3  # what was contended is kept
-    for cell, one in judge(records, "one").items():
+    for cell, one in analyse(records, "one").items():
         attempt = 1 if cell.task in retaken else 0
         assert [record.attempt for record in one.blocks] == [attempt]
         assert [record.attempt for record in one.set_aside] == [0] * attempt
@@ -260,13 +260,13 @@ def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     rows = [
         numpy_row(tmp_path, "little"),
         numpy_row(tmp_path, "large", before="np.ones(2**23 + 2**17).sum()"),  # 65 MiB
-        numpy_row(tmp_path, "dies", before=dies, top=top),  # in its second process, which is weighed
+        numpy_row(tmp_path, "dies", before=dies, top=top),  # in its second process, which is looked_at_after
     ]
-    budget = replace(QUICK, weighs=True)
+    budget = replace(QUICK, measures_memory=True)
     records = carry_out(tmp_path, plan_of(*map(read_row, rows), tasks=["encode"], budget=budget))
     found = weights(tmp_path)
     (last,) = [record for record in records if not record.ok]
-    assert (last.implementation, last.status) == ("dies", "crashed"), "what is not right once more has no time"
+    assert (last.cell.implementation, last.status) == ("dies", "crashed"), "what is not right once more has no time"
     assert "once more, at the end" in (last.reason or "")
     assert found.keys() == {(name, "encode") for name in ("little", "large", "dies")}
     little, large = found["little", "encode"], found["large", "encode"]
@@ -282,7 +282,7 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
     rows = [numpy_row(tmp_path, "little"), numpy_row(tmp_path, "hoards", before=hoards, top="KEPT = []")]
     forward = "    def forward(self, x, y):\n        self.before()\n        return super().forward(x, y)\n\n"
     rows[1].write_text(rows[1].read_text().replace("    def encode(", f"{forward}    def encode("))
-    carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, weighs=True)))
+    carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, measures_memory=True)))
     found = weights(tmp_path)
     assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
     assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
@@ -290,9 +290,9 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
 
 def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [pretended(f"row{number}") for number in range(9)]
-    plan = plan_of(*rows, budget=replace(QUICK, weighs=True), seats_a_table=4)  # so many fit into memory
+    plan = plan_of(*rows, budget=replace(QUICK, measures_memory=True), seats_a_table=4)  # so many fit into memory
     known = [
-        Record(**fields_of(cell), block=1, table=table.number, status="ok", samples_s=[1.0])
+        Record(cell=cell, block=1, table=table.number, status="ok", samples_s=[1.0])
         for table in plan.tables
         for seat in table.seats
         for cell in seat.cells
@@ -301,7 +301,7 @@ def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, m
 
     def revisit(_run: object, pairs: Sequence[tuple[Seat, Cell]], *_: object) -> list[Memory]:
         together.append(len(pairs))
-        return [Memory(**fields_of(cell), block=1, status="ok", peak_bytes=1) for _, cell in pairs]
+        return [Memory(cell=cell, block=1, status="ok", peak_bytes=1) for _, cell in pairs]
 
     monkeypatch.setattr(runner, "processors", lambda: list(range(64)))
     monkeypatch.setattr(runner._Run, "_revisit", revisit)
@@ -325,7 +325,7 @@ def test_no_row_is_always_seated_last(tmp_path: Path) -> None:
     plan = plan_of(*rows, tasks=["encode"], budget=replace(QUICK, min_blocks=4, max_blocks=4))
     records = carry_out(tmp_path, plan)
     seats = [seat.name for seat in plan.tables[0].seats]
-    first = [record.implementation for record in records if (record.block, record.attempt) == (1, 0)]
+    first = [record.cell.implementation for record in records if (record.block, record.attempt) == (1, 0)]
     assert first == seats  # on file as they were planned
     blocks = [log.read_text()[start : start + len(seats)] for start in range(0, 4 * len(seats), len(seats))]
     # two import at a time at most, and those at the end of the plan would never be the first
@@ -355,7 +355,7 @@ class Pretended(RoundTable):
                 answers.append((one, Prepared(self.call_s[one.seat.name])))
             elif isinstance(asked, Sit):
                 own = {"block": self.block, "status": "ok", "samples_s": [1.0], "calls": asked.calls}
-                one.record = Record(**fields_of(one.cell), **own)
+                one.record = Record(cell=one.cell, **own)
         return answers
 
 
@@ -391,7 +391,7 @@ def test_rows_are_seated_in_an_order_drawn_anew_each_block(tmp_path: Path, monke
         with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
             table.call_s = dict.fromkeys([*"abcdef", CONTROL], 0.002)
             records = table.sit(due[1][0], 0, {}, lambda _: None)
-        assert [record.implementation for record in records] == plan.names[0]  # on file as they were planned
+        assert [record.cell.implementation for record in records] == plan.names[0]  # on file as they were planned
     seats = len(plan.names[0])
     assert len(seated) == 8 * seats
     assert len({*seated[::seats]}) > 2 and len({*seated[seats - 1 :: seats]}) > 2
@@ -409,10 +409,10 @@ def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_
     def sit(block: int, earlier: Sequence[Record], **call_s: float) -> list[Record]:
         with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
             table.call_s = call_s
-            return table.sit(due[1][0], 0, {cell_of(one): one for one in earlier}, lambda _: None)
+            return table.sit(due[1][0], 0, {one.cell: one for one in earlier}, lambda _: None)
 
     first = sit(1, [], **{"row@1.0": 0.002, "row@2.0": 0.0005, CONTROL: 0.0011})
-    calls = {record.implementation: record.calls for record in first}
+    calls = {record.cell.implementation: record.calls for record in first}
     assert calls.pop(CONTROL) == calls[baseline]
     assert len({*calls.values()}) == 2
     later = sit(2, first, **{"row@1.0": 0.005, "row@2.0": 0.005, CONTROL: 0.005})
@@ -427,7 +427,7 @@ def test_later_blocks_load_what_the_first_has_compiled(tmp_path: Path) -> None:
     assert all(record.ok for record in records), [record.reason for record in records]
     for name in ("jax/scan", CONTROL):
         first, second = (
-            next(one.compile_s for one in records if one.implementation == name and one.block == block)
+            next(one.compile_s for one in records if one.cell.implementation == name and one.block == block)
             for block in (1, 2)
         )
         assert first is not None and second is not None and second < first / 2

@@ -68,7 +68,7 @@ def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
         block, sittings = following
         for sitting in sittings:
             records += sit(sitting, block, speeds, noise=0.0005)
-    of_block = {block: {one.implementation for one in records if one.block == block} for block in (1, 3, 4)}
+    of_block = {block: {one.cell.implementation for one in records if one.block == block} for block in (1, 3, 4)}
     assert of_block[1] == of_block[3] == {seat.name for seat in own.tables[0].seats}
     assert not of_block[4] & {"one+10"}, "it has its verdict"
 
@@ -96,13 +96,13 @@ def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp
 def test_what_was_planted_is_what_the_processor_saw() -> None:
     (sitting, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
     records = [
-        msgspec.structs.replace(one, block=block, cpu_per_wall=0.9 if one.implementation == "one~1" else 1.0)
+        msgspec.structs.replace(one, block=block, cpu_per_wall=0.9 if one.cell.implementation == "one~1" else 1.0)
         for block in (1, 2)
         for one in sit(sitting, block, {})
     ]
     taken = processor_of(Pair("one~1", "one~2"), records)
     assert len(taken.ours_s) == len(taken.theirs_s) == 2
-    own = next(one for one in records if one.implementation == "one~1")
+    own = next(one for one in records if one.cell.implementation == "one~1")
     assert taken.ours_s[0] == pytest.approx(0.9 * np.mean(own.samples_s))
 
 
@@ -154,7 +154,7 @@ def test_who_has_no_time_is_left_out_there_and_named() -> None:
     records = [one for block in (1, 2, 3) for one in sit(sitting, block, {}, noise=0.01)]
     lost = [
         msgspec.structs.replace(one, status="invalid", samples_s=[])
-        if (one.implementation, one.block) == ("one~1", 3)
+        if (one.cell.implementation, one.block) == ("one~1", 3)
         else one
         for one in records
     ]

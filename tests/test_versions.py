@@ -116,17 +116,17 @@ def test_every_version_has_a_seat_at_one_table_and_the_last_is_the_baseline(meas
     assert versions_of(run) == ["0.9", "1.0", "2.0-rc.1"]
     assert run.bounds == {}
     timed = [one for one in records if one.ok and not one.attempt]
-    assert {one.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
+    assert {one.cell.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
     of_first = [one for one in timed if one.block == 1]
     assert len({(one.table, len(one.samples_s)) for one in of_first}) == 1  # the same rounds
-    weighed = {one.implementation for one in measured.result.memory if one.peak_bytes}
-    assert weighed == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
+    looked_at_after = {one.cell.implementation for one in measured.result.memory if one.peak_bytes}
+    assert looked_at_after == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
     assert "tiny@1.0" in measured.done.stdout and "rows of 0.9 with" in measured.done.stdout
 
 
 def test_a_row_that_fails_under_one_version_has_its_reason_and_the_run_has_not_failed(measured: Measured) -> None:
     assert measured.done.returncode == 0
-    (record,) = (one for one in measured.result.records if one.implementation == "picky@1.0")
+    (record,) = (one for one in measured.result.records if one.cell.implementation == "picky@1.0")
     assert record.status == "error" and "it is too old" in (record.reason or "")
     assert re.search(r"picky@1\.0 forward: error: .*it is too old", measured.done.stdout)
 
@@ -152,7 +152,7 @@ def test_the_versions_of_each_environment_are_kept(measured: Measured) -> None:
 
 def test_what_an_environment_lacks_is_unavailable_there(measured: Measured) -> None:
     for name in ("tiny@0.9", "picky@0.9"):
-        (record,) = (one for one in measured.result.records if one.implementation == name)
+        (record,) = (one for one in measured.result.records if one.cell.implementation == name)
         assert (record.status, record.reason, record.block) == ("unavailable", "tinynet is not installed", 0)
 
 
@@ -193,7 +193,7 @@ def test_a_run_of_several_versions_goes_on_under_the_same_ones(measured: Measure
     )
     assert done.returncode == 0, done.stderr
     result = read_result(folder)
-    measured_again = {one.implementation for one in result.records if one.block == 2}
+    measured_again = {one.cell.implementation for one in result.records if one.block == 2}
     assert measured_again == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
 
 
@@ -288,7 +288,7 @@ def versions_run(folder: Path, *more: object) -> Path:
         for task in tasks
         for block in range(1, 7)
     ]
-    timed = [one for one in run_of(*lines) if one.implementation != CONTROL]
+    timed = [one for one in run_of(*lines) if one.cell.implementation != CONTROL]
     failed = [record("torch/cell@2.9.1", task=task, **FAILED) for task in tasks]
     return write(folder, *timed, *control, *failed, *more, END, run=VERSIONS)  # type: ignore[arg-type]
 

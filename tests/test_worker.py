@@ -16,9 +16,9 @@ from measuring import QUICK, blocks, carry_out, last, measure, plan_of, weights
 from processes import bench, numpy_row, python
 
 from bench.measure import interleave, worker_client
+from bench.measure.journal import Listener
 from bench.measure.lock import lock_file
 from bench.measure.preflight import preflight
-from bench.measure.runner import Listener
 from bench.measure.worker_client import blocked
 from bench.records.schema import CONTROL, Record
 from bench.records.store import read_result, record_line
@@ -62,7 +62,7 @@ except ModuleNotFoundError as error:
 def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
     records = measure(tmp_path, read_row(numpy_row(tmp_path, "right")), tasks=TASKS)
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
-    assert {(record.implementation, record.task) for record in records} == {
+    assert {(record.cell.implementation, record.cell.task) for record in records} == {
         (name, task) for name in ("right", CONTROL) for task in TASKS
     }
     for record in records:
@@ -197,7 +197,7 @@ def test_a_shape_that_load_refuses_is_unsupported_and_not_tried_in_later_blocks(
     right = [read_row(numpy_row(tmp_path, name)) for name in ("one", "two")]
     records = measure(tmp_path, *right, picky, budget=replace(QUICK, min_blocks=2, max_blocks=2))
     assert {(record.status, record.block) for record in records if record.ok} == {("ok", 1), ("ok", 2)}
-    refused = [record for record in records if record.implementation == "picky"]
+    refused = [record for record in records if record.cell.implementation == "picky"]
     assert [(record.status, record.block) for record in refused] == [("unsupported", 1)] * 2
     assert {record.reason for record in refused} == {"only widths of 512"}
     assert tries.read_text() == "xx"  # once a task
@@ -263,7 +263,7 @@ def test_what_a_row_keeps_in_the_temporary_folder_is_there_in_the_next_block_and
     many = "len(list(pathlib.Path(tempfile.gettempdir()).glob('left-*')))"
     log = f"in_a_turn() and pathlib.Path({str(folder)!r}, 'many').open('a').write(str({many}) + ' ')"
     row = read_row(numpy_row(tmp_path, "leaves", top="import os", before=f"{LEAVES}; assert {own}; {log}"))
-    budget = replace(QUICK, min_blocks=2, max_blocks=2, weighs=True)
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, measures_memory=True)
     records = measure(folder, row, tasks=["encode"], budget=budget)
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
     assert {memory.status for memory in weights(folder).values()} == {"ok"}

@@ -15,7 +15,8 @@ from math import log
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import control, group_of, judge, paired
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import paired
 from bench.analysis.two_runs import (
     OF_RATIOS,
     OF_TIMES,
@@ -27,14 +28,13 @@ from bench.analysis.two_runs import (
     smallest,
     two_samples,
 )
-from bench.records.schema import competes
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from bench.analysis.analysis import Group, Judged
-    from bench.records.schema import Cell, Result
+    from bench.analysis.cells import CellAnalysis
+    from bench.records.schema import Cell, Group
 
     Place: TypeAlias = tuple[Group, str]
     """A group, and the sizes of its workload."""
@@ -51,8 +51,8 @@ neither run. ``new``, ``gone``: recorded in one run only."""
 class Compared:
     """A cell in two runs, or in one of them."""
 
-    old: Judged | None
-    new: Judged | None
+    old: CellAnalysis | None
+    new: CellAnalysis | None
     shape: str
     status: Status
     reason: str | None = None
@@ -90,8 +90,8 @@ class Unlike(NamedTuple):
 class Comparison:
     """Everything that is to be said of two results."""
 
-    old: Result
-    new: Result
+    old: Analysis
+    new: Analysis
     cells: tuple[Compared, ...]
     unlike: tuple[Unlike, ...]
     other_machine: bool
@@ -111,11 +111,7 @@ class Comparison:
     @property
     def untrusted(self) -> list[str]:
         """Which of OLD and NEW has a baseline that differs from itself."""
-        controls = {
-            name: control(judge(result.records, result.run.baseline).values())
-            for name, result in (("OLD", self.old), ("NEW", self.new))
-        }
-        return [name for name, found in controls.items() if found is not None and found.trusted is False]
+        return [name for name, one in (("OLD", self.old), ("NEW", self.new)) if not one.is_trusted]
 
     @property
     def findable(self) -> tuple[float, float] | None:
@@ -131,7 +127,7 @@ class Comparison:
         return Counter(one.verdict or ("no verdict" if one.status == "compared" else one.status) for one in self.cells)
 
 
-def compare(old: Result, new: Result) -> Comparison:
+def compare(old: Analysis, new: Analysis) -> Comparison:
     """What changed from ``old`` to ``new``, cell by cell."""
     elsewhere = _is_another_machine(old, new)
     workloads = list(dict.fromkeys([*new.run.workloads, *old.run.workloads]))
@@ -162,15 +158,15 @@ class _Match(NamedTuple):
     """The rows of one place in the two runs."""
 
     place: Place
-    before: dict[str, Judged]
-    after: dict[str, Judged]
+    before: dict[str, CellAnalysis]
+    after: dict[str, CellAnalysis]
     same: frozenset[str]
     """Those that have the same code and versions in both runs."""
     reference: str | None
     """The one of these to compare through."""
 
     @property
-    def through(self) -> tuple[Judged, Judged] | None:
+    def through(self) -> tuple[CellAnalysis, CellAnalysis] | None:
         """What to compare through, in OLD and NEW."""
         return (self.before[self.reference], self.after[self.reference]) if self.reference else None
 
@@ -188,7 +184,7 @@ class _Match(NamedTuple):
                 yield _against(before, self.through[0]), _against(after, self.through[1])
 
 
-def _matches(old: Result, new: Result) -> Iterator[_Match]:
+def _matches(old: Analysis, new: Analysis) -> Iterator[_Match]:
     before, after = _places(old), _places(new)
     same = frozenset(name for name, facts in new.run.rows.items() if facts == old.run.rows.get(name))
     for place in dict.fromkeys([*after, *before]):
@@ -197,7 +193,7 @@ def _matches(old: Result, new: Result) -> Iterator[_Match]:
 
 
 def _cells(
-    old: Result, new: Result, matches: Sequence[_Match], between: Mapping[Place, float], elsewhere: bool
+    old: Analysis, new: Analysis, matches: Sequence[_Match], between: Mapping[Place, float], elsewhere: bool
 ) -> Iterator[Compared]:
     for match in matches:
         for name in match.both:
@@ -207,12 +203,12 @@ def _cells(
                 yield _in_one(match.before.get(name), match.after.get(name), match.place, old, new)
 
 
-def _places(result: Result) -> dict[Place, dict[str, Judged]]:
+def _places(analysis: Analysis) -> dict[Place, dict[str, CellAnalysis]]:
     """The rows of each group; neither control nor bounds are rows."""
-    places: dict[Place, dict[str, Judged]] = defaultdict(dict)
-    for cell, one in judge(result.records, result.run.baseline).items():
-        if competes(cell):
-            places[group_of(cell), result.run.workloads[cell.workload].shape][cell.implementation] = one
+    places: dict[Place, dict[str, CellAnalysis]] = defaultdict(dict)
+    for cell, one in analysis.cells.items():
+        if cell.role == "row":
+            places[cell.group, analysis.run.workloads[cell.workload].shape][cell.implementation] = one
     return places
 
 
@@ -225,7 +221,9 @@ def _reference(match: _Match, baseline: str) -> str | None:
     return max(blocks, key=lambda name: blocks[name], default=None)
 
 
-def _in_one(before: Judged | None, after: Judged | None, place: Place, old: Result, new: Result) -> Compared:
+def _in_one(
+    before: CellAnalysis | None, after: CellAnalysis | None, place: Place, old: Analysis, new: Analysis
+) -> Compared:
     """A cell that only one of the runs recorded."""
     group, shape = place
     facts = (old if after else new).run.workloads.get(group.workload)
@@ -240,7 +238,7 @@ def _in_one(before: Judged | None, after: Judged | None, place: Place, old: Resu
     )
 
 
-def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsewhere: bool) -> Compared:
+def _in_both(before: CellAnalysis, after: CellAnalysis, match: _Match, between: float, elsewhere: bool) -> Compared:
     """A cell that both runs recorded."""
     plain = Compared(old=before, new=after, shape=match.place[1], status="no time")
     if not after.blocks:
@@ -268,34 +266,36 @@ def _in_both(before: Judged, after: Judged, match: _Match, between: float, elsew
     return replace(plain, status="compared", change=change)
 
 
-def _against(one: Judged, reference: Judged) -> Sample:
+def _against(one: CellAnalysis, reference: CellAnalysis) -> Sample:
     ratios = paired(one, reference)
     return Sample([ratios[block] for block in sorted(ratios)], one.prior)
 
 
-def _log_times(one: Judged) -> Sample:
+def _log_times(one: CellAnalysis) -> Sample:
     return Sample([log(stats.median(samples)) for samples in one.samples_s])
 
 
-def _why(one: Judged) -> str:
+def _why(one: CellAnalysis) -> str:
     """Why there is no time."""
     failure = one.failure
     assert failure is not None
     return f"{failure.status}: {failure.reason}" if failure.reason else failure.status
 
 
-def _is_another_machine(old: Result, new: Result) -> bool:
+def _is_another_machine(old: Analysis, new: Analysis) -> bool:
     before, after = old.run.environment, new.run.environment
     on_gpu = "gpu" in (old.run.plan.device, new.run.plan.device)
     return (before.cpu, before.machine) != (after.cpu, after.machine) or (on_gpu and before.gpus != after.gpus)
 
 
-def _drift(old: Result, new: Result) -> float | None:
-    before, after = ([seconds for block in result.blocks for seconds in block.product_s] for result in (old, new))
+def _drift(old: Analysis, new: Analysis) -> float | None:
+    before, after = (
+        [seconds for block in result.blocks for seconds in block.product_s] for result in (old.result, new.result)
+    )
     return stats.median(after) / stats.median(before) if before and after and min(*before, *after) > 0 else None
 
 
-def _unlike(old: Result, new: Result) -> Iterator[Unlike]:
+def _unlike(old: Analysis, new: Analysis) -> Iterator[Unlike]:
     """What differs of the machine, its software, the plan and the rows' code."""
     before, after = _facts(old), _facts(new)
     for name in dict.fromkeys([*before, *after]):
@@ -307,8 +307,8 @@ def _unlike(old: Result, new: Result) -> Iterator[Unlike]:
             yield Unlike(f"code of {name}", old.run.rows[name].code[:12], facts.code[:12])
 
 
-def _facts(result: Result) -> dict[str, str]:
-    here, plan = result.run.environment, result.run.plan
+def _facts(analysis: Analysis) -> dict[str, str]:
+    here, plan = analysis.run.environment, analysis.run.plan
     commit = (here.git_commit or "none")[:12] + (", and changes" if here.git_dirty else "")
     return {
         "cpu": here.cpu,
@@ -322,11 +322,11 @@ def _facts(result: Result) -> dict[str, str]:
         **{name: fact for name, fact in here.facts.items() if name not in OF_THE_MOMENT},
         "commit": commit,
         "harness": here.harness[:12] or "not recorded",
-        "preset": result.run.preset,
-        "baseline": result.run.baseline,
+        "preset": analysis.run.preset,
+        "baseline": analysis.run.baseline,
         "threads": ", ".join(map(str, plan.threads)),
         "turn": f"{1000 * plan.turn_s:g} ms",
-        "seed of the inputs": str(result.run.seed),
+        "seed of the inputs": str(analysis.run.seed),
     }
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis import stats
-from bench.analysis.analysis import group_of
-from bench.records.schema import competes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from bench.analysis.analysis import Group, Judged
+    from bench.analysis.cells import CellAnalysis
+    from bench.records.schema import Group
 
 
 class TaskAtPlace(NamedTuple):
@@ -28,14 +27,14 @@ def task_at_place(group: Group) -> TaskAtPlace:
     return TaskAtPlace(group.task, group.device, group.threads, group.precision)
 
 
-def means(judged: Iterable[Judged]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
+def means(cells: Iterable[CellAnalysis]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
     """For each task at its place, the mean ratio of each row that has all workloads: none of a single workload."""
     ratios: dict[TaskAtPlace, dict[str, list[list[float]]]] = {}
     workloads: dict[TaskAtPlace, set[str]] = {}
     baselines: dict[TaskAtPlace, set[str | None]] = {}
-    for one in judged:
-        at = task_at_place(group_of(one.cell))
-        if competes(one.cell) and one.log_ratios:
+    for one in cells:
+        at = task_at_place(one.cell.group)
+        if one.cell.role == "row" and one.log_ratios:
             of_row = ratios.setdefault(at, {}).setdefault(one.cell.implementation, [])
             of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])
             workloads.setdefault(at, set()).add(one.cell.workload)

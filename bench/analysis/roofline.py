@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import group_of, ratio_of
+from bench.analysis.cells import ratio_of
 from bench.workloads.flops import elementwise_flops, product_flops
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Cell, Record, Run
     from impls.contract import Device
 
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Roofline:
     """A cell's floating-point operations, its rate, and its shares of the bounds; None where one is not known."""
 
     flops: int | None
@@ -50,19 +50,19 @@ class Limits:
     """The bound's time over the row's. Its verdict means nothing: nobody competes with a bound."""
 
 
-def limits_of(judged: Mapping[Cell, Judged], run: Run) -> dict[Cell, Limits]:
+def rooflines_of(cells: Mapping[Cell, CellAnalysis], run: Run) -> dict[Cell, Roofline]:
     """The limits of every cell."""
-    machine = machine_bounds(judged.values())
-    members = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
+    machine = machine_bounds(cells.values())
+    members = {(cell.group, cell.implementation): one for cell, one in cells.items()}
     return {
         cell: _limits(
             one,
             run.bounds.get(cell.implementation),
-            members.get((group_of(cell), run.bounds.get(cell.implementation, ""))),
+            members.get((cell.group, run.bounds.get(cell.implementation, ""))),
             machine.get(place_of(cell), {}),
             run,
         )
-        for cell, one in judged.items()
+        for cell, one in cells.items()
     }
 
 
@@ -71,10 +71,10 @@ def place_of(cell: Cell) -> Place:
     return Place(cell.device, cell.threads, cell.precision)
 
 
-def machine_bounds(judged: Iterable[Judged]) -> dict[Place, dict[int, float]]:
+def machine_bounds(cells: Iterable[CellAnalysis]) -> dict[Place, dict[int, float]]:
     """Of each place, block by block, the rate of the best square product of any framework, in operations a second."""
     by_place: dict[Place, list[Record]] = defaultdict(list)
-    for one in judged:
+    for one in cells:
         by_place[place_of(one.cell)] += one.blocks
     return {place: rates for place, members in by_place.items() if (rates := square_rates(members))}
 
@@ -89,7 +89,7 @@ def square_rates(records: Iterable[Record]) -> dict[int, float]:
     return best
 
 
-def machine_share(flops: int, one: Judged, machine: Mapping[int, float]) -> float | None:
+def machine_share(flops: int, one: CellAnalysis, machine: Mapping[int, float]) -> float | None:
     """The rate over the machine's bound in the same block: the median of the blocks that have both."""
     shares = [
         flops / stats.median(record.samples_s) / machine[record.block]
@@ -99,13 +99,15 @@ def machine_share(flops: int, one: Judged, machine: Mapping[int, float]) -> floa
     return stats.median(shares) if shares else None
 
 
-def _limits(one: Judged, name: str | None, bound: Judged | None, machine: Mapping[int, float], run: Run) -> Limits:
+def _limits(
+    one: CellAnalysis, name: str | None, bound: CellAnalysis | None, machine: Mapping[int, float], run: Run
+) -> Roofline:
     facts, task = run.workloads[one.cell.workload], one.cell.task
     flops = elementwise = None
     if facts.config is not None:
         flops = product_flops(facts.config, facts.batches, task)
         elementwise = elementwise_flops(facts.config, facts.batches, task)
-    return Limits(
+    return Roofline(
         flops=flops,
         elementwise_flops=elementwise,
         flops_per_s=flops / one.median_s if flops is not None and one.median_s else None,

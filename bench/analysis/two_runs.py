@@ -73,7 +73,7 @@ def between_runs(pairs: Sequence[tuple[Sample, Sample]], supposed: float, worth:
     moved so far: few cells say little, and that none of them moved does not mean that none does. All cells with
     blocks enough for a verdict are asked: those that have few were decided soon, are unlike, and move the most.
     """
-    known = _judged(pairs)
+    known = _with_verdicts(pairs)
     if not known:
         return supposed
     centres = [[_estimated(sample) for sample in pair] for pair in known]
@@ -108,7 +108,7 @@ def two_samples(old: Sample, new: Sample, one_block: float, *, between: float = 
         freedom=np.asarray(1 / share if share else inf),
     )
     verdict: Verdict | None = None
-    if _judged([(old, new)]):
+    if _with_verdicts([(old, new)]):
         verdict = cast("Verdict", str(said(apart, ONE_LOOK)))
     ratio, low, high = (_ratio(float(one)) for one in (apart.estimate, *apart.interval(0.05)))
     return Change(ratio, low, high, verdict)
@@ -116,11 +116,11 @@ def two_samples(old: Sample, new: Sample, one_block: float, *, between: float = 
 
 def seen(pairs: Sequence[tuple[Sample, Sample]]) -> Moved | None:
     """What was seen, and nothing supposed."""
-    known = _judged(pairs)
+    known = _with_verdicts(pairs)
     return Moved(between_runs(known, 0.0, worth=0), len(known)) if known else None
 
 
-def _judged(pairs: Sequence[tuple[Sample, Sample]]) -> list[tuple[Sample, Sample]]:
+def _with_verdicts(pairs: Sequence[tuple[Sample, Sample]]) -> list[tuple[Sample, Sample]]:
     """Those with blocks enough for a verdict."""
     return [pair for pair in pairs if min(len(sample.logarithms) for sample in pair) >= MIN_BLOCKS]
 

@@ -7,9 +7,10 @@ from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING
 
 from bench.calibration import synthetic
-from bench.measure.runner import Listener, run_plan
+from bench.measure.journal import Listener
+from bench.measure.runner import run_plan
 from bench.records.atomic import write_whole
-from bench.records.schema import Block, Effort, Line, Record, Said
+from bench.records.schema import Block, Effort, Line, Record, VerdictChange
 from bench.records.store import RECORDS_FILE, decode, record_line
 
 if TYPE_CHECKING:
@@ -89,5 +90,5 @@ def read_begun(folder: Path) -> Begun:
     *texts, _ = path.read_bytes().split(b"\n")  # what follows the last end of a line is half written
     lines: list[Line] = [decode(text, Line, f"{path}:{number}") for number, text in enumerate(texts, 1)]
     after = max((number for number, line in enumerate(lines, 1) if isinstance(line, Block)), default=0)
-    said = takewhile(lambda line: isinstance(line, Effort | Said), lines[after:]) if after else ()
+    said = takewhile(lambda line: isinstance(line, Effort | VerdictChange), lines[after:]) if after else ()
     return Begun(folder, [*lines[:after], *said])

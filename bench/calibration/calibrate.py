@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING
 import msgspec
 from rich.console import Console
 
-from bench.analysis.analysis import group_of
 from bench.calibration import calibration_table, synthetic, twins, twins_table
 from bench.calibration.begun import read_begun
 from bench.calibration.calibration import (
@@ -41,11 +40,11 @@ from bench.calibration.calibration import (
 from bench.calibration.neighbour import noisy
 from bench.here import as_typed
 from bench.machine.describe import describe
+from bench.measure.journal import DiskFull
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.run import seats_that_fit
-from bench.measure.runner import DiskFull
 from bench.records.atomic import write_whole
 from bench.records.schema import SAME_PROGRAM, Record
 from bench.records.store import drop_half_written
@@ -59,13 +58,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.analysis.analysis import Group
     from bench.calibration.begun import Begun
     from bench.calibration.calibration import Surroundings
-    from bench.records.schema import Block, Environment
+    from bench.records.schema import Block, Environment, Group
     from impls import Row
 
-TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), weighs=False)
+TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), measures_memory=False)
 """As many blocks as a default run has time for, about."""
 
 PAIRS_A_TABLE = 8
@@ -159,7 +157,7 @@ class WorkerFailed(Exception):
 
 
 def _failure(record: Record) -> str:
-    return f"{record.implementation} is {record.status} ({record.reason})"
+    return f"{record.cell.implementation} is {record.status} ({record.reason})"
 
 
 def _folder(out: Path, number: int) -> Path:
@@ -249,10 +247,10 @@ def measure_twins(
         problems[workload.name] = ProblemFile(workload.config, str(path), reference_outputs.sizes_of(workload))
     plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
     table = begun.go_on(plan, problems, [one.pair for one in pairs], mark, done)
-    failed = [f"{_failure(one)} at {one.workload} {one.task}" for one in table.records if not one.ok]
+    failed = [f"{_failure(one)} at {one.cell.workload} {one.cell.task}" for one in table.records if not one.ok]
     groups: dict[Group, list[Record]] = defaultdict(list)
     for record in table.records:
-        groups[group_of(record)].append(record)
+        groups[record.cell.group].append(record)
     comparisons = [
         msgspec.structs.replace(
             comparison_of(one.pair, own, number, "quiet"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import counted_of, group_of
+from bench.analysis.cells import counted_of
 from bench.analysis.stats import log_ratio_of_block
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.calibration.simulate import said_in_groups
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from bench.analysis.analysis import Group
     from bench.measure.runner import NextBlock
-    from bench.records.schema import Record
+    from bench.records.schema import Group, Record
     from impls import Row
 
 WORKLOAD = shape_workload(
@@ -56,7 +55,7 @@ BUDGET = Budget(
     max_blocks=12,
     total_s=float("inf"),
     limit_s=60,
-    weighs=False,
+    measures_memory=False,
 )
 
 TEMPLATE = '''"""An arm of a calibration: {units} units of work a call."""
@@ -153,7 +152,10 @@ class Sides(Struct, frozen=True, kw_only=True):
 def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
     """What the pair's arms took, in the attempts that count."""
     ours, theirs = (
-        {(one.block, one.attempt): one for one in counted_of([one for one in records if one.implementation == name])}
+        {
+            (one.block, one.attempt): one
+            for one in counted_of([one for one in records if one.cell.implementation == name])
+        }
         for name in (pair.ours, pair.theirs)
     )
     both = sorted(ours.keys() & theirs.keys())
@@ -166,7 +168,7 @@ def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
 
 def works(pair: Pair, records: Sequence[Record]) -> bool:
     """Whether neither side has failed in any of these records."""
-    return all(one.ok for one in records if one.implementation in (pair.ours, pair.theirs))
+    return all(one.ok for one in records if one.cell.implementation in (pair.ours, pair.theirs))
 
 
 def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
@@ -180,7 +182,7 @@ def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
         groups = groups_of(table)
         by_group: dict[Group, list[Record]] = {group: [] for group in groups}
         for record in records:
-            by_group[group_of(record)].append(record)
+            by_group[record.cell.group].append(record)
         series = [[sides_of(pair, own).log_ratios for pair in pairs] for own in by_group.values()]
         sittings = []
         for (group, own), said in zip(by_group.items(), said_in_groups(series), strict=True):

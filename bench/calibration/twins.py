@@ -137,7 +137,7 @@ def processor_of(pair: Pair, records: Sequence[Record]) -> Processor:
         name: {
             one.block: (one.cpu_per_wall or 0.0) * fmean(one.samples_s)
             for one in sorted(records, key=lambda one: one.attempt)
-            if one.implementation == name and one.ok
+            if one.cell.implementation == name and one.ok
         }
         for name in (pair.ours, pair.theirs)
     }

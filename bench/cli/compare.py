@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from bench.analysis.analysis import Analysis
 from bench.analysis.compare import compare as compare_results
 from bench.cli.app import stdout
 from bench.here import as_typed
@@ -36,14 +37,14 @@ def compare(
     old
         The result folder that is compared with.
     new
-        The result folder that is judged.
+        The result folder that is compared.
     style
         text, markdown or json.
     fail_on
         slower: exit with 1 if any cell is SLOWER or lost its time, with 2 if no cell has a verdict or a run is not to
         be trusted. UNCLEAR never fails, nor does a cell that the newer run did not measure.
     """
-    comparison = compare_results(read_result(old), read_result(new))
+    comparison = compare_results(Analysis(read_result(old)), Analysis(read_result(new)))
     match style:
         case "text":
             stdout().print(*report.render(comparison), sep="\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
+from bench.analysis.analysis import Analysis
 from bench.cli.app import stderr
 from bench.forecast.maps import maps
 from bench.measure.request import PAGES
@@ -33,7 +34,7 @@ def page(*results: Path, out: Path | None = None) -> None:
     if not results:
         raise InvalidInput("page: name at least one result folder; `bench run` says where it put its result")
     folders = list({folder.resolve(): folder for folder in results}.values())
-    read = [read_result(folder) for folder in folders]
+    read = [Analysis(read_result(folder)) for folder in folders]
     place = out or (folders[0] if len(folders) == 1 else PAGES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
     with stderr().status("reads the results") as status:
         written = write_all(read, place, status.update, maps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from bench.analysis.analysis import Analysis
 from bench.forecast import scaling_page, scaling_text
 from bench.forecast.model import model_of
 from bench.here import command, shown
@@ -26,7 +27,6 @@ from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from bench.forecast.model import Model
-    from bench.records.schema import Result
 
 
 def show(ended: Ended, stderr: Console) -> int:
@@ -35,22 +35,24 @@ def show(ended: Ended, stderr: Console) -> int:
     A row that fails under one version and works under another has not failed: that is what was to be found out.
     """
     folder, stopped = ended.folder, ended.stopped
-    result = read_result(folder)
-    rows, failed = table_rows([result]), False
-    model = _model(result)
+    analysis = Analysis(read_result(folder))
+    result, rows, failed = analysis.result, table_rows([analysis]), False
+    model = _model(analysis)
     try:
         if model is not None:
             write_whole(folder / scaling_page.PAGE_FILE, scaling_page.page(model).encode())
             write_whole(folder / scaling_page.FACTS_FILE, scaling_page.to_json(model).encode())
-        write_whole(folder / markdown.TABLE_FILE, markdown.full(rows, [result]).encode())
-        write_whole(folder / "pytest-benchmark.json", to_pytest_benchmark(result))
+        write_whole(folder / markdown.TABLE_FILE, markdown.full(rows, [analysis]).encode())
+        write_whole(folder / "pytest-benchmark.json", to_pytest_benchmark(analysis))
     except OSError as error:
         failed = True
         if not stopped:
             again = command("table", shown(folder))
             stderr.print(f"{shown(folder)}: its tables cannot be written ({error.strerror}); to see them: {again}")
     # the table of a scaling run has a hundred groups: what is fitted to them is shown instead
-    said = text.render(rows, [result]) if model is None else chain(scaling_text.render(model), text.endings([result]))
+    said = (
+        text.render(rows, [analysis]) if model is None else chain(scaling_text.render(model), text.endings([analysis]))
+    )
     try:
         Console(highlight=False, markup=False).print(*said, sep="\n")
         again = command("run", "--resume", shown(folder), *ended.again)
@@ -61,7 +63,7 @@ def show(ended: Ended, stderr: Console) -> int:
         failed = failed or bool(failures_of(result.records))
         if any(record.status in FAILURES for record in result.records):
             stderr.print(f"what the workers that failed have said: {shown(folder)}/logs")
-        if _write_page(result, stderr):
+        if _write_page(analysis, stderr):
             stderr.print(f"page: {shown(folder)}/{REPORT_FILE}")
     finally:  # whatever happens while it is shown and drawn, it has been measured
         stderr.print(f"result: {shown(folder)}")
@@ -70,7 +72,7 @@ def show(ended: Ended, stderr: Console) -> int:
     return 1 if failed or not any(record.ok for record in result.records) else 0
 
 
-def _write_page(result: Result, stderr: Console) -> bool:
+def _write_page(analysis: Analysis, stderr: Console) -> bool:
     """Write the page into the result's folder, if that can be done: the table has been shown by now."""
     try:
         # imported late: what draws is large, and what is measured should have the machine to itself
@@ -78,22 +80,22 @@ def _write_page(result: Result, stderr: Console) -> bool:
         from bench.page.write import write_report
 
         with stderr.status("draws the page"):
-            write_report([result], result.path, maps)
+            write_report([analysis], analysis.result.path, maps)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
-        folder = shown(result.path)
+        folder = shown(analysis.result.path)
         why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
         stderr.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")
         return False
     return True
 
 
-def _model(result: Result) -> Model | None:
+def _model(analysis: Analysis) -> Model | None:
     """Of a scaling run, what is fitted to it, if it has shapes enough."""
-    if result.run.preset != SCALING:
+    if analysis.run.preset != SCALING:
         return None
     try:
-        return model_of(result)
+        return model_of(analysis)
     except InvalidInput:
         return None

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from bench.analysis.analysis import Analysis
 from bench.cli.app import stdout
 from bench.records.store import read_result
 from bench.report import export, markdown, text
@@ -34,7 +35,7 @@ def table(
     """
     if not results:
         raise InvalidInput("table: name at least one result folder; `bench run` says where it put its result")
-    read = [read_result(folder) for folder in {folder.resolve(): folder for folder in results}.values()]
+    read = [Analysis(read_result(folder)) for folder in {folder.resolve(): folder for folder in results}.values()]
     rows = table_rows(read)
     match style:
         case "text":

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.forecast.held_out import Score, check, score
 from bench.forecast.model import Beyond, Expected, Model, TaskAt, beyond, forecast, model_of
 from bench.here import ROOT
@@ -87,7 +88,7 @@ def advise(
     machine = describe().machine
     tasks = choose_tasks(task, SCALING)
     places = [TaskAt(one, device, precision, chosen_threads) for one in tasks]
-    source = newest(machine, places) if result is None else Source(result, model_of(read_result(result)))
+    source = newest(machine, places) if result is None else Source(result, model_of(Analysis(read_result(result))))
     if lacking := next((at for at in places if at not in source.model.fits), None):
         what = f"{lacking.task} at {units.place(lacking.device, lacking.threads, lacking.precision)}"
         raise InvalidInput(
@@ -137,7 +138,7 @@ def newest(machine: str, places: Collection[TaskAt]) -> Source:
     first = None
     for result in sorted(found, key=rank, reverse=True):
         try:
-            source = Source(result.path, model_of(result))
+            source = Source(result.path, model_of(Analysis(result)))
         except InvalidInput:  # cut short before it had enough
             continue
         if source.model.fits.keys() >= set(places):

@@ -1,11 +1,11 @@
-"""What a row's call costs, as a sum of few terms whose prices are fitted to measured times. Pure.
+"""What a row's call costs, as a sum of few terms whose coefficients are fitted to measured times. Pure.
 
     T = call x batches + step x steps + state x numbers of the state + weight x weights + operations / rate + …
 
-An amount follows from the shape (`amounts`), a price is the row's and at least zero (`Prices`). The rate depends on the
-number of sequences, for a product of few rows is mostly reading its weights: it has a price at each of `KNOTS`, and
-between two knots one in between. Where the shapes cannot tell two amounts apart, one price may stand for both
-(`told_apart`).
+A feature follows from the shape (`features`), a coefficient is the row's and at least zero (`Coefficients`). The rate
+depends on the number of sequences, for a product of few rows is mostly reading its weights: it has a coefficient at
+each of `KNOTS`, and between two knots one in between. Where the shapes cannot tell two features apart, one coefficient
+may stand for both (`identifiable`).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from impls.contract import Seq2seqConfig, Task
 
 KNOTS = (1, 2, 8, 64)
-"""Numbers of sequences at which the products have a price. One sequence is a product with a vector, another program
-than one with a matrix, and two may be dearer; beyond the last, the price is the last one's."""
+"""Numbers of sequences at which the products have a coefficient. One sequence is a product with a vector, another
+program than one with a matrix, and two may be dearer; beyond the last, the coefficient is the last one's."""
 
 CACHE_BYTES = 2 * 2**20
 """Recurrent weights in float32 that are taken to be kept at hand from step to step: with more, the rest is read anew at
@@ -49,10 +49,10 @@ RANK_TOLERANCE = 1e-9
 """What is smaller than this share is rounding."""
 
 ITERATIONS = 60
-"""Gauss and Newton's steps, the same everywhere: prices stand still by then, to more digits than a page shows."""
+"""Gauss and Newton's steps, the same everywhere: coefficients stand still by then, to more digits than a page shows."""
 
 
-class Amounts(NamedTuple):
+class Features(NamedTuple):
     """What a call of a task is made of."""
 
     calls: float
@@ -70,12 +70,12 @@ class Amounts(NamedTuple):
 
     @property
     def terms(self) -> tuple[float, ...]:
-        """All of it, in the order of the prices."""
+        """All of it, in the order of the coefficients."""
         return (*self[:-1], *self.flops)
 
 
-class Prices(Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """What each of the `Amounts` costs, in seconds."""
+class Coefficients(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What each of the `Features` costs, in seconds."""
 
     call_s: float
     step_s: float
@@ -87,11 +87,11 @@ class Prices(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def terms(self) -> tuple[float, ...]:
-        """All of them, in the order of the amounts."""
+        """All of them, in the order of the features."""
         return (self.call_s, self.step_s, self.state_s, self.weight_s, self.far_byte_s, *self.flop_s)
 
 
-def amounts(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> Amounts:
+def features(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> Features:
     """What one call of the task over these batches is made of."""
     batches = tuple(batches)
     layers_of_task = (*config.encoder_layers, *(() if task == "encode" else config.decoder_layers))
@@ -105,7 +105,7 @@ def amounts(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) ->
             steps += length
             states += length * sizes.batch * layer.hidden_dim
             far_bytes += length * max(0, 4 * FLOAT_BYTES * layer.hidden_dim**2 - CACHE_BYTES)
-    return Amounts(len(batches), steps, states, len(batches) * weights, far_bytes, tuple(flops.tolist()))
+    return Features(len(batches), steps, states, len(batches) * weights, far_bytes, tuple(flops.tolist()))
 
 
 def shares(batch: int) -> np.ndarray:
@@ -114,16 +114,16 @@ def shares(batch: int) -> np.ndarray:
     return np.maximum(0.0, 1.0 - np.abs(np.arange(len(KNOTS)) - at))
 
 
-def cost_s(prices: Prices, of: Amounts) -> float:
-    """Seconds that a call of these amounts takes at these prices, at least `LEAST_S`."""
-    return max(float(np.dot(prices.terms, of.terms)), LEAST_S)
+def cost_s(coefficients: Coefficients, of: Features) -> float:
+    """Seconds that a call of these features takes at these coefficients, at least `LEAST_S`."""
+    return max(float(np.dot(coefficients.terms, of.terms)), LEAST_S)
 
 
-def told_apart(shapes: Sequence[Amounts]) -> tuple[bool, ...]:
-    """For each of the prices, in their order: whether these shapes tell it apart from all the others.
+def identifiable(shapes: Sequence[Features]) -> tuple[bool, ...]:
+    """For each of the coefficients, in their order: whether these shapes tell it apart from all the others.
 
-    An amount that no shape has does not show, nor one that is a sum of others at every shape, as operations at one
-    number of sequences and at another where all shapes have the same: their prices may be shared out in any way.
+    A feature that no shape has does not show, nor one that is a sum of others at every shape, as operations at one
+    number of sequences and at another where all shapes have the same: their coefficients may be shared out in any way.
     """
     matrix = np.array([shape.terms for shape in shapes])
     scale = matrix.max(axis=0)
@@ -133,26 +133,26 @@ def told_apart(shapes: Sequence[Amounts]) -> tuple[bool, ...]:
     return tuple((np.abs(silent) < RANK_TOLERANCE).all(axis=0).tolist())
 
 
-def fit(shapes: Sequence[Amounts], times_s: Sequence[float]) -> Prices:
-    """The prices, none below zero, whose costs are off from the times of these shapes by the smallest factors.
+def fit(shapes: Sequence[Features], times_s: Sequence[float]) -> Coefficients:
+    """The coefficients, none below zero, whose costs are off from the times of these shapes by the smallest factors.
 
     Least squares of the factor's log, in Gauss and Newton's steps; what lies far off is pulled in.
     """
     matrix, times = np.array([shape.terms for shape in shapes]), np.array(times_s, dtype=np.float64)
     scale = matrix.max(axis=0)
-    scale[scale == 0] = np.inf  # an amount that no shape has gets no price
+    scale[scale == 0] = np.inf  # a feature that no shape has gets no coefficient
     matrix = matrix / scale
     weights, target = 1 / times, times
-    prices = np.zeros(matrix.shape[1])
+    coefficients = np.zeros(matrix.shape[1])
     for _ in range(ITERATIONS):
-        prices, _ = nnls(matrix * weights[:, None], target * weights)
-        costs = np.maximum(matrix @ prices, 1e-3 * times)  # above zero, for its log
+        coefficients, _ = nnls(matrix * weights[:, None], target * weights)
+        costs = np.maximum(matrix @ coefficients, 1e-3 * times)  # above zero, for its log
         off = np.log(times / costs)
         reach = HUBER * max(1.4826 * median(np.abs(off).tolist()), LEAST_SPREAD)
         pull = reach / np.maximum(np.abs(off), reach)
         weights, target = np.sqrt(pull) / costs, costs * (1 + off)
-    call_s, step_s, state_s, weight_s, far_byte_s, *flop_s = (prices / scale).tolist()
-    return Prices(
+    call_s, step_s, state_s, weight_s, far_byte_s, *flop_s = (coefficients / scale).tolist()
+    return Coefficients(
         call_s=call_s,
         step_s=step_s,
         state_s=state_s,
@@ -162,12 +162,12 @@ def fit(shapes: Sequence[Amounts], times_s: Sequence[float]) -> Prices:
     )
 
 
-def off_by(prices: Prices, shape: Amounts, time_s: float) -> float:
-    """The log of the time over what the prices make of the shape."""
-    return math.log(time_s / cost_s(prices, shape))
+def off_by(coefficients: Coefficients, shape: Features, time_s: float) -> float:
+    """The log of the time over what the coefficients make of the shape."""
+    return math.log(time_s / cost_s(coefficients, shape))
 
 
-def left_out(shapes: Sequence[Amounts], times_s: Sequence[float], one: int) -> float:
+def leave_one_out(shapes: Sequence[Features], times_s: Sequence[float], one: int) -> float:
     """What one of the shapes is off by from a fit to all the others."""
     others = fit([*shapes[:one], *shapes[one + 1 :]], [*times_s[:one], *times_s[one + 1 :]])
     return off_by(others, shapes[one], times_s[one])

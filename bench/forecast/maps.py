@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.forecast.model import forecast, model_of, tied
 from bench.page.curves import Map, in_words
 from bench.workloads.flops import BatchSizes
@@ -16,15 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.forecast.model import Model, TaskAt
-    from bench.records.schema import Result
 
 
-def maps(number: int, result: Result) -> Iterator[Map]:
+def maps(number: int, analysis: Analysis) -> Iterator[Map]:
     """Of a scaling run: who is expected to win over batch size and hidden size, all else as where its sweeps cross."""
-    if result.run.preset != SCALING:
+    if analysis.run.preset != SCALING:
         return
     try:
-        model = model_of(result)
+        model = model_of(analysis)
     except InvalidInput:  # it was ended before it had shapes enough
         return
     for at in model.fits:

@@ -13,23 +13,24 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 
-from bench.analysis.analysis import judge
-from bench.forecast.features import Amounts, Prices, amounts, cost_s, fit, left_out, off_by
-from bench.records.schema import Struct, competes
+from bench.analysis.analysis import Analysis
+from bench.forecast.features import Coefficients, Features, cost_s, features, fit, leave_one_out, off_by
+from bench.records.schema import Struct
 from bench.workloads.sweeps import sizes
 from impls.contract import Device, InvalidInput, Precision, Task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records.schema import Cell, Result, Run
+    from bench.records.schema import Cell, Run
     from bench.workloads.flops import BatchSizes
     from impls.contract import Seq2seqConfig
 
 LEAST_SHAPES = 12
-"""With fewer shapes there is no fit: it has nine prices."""
+"""With fewer shapes there is no fit: it has nine coefficients."""
 
 LEAST_SEEN = 5
 """With fewer shapes of which it is known how far all rows are off, nothing can be said of how sure a forecast is."""
@@ -55,7 +56,7 @@ class Fitted(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """What a row's calls cost, and how far off that is."""
 
     implementation: str
-    prices: Prices
+    coefficients: Coefficients = msgspec.field(name="prices")
     off: dict[str, float]
     """Workload to the log of its time over its cost; of one that is fitted, its cost by a fit to all the others.
 
@@ -117,28 +118,29 @@ def task_at(cell: Cell) -> TaskAt:
     return TaskAt(cell.task, cell.device, cell.precision, cell.threads)
 
 
-def times_of(result: Result) -> Times:
+def times_of(analysis: Analysis) -> Times:
     """The times that costs are fitted to: the baseline's median, times the row's ratio to it.
 
     Ratios are paired turn by turn. So where the machine was slow for a block, all rows of a shape are off alike.
     """
-    judged = judge(result.records, result.run.baseline)
-    medians = {(cell.implementation, cell.workload, task_at(cell)): one.median_s for cell, one in judged.items()}
+    medians = {
+        (cell.implementation, cell.workload, task_at(cell)): one.median_s for cell, one in analysis.cells.items()
+    }
     found: Times = defaultdict(lambda: defaultdict(dict))
-    for cell, one in judged.items():
+    for cell, one in analysis.cells.items():
         base_s = medians.get((one.baseline or "", cell.workload, task_at(cell)))
-        if one.ratio is not None and base_s is not None and competes(cell):
+        if one.ratio is not None and base_s is not None and cell.role == "row":
             found[task_at(cell)][cell.implementation][cell.workload] = base_s * one.ratio.estimate
     return found
 
 
-def model_of(result: Result) -> Model:
+def model_of(analysis: Analysis) -> Model:
     """The fits to a scaling run: of each row and task that has a time on enough shapes.
 
     Raises:
         InvalidInput: there is none.
     """
-    run, times_s = result.run, times_of(result)
+    run, times_s = analysis.run, times_of(analysis)
     fits: dict[TaskAt, list[Fitted]] = {}
     for at, of_rows in times_s.items():
         for row, of_row in of_rows.items():
@@ -147,7 +149,7 @@ def model_of(result: Result) -> Model:
                 fits.setdefault(at, []).append(_fitted(run, at, row, of_row, fitted))
     fits = {at: rows for at, rows in fits.items() if len(seen_by_all(rows)) >= LEAST_SEEN}
     if not fits:
-        raise InvalidInput(f"{result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
+        raise InvalidInput(f"{analysis.result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
     return Model(run, times_s, fits)
 
 
@@ -157,13 +159,13 @@ def seen_by_all(rows: Sequence[Fitted]) -> list[str]:
 
 
 def _fitted(run: Run, at: TaskAt, row: str, times_s: dict[str, float], fitted: Sequence[str]) -> Fitted:
-    shapes = {name: amounts_of(run, name, at.task) for name in times_s}
+    shapes = {name: features_of(run, name, at.task) for name in times_s}
     own, own_s = [shapes[name] for name in fitted], [times_s[name] for name in fitted]
-    prices = fit(own, own_s)
-    off = {name: off_by(prices, shapes[name], times_s[name]) for name in times_s if name not in fitted}
+    coefficients = fit(own, own_s)
+    off = {name: off_by(coefficients, shapes[name], times_s[name]) for name in times_s if name not in fitted}
     among = between(run, fitted)
-    off |= {name: left_out(own, own_s, fitted.index(name)) for name in fitted if name in among}
-    return Fitted(implementation=row, prices=prices, off=off)
+    off |= {name: leave_one_out(own, own_s, fitted.index(name)) for name in fitted if name in among}
+    return Fitted(implementation=row, coefficients=coefficients, off=off)
 
 
 def between(run: Run, workloads: Sequence[str]) -> set[str]:
@@ -179,7 +181,7 @@ def between(run: Run, workloads: Sequence[str]) -> set[str]:
     return own.keys() - outermost
 
 
-def amounts_of(run: Run, workload: str, task: Task) -> Amounts:
+def features_of(run: Run, workload: str, task: Task) -> Features:
     """What a call of a workload of the run is made of.
 
     Raises:
@@ -188,7 +190,7 @@ def amounts_of(run: Run, workload: str, task: Task) -> Amounts:
     facts = run.workloads[workload]
     if facts.config is None:
         raise InvalidInput(f"{workload}: the run does not say what sizes it has")
-    return amounts(facts.config, facts.batches, task)
+    return features(facts.config, facts.batches, task)
 
 
 def forecast(
@@ -199,10 +201,10 @@ def forecast(
     ``without``: a workload that is to be forecast as if nothing were known of it. Outside of what was measured all
     rows may be off further: once more as far for each doubling.
     """
-    fits, of = model.fits[at], amounts(config, batches, at.task)
+    fits, of = model.fits[at], features(config, batches, at.task)
     wide = 1 + sum(one.doublings for one in beyond(model, at, config, batches))
     shapes = [name for name in seen_by_all(fits) if name != without]
-    costs = np.log([cost_s(row.prices, of) for row in fits])
+    costs = np.log([cost_s(row.coefficients, of) for row in fits])
     off = wide * np.array([[row.off[name] for name in shapes] for row in fits])
     best = int(np.argmin(costs))
     first = np.argmin(costs[:, None] + off, axis=0)
@@ -249,7 +251,7 @@ def tied(expected: Sequence[Expected]) -> list[str]:
 def beyond(model: Model, at: TaskAt, config: Seq2seqConfig, batches: Sequence[BatchSizes]) -> list[Beyond]:
     """The sizes in which a shape lies outside of what was measured; or, if in none, its arithmetic in all."""
     known = [
-        (sizes(facts.config, facts.batches), sum(amounts(facts.config, facts.batches, at.task).flops))
+        (sizes(facts.config, facts.batches), sum(features(facts.config, facts.batches, at.task).flops))
         for facts in map(model.run.workloads.__getitem__, model.timed(at))
         if facts.config is not None
     ]
@@ -258,5 +260,5 @@ def beyond(model: Model, at: TaskAt, config: Seq2seqConfig, batches: Sequence[Ba
         low, high = (extreme(own[name] for own, _ in known) for extreme in (min, max))
         if not low <= value <= high:
             found.append(Beyond(name, value, low, high))
-    flops, most = sum(amounts(config, batches, at.task).flops), max(flops for _, flops in known)
+    flops, most = sum(features(config, batches, at.task).flops), max(flops for _, flops in known)
     return found or [Beyond("operations", flops, 0.0, most)] * (flops > most)

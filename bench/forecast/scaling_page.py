@@ -10,9 +10,9 @@ import numpy as np
 
 from bench import units
 from bench.analysis.stats import PRACTICAL
-from bench.forecast.features import CACHE_BYTES, KNOTS, told_apart
+from bench.forecast.features import CACHE_BYTES, KNOTS, identifiable
 from bench.forecast.held_out import Checked, check, score
-from bench.forecast.model import Fitted, TaskAt, amounts_of
+from bench.forecast.model import Fitted, TaskAt, features_of
 from bench.records.schema import Struct
 from bench.report.digits import rounded
 from bench.report.markdown import environment_line, table
@@ -21,7 +21,7 @@ from impls.contract import Device, Precision, Task
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.forecast.features import Prices
+    from bench.forecast.features import Coefficients
     from bench.forecast.held_out import Score
     from bench.forecast.model import Model
 
@@ -49,7 +49,7 @@ class Scaling(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """The run's: the raw records stand beside it."""
     machine: str
     knots: tuple[int, ...]
-    """Numbers of sequences at which the products have a price."""
+    """Numbers of sequences at which the products have a coefficient."""
     cache_bytes: int
     tasks: list[OfTask]
 
@@ -78,14 +78,14 @@ def page(model: Model) -> str:
         "# What a call costs, by its shape\n",
         f"{environment_line(run.environment)}  \n{run.started_at}, `{run.command}`\n",
         f"Fitted to {model.fitted()} shapes: sweeps of one size at a time, and shapes drawn between them. A call's"
-        " time is the sum of what it has of each column times its price: batches; time steps, of all layers and"
+        " time is the sum of what it has of each column times its coefficient: batches; time steps, of all layers and"
         " directions; numbers of the hidden states (steps × sequences × `hidden_dim`); weights; operations of the"
         " products, whose rate depends on the number of sequences, and goes from one to the next in between; and, at"
         f" each step, recurrent weights of a layer beyond {units.size(CACHE_BYTES)} (in float32, of the forward pass)."
-        f" –: no price, that is, none that shows; {SHARED}: these shapes do not tell it apart from others. What one"
-        " price lacks another may have: a single price is less certain than their sum. *Left out*: the median by which"
-        " a fit to all other shapes is off at one of them; *held out*: by which the fit is off at shapes that it has"
-        " not seen.\n",
+        f" –: no coefficient, that is, none that shows; {SHARED}: these shapes do not tell it apart from others. What"
+        " one coefficient lacks another may have: a single coefficient is less certain than their sum. *Left out*:"
+        " the median by which a fit to all other shapes is off at one of them; *held out*: by which the fit is off at"
+        " shapes that it has not seen.\n",
     ]
     for of_task in scaling_of(model).tasks:
         where = units.place(of_task.device, of_task.threads, of_task.precision)
@@ -102,15 +102,15 @@ def _prices(model: Model, at: TaskAt, of_task: OfTask) -> str:
     errors = [one.errors for one in of_task.held_out]
     lines = []
     for row in of_task.fits:
-        left_out = [abs(math.expm1(-off)) for name, off in row.off.items() if not workloads[name].held_out]
+        leave_one_out = [abs(math.expm1(-off)) for name, off in row.off.items() if not workloads[name].held_out]
         fitted = [name for name in model.times_s[at][row.implementation] if not workloads[name].held_out]
-        apart = told_apart([amounts_of(model.run, name, at.task) for name in fitted])
+        apart = identifiable([features_of(model.run, name, at.task) for name in fitted])
         seen = [of_shape[row.implementation] for of_shape in errors]
         lines.append(
             [
                 f"`{row.implementation}`",
-                *columns(row.prices, apart),
-                units.percent(float(np.median(left_out))),
+                *columns(row.coefficients, apart),
+                units.percent(float(np.median(leave_one_out))),
                 units.percent(float(np.median(seen)) if seen else None),
                 units.percent(max(seen, default=None)),
             ]
@@ -129,47 +129,51 @@ COLUMNS = (
 
 
 SHARED = "?"
-"""In the place of a price that the shapes do not tell apart from others."""
+"""In the place of a coefficient that the shapes do not tell apart from others."""
 
 
-def columns(prices: Prices, apart: Sequence[bool]) -> list[str]:
-    """The prices as people read them; ``apart``: which of them the shapes tell apart, in the order of the amounts."""
+def columns(coefficients: Coefficients, apart: Sequence[bool]) -> list[str]:
+    """The coefficients as people read them; ``apart``: which of them the shapes tell apart, in the order of the
+    features."""
     call, step, state, weight, far, *flop = apart
     words = [
-        *(price(seconds) for seconds in (prices.call_s, prices.step_s, prices.state_s, prices.weight_s)),
-        *(units.rate(1 / seconds if seconds else None) for seconds in prices.flop_s),
-        far_rate(prices) or "–",
+        *(
+            coefficient(seconds)
+            for seconds in (coefficients.call_s, coefficients.step_s, coefficients.state_s, coefficients.weight_s)
+        ),
+        *(units.rate(1 / seconds if seconds else None) for seconds in coefficients.flop_s),
+        far_rate(coefficients) or "–",
     ]
     order = (call, step, state, weight, *flop, far)
     return [word if own else SHARED for word, own in zip(words, order, strict=True)]
 
 
-def far_rate(prices: Prices) -> str:
+def far_rate(coefficients: Coefficients) -> str:
     """How fast weights beyond the cache are read; empty where they cost nothing."""
-    return f"{1e-9 / prices.far_byte_s:.0f} GB/s" if prices.far_byte_s else ""
+    return f"{1e-9 / coefficients.far_byte_s:.0f} GB/s" if coefficients.far_byte_s else ""
 
 
-def in_words(prices: Prices) -> str:
+def in_words(coefficients: Coefficients) -> str:
     """``40.0 µs a call + 1.10 µs a step + … + products at 50.0 GFLOP/s to 190 GFLOP/s``: what is not nothing."""
     words = ("a call", "a step", "a number of the state", "a weight")
     terms = [
-        f"{price(seconds)} {what}"
+        f"{coefficient(seconds)} {what}"
         for seconds, what in zip(
-            (prices.call_s, prices.step_s, prices.state_s, prices.weight_s),
+            (coefficients.call_s, coefficients.step_s, coefficients.state_s, coefficients.weight_s),
             words,
             strict=True,
         )
         if seconds
     ]
-    rates = [1 / seconds for seconds in prices.flop_s if seconds]
+    rates = [1 / seconds for seconds in coefficients.flop_s if seconds]
     if rates:
         terms.append(f"products at {' to '.join(dict.fromkeys(map(units.rate, (min(rates), max(rates)))))}")
-    if far := far_rate(prices):
+    if far := far_rate(coefficients):
         terms.append(f"weights beyond {units.size(CACHE_BYTES)} at {far}")
     return " + ".join(terms)
 
 
-def price(seconds: float) -> str:
+def coefficient(seconds: float) -> str:
     """Three digits and the unit that fits, down to picoseconds; a dash for nothing."""
     if seconds >= 1e-6 or not seconds:
         return units.seconds(seconds or None)

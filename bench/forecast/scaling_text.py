@@ -29,12 +29,14 @@ def render(model: Model) -> Iterator[RenderableType]:
         for row in of_task.fits:
             errors = [one.errors[row.implementation] for one in of_task.held_out]
             off = f" (held out: off by {units.percent(float(np.median(errors)))})" if errors else ""
-            words = Text(row.implementation, style="bold").append(f" {in_words(row.prices)}{off}", style="not bold")
+            words = Text(row.implementation, style="bold").append(
+                f" {in_words(row.coefficients)}{off}", style="not bold"
+            )
             yield Padding(words, (0, 0, 0, 1))
         if of_task.held_out:
             yield Padding(Text(about(score(of_task.held_out))), (0, 0, 0, 1))
     how_to_read = (
-        "\nstate: a number of the hidden states, at each step; weight: once a call. A single price is less certain than"
-        " their sum. `python -m bench advise --shape …` says what to expect of a shape."
+        "\nstate: a number of the hidden states, at each step; weight: once a call. A single coefficient is less"
+        " certain than their sum. `python -m bench advise --shape …` says what to expect of a shape."
     )
     yield Text(as_typed(how_to_read), style="dim")

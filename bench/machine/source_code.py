@@ -31,11 +31,24 @@ def code_of_row(row: Row) -> str:
     return _hash({"row": row.path} | named)
 
 
+MEASURES = ("bench/measure/runner.py", "bench/measure/worker.py")
+"""What carries a run out: all that times and verdicts rest on is imported from here."""
+
+HASHING = 2
+"""The way of hashing: before this there was no number, and it was all of ``bench/``."""
+
+
 def code_of_harness() -> str:
-    """SHA-256 of all of ``bench/``, and of what it imports of ``impls/``: the oracle, and the limits of its errors."""
-    root = HERE.parent
-    own = set((root / "bench").rglob("*.py"))
-    return _hash({path.relative_to(root).as_posix(): path for path in _closure(own)})
+    """The way of hashing, and SHA-256 of what a run is carried out by: runner, worker, and all that these import.
+
+    What words or pictures are made by has no part in it: a run goes on after a caption was changed.
+    """
+    return f"{HASHING}:{_hash({path.relative_to(HERE.parent).as_posix(): path for path in measuring_files()})}"
+
+
+def measuring_files() -> set[Path]:
+    """Runner, worker, and all files of ``bench/`` and ``impls/`` that they import, directly or not."""
+    return _closure([HERE.parent / name for name in MEASURES])
 
 
 def _hash(files: dict[str, Path]) -> str:
@@ -46,7 +59,7 @@ def _hash(files: dict[str, Path]) -> str:
 
 
 def _closure(paths: Iterable[Path], beside: Path | None = None) -> set[Path]:
-    """These files, and all that they import of ``impls/``, and of the folder ``beside``."""
+    """These files, and all that they import of ``impls/`` and ``bench/``, and of the folder ``beside``."""
     found: set[Path] = set()
     left = list(paths)
     while left:
@@ -58,7 +71,7 @@ def _closure(paths: Iterable[Path], beside: Path | None = None) -> set[Path]:
 
 
 def _imported(path: Path, beside: Path | None) -> Iterator[Path]:
-    """The files of ``impls/``, and of the folder, that a file imports by name; none of one that does not parse."""
+    """The files of ours, and of the folder, that a file imports by name; none of one that does not parse."""
     try:
         tree = parse(path)
     except (SyntaxError, ValueError):
@@ -72,7 +85,7 @@ def _imported(path: Path, beside: Path | None) -> Iterator[Path]:
         else:
             continue
         for name in names:
-            if name[:1] == [HERE.name]:
+            if name[:1] in ([HERE.name], ["bench"]):
                 yield from _files_of(name, HERE.parent)
             if beside and not path.is_relative_to(HERE):
                 yield from _files_of(name, beside)

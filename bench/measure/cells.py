@@ -42,7 +42,7 @@ from bench.measure.messages import (
 )
 from bench.measure.subjects import Bound, Model, Unsupported, wall_s
 from bench.measure.validate import Invalid
-from bench.records.schema import Memory, Phase, Status, fields_of, settle
+from bench.records.schema import Memory, Phase, Status, settle
 from impls import import_row, read_row
 from impls.contract import TASKS, DeviceUnavailable, NoCounter
 
@@ -344,12 +344,12 @@ class Worker:
         try:
             memory = self.weigh(cell)
         except NoCounter as error:
-            memory = Memory(**fields_of(cell), status="unsupported", reason=words_of(error))
+            memory = Memory(cell=cell, status="unsupported", reason=words_of(error))
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # whether that is the row's fault, the oracle tells
             status, reason = verdict_on(error, self)
-            memory = Memory(**fields_of(cell), status=status, reason=reason)
+            memory = Memory(cell=cell, status=status, reason=reason)
         try:
             self.load(cell).validate(cell, 1)
         except KeyboardInterrupt:
@@ -365,7 +365,7 @@ class Worker:
         scale = memory.scale_of(subject.row, cell.device)
         call()  # what a first call leaves behind, such as a compiled program, is held from then on
         peak_bytes = scale.peak_of(call)
-        return Memory(**fields_of(cell), status="ok", peak_bytes=peak_bytes, source=scale.source)
+        return Memory(cell=cell, status="ok", peak_bytes=peak_bytes, source=scale.source)
 
     def seed(self, cell: Cell, number: int) -> tuple[int, ...]:
         """Draws inputs in this block: not the row's own, for all who take turns are fed the same."""

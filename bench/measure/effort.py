@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import group_of, log_ratios
-from bench.records.schema import CONTROL, Effort, cell_of
+from bench.analysis.cells import log_ratios
+from bench.records.schema import CONTROL, Effort
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bench.analysis.analysis import Group
     from bench.measure.presets import Budget
-    from bench.records.schema import Record
+    from bench.records.schema import Group, Record
 
 PROCESS_SD = 0.02
 """Standard deviation that fresh processes give to a log ratio, as published runs of real rows have it: of groups whose
@@ -46,7 +45,7 @@ def turn_variance(records: Sequence[Record], baseline: str) -> float | None:
 
     ``records``: a group's, of one block. None where no row has two turns beside the baseline.
     """
-    base = next((one for one in records if one.implementation == baseline and one.samples_s), None)
+    base = next((one for one in records if one.cell.implementation == baseline and one.samples_s), None)
     if base is None:
         return None
     variances = []
@@ -90,13 +89,13 @@ def efforts(
     found = {}
     for key in seconds:
         table, group = key
-        own = [one for one in records if one.ok and one.table == table and group_of(cell_of(one)) == group]
+        own = [one for one in records if one.ok and one.table == table and one.cell.group == group]
         variance = turn_variance(own, baselines[group]) if group in baselines else None
         if variance is not None:
             found[key] = own, variance, min(len(one.samples_s) for one in own)
     controls = []
     for (_, group), (own, variance, turns) in found.items():
-        sides = [[one for one in own if one.implementation == name] for name in (CONTROL, baselines[group])]
+        sides = [[one for one in own if one.cell.implementation == name] for name in (CONTROL, baselines[group])]
         controls += [(ratio, variance / turns) for ratio in log_ratios(*sides).values()]
     process = process_variance(controls)
     made = []

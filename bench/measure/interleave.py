@@ -25,18 +25,17 @@ from bench.measure.messages import Check, Finished, Prepare, Prepared, Seated, S
 from bench.measure.plan import calls_a_turn, rounds_of
 from bench.measure.stopping import checks_unseen
 from bench.measure.worker_client import Failure, WorkerProcess, together
-from bench.records.schema import BOUND, cell_of, settle
+from bench.records.schema import BOUND, settle
 from bench.records.store import fault_of
 from bench.workloads.flops import product_flops
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from bench.analysis.analysis import Group
     from bench.measure.messages import Answer, AnyCommand, ProblemFile
     from bench.measure.plan import Plan, Seat, Sitting
     from bench.measure.worker_client import Setting
-    from bench.records.schema import Cell, Flag, Phase, Record
+    from bench.records.schema import Cell, Flag, Group, Phase, Record
 
 CONTENDED = 0.5
 """A group in which more than this share of all turns was disturbed is measured again."""
@@ -251,7 +250,7 @@ class RoundTable:
     def _fault_of(self, record: Record, member: Member) -> str | None:
         """What is wrong with a record: a row shares its worker's memory, and may have written it."""
         asked = (member.cell, self._setting.block, self._setting.table, member.attempt)
-        if (cell_of(record), record.block, record.table, record.attempt) != asked:
+        if (record.cell, record.block, record.table, record.attempt) != asked:
             return "it is about something else"
         return fault_of(record)
 
@@ -296,16 +295,16 @@ def possible(
 
     What can be is the best square product that a bound of any framework made before these turns, or ``earlier`` ones.
     """
-    place = records[0].device, records[0].threads, records[0].precision
-    alike = (one for one in earlier if (one.device, one.threads, one.precision) == place)
+    place = records[0].cell.device, records[0].cell.threads, records[0].cell.precision
+    alike = (one for one in earlier if (one.cell.device, one.cell.threads, one.cell.precision) == place)
     limit = max(square_rates([*records, *alike]).values(), default=None)
-    return [record if limit is None else _possible(record, problems[record.workload], limit) for record in records]
+    return [record if limit is None else _possible(record, problems[record.cell.workload], limit) for record in records]
 
 
 def _possible(record: Record, problem: ProblemFile, limit: float) -> Record:
-    if not record.ok or record.tier == BOUND:
+    if not record.ok or record.cell.tier == BOUND:
         return record
-    rate = product_flops(problem.config, problem.batches, record.task) / median(record.samples_s)
+    rate = product_flops(problem.config, problem.batches, record.cell.task) / median(record.samples_s)
     if rate <= IMPOSSIBLE * limit:
         return record
     where = {"block": record.block, "table": record.table, "attempt": record.attempt}
@@ -313,7 +312,7 @@ def _possible(record: Record, problem: ProblemFile, limit: float) -> Record:
         f"its products would have run at {rate / 1e9:.0f} GFLOP/s, {rate / limit:.1f} times what products reach here"
         f" ({limit / 1e9:.0f} GFLOP/s): its work is not all inside the timed call"
     )
-    return settle(cell_of(record), "invalid", reason, **where)
+    return settle(record.cell, "invalid", reason, **where)
 
 
 def _noted(

@@ -7,13 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import judge
+from bench.analysis.cells import analyse
+from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Table, cells_of
 from bench.measure.presets import BUDGETS
 from bench.measure.request import check_device, check_workloads, choose_precisions, choose_tasks, parse_threads
-from bench.measure.runner import Listener, run_plan
+from bench.measure.runner import run_plan
 from bench.records.schema import Record
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import choose
@@ -23,7 +24,7 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.measure.plan import Sitting
     from bench.records.schema import Cell, Line
     from bench.workloads.shapes import Workload
@@ -40,7 +41,7 @@ BUDGET = replace(
     min_blocks=BLOCKS,
     max_blocks=BLOCKS,
     total_s=float("inf"),
-    weighs=False,
+    measures_memory=False,
 )
 
 
@@ -63,12 +64,12 @@ class Peak:
     asked: Asked
     problems: dict[str, ProblemFile]
     """Workload to its configuration and batches."""
-    judged: dict[Cell, Judged]
+    cells: dict[Cell, CellAnalysis]
 
     @property
     def failures(self) -> list[Record]:
         """Why something has no time."""
-        return [one.failure for one in self.judged.values() if one.failure is not None]
+        return [one.failure for one in self.cells.values() if one.failure is not None]
 
 
 def check_peak(
@@ -143,4 +144,4 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
         listener = Listener(block=begin, doing=doing, kept=lines.extend)
         run_plan(plan_of(asked), problems, Path(folder), listener, mark=mark)
     records = [line for line in lines if isinstance(line, Record)]
-    return Peak(asked=asked, problems=problems, judged=judge(records, ""))
+    return Peak(asked=asked, problems=problems, cells=analyse(records, ""))

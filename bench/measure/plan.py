@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.analysis.analysis import Group, group_of
 from bench.machine.interpreters import OWN
 from bench.measure.presets import BUDGETS, Budget
-from bench.records.schema import CONTROL, Cell, Record, settle
+from bench.records.schema import CONTROL, Cell, Group, Record, settle
 from bench.records.versions import join, split
 
 if TYPE_CHECKING:
@@ -123,9 +122,9 @@ def make_plan(
                     seats.append(Seat(name, row, number, precision, cells, interpreter))
             for bound in bounds:
                 held = [seat for seat in seats if seat.row.multiplier == bound.framework]
-                groups = {group_of(cell) for seat in held for cell in seat.cells}
+                groups = {cell.group for seat in held for cell in seat.cells}
                 cells, _ = cells_of(bound, workloads, tasks, device, number, precision)
-                if wanted := tuple(cell for cell in cells if group_of(cell) in groups):
+                if wanted := tuple(cell for cell in cells if cell.group in groups):
                     seats.append(Seat(bound.name, bound, number, precision, wanted))
             for members in _tables_of(seats, baseline, seats_a_table):
                 tables.append(Table(len(tables), number, members))
@@ -207,5 +206,5 @@ def groups_of(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
     groups: dict[Group, list[tuple[Seat, Cell]]] = {}
     for seat in table.seats:
         for cell in seat.cells:
-            groups.setdefault(group_of(cell), []).append((seat, cell))
+            groups.setdefault(cell.group, []).append((seat, cell))
     return groups

@@ -37,7 +37,7 @@ class Budget:
     """How many calls a turn has; as many as fill it where this is not given."""
     most_rounds: int = 2
     """Rounds go on until every row has had its number of undisturbed turns, for at most so many times that number."""
-    weighs: bool = True
+    measures_memory: bool = True
     """Whether peak memory is measured."""
     sure_blocks: int = 1
     """So many blocks are measured whatever time they take."""
@@ -47,7 +47,14 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget(
-        timed_s=0.1, warmup_s=0.02, min_turns=2, min_blocks=1, max_blocks=1, total_s=90, limit_s=120, weighs=False
+        timed_s=0.1,
+        warmup_s=0.02,
+        min_turns=2,
+        min_blocks=1,
+        max_blocks=1,
+        total_s=90,
+        limit_s=120,
+        measures_memory=False,
     ),
     "default": Budget(
         timed_s=0.3,
@@ -79,7 +86,7 @@ BUDGETS = {
         max_blocks=3,
         total_s=3600,
         limit_s=300,
-        weighs=False,
+        measures_memory=False,
     ),
 }
 

@@ -15,8 +15,8 @@ from bench.machine.describe import available_to_a_process, gpus
 from bench.machine.interpreters import OWN, choose_interpreters, in_words
 from bench.machine.processors import processors
 from bench.measure.presets import BASELINE, BUDGETS, PRESETS, Budget, Preset
-from bench.records.schema import CONTROL
-from bench.records.versions import SIGN, join
+from bench.records.schema import CONTROL, SIGN
+from bench.records.versions import join
 from bench.workloads.dictionary import read_words
 from bench.workloads.shapes import Workload, estimate_bytes
 from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads

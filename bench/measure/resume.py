@@ -34,10 +34,6 @@ class Resumed:
     budget: Budget
 
 
-SINCE = "files of impls or bench are changed or new since (`git status` names them): put them aside, or begin anew"
-BEFORE = "it was begun with changed or new files in impls or bench, and has none now: put them back, or begin anew"
-
-
 GOES_ALONG = ("resume", "impl", "budget", "interpreter")
 """The options that a run may go on with; the others are part of what it is."""
 
@@ -66,8 +62,8 @@ def check_resume(options: Options) -> Resumed:
 
     for what in (*SAME_PROGRAM, *(["gpus"] if run.plan.device == "gpu" else [])):
         then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
-        if then != now and what == "git_dirty":
-            raise refuse(SINCE if now else BEFORE)
+        if then != now and what == "harness":
+            raise refuse("what measures has changed since (bench/ as far as runner and worker import it); begin anew")
         if then != now:
             raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
     if run.preset not in BUDGETS or not run.rows:

@@ -21,14 +21,15 @@ from bench.machine import gpu
 from bench.machine.describe import available_bytes, code_facts, describe
 from bench.machine.processors import processors
 from bench.measure.expected import expected_s
+from bench.measure.journal import DiskFull, Listener, scratch
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import make_plan
 from bench.measure.preflight import preflight
-from bench.measure.runner import DiskFull, Listener, run_plan, scratch
+from bench.measure.runner import run_plan
 from bench.measure.speed import measure_speed
 from bench.measure.worker_environment import left_out, memory_limit
-from bench.records.atomic import whole_folder, written
+from bench.records.atomic import new_folder, written
 from bench.records.schema import End, PlanFacts, Run, WorkloadFacts
 from bench.records.store import RECORDS_FILE, SCHEMA_VERSION, drop_half_written, read_result, record_line, start_result
 from bench.records.versions import join
@@ -100,7 +101,7 @@ def run(request: Request, watching: Watching) -> Ended:
     began = time.monotonic()
     plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
     if not plan.tables:
-        reasons = dict.fromkeys(f"{one.implementation}: {one.reason}" for one in plan.settled)
+        reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.settled)
         raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:
@@ -108,7 +109,7 @@ def run(request: Request, watching: Watching) -> Ended:
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
                 preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
         head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
-        with whole_folder(request.out) as folder, written(request.out):
+        with new_folder(request.out) as folder, written(request.out):
             (folder / "logs").mkdir()
             start_result(head, folder)
         return _carry_out(plan, request, read_result(request.out), mark, began, watching)

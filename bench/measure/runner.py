@@ -6,13 +6,10 @@ any way goes on where it stood.
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -22,21 +19,22 @@ import msgspec
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from bench.analysis.analysis import Group, counted_of, group_of, judge
+from bench.analysis.cells import analyse, counted_of
 from bench.machine.processors import kept_off, load_average, processor_ticks, processors, stolen
 from bench.measure.effort import efforts
 from bench.measure.expected import last_s, next_block_s
 from bench.measure.interleave import RoundTable, is_contended
+from bench.measure.journal import Journal, Listener, scratch
 from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Seat
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
-from bench.records.schema import Block, Effort, Memory, Record, Said, cell_of, competes, fields_of, settle
-from bench.records.store import RECORDS_FILE, record_line
+from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange, settle
+from bench.records.store import RECORDS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import BinaryIO, Literal
+    from typing import Literal
 
     from bench.measure.messages import Answer, ProblemFile
     from bench.measure.plan import Plan, Sitting
@@ -47,77 +45,9 @@ T = TypeVar("T")
 PRODUCT_SIZE = 512
 """Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
 
-LEAST_FREE_BYTES = 2**20
-"""With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
-
 
 NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[Sitting, ...]] | None"]
 """Which block is due, and its sittings, given the records so far; None: there is no more to do."""
-
-
-class DiskFull(OSError):
-    """What was measured cannot be written; the message says where."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who is told of progress."""
-
-    block: Callable[[int, Sequence[Sitting]], None] = lambda _block, _sittings: None
-    """A block begins, with these groups."""
-    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None
-    """What goes on now."""
-    kept: Callable[[Sequence[Line]], None] = lambda _lines: None
-    """These lines are on disk."""
-
-
-@dataclass(slots=True)
-class Journal:
-    """The records of a run, on disk before anybody is told of them."""
-
-    file: BinaryIO
-    listener: Listener
-    records: list[Record] = field(default_factory=list)
-    weighed: dict[Cell, int] = field(default_factory=dict)
-    """After which block each cell was looked at once more, in a process of its own."""
-    blocks: list[Block] = field(default_factory=list)
-    efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
-    said: dict[Cell, str] = field(default_factory=dict)
-    """The verdict on each cell that was told last."""
-
-    def take(self, line: Line) -> None:
-        """Know of a line that is on the disk."""
-        match line:
-            case Record():
-                self.records.append(line)
-            case Memory():
-                self.weighed[cell_of(line)] = line.block
-            case Block():
-                self.blocks.append(line)
-            case Effort():
-                self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
-            case Said():
-                self.said[cell_of(line)] = line.verdict
-
-    def keep(self, *lines: Line) -> None:
-        """Append the lines, and force them to the disk.
-
-        Raises:
-            DiskFull: they cannot be written.
-        """
-        data = b"".join(map(record_line, lines))
-        try:
-            while data:  # a disk that is almost full takes a part
-                data = data[self.file.write(data) :]
-            os.fsync(self.file.fileno())
-        except OSError as error:
-            raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
-        for line in lines:
-            self.take(line)
-        self.listener.kept(lines)
-        disk = os.fstatvfs(self.file.fileno())
-        if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
-            raise DiskFull(f"{self.file.name}: the disk is almost full")
 
 
 def run_plan(
@@ -148,8 +78,8 @@ def run_plan(
         journal = Journal(file, listener)
         for line in known:
             journal.take(line)
-        have = {cell_of(record) for record in journal.records if record.block == 0}
-        if settled := [record for record in plan.settled if cell_of(record) not in have]:
+        have = {record.cell for record in journal.records if record.block == 0}
+        if settled := [record for record in plan.settled if record.cell not in have]:
             journal.keep(*settled)
         with scratch(folder / "cache") as cache:
             run = _Run(
@@ -196,10 +126,9 @@ class _Run:
                 break
             self._block(block, sittings, cold=cold)
             cold = False
-        if budget.sure_blocks > 1 or last_s(self._to_revisit(), len(self.allowed)) <= self._left_s():
-            self._revisit_all()
-            last = max((record.block for record in records), default=0)
-            self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
+        self._revisit_all()  # the time for it was kept, but where a block that is sure took more than there is
+        last = max((record.block for record in records), default=0)
+        self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
         if due is not None:
             return "budget"
         most = self.plan.budget.max_blocks
@@ -249,22 +178,22 @@ class _Run:
         of_cell: dict[Cell, list[Record]] = defaultdict(list)
         for record in self.journal.records:
             if record.block == block:
-                of_cell[cell_of(record)].append(record)
+                of_cell[record.cell].append(record)
         counted = [one for records in of_cell.values() for one in counted_of(records)]
-        judged = judge(counted, self.plan.baseline)
-        baselines = {group_of(cell): one.baseline for cell, one in judged.items() if one.baseline}
+        cells = analyse(counted, self.plan.baseline)
+        baselines = {cell.group: one.baseline for cell, one in cells.items() if one.baseline}
         return efforts(counted, seconds, baselines, self.plan.budget, block)
 
-    def _said(self, block: int) -> list[Said]:
+    def _said(self, block: int) -> list[VerdictChange]:
         """The verdicts that are other than they were before this block; UNCLEAR of what had one and has none now."""
         elapsed_s = self.had_s + time.monotonic() - self.began
         verdicts = dict.fromkeys(self.journal.said, "UNCLEAR") | {
             cell: one.ratio.verdict
-            for cell, one in judge(self.journal.records, self.plan.baseline).items()
+            for cell, one in analyse(self.journal.records, self.plan.baseline).items()
             if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
         }
         return [
-            Said(**fields_of(cell), block=block, verdict=verdict, elapsed_s=elapsed_s)
+            VerdictChange(cell=cell, block=block, verdict=verdict, elapsed_s=elapsed_s)
             for cell, verdict in verdicts.items()
             if self.journal.said.get(cell, "UNCLEAR") != verdict
         ]
@@ -279,7 +208,7 @@ class _Run:
                 if is_contended(records) and not any(record.attempt for record in records):
                     contended.append(sitting)
             for sitting in contended[:retakes]:
-                failed = {cell_of(record) for record in self.journal.records if not record.ok}
+                failed = {record.cell for record in self.journal.records if not record.ok}
                 left = tuple(member for member in sitting.members if member[1] not in failed)
                 if left:
                     self._sit(table, replace(sitting, members=left))
@@ -291,10 +220,10 @@ class _Run:
         before = [
             record.attempt
             for record in self.journal.records
-            if record.block == block and record.table == sitting.table.number and cell_of(record) in cells
+            if record.block == block and record.table == sitting.table.number and record.cell in cells
         ]
         attempt = max(before, default=-1) + 1
-        earlier = {cell_of(record): record for record in self.journal.records if record.ok}  # a first attempt too
+        earlier = {record.cell: record for record in self.journal.records if record.ok}  # a first attempt too
         effort = self.journal.efforts.get((sitting.table.number, sitting.group))
         turns = effort.turns if effort else None
         records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what), turns)
@@ -324,16 +253,16 @@ class _Run:
         """The latest record of each row's cell that has a time, and was not looked at once more since that."""
         latest: dict[Cell, Record] = {}
         for record in self.journal.records:
-            latest[cell_of(record)] = record
-        failed = {cell_of(record) for record in self.journal.records if not record.ok}
+            latest[record.cell] = record
+        failed = {record.cell for record in self.journal.records if not record.ok}
         return (
             [
                 record
                 for cell, record in latest.items()
-                if record.ok and cell not in failed and competes(cell)
-                if self.journal.weighed.get(cell, -1) < record.block
+                if record.ok and cell not in failed and cell.role == "row"
+                if self.journal.looked_at_after.get(cell, -1) < record.block
             ]
-            if self.plan.budget.weighs
+            if self.plan.budget.measures_memory
             else []
         )
 
@@ -343,7 +272,7 @@ class _Run:
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
         for table in self.plan.tables:
-            due = {cell_of(record): record for record in self._to_revisit()}  # the baseline sits at each table
+            due = {record.cell: record for record in self._to_revisit()}  # the baseline sits at each table
             slots = self._slots(table.threads)
             pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if cell in due]
             for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together
@@ -374,24 +303,6 @@ class _Run:
         return lines
 
 
-@contextmanager
-def scratch(path: Path) -> Iterator[Path]:
-    """An empty folder while the context lasts; what a killed run has left there goes first.
-
-    Raises:
-        DiskFull: it cannot be made.
-    """
-    shutil.rmtree(path, ignore_errors=True)
-    try:
-        path.mkdir()
-    except OSError as error:
-        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def _in_words(pair: tuple[Seat, Cell]) -> str:
     seat, cell = pair
     return f"{seat.name} {cell.workload} {cell.task}"
@@ -400,11 +311,11 @@ def _in_words(pair: tuple[Seat, Cell]) -> str:
 def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:
     """The cell's peak memory, or why there is none; and why it is not proven right once more, if it is not."""
     if isinstance(answer, Revisited):
-        about = [cell_of(one) for one in (answer.memory, answer.failure) if one is not None]
+        about = [one.cell for one in (answer.memory, answer.failure) if one is not None]
         if all(one == cell for one in about):
             return answer.memory, answer.failure
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
-    return Memory(**fields_of(cell), status=failure.status, reason=failure.reason), failure
+    return Memory(cell=cell, status=failure.status, reason=failure.reason), failure
 
 
 def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.analysis import Group, group_of, judge, undecided
+from bench.analysis.cells import analyse, undecided
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.measure.plan import Plan, Seat, Sitting, groups_of
-from bench.records.schema import CONTROL, Cell, Record, cell_of, competes
+from bench.records.schema import CONTROL, Cell, Group, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,8 +34,8 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
     blocks have the rows that are undecided on the blocks before. It depends on the plan and the records alone, so that
     a run can go on where another has stopped.
     """
-    failed = {cell_of(record) for record in records if not record.ok}
-    have = {(record.block, record.table, cell_of(record)) for record in records}
+    failed = {record.cell for record in records if not record.ok}
+    have = {(record.block, record.table, record.cell) for record in records}
     latest = max((record.block for record in records), default=0)
     block = max(0, latest - 1)  # those before it were completed first
     while True:
@@ -72,12 +72,12 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
 
 def _is_alone(members: Sequence[tuple[Seat, Cell]]) -> bool:
     """Whether at most one row is there, so that nothing is compared."""
-    return sum(competes(cell) for _, cell in members) < 2
+    return sum(cell.role == "row" for _, cell in members) < 2
 
 
 def _with_company(due: list[tuple[Seat, Cell]], members: Sequence[tuple[Seat, Cell]]) -> list[tuple[Seat, Cell]]:
     """Those who are due, without the bounds that none of them is held against, though some member was."""
-    left, had = ({seat.row.multiplier for seat, cell in some if competes(cell)} for some in (due, members))
+    left, had = ({seat.row.multiplier for seat, cell in some if cell.role == "row"} for some in (due, members))
     gone = had - left
     return [(seat, cell) for seat, cell in due if not (seat.row.is_bound and seat.row.framework in gone)]
 
@@ -95,7 +95,7 @@ def _to_retake(records: Iterable[Record]) -> set[Group]:
     """The contended groups, of those in a block at a table, whose second attempt a run was ended before."""
     groups: dict[Group, list[Record]] = {}
     for record in records:
-        groups.setdefault(group_of(cell_of(record)), []).append(record)
+        groups.setdefault(record.cell.group, []).append(record)
     taken = [group for group, own in groups.items() if any(record.attempt for record in own)]
     contended = [
         group
@@ -106,9 +106,9 @@ def _to_retake(records: Iterable[Record]) -> set[Group]:
 
 
 def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
-    judged = judge(records, baseline)
-    bases = {group_of(one.cell): one.baseline for one in judged.values() if one.baseline}
-    return {group: names | {bases[group], CONTROL} for group, names in undecided(judged.values()).items()}
+    cells = analyse(records, baseline)
+    bases = {one.cell.group: one.baseline for one in cells.values() if one.baseline}
+    return {group: names | {bases[group], CONTROL} for group, names in undecided(cells.values()).items()}
 
 
 def shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:

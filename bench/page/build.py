@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import vl_convert
 
+from bench.analysis.analysis import Analysis
 from bench.page.charts import CHARTS
 from bench.page.data import PageData, in_order, to_json
 from bench.records.store import RECORDS_FILE, RUN_FILE
@@ -32,9 +33,9 @@ VEGA_LITE = "6.4"
 """The version that Altair's charts are written for, of those that come with vl-convert."""
 
 
-def page(data: PageData, results: Sequence[Result]) -> str:
+def page(data: PageData, analyses: Sequence[Analysis]) -> str:
     """The page of these results, of which ``data`` is known."""
-    ordered = in_order(results)
+    ordered = [one.result for one in in_order(analyses)]
     vega, script = vega_code(), script_code()
     policy = (
         f"default-src 'none'; script-src {_hash(vega)} {_hash(script)}; style-src 'unsafe-inline'; img-src data:;"

@@ -6,16 +6,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bench import units
 from bench.analysis import stats
-from bench.analysis.analysis import judge
-from bench.records.schema import Struct, competes, fields_of
+from bench.analysis.analysis import Analysis
+from bench.records.schema import Struct
 from bench.workloads.sweeps import THREADS, sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bench.records.schema import Result
 
 LEAST_VALUES = 3
 """A curve has at least so many points."""
@@ -61,24 +62,24 @@ class Map(Struct, frozen=True, kw_only=True, omit_defaults=False):
     time_s: float
 
 
-MapsOf = Callable[[int, "Result"], Iterator[Map]]
+MapsOf = Callable[[int, "Analysis"], Iterator[Map]]
 """The maps of a result, by its number on the page: forecasts are made beside the road, and put in by who asks."""
 
 
-def no_maps(_number: int, _result: Result) -> Iterator[Map]:
+def no_maps(_number: int, _analysis: Analysis) -> Iterator[Map]:
     """Nothing is forecast."""
     return iter(())
 
 
-def curves(number: int, result: Result) -> Iterator[Point]:
+def curves(number: int, analysis: Analysis) -> Iterator[Point]:
     """The points of all sweeps in a result: of sizes, and of threads."""
-    facts = result.run.workloads
+    facts = analysis.run.workloads
     shapes = {
         name: sizes(one.config, one.batches) for name, one in facts.items() if one.config and len(one.batches) == 1
     }
     lines = {size: _lines(shapes, size) for size in next(iter(shapes.values()), {})}
-    for cell, one in judge(result.records, result.run.baseline).items():
-        if one.median_s is None or not competes(cell):
+    for cell, one in analysis.cells.items():
+        if one.median_s is None or cell.role != "row":
             continue
         interval = stats.time_interval(one.samples_s)
         place = units.place(cell.device, cell.threads, cell.precision)
@@ -87,7 +88,7 @@ def curves(number: int, result: Result) -> Iterator[Point]:
             for size, of_size in lines.items()
             if cell.workload in of_size
         ]
-        if len(result.run.plan.threads) > 1 and cell.device == "cpu":
+        if len(analysis.run.plan.threads) > 1 and cell.device == "cpu":
             place = units.place(cell.device, 0, cell.precision).replace("×0", "")
             found.append((THREADS, cell.threads, f"{cell.task} {place}: threads\nat {cell.workload}"))
         for size, value, curve in found:
@@ -96,7 +97,7 @@ def curves(number: int, result: Result) -> Iterator[Point]:
                 curve=curve,
                 size=size,
                 value=value,
-                **fields_of(cell),
+                **msgspec.structs.asdict(cell),
                 median_s=one.median_s,
                 low_s=interval.low,
                 high_s=interval.high,

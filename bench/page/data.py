@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from bench.analysis import stats, verdict
-from bench.analysis.analysis import Group, control, group_of, is_trusted, judge, ratio_of
-from bench.analysis.break_even import costs
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import ratio_of
 from bench.page.curves import Map, MapsOf, Point, curves, no_maps
 from bench.page.datasets import fixed
 from bench.page.history import Moment, over_time, over_versions
 from bench.page.labels import label_of
-from bench.records.schema import BOUND, CONTROL, Struct, competes
+from bench.records.schema import BOUND, Group, Struct
 from bench.records.versions import compares_rows
 from bench.report.digits import rounded
-from bench.report.featured import headline
+from bench.report.featured import featured_result
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, letter_of
@@ -28,8 +28,7 @@ from bench.report.words import about_control, about_end, letter_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from bench.analysis.analysis import Judged
-    from bench.records.schema import Cell, Result
+    from bench.records.schema import Result
 
 
 class Logarithms(NamedTuple):
@@ -152,37 +151,34 @@ DIGITS = 6
 """Significant ones of every number on the page."""
 
 
-def in_order(results: Sequence[Result]) -> list[Result]:
+def in_order(analyses: Sequence[Analysis]) -> list[Analysis]:
     """The results in the order of the page.
 
     The one that says most comes first, then the newest; sweeps of sizes and of versions after all others.
     """
-    first = headline(results)
+    first = featured_result([one.result for one in analyses])
 
-    def place(one: Result) -> tuple[bool, bool, datetime]:
-        return one is first, compares_rows(one.run), datetime.fromisoformat(one.run.started_at)
+    def place(one: Analysis) -> tuple[bool, bool, datetime]:
+        return one.result is first, compares_rows(one.run), datetime.fromisoformat(one.run.started_at)
 
-    return sorted(results, key=place, reverse=True)
+    return sorted(analyses, key=place, reverse=True)
 
 
-def page_data(results: Sequence[Result], maps: MapsOf = no_maps) -> PageData:
+def page_data(analyses: Sequence[Analysis], maps: MapsOf = no_maps) -> PageData:
     """What the page of these results knows; ``maps``: what is forecast from one, by its number."""
-    ordered = in_order(results)
+    ordered = in_order(analyses)
+    numbered = list(enumerate(ordered))
     groups: list[PageGroup] = []
-    drift: list[Drift] = []
-    for number, result in enumerate(ordered):
-        judged = judge(result.records, result.run.baseline)
-        suffix = f" · {letter_of(number)}" if len(ordered) > 1 else ""
-        groups += _groups(number, result, judged, suffix)
-        drift += _drift(number, result, judged)
+    for number, analysis in numbered:
+        groups += _groups(number, analysis, f" · {letter_of(number)}" if len(ordered) > 1 else "")
     return PageData(
-        results=[_result(number, result) for number, result in enumerate(ordered)],
+        results=[_result(number, analysis) for number, analysis in numbered],
         groups=groups,
-        drift=drift,
-        spent=[one for number, result in enumerate(ordered) for one in _spent(number, result)],
+        drift=[one for number, analysis in numbered for one in _drift(number, analysis)],
+        spent=[one for number, analysis in numbered for one in _spent(number, analysis.result)],
         machines=_machines(ordered, groups),
-        points=[point for number, result in enumerate(ordered) for point in curves(number, result)],
-        maps=[one for number, result in enumerate(ordered) for one in maps(number, result)],
+        points=[point for number, analysis in numbered for point in curves(number, analysis)],
+        maps=[one for number, analysis in numbered for one in maps(number, analysis)],
         moments=[*over_time(ordered), *over_versions(ordered)],
     )
 
@@ -202,10 +198,8 @@ def to_json(data: PageData) -> bytes:
     )
 
 
-def _result(number: int, result: Result) -> PageResult:
-    run, here = result.run, result.run.environment
-    judged = judge(result.records, run.baseline).values()
-    found = control(judged)
+def _result(number: int, analysis: Analysis) -> PageResult:
+    result, run, here = analysis.result, analysis.run, analysis.run.environment
     facts = {
         "processor": here.cpu,
         "cores": str(here.cores),
@@ -227,37 +221,34 @@ def _result(number: int, result: Result) -> PageResult:
         started_at=run.started_at,
         command=run.command,
         baseline=run.baseline,
-        sentence=sentence(judged, run, here.cpu),
+        sentence=sentence(analysis.cells.values(), run, here.cpu),
         end=about_end(result),
-        control=about_control(found),
-        doubt=about_control(found, doubts_only=True),
+        control=about_control(analysis.control),
+        doubt=about_control(analysis.control, doubts_only=True),
         facts=facts,
         workloads={name: f"{one.shape}. Source: {one.source}" for name, one in run.workloads.items()},
     )
 
 
-def _groups(number: int, result: Result, judged: dict[Cell, Judged], suffix: str) -> Iterator[PageGroup]:
-    fixed = {
-        (group, cost.implementation): cost.fixed_s
-        for group, of_group in costs(judged.values()).items()
-        for cost in of_group
-    }
-    trusted = is_trusted(judged.values())
-    cells = {(group_of(cell), cell.implementation): one for cell, one in judged.items()}
-    groups = {(one.workload, one.task, one.device, one.threads, one.precision): one for one in map(group_of, judged)}
+def _groups(number: int, analysis: Analysis, suffix: str) -> Iterator[PageGroup]:
+    cells, costs = {(cell.group, cell.implementation): one for cell, one in analysis.cells.items()}, analysis.costs
+    groups = {(one.workload, one.task, one.device, one.threads, one.precision): one for one in analysis.groups}
     for key, rows in groupby(
-        table_rows([result]), key=lambda row: (row.workload, row.task, row.device, row.threads, row.precision)
+        table_rows([analysis]), key=lambda row: (row.workload, row.task, row.device, row.threads, row.precision)
     ):
         group, members = groups[key], list(rows)
         ours = [cells[group, row.implementation] for row in members]
-        compared = [place for place, one in enumerate(ours) if one.ratio is not None and competes(one.cell)]
+        compared = [place for place, one in enumerate(ours) if one.ratio is not None and one.cell.role == "row"]
         yield PageGroup(
             result=number,
             label=label_of(group) + suffix,
-            rows=[_trusted(row, trusted) for row in members],
-            fixed_s=[fixed.get((group, row.implementation)) for row in members],
+            rows=[_trusted(row, analysis.is_trusted) for row in members],
+            fixed_s=[costs[one.cell].fixed_s if one.cell in costs else None for one in ours],
             compared=compared,
-            ratios=[_logarithms(ratio_of(ours[one], ours[other]), trusted) for one, other in combinations(compared, 2)],
+            ratios=[
+                _logarithms(ratio_of(ours[one], ours[other]), analysis.is_trusted)
+                for one, other in combinations(compared, 2)
+            ],
         )
 
 
@@ -276,11 +267,12 @@ def _trusted(row: TableRow, trusted: bool) -> TableRow:
     return row if trusted else msgspec.structs.replace(row, verdict=None, rank=None)
 
 
-def _drift(number: int, result: Result, judged: dict[Cell, Judged]) -> Iterator[Drift]:
+def _drift(number: int, analysis: Analysis) -> Iterator[Drift]:
+    result = analysis.result
     run = f"{letter_of(number)}: {result.path.resolve().name}"
-    for cell, one in judged.items():
-        if cell.implementation == CONTROL:
-            group = group_of(cell)
+    for cell, one in analysis.cells.items():
+        if cell.role == "control":
+            group = cell.group
             for block, value in sorted(one.log_ratios.items()):
                 yield Drift(
                     result=number,
@@ -317,8 +309,8 @@ def _spent(number: int, result: Result) -> Iterator[Spent]:
                 yield Spent(result=number, run=run, block=one.block, phase=phase, seconds=seconds)
 
 
-def _machines(ordered: Sequence[Result], groups: Sequence[PageGroup]) -> list[OnMachine]:
-    if len({result.run.environment.machine for result in ordered}) < 2:
+def _machines(ordered: Sequence[Analysis], groups: Sequence[PageGroup]) -> list[OnMachine]:
+    if len({one.run.environment.machine for one in ordered}) < 2:
         return []
     found: dict[tuple[str, str, str], OnMachine] = {}
     for group in groups:

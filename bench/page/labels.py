@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from bench import units
 
 if TYPE_CHECKING:
-    from bench.analysis.analysis import Group
+    from bench.records.schema import Group
 
 
 def label_of(group: Group) -> str:

@@ -6,7 +6,7 @@ import csv
 from io import StringIO
 from typing import TYPE_CHECKING
 
-from bench.records.schema import cell_of, fields_of
+import msgspec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         of_result = (result.path.resolve().name, result.run.environment.machine, result.run.started_at)
         for record in result.records:
-            cell = fields_of(cell_of(record))
+            cell = msgspec.structs.asdict(record.cell)
             if not names:
                 names = ["result", "machine", "started_at", *cell]
                 yield _line([*names, *OF_A_TURN])

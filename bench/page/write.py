@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.analysis.analysis import Analysis
 from bench.page import REPORT_FILE
 from bench.page.build import page
 from bench.page.charts import CHARTS
@@ -18,23 +19,22 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from bench.records.schema import Result
 
 PICTURES = "pictures"
 SAMPLES_FILE = "samples.csv"
 
 
-def write_report(results: Sequence[Result], folder: Path, maps: MapsOf = no_maps) -> Path:
+def write_report(analyses: Sequence[Analysis], folder: Path, maps: MapsOf = no_maps) -> Path:
     """The page of these results, written into the folder.
 
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(folder / REPORT_FILE, page(page_data(results, maps), results).encode())
+    write_whole(folder / REPORT_FILE, page(page_data(analyses, maps), analyses).encode())
     return folder / REPORT_FILE
 
 
-def write_all(results: Sequence[Result], folder: Path, tell: Callable[[str], None], maps: MapsOf = no_maps) -> Path:
+def write_all(analyses: Sequence[Analysis], folder: Path, tell: Callable[[str], None], maps: MapsOf = no_maps) -> Path:
     """The page, its charts as pictures, and the raw samples, written into the folder; where the page is.
 
     ``tell`` hears what goes on.
@@ -43,13 +43,13 @@ def write_all(results: Sequence[Result], folder: Path, tell: Callable[[str], Non
         InvalidInput: something cannot be written. What was written before is whole.
     """
     tell("gathers the cells")
-    data = page_data(results, maps)
-    files = {REPORT_FILE: page(data, results).encode()}
+    data = page_data(analyses, maps)
+    files = {REPORT_FILE: page(data, analyses).encode()}
     for name, content in pictures(data):
         tell(f"draws {name}")
         files[f"{PICTURES}/{name}"] = content
     tell("writes all")
-    files[SAMPLES_FILE] = "".join(samples(results)).encode()
+    files[SAMPLES_FILE] = "".join(samples([one.result for one in analyses])).encode()
     try:  # all is made by now: whoever is interrupted before has nothing half
         (folder / PICTURES).mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

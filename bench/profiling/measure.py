@@ -25,8 +25,7 @@ from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Outcome, Task
-from bench.records.atomic import whole_folder, write_whole, written
-from bench.records.schema import fields_of
+from bench.records.atomic import new_folder, write_whole, written
 from bench.workloads import reference_outputs
 from impls import HERE
 
@@ -53,7 +52,7 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
     with (
         only_run("bench profile") as mark,
         TemporaryDirectory(prefix="profile-") as scratch,
-        whole_folder(asked.out) as folder,
+        new_folder(asked.out) as folder,
     ):
         for row, _ in asked.rows:
             if not row.path.is_relative_to(HERE):
@@ -155,4 +154,4 @@ def _of_cell(
         (folder / "logs").mkdir(exist_ok=True)
         write_whole(folder / "logs" / f"{name}.log", log.read_bytes())
     kept = {name: getattr(outcome, name) for name in Outcome.__struct_fields__ if name != "has_trace"}
-    return Profile(**fields_of(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)
+    return Profile(**msgspec.structs.asdict(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)

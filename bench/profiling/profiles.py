@@ -67,6 +67,11 @@ class Profile(Cell, frozen=True, kw_only=True):
     """Name of the file beside this one."""
 
     @property
+    def cell(self) -> Cell:
+        """What was profiled."""
+        return Cell(**{name: getattr(self, name) for name in Cell.__struct_fields__})
+
+    @property
     def call_s(self) -> float:
         """Seconds of a call without the profiler."""
         return typical([turn.had_s for turn in self.turns])

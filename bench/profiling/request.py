@@ -80,7 +80,7 @@ def check_profile(
             raise InvalidInput(f"{row.name}: {missing}; install it, or leave the row out")
         cells, unable = cells_of(row, workloads, tasks, "cpu", number, "float32")
         if rows and unable and (task or not cells):
-            raise InvalidInput(f"{row.name} has no {unable[0].task}: {unable[0].reason}")
+            raise InvalidInput(f"{row.name} has no {unable[0].cell.task}: {unable[0].reason}")
         if cells:
             cells_of_rows.append((row, cells))
     if not cells_of_rows:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bench.analysis.analysis import judge
+from bench.analysis.analysis import Analysis
 from bench.analysis.compare import compare
-from bench.records.schema import cell_of
 from bench.records.versions import package_of, versions_of
 from bench.report import markdown
 from bench.report.featured import weight
@@ -19,7 +18,7 @@ from bench.workloads.sweeps import SCALING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.records.schema import Cell, Result, Run
+    from bench.records.schema import Cell, Run
 
 SCALING_PAGE = "scaling.md"
 """What says more of a scaling run than its table: what was fitted to it."""
@@ -28,31 +27,31 @@ SCALING_PAGE = "scaling.md"
 class Line(NamedTuple):
     """What the index says of a result."""
 
-    result: Result
+    analysis: Analysis
     like: str
     """How many verdicts, decided in this result and in the one before it, are the same."""
     moved: str
     """How far the ratios of unchanged rows have moved since, where that can be seen."""
 
 
-def index(results: Sequence[Result]) -> list[Line]:
+def index(analyses: Sequence[Analysis]) -> list[Line]:
     """The lines of these results, which are in the order of their time."""
     found = []
-    newest: dict[str, Result] = {}
-    for result in results:
-        key = comparable_with(result.run)
+    newest: dict[str, Analysis] = {}
+    for analysis in analyses:
+        key = comparable_with(analysis.run)
         before = newest.get(key) if key else None
-        found.append(Line(result, *(_since(before, result) if before else ("–", "–"))))
+        found.append(Line(analysis, *(_since(before, analysis) if before else ("–", "–"))))
         if key:
-            newest[key] = result
+            newest[key] = analysis
     return found
 
 
-def _since(before: Result, result: Result) -> tuple[str, str]:
+def _since(before: Analysis, after: Analysis) -> tuple[str, str]:
     """What a result shows beside the one before it."""
-    found = agreement(before, result)
-    differ = [f"{cell.implementation} {cell.workload} {cell.task}" for cell, same in found.items() if not same]
-    moved = compare(before, result).moved
+    found = agreement(before, after)
+    differ = [f"{cell}" for cell, same in found.items() if not same]
+    moved = compare(before, after).moved
     return (
         f"{sum(found.values())} of {len(found)}" + (f", not {', '.join(differ)}" if differ else ""),
         f"{100 * moved.deviation:.1f} %" if moved else "–",
@@ -73,20 +72,19 @@ def comparable_with(run: Run) -> str | None:
     return msgspec.json.encode([place, tables]).decode()
 
 
-def the_one_before(earlier: Sequence[Result], result: Result) -> Result | None:
+def the_one_before(earlier: Sequence[Analysis], analysis: Analysis) -> Analysis | None:
     """The last of the earlier results that is comparable."""
-    wanted = comparable_with(result.run)
+    wanted = comparable_with(analysis.run)
     alike = [one for one in earlier if wanted is not None and comparable_with(one.run) == wanted]
     return alike[-1] if alike else None
 
 
-def agreement(old: Result, new: Result) -> dict[Cell, bool]:
+def agreement(old: Analysis, new: Analysis) -> dict[Cell, bool]:
     """For each cell with a decided verdict in both results: whether it is the same."""
-    decided = []
-    for result in (old, new):
-        judged = judge(result.records, result.run.baseline)
-        decided.append({cell: one.ratio.verdict for cell, one in judged.items() if one.ratio and one.is_decided})
-    before, after = decided
+    before, after = (
+        {cell: one.ratio.verdict for cell, one in analysis.cells.items() if one.ratio and one.is_decided}
+        for analysis in (old, new)
+    )
     return {cell: before[cell] == verdict for cell, verdict in after.items() if cell in before}
 
 
@@ -96,18 +94,18 @@ HEADER = ["result", "began", "device", "preset", "cells with a time", "blocks", 
 def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
     """The index as a page: machines by their newest result, and of each the newest result first."""
     newest_first = [*reversed(lines)]
-    machines = list(dict.fromkeys(one.result.run.environment.machine for one in newest_first))
-    by_machine = sorted(newest_first, key=lambda one: machines.index(one.result.run.environment.machine))
+    machines = list(dict.fromkeys(one.analysis.run.environment.machine for one in newest_first))
+    by_machine = sorted(newest_first, key=lambda one: machines.index(one.analysis.run.environment.machine))
     parts = [
         "# Published results\n\nMade by `python -m bench publish`. Each folder has the raw records, the machine and the"
         " command, and the table made of them.\n"
     ]
-    for machine, group in groupby(by_machine, key=lambda one: one.result.run.environment.machine):
+    for machine, group in groupby(by_machine, key=lambda one: one.analysis.run.environment.machine):
         of_machine = [*group]
-        here = of_machine[0].result.run.environment
-        telling = max((one.result for one in of_machine), key=weight)
-        judged = judge(telling.records, telling.run.baseline).values()
-        parts.append(f"## {here.cpu}, {here.cores} cores\n\n{sentence(judged, telling.run, here.cpu)}\n")
+        here = of_machine[0].analysis.run.environment
+        telling = max((one.analysis for one in of_machine), key=lambda one: weight(one.result))
+        said = sentence(telling.cells.values(), telling.run, here.cpu)
+        parts.append(f"## {here.cpu}, {here.cores} cores\n\n{said}\n")
         parts.append(f"All of them on a page: `python -m bench page results/{machine}-*/`.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
     parts.append(
@@ -123,15 +121,15 @@ def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
 
 
 def _line(one: Line) -> list[str]:
-    result, run = one.result, one.result.run
+    result, run = one.analysis.result, one.analysis.run
     table = SCALING_PAGE if run.preset == SCALING else markdown.TABLE_FILE
     versions = f"{package_of(run)} {', '.join(versions_of(run))}".strip()
     return [
         f"[{result.path.name}]({result.path.name}/{table})",
         run.started_at[:10],
-        ", ".join(dict.fromkeys(record.device for record in result.records)),
+        ", ".join(dict.fromkeys(record.cell.device for record in result.records)),
         f"{run.preset}: {versions}" if versions else run.preset,
-        str(len({cell_of(record) for record in result.records if record.ok})),
+        str(len({record.cell for record in result.records if record.ok})),
         str(max((record.block for record in result.records), default=0)),
         one.like,
         one.moved,

@@ -6,7 +6,6 @@ from math import log
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from bench.analysis.analysis import control, judge
 from bench.records.schema import BOUND
 from bench.report import markdown
 from bench.report.featured import TASKS_OF_README, is_readmes
@@ -19,14 +18,14 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.analysis.analysis import Analysis
     from bench.publish.kinds import Repository
-    from bench.records.schema import Result
     from bench.report.rows import TableRow
 
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
 
 
-def with_table(repository: Repository, result: Result, error_rate: str) -> str:
+def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> str:
     """The README with the result's sentence, table and picture between its marks.
 
     Raises:
@@ -37,9 +36,8 @@ def with_table(repository: Repository, result: Result, error_rate: str) -> str:
     _, end, after = rest.partition(END)
     if not start or not end:
         raise InvalidInput(f"{repository.readme.name}: has no place for the results, between {START!r} and {END!r}")
-    run, here = result.run, result.run.environment
-    judged = judge(result.records, run.baseline).values()
-    shown = [one for one in judged if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
+    result, run, here = analysis.result, analysis.result.run, analysis.result.run.environment
+    shown = [one for one in analysis.cells.values() if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
     compared = [one for one in shown if one.is_compared]
     full = (result.path / markdown.TABLE_FILE).relative_to(repository.root)
     home = (repository.machines / here.machine).relative_to(repository.root)
@@ -47,12 +45,12 @@ def with_table(repository: Repository, result: Result, error_rate: str) -> str:
     versions = ", ".join(f"{name} {here.versions[name]}" for name in frameworks if name in here.versions)
     parts = (
         sentence(shown, run, f"{here.cpu} with one thread"),
-        table([row for row in table_rows([result]) if is_readmes(row)]),
+        table([row for row in table_rows([analysis]) if is_readmes(row)]),
         f"![Ratio to {run.baseline} of each row, with intervals]({home}/ratio.svg)",
         f"Ratio to `{run.baseline}` (below 1 is faster), whose own line has the median time of a call."
         " **Bold**: first in its column, or not distinguishable from the first."
         f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
-        f" {duration(result.elapsed_s)}; {about_control(control(judged))}. [All numbers]({full}); {here.cores} cores,"
+        f" {duration(result.elapsed_s)}; {about_control(analysis.control)}. [All numbers]({full}); {here.cores} cores,"
         f" Python {here.python}, {versions}, {run.started_at[:10]}. {error_rate}",
     )
     return "\n\n".join((before + START, *parts, END + after))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from bench.analysis.analysis import control, judge
+from bench.analysis.analysis import Analysis
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.describe import git
 from bench.records.schema import CONTROL
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from bench.records.schema import Environment, Result
+    from bench.records.schema import Environment
 
     Refuse: TypeAlias = Callable[[str], InvalidInput]
     Knows: TypeAlias = Literal["it is an ancestor", "it is not", "no repository", "a shallow clone"]
@@ -30,31 +30,30 @@ WAYS_OUT = {
 }
 
 
-def check(result: Result, repository: Path) -> None:
+def check(analysis: Analysis, repository: Path) -> None:
     """Refuse a result that proves nothing.
 
     Raises:
         InvalidInput: why it may not be published, and the way out.
     """
-    run, records = result.run, result.records
+    result, run, records = analysis.result, analysis.run, analysis.result.records
     refuse = refusal(result.path)
     if run.preset == "smoke":
         raise refuse("smoke is a check that all works, no measurement; publish another preset")
     if not result.whole:
         raise refuse(f"was cut short; {GOES_ON}, publish what went to its end")
-    against_itself = control(judge(records, run.baseline).values())
-    if against_itself is None:
+    if analysis.control is None:
         raise refuse("has no control")
-    if against_itself.trusted is False:
-        raise refuse(about_control(against_itself))
+    if not analysis.is_trusted:
+        raise refuse(about_control(analysis.control))
     if not any(record.ok for record in records):
         raise refuse("has no time in it")
     for record in failures_of(records):
-        what = f"{record.implementation} {record.workload} {record.task} is {record.status} ({record.reason})"
+        what = f"{record.cell} is {record.status} ({record.reason})"
         raise refuse(f"{what}; publish a run in which every row works")
     for record in records:
-        if "/" not in record.implementation and record.implementation != CONTROL:
-            raise refuse(f"{record.implementation} is a file outside impls/, which no commit has")
+        if "/" not in record.cell.implementation and record.cell.implementation != CONTROL:
+            raise refuse(f"{record.cell.implementation} is a file outside impls/, which no commit has")
     blocks = max(record.block for record in records)
     needed, why = MIN_BLOCKS, f"no verdict below {MIN_BLOCKS}"
     if run.preset == SCALING:

@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 
+from bench.analysis.analysis import Analysis
 from bench.measure.worker_environment import CHANGE_SPEED
 from bench.page.data import page_data
 from bench.page.pictures import svgs
 from bench.publish import index, readme
 from bench.publish.kinds import Kind, Repository, dated
 from bench.publish.rules import check
-from bench.records.schema import Result, Run
+from bench.records.schema import Run
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result, run_text
 from bench.report import markdown
-from bench.report.featured import answers_readme, headline, weight
+from bench.report.featured import answers_readme, featured_result, weight
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 EXPORT_FILE = "pytest-benchmark.json"
 
-Extra = Callable[[Result], dict[str, str]]
+Extra = Callable[[Analysis], dict[str, str]]
 """More files that are made of a run, by name; it refuses a run that they cannot be made of."""
 
 ErrorRate = Callable[[Repository, str], str]
@@ -34,32 +35,32 @@ ErrorRate = Callable[[Repository, str], str]
 
 
 @dataclass(frozen=True, slots=True)
-class Runs(Kind[Result]):
+class Runs(Kind[Analysis]):
     """Results of ``bench run``."""
 
     head_file: ClassVar[str] = RUN_FILE
     extra: Extra
     error_rate: ErrorRate
 
-    def read(self, folder: Path) -> Result:
+    def read(self, folder: Path) -> Analysis:
         """The result in a folder."""
-        return read_result(folder)
+        return Analysis(read_result(folder))
 
-    def check(self, thing: Result, folder: Path, repository: Repository) -> None:
+    def check(self, thing: Analysis, folder: Path, repository: Repository) -> None:
         """Refuse a result that proves nothing."""
         check(thing, repository.root)
         self.extra(thing)
 
-    def started_at(self, thing: Result) -> str:
+    def started_at(self, thing: Analysis) -> str:
         """When it began."""
         return thing.run.started_at
 
-    def target(self, thing: Result, repository: Repository) -> Path:
+    def target(self, thing: Analysis, repository: Repository) -> Path:
         """A folder for each machine and day."""
-        machine = thing.run.environment.machine + ("-gpu" if thing.records[0].device == "gpu" else "")
+        machine = thing.run.environment.machine + ("-gpu" if thing.result.records[0].cell.device == "gpu" else "")
         return dated(repository.results / machine, thing, self)
 
-    def raw(self, thing: Result, folder: Path) -> dict[str, bytes]:
+    def raw(self, thing: Analysis, folder: Path) -> dict[str, bytes]:
         """The head without what may say whose machine it is, and the records."""
         return {RUN_FILE: run_text(without_names(thing.run)), RECORDS_FILE: (folder / RECORDS_FILE).read_bytes()}
 
@@ -67,24 +68,26 @@ class Runs(Kind[Result]):
         """Where the published results stand."""
         return [path.parent for path in repository.results.glob(f"[!.]*/{RUN_FILE}")]
 
-    def made(self, thing: Result, folder: Path) -> dict[Path, str]:
+    def made(self, thing: Analysis, folder: Path) -> dict[Path, str]:
         """Its table, in several formats."""
         return {
             folder / markdown.TABLE_FILE: markdown.full(table_rows([thing]), [thing]),
             folder / EXPORT_FILE: to_pytest_benchmark(thing).decode(),
         } | {folder / name: text for name, text in self.extra(thing).items()}
 
-    def pages(self, things: Sequence[tuple[Path, Result]], repository: Repository) -> dict[Path, str]:
+    def pages(self, things: Sequence[tuple[Path, Analysis]], repository: Repository) -> dict[Path, str]:
         """Pictures of each machine, the index, and README."""
-        results = [result for _, result in things]
+        analyses = [analysis for _, analysis in things]
         files: dict[Path, str] = {}
-        for machine, own in by_machine(results).items():
-            drawn = svgs(page_data([max(own, key=weight)]))
+        for machine, own in by_machine(analyses).items():
+            drawn = svgs(page_data([max(own, key=lambda one: weight(one.result))]))
             files |= {repository.machines / machine / name: text for name, text in drawn}
-        files[repository.results / "README.md"] = index.page(index.index(results), on_the_method(repository))
-        if shown := headline(filter(answers_readme, results)):
-            said = self.error_rate(repository, shown.run.environment.machine)
-            files[repository.readme] = readme.with_table(repository, shown, said)
+        files[repository.results / "README.md"] = index.page(index.index(analyses), on_the_method(repository))
+        shown = featured_result(one.result for one in analyses if answers_readme(one.result))
+        for analysis in analyses:
+            if analysis.result is shown:
+                said = self.error_rate(repository, shown.run.environment.machine)
+                files[repository.readme] = readme.with_table(repository, analysis, said)
         return files
 
 
@@ -94,11 +97,11 @@ def without_names(run: Run) -> Run:
     return msgspec.structs.replace(run, environment=msgspec.structs.replace(run.environment, left_out=known))
 
 
-def by_machine(results: Sequence[Result]) -> dict[str, list[Result]]:
+def by_machine(analyses: Sequence[Analysis]) -> dict[str, list[Analysis]]:
     """The results of each machine, oldest first."""
-    found: dict[str, list[Result]] = {}
-    for result in results:
-        found.setdefault(result.run.environment.machine, []).append(result)
+    found: dict[str, list[Analysis]] = {}
+    for analysis in analyses:
+        found.setdefault(analysis.run.environment.machine, []).append(analysis)
     return found
 
 

@@ -89,7 +89,7 @@ def mend(folder: Path) -> None:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path) -> Iterator[Path]:
     """A folder to write in, which is at ``path`` once all is written, and gone if it is not.
 
     Raises:

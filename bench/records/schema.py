@@ -3,14 +3,14 @@
 A result is a folder: ``run.json`` (what was asked, of what machine, and the plan) and ``records.jsonl``, one line for
 each thing that happened: what a worker measured of a cell in a block (``Record``, raw samples included), what a cell's
 peak memory was (``Memory``), what the machine was like in a block (``Block``), how many turns follow from the first one
-(``Effort``), what was said when (``Said``), and how the run ended (``End``). Other derived numbers are never stored
-with the raw ones. Everything read passes through the schema below.
+(``Effort``), what was said when (``VerdictChange``), and how the run ended (``End``). Other derived numbers are never
+stored with the raw ones. Everything read passes through the schema below.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 CONTROL = "control"
 """The name under which the baseline is entered a second time."""
+
+SIGN = "@"
+"""Stands between a row and its version; no row's own name has it."""
 
 BOUND = "bound"
 """The tier of what rows are held against: a framework's products alone."""
@@ -49,10 +52,24 @@ class Struct(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A value that is read and written as JSON."""
 
 
+class Group(NamedTuple):
+    """What has to be alike for times to be compared: the rows of a group take turns with each other."""
+
+    workload: str
+    task: Task
+    device: Device
+    precision: Precision
+    threads: int
+
+
+Role = Literal["row", "control", "bound"]
+
+
 class Cell(Struct, frozen=True, kw_only=True):
-    """Implementation x workload x task x device x precision x threads."""
+    """Implementation x workload x task x device x precision x threads: the key of a time."""
 
     implementation: str
+    """The row's name, with a version behind ``@`` where a run holds several of a framework against each other."""
     framework: str
     tier: str
     workload: str
@@ -61,9 +78,37 @@ class Cell(Struct, frozen=True, kw_only=True):
     threads: int
     precision: Precision = "float32"
 
+    def __str__(self) -> str:
+        """``torch/module seed forward``."""
+        return f"{self.implementation} {self.workload} {self.task}"
 
-class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
+    @property
+    def group(self) -> Group:
+        """What it is compared in."""
+        return Group(self.workload, self.task, self.device, self.precision, self.threads)
+
+    @property
+    def row(self) -> str:
+        """The row's name without a version."""
+        return self.implementation.partition(SIGN)[0]
+
+    @property
+    def version(self) -> str:
+        """The version it was measured under; empty where a run has only one."""
+        return self.implementation.partition(SIGN)[2]
+
+    @property
+    def role(self) -> Role:
+        """A row competes; neither the baseline's second entry does, nor a bound, which nobody can win against."""
+        if self.implementation == CONTROL:
+            return "control"
+        return "bound" if self.tier == BOUND else "row"
+
+
+class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     """What a worker reports of one cell in one block."""
+
+    cell: Cell
 
     block: int
     """From 1; 0 for a cell that is settled without a worker."""
@@ -123,25 +168,10 @@ class Record(Cell, frozen=True, kw_only=True, tag_field="type", tag="cell"):
         return self.status == "ok"
 
 
-def cell_of(record: Cell) -> Cell:
-    """The cell that a record is about."""
-    return Cell(**fields_of(record))
-
-
-def competes(cell: Cell) -> bool:
-    """Whether it is a row's: neither the baseline's second entry, nor a bound's, which nobody can win against."""
-    return cell.implementation != CONTROL and cell.tier != BOUND
-
-
-def fields_of(cell: Cell) -> dict[str, Any]:
-    """What makes a cell, by name."""
-    return {name: getattr(cell, name) for name in Cell.__struct_fields__}
-
-
 def settle(cell: Cell, status: Status, reason: str, *, block: int = 0, table: int = 0, attempt: int = 0) -> Record:
     """The record of a cell that has no time."""
     return Record(
-        **fields_of(cell),
+        cell=cell,
         block=block,
         table=table,
         attempt=attempt,
@@ -150,9 +180,10 @@ def settle(cell: Cell, status: Status, reason: str, *, block: int = 0, table: in
     )
 
 
-class Memory(Cell, frozen=True, kw_only=True, tag_field="type", tag="memory"):
+class Memory(Struct, frozen=True, kw_only=True, tag_field="type", tag="memory"):
     """A cell's peak memory, from a process that does nothing else."""
 
+    cell: Cell
     block: int = 0
     """After which block, the cell's last one then; a run that goes on looks again."""
     status: Status
@@ -206,9 +237,10 @@ class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
     """What a block takes for the group beside its turns, in later blocks."""
 
 
-class Said(Cell, frozen=True, kw_only=True, tag_field="type", tag="said"):
+class VerdictChange(Struct, frozen=True, kw_only=True, tag_field="type", tag="said"):
     """A verdict that was new when a block was done: what whoever watched was told, by the rule of that day."""
 
+    cell: Cell
     block: int
     verdict: str
     elapsed_s: float
@@ -229,7 +261,7 @@ class End(Struct, frozen=True, kw_only=True, tag_field="type", tag="end"):
     """What it was given."""
 
 
-Line = Record | Memory | Block | Effort | Said | End
+Line = Record | Memory | Block | Effort | VerdictChange | End
 
 
 class Environment(Struct, frozen=True, kw_only=True):
@@ -248,7 +280,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     git_commit: str | None
     git_dirty: bool
     harness: str = ""
-    """SHA-256 of all of ``bench/``."""
+    """SHA-256 of what carried the run out, behind the number of the way of hashing: see ``source_code``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
     left_out: tuple[str, ...] = ()
@@ -256,8 +288,8 @@ class Environment(Struct, frozen=True, kw_only=True):
     to change how fast code runs."""
 
 
-SAME_PROGRAM = ("machine", "python", "versions", "git_commit", "git_dirty", "harness")
-"""What of an environment has to be the same for a measurement to go on."""
+SAME_PROGRAM = ("machine", "python", "versions", "harness")
+"""What of an environment has to be the same for a measurement to go on. Each row has its own code to compare."""
 
 
 class WorkloadFacts(Struct, frozen=True, kw_only=True):
@@ -271,7 +303,7 @@ class WorkloadFacts(Struct, frozen=True, kw_only=True):
     """With the sizes of the batches: what a call's floating-point operations follow from."""
     batches: tuple[BatchSizes, ...] = ()
     held_out: bool = False
-    """Whether what is fitted to the others is judged on this one."""
+    """Whether what is fitted to the others is evaluated on this one."""
 
 
 class CodeFacts(Struct, frozen=True, kw_only=True):
@@ -335,7 +367,7 @@ class Result:
     memory: list[Memory] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
     efforts: list[Effort] = field(default_factory=list)
-    said: list[Said] = field(default_factory=list)
+    said: list[VerdictChange] = field(default_factory=list)
     ends: list[End] = field(default_factory=list)
     half_written: bool = False
     """Whether the run was cut short in the middle of a line, which is left out."""
@@ -353,7 +385,7 @@ class Result:
         verdicts: dict[Cell, str] = {}
         decided = {}
         for said in self.said:
-            verdicts[cell_of(said)] = said.verdict
+            verdicts[said.cell] = said.verdict
             decided[said.elapsed_s] = sum(verdict != "UNCLEAR" for verdict in verdicts.values())
         return decided
 

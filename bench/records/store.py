@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench.records.atomic import write_whole
-from bench.records.schema import Block, Effort, End, Line, Memory, Record, Result, Run, Said, Struct, cell_of
+from bench.records.schema import Block, Cell, Effort, End, Line, Memory, Record, Result, Run, Struct, VerdictChange
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 OLDEST_READ = 2
 """Its results had fewer kinds of lines, and all that they have means the same."""
+
+NESTED = 4
+"""Before this version a line had its cell's fields among its own."""
 
 
 RUN_FILE = "run.json"
@@ -80,7 +83,7 @@ def read_result(folder: Path) -> Result:
     said: Line | None = None
     for number, line in enumerate(whole, 1):
         where = f"{folder / RECORDS_FILE}:{number}"
-        said = decode(line, Line, where)
+        said = decode(line if version >= NESTED else _nested(line), Line, where)
         if (first := numbers.setdefault(_only_once(said), number)) != number:
             raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
         match said:
@@ -94,12 +97,24 @@ def read_result(folder: Path) -> Result:
                 result.blocks.append(block)
             case Effort() as effort:
                 result.efforts.append(effort)
-            case Said() as verdict:
+            case VerdictChange() as verdict:
                 _check(verdict, result.run, where)
                 result.said.append(verdict)
             case End() as end:
                 result.ends.append(end)
     return replace(result, half_written=bool(last), cut_short=bool(last) or not isinstance(said, End))
+
+
+def _nested(line: bytes) -> bytes:
+    """A line in which the cell's fields stand among its own, with the cell as one of them."""
+    try:
+        fields = msgspec.json.decode(line)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return line  # what is wrong with it is said where it is decoded
+    if not isinstance(fields, dict) or fields.get("type") not in ("cell", "memory", "said"):
+        return line
+    cell = {name: fields.pop(name) for name in Cell.__struct_fields__ if name in fields}
+    return msgspec.json.encode(fields | {"cell": cell})
 
 
 def _only_once(line: Line) -> object:
@@ -109,9 +124,9 @@ def _only_once(line: Line) -> object:
     """
     match line:
         case Record():
-            return cell_of(line), line.block, line.table, line.attempt
+            return line.cell, line.block, line.table, line.attempt
         case Memory():
-            return cell_of(line), line.block
+            return line.cell, line.block
         case _:
             return record_line(line)
 
@@ -120,15 +135,15 @@ def _in_words(line: Line) -> str:
     match line:
         case Record():
             of = f"block {line.block}, table {line.table}, attempt {line.attempt}"
-            return f"{line.implementation} {line.workload} {line.task}, {of}"
+            return f"{line.cell}, {of}"
         case Memory():
-            return f"peak memory of {line.implementation} {line.workload} {line.task}"
+            return f"peak memory of {line.cell}"
         case Block():
             return f"the machine in block {line.block}"
         case Effort():
             return f"the turns of {line.workload} {line.task}"
-        case Said():
-            return f"a verdict on {line.implementation} {line.workload} {line.task}"
+        case VerdictChange():
+            return f"a verdict on {line.cell}"
         case End():
             return "an end"
 
@@ -180,11 +195,11 @@ def fault_of(record: Record) -> str | None:
     return None
 
 
-def _check(line: Record | Memory | Said, run: Run, where: str) -> None:
+def _check(line: Record | Memory | VerdictChange, run: Run, where: str) -> None:
     """Refuse what has the right form and still makes no sense."""
     fault = None
-    if line.workload not in run.workloads:
-        fault = f"{line.workload!r} is not among the run's workloads"
+    if line.cell.workload not in run.workloads:
+        fault = f"{line.cell.workload!r} is not among the run's workloads"
     elif isinstance(line, Record):
         fault = fault_of(line)
     if fault:

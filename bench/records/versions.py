@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from bench.records.schema import FAILURES, cell_of
+from bench.records.schema import FAILURES, SIGN
 from bench.workloads.sweeps import SCALING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bench.records.schema import Cell, Record, Run
-
-
-SIGN = "@"
-"""Stands between a row and its version; no row's own name has it."""
 
 
 class Versioned(NamedTuple):
@@ -74,18 +70,17 @@ def package_of(run: Run) -> str:
 
 def failures_of(records: Sequence[Record]) -> list[Record]:
     """The failures that count against a run: those of a row that does not work under another version either."""
-    failed = {cell_of(record) for record in records if record.status in FAILURES}
-    works = {_without_version(record) for record in records if record.ok and cell_of(record) not in failed}
+    failed = {record.cell for record in records if record.status in FAILURES}
+    works = {_without_version(record) for record in records if record.ok and record.cell not in failed}
     return [
         record
         for record in records
-        if record.status in FAILURES
-        and not (split(record.implementation).version and _without_version(record) in works)
+        if record.status in FAILURES and not (record.cell.version and _without_version(record) in works)
     ]
 
 
-def _without_version(cell: Cell) -> Cell:
-    return msgspec.structs.replace(cell_of(cell), implementation=split(cell.implementation).row)
+def _without_version(record: Record) -> Cell:
+    return msgspec.structs.replace(record.cell, implementation=record.cell.row)
 
 
 def compares_rows(run: Run) -> bool:

@@ -10,7 +10,6 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import units
-from bench.analysis.analysis import control, judge
 from bench.analysis.compare import Status
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.two_runs import OF_TIMES
@@ -113,9 +112,9 @@ def to_json(comparison: Comparison) -> str:
 def doubts(comparison: Comparison) -> list[str]:
     """What puts the comparison in doubt: to be read first."""
     words = [OTHER_MACHINE] if comparison.other_machine else []
-    for name, result in (("OLD", comparison.old), ("NEW", comparison.new)):
-        judged = judge(result.records, result.run.baseline)
-        if doubt := about_control(control(judged.values()), doubts_only=True):
+    for name, analysis in (("OLD", comparison.old), ("NEW", comparison.new)):
+        result = analysis.result
+        if doubt := about_control(analysis.control, doubts_only=True):
             words.append(f"{name}: {doubt}")
         if result.run.preset == "smoke":
             words.append(f"{name}: {SMOKE}")
@@ -134,7 +133,7 @@ def render(comparison: Comparison) -> Iterator[RenderableType]:
     """The comparison on a terminal, as wide as that is, and readable when piped."""
     for doubt in doubts(comparison):
         yield Text(as_typed(doubt), style="bold red")
-    for name, result in (("OLD", comparison.old), ("NEW", comparison.new)):
+    for name, result in (("OLD", comparison.old.result), ("NEW", comparison.new.result)):
         yield Text(f"{name}: {_about(result)}")
     yield Text(summary(comparison), style="bold")
     if comparison.unlike:
@@ -160,7 +159,7 @@ def to_markdown(comparison: Comparison) -> str:
     """The comparison as Markdown, for a pull request."""
     parts = [f"**{summary(comparison)}**\n"]
     parts += [f"> **{_plain(doubt)}**\n" for doubt in doubts(comparison)]
-    results = ("OLD", comparison.old), ("NEW", comparison.new)
+    results = ("OLD", comparison.old.result), ("NEW", comparison.new.result)
     parts.append("\n".join(f"- {name}: {_plain(_about(result))}" for name, result in results) + "\n")
     if comparison.unlike:
         parts.append(markdown_table(["what differs", "OLD", "NEW"], comparison.unlike, left=3))
@@ -255,7 +254,7 @@ def _tables(rows: Sequence[ChangeRow], comparison: Comparison) -> Tables[ChangeR
         for title, of_group in groupby(of_workload, key=_title):
             parts.append(Part(above, title, list(of_group)))
             above = None
-    paths = shown(comparison.old.path), shown(comparison.new.path)
+    paths = shown(comparison.old.result.path), shown(comparison.new.result.path)
     return Tables(
         parts=parts,
         columns=[NAME, *NUMBERS, "verdict", "through"],

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bench.measure.presets import BASELINE, BUDGETS
-from bench.records.schema import cell_of
 from bench.records.versions import compares_rows
 from bench.workloads.shapes import WORKLOADS
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 TASKS_OF_README = ("train_step", "forward")
 
 
-def headline(results: Iterable[Result]) -> Result | None:
+def featured_result(results: Iterable[Result]) -> Result | None:
     """The result with the most to say of which row to choose: see `weight`; None if there is none."""
     return max(results, key=weight, default=None)
 
@@ -30,7 +29,7 @@ def weight(result: Result) -> tuple[bool, bool, bool, int, float]:
 
     A short run of two rows, however new, says less than one of all; and what readers are shown is what they will get.
     """
-    rows = {record.implementation for record in result.records if record.ok}
+    rows = {record.cell.implementation for record in result.records if record.ok}
     began = datetime.fromisoformat(result.run.started_at).timestamp()
     answers = answers_readme(result)
     usual = answers and result.run.plan.budget_s == BUDGETS["default"].total_s
@@ -40,7 +39,7 @@ def weight(result: Result) -> tuple[bool, bool, bool, int, float]:
 def answers_readme(result: Result) -> bool:
     """Whether it compares rows on the default workloads and README's tasks, with the usual baseline."""
     names = [name for name, one in WORKLOADS.items() if "default" in one.presets]
-    here = {(record.workload, record.task) for record in result.records if is_readmes(cell_of(record))}
+    here = {(record.cell.workload, record.cell.task) for record in result.records if is_readmes(record.cell)}
     wanted = {(name, task) for name in names for task in TASKS_OF_README}
     return wanted <= here and compares_rows(result.run) and result.run.baseline == BASELINE
 

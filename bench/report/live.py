@@ -9,30 +9,28 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from bench import units
-from bench.analysis.analysis import group_of
-from bench.records.schema import competes
-from bench.report.rows import ranks_of
+from bench.analysis.cells import ranks_of
 from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from bench.analysis.analysis import Group, Judged
-    from bench.records.schema import Cell
+    from bench.analysis.cells import CellAnalysis
+    from bench.records.schema import Cell, Group
 
 
 LEAST_FIRST = ("tier", "median", "decided")
 """What is left out where there is little room, the least important first."""
 
 
-def standing(judged: Iterable[Judged]) -> Tables[list[Judged]]:
+def live_summary(judged: Iterable[CellAnalysis]) -> Tables[list[CellAnalysis]]:
     """The fastest row of each group, `1=` if others share its place; time, ratio, verdict, and how many are decided."""
     judged = list(judged)
-    groups: dict[Group, list[Judged]] = defaultdict(list)
+    groups: dict[Group, list[CellAnalysis]] = defaultdict(list)
     for one in judged:
-        if competes(one.cell) and one.ratio is not None and not one.is_refused:
-            groups[group_of(one.cell)].append(one)
+        if one.cell.role == "row" and one.ratio is not None and not one.is_refused:
+            groups[one.cell.group].append(one)
     return Tables(
         parts=[Part(None, "group", list(groups.values()))],
         columns=[NAME, "fastest so far", "tier", "median", "ratio", "verdict", "decided"],
@@ -43,8 +41,8 @@ def standing(judged: Iterable[Judged]) -> Tables[list[Judged]]:
     )
 
 
-def _cells(ranks: Mapping[Cell, str], timed: Sequence[Judged], _columns: Collection[str]) -> dict[str, Text]:
-    group = group_of(timed[0].cell)
+def _cells(ranks: Mapping[Cell, str], timed: Sequence[CellAnalysis], _columns: Collection[str]) -> dict[str, Text]:
+    group = (timed[0].cell).group
     best = min(timed, key=lambda one: one.ratio.estimate if one.ratio else 0.0)
     others = [one for one in timed if one.is_compared]
     verdict = best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline"
@@ -60,7 +58,7 @@ def _cells(ranks: Mapping[Cell, str], timed: Sequence[Judged], _columns: Collect
     return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
 
 
-def tally(judged: Iterable[Judged]) -> str:
+def tally(judged: Iterable[CellAnalysis]) -> str:
     """How many cells have which verdict, in words."""
     counts: Counter[str] = Counter(
         one.ratio.verdict or "no verdict yet" for one in judged if one.ratio is not None and one.is_compared

@@ -6,8 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import control, judge
-from bench.analysis.means import means
+from bench.analysis.analysis import Analysis
 from bench.records.versions import packages_of
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, about_versions, hints
@@ -15,7 +14,7 @@ from bench.report.words import about_control, about_end, about_versions, hints
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from bench.records.schema import Environment, Result
+    from bench.records.schema import Environment
     from bench.report.rows import TableRow
 
 
@@ -38,14 +37,12 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 
     return "\n".join("| " + " | ".join(map(_escape, cells)) + " |" for cells in (header, rule, *lines)) + "\n"
 
 
-def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
+def full(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> str:
     """Every row, a table for each workload and task, with the environment, a sentence, the means and the costs."""
     parts = []
-    for result in results:
-        run = result.run
-        judged = judge(result.records, run.baseline).values()
-        check = control(judged)
-        if doubt := about_control(check, doubts_only=True):
+    for analysis in analyses:
+        result, run = analysis.result, analysis.run
+        if doubt := about_control(analysis.control, doubts_only=True):
             parts.append(f"**{doubt}**\n")
         facts = "; ".join(f"{name} {value}" for name, value in run.environment.facts.items())
         lines = [
@@ -53,22 +50,22 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
             *filter(None, [about_versions(run), facts]),
             *_machine_bounds([row for row in rows if row.result == str(result.path)]),
             f"`{run.command}`, {run.started_at}, order drawn by seed {run.plan.seed}",
-            f"{about_end(result)}; {about_control(check)}",
+            f"{about_end(result)}; {about_control(analysis.control)}",
         ]
         parts.append("  \n".join(lines) + "\n")
-        parts.append(f"{sentence(judged, run, run.environment.cpu)}\n")
-        parts += _means(result)
+        parts.append(f"{sentence(analysis.cells.values(), run, run.environment.cpu)}\n")
+        parts += _means(analysis)
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
-        source = next(result.run.workloads[workload].source for result in results if workload in result.run.workloads)
+        source = next(one.run.workloads[workload].source for one in analyses if workload in one.run.workloads)
         parts.append(f"## {workload}\n\n{shape}. Source: {source}.\n")
         for task, rows_of_task in groupby(of_workload, key=lambda row: row.task):
             of_task = list(rows_of_task)
             held = any(row.bound is not None for row in of_task)
             if held:
                 parts.append(_operations(of_task[0]))
-            columns = HEADER + LIMITS * held + ["result"] * (len(results) > 1)
+            columns = HEADER + LIMITS * held + ["result"] * (len(analyses) > 1)
             lines_of_task = [
-                _line(row) + (_limits(row) if held else []) + [row.result] * (len(results) > 1) for row in of_task
+                _line(row) + (_limits(row) if held else []) + [row.result] * (len(analyses) > 1) for row in of_task
             ]
             parts.append(table([task, *columns], lines_of_task, left=4))
             parts += [
@@ -81,7 +78,7 @@ def full(rows: Sequence[TableRow], results: Sequence[Result]) -> str:
     return "\n".join(parts)
 
 
-def _means(result: Result) -> list[str]:
+def _means(analysis: Analysis) -> list[str]:
     """Each row's geometric mean over the workloads, for each task: where all have one baseline."""
     lines = [
         [
@@ -91,7 +88,7 @@ def _means(result: Result) -> list[str]:
             units.ratio(mean.estimate),
             units.between(mean.low, mean.high),
         ]
-        for at, of_place in means(judge(result.records, result.run.baseline).values()).items()
+        for at, of_place in analysis.means.items()
         for name, mean in of_place.items()
     ]
     header = ["over all workloads", "task", "where", "geometric mean of the ratios", "95 %"]

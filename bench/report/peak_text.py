@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.analysis.roofline import Place
     from bench.measure.peak import Peak
     from bench.records.schema import Record
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 def render(peak: Peak) -> Iterator[RenderableType]:
     """The machine's bound, then each framework's for every workload and task; and what has no time, and why."""
-    machine = machine_bounds(peak.judged.values())
-    by_place: dict[Place, list[Judged]] = defaultdict(list)
-    for cell, one in peak.judged.items():
+    machine = machine_bounds(peak.cells.values())
+    by_place: dict[Place, list[CellAnalysis]] = defaultdict(list)
+    for cell, one in peak.cells.items():
         by_place[place_of(cell)].append(one)
     for place, members in by_place.items():
         yield from _square(place, members)
@@ -45,7 +45,7 @@ def render(peak: Peak) -> Iterator[RenderableType]:
                 yield Text(f" {units.flops(flops)} in products, about {others} elementwise", style="dim")
     if peak.failures:
         yield Text("\nWithout a time", style="bold")
-    words = (f"{one.implementation} {one.workload} {one.task}: {one.status}: {one.reason}" for one in peak.failures)
+    words = (f"{one.cell}: {one.status}: {one.reason}" for one in peak.failures)
     for why in dict.fromkeys(words):
         yield Text(f" {why}")
     yield Text(
@@ -56,7 +56,7 @@ def render(peak: Peak) -> Iterator[RenderableType]:
     )
 
 
-def _square(place: Place, members: Sequence[Judged]) -> Iterator[RenderableType]:
+def _square(place: Place, members: Sequence[CellAnalysis]) -> Iterator[RenderableType]:
     """Each framework's best square product, fastest first: block by block, and the median of these."""
     by_name: dict[str, list[Record]] = defaultdict(list)
     for one in members:
@@ -75,7 +75,7 @@ def _square(place: Place, members: Sequence[Judged]) -> Iterator[RenderableType]
     yield Padding(table, (0, 0, 0, 1))
 
 
-def _of_task(task: str, flops: int, members: Sequence[Judged], machine: Mapping[int, float]) -> Table:
+def _of_task(task: str, flops: int, members: Sequence[CellAnalysis], machine: Mapping[int, float]) -> Table:
     """The bounds at a workload and task, fastest first."""
     table = _table(task, "time", "±", "rate", "machine")
     for one in sorted(members, key=lambda one: one.median_s or float("inf")):

@@ -16,15 +16,15 @@ from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from bench.analysis.analysis import control, judge
+from bench.analysis.cells import analyse, control
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.facts import read_facts
 from bench.machine.warnings import limiting
 from bench.measure.expected import after_s
-from bench.measure.runner import Listener
+from bench.measure.journal import Listener
 from bench.measure.worker_environment import CHANGE_SPEED, left_out
-from bench.records.schema import FAILURES, Block, Effort, Record, cell_of
-from bench.report.live import standing, tally
+from bench.records.schema import FAILURES, Block, Effort, Record
+from bench.report.live import live_summary, tally
 from bench.units import duration
 
 if TYPE_CHECKING:
@@ -113,10 +113,10 @@ class Progress:
 
     def _kept(self, lines: Sequence[Line]) -> None:
         new = [line for line in lines if isinstance(line, Record) and line.block]
-        failed = {cell_of(record) for record in self._records if record.status in FAILURES}
+        failed = {record.cell for record in self._records if record.status in FAILURES}
         for record in new:
-            if record.status in FAILURES and cell_of(record) not in failed:
-                what = f"{record.implementation} {record.workload} {record.task}"
+            if record.status in FAILURES and record.cell not in failed:
+                what = f"{record.cell}"
                 self._print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
         self._records += new
         self._done += len(new)
@@ -124,15 +124,15 @@ class Progress:
         blocks = [line for line in lines if isinstance(line, Block)]
         if not blocks:
             return
-        judged = judge(self._records, self._run.baseline)
+        cells = analyse(self._records, self._run.baseline)
         if self._console.is_terminal:
-            self._live.update(Stack(standing(judged.values()), self._bar))
+            self._live.update(Stack(live_summary(cells.values()), self._bar))
         else:
             if self._block == 1:
-                self._print(standing(judged.values()))
-            check = control(judged.values())
+                self._print(live_summary(cells.values()))
+            check = control(cells.values())
             doubt = "; the control fails" if check is not None and check.trusted is False else ""
-            self._print(f"block {self._block} is done: {tally(judged.values())}{doubt}")
+            self._print(f"block {self._block} is done: {tally(cells.values())}{doubt}")
         efforts = [line for line in lines if isinstance(line, Effort)]
         if efforts:
             self._print(followed(efforts))

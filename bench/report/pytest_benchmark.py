@@ -10,22 +10,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from pytest_benchmark.stats import Stats
 
-from bench.analysis.analysis import judge
-from bench.records.schema import competes
+from bench.analysis.analysis import Analysis
 
 if TYPE_CHECKING:
-    from bench.analysis.analysis import Judged
-    from bench.records.schema import Result
+    from bench.analysis.cells import CellAnalysis
+    from bench.records.schema import Run
 
 
-def to_pytest_benchmark(result: Result) -> bytes:
+def to_pytest_benchmark(analysis: Analysis) -> bytes:
     """A benchmark for each cell of a row that has a time; all its samples, block after block.
 
     pytest-benchmark knows no blocks and pairs nothing: what it says of two cells is coarser than a verdict of ours.
     """
-    run = result.run
+    run = analysis.run
     here = run.environment
-    judged = judge(result.records, run.baseline).values()
     saved = {
         "machine_info": {
             "node": here.machine,
@@ -35,7 +33,9 @@ def to_pytest_benchmark(result: Result) -> bytes:
             "cpu": {"brand_raw": here.cpu, "count": here.cores},
         },
         "commit_info": {"id": here.git_commit or "unversioned", "dirty": here.git_dirty},
-        "benchmarks": [_benchmark(one, result) for one in judged if one.blocks and competes(one.cell)],
+        "benchmarks": [
+            _benchmark(one, run) for one in analysis.cells.values() if one.blocks and one.cell.role == "row"
+        ],
         "datetime": run.started_at,
         "version": here.versions.get("pytest-benchmark", "unknown"),
     }
@@ -47,7 +47,7 @@ def _digits(value: float) -> float:
     return float(f"{value:.9g}")
 
 
-def _benchmark(one: Judged, result: Result) -> dict[str, Any]:
+def _benchmark(one: CellAnalysis, run: Run) -> dict[str, Any]:
     cell = one.cell
     precision = "" if cell.precision == "float32" else f"-{cell.precision}"
     name = f"{cell.implementation}-{cell.workload}-{cell.task}-{cell.device}{cell.threads}{precision}"
@@ -72,7 +72,7 @@ def _benchmark(one: Judged, result: Result) -> dict[str, Any]:
         "extra_info": {
             "framework": cell.framework,
             "tier": cell.tier,
-            "shape": result.run.workloads[cell.workload].shape,
+            "shape": run.workloads[cell.workload].shape,
             "samples_of_block": [len(block) for block in one.samples_s],
             "median_of_block_medians_s": one.median_s,
             "baseline": one.baseline,

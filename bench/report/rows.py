@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.analysis import stats
-from bench.analysis.analysis import Judged, group_of, in_order, judge, ratio_of
-from bench.analysis.break_even import compile_s, costs
-from bench.analysis.roofline import limits_of
-from bench.records.schema import BOUND, CONTROL, Struct, cell_of, competes
+from bench.analysis.analysis import Analysis
+from bench.analysis.break_even import compile_s
+from bench.analysis.cells import CellAnalysis
+from bench.records.schema import BOUND, Struct
 from bench.records.versions import by_number
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.analysis.break_even import Cost
-    from bench.analysis.roofline import Limits
-    from bench.records.schema import Cell, Memory, Record, Result
+    from bench.records.schema import Record
 
 
 class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -94,25 +92,12 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """The folder of the result it comes from, as it was named."""
 
 
-def table_rows(results: Sequence[Result]) -> list[TableRow]:
+def table_rows(analyses: Sequence[Analysis]) -> list[TableRow]:
     """Every cell as a row: by workload and task in the order of the run, device, threads, then by time; bounds last."""
-    rows: list[TableRow] = []
-    for result in results:
-        judged = judge(result.records, result.run.baseline)
-        ranks = ranks_of(judged.values())
-        fixed = {
-            (group, cost.implementation): cost
-            for group, of_group in costs(judged.values()).items()
-            for cost in of_group
-        }
-        weights = {cell_of(memory): memory for memory in result.memory}
-        limits = limits_of(judged, result.run)
-        for cell, one in judged.items():
-            if cell.implementation != CONTROL:
-                group = group_of(cell)
-                ours, theirs = fixed.get((group, cell.implementation)), fixed.get((group, one.baseline or ""))
-                rows.append(_row(one, ranks.get(cell), ours, theirs, weights.get(cell), limits[cell], result))
-    workloads = list(dict.fromkeys(name for result in results for name in result.run.workloads))
+    rows = [
+        _row(one, analysis) for analysis in analyses for one in analysis.cells.values() if one.cell.role != "control"
+    ]
+    workloads = list(dict.fromkeys(name for analysis in analyses for name in analysis.run.workloads))
     return sorted(
         rows,
         key=lambda row: (
@@ -132,50 +117,21 @@ def table_rows(results: Sequence[Result]) -> list[TableRow]:
     )
 
 
-def ranks_of(judged: Iterable[Judged]) -> dict[Cell, str]:
-    """Each cell's place in its group: ``2=`` for those whom no verdict tells from the first at their place.
-
-    No place where there is no verdict yet.
-    """
-    ranks: dict[Cell, str] = {}
-    for members in in_order(judged):
-        places: dict[int, list[Judged]] = {}
-        for position, one in enumerate(members, 1):
-            last = max(places, default=None)
-            shares = last is not None and not _is_slower(one, places[last][0])
-            places.setdefault(last if last is not None and shares else position, []).append(one)
-        if len(members) > 1 and any(one.is_compared and one.ratio and one.ratio.verdict for one in members):
-            for place, sharing in places.items():
-                ranks |= {one.cell: f"{place}{'=' * (len(sharing) > 1)}" for one in sharing}
-    return ranks
-
-
-def _is_slower(one: Judged, than: Judged) -> bool:
-    ratio = ratio_of(one, than)
-    return ratio is not None and ratio.verdict == "SLOWER"
-
-
-def flags_of(one: Judged) -> list[str]:
+def flags_of(one: CellAnalysis) -> list[str]:
     """What was noticed in any of the blocks that count, and whether the cell drifts within its processes."""
     noticed = {flag for record in one.blocks for flag in record.flags}
     drifting = [stats.steadiness(samples).drifting for samples in one.samples_s]
     return sorted(noticed) + ["drifting"] * (2 * sum(drifting) > len(drifting))
 
 
-def _row(
-    one: Judged,
-    rank: str | None,
-    ours: Cost | None,
-    theirs: Cost | None,
-    memory: Memory | None,
-    limits: Limits,
-    result: Result,
-) -> TableRow:
+def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
     cell, ratio, middle = one.cell, one.ratio, one.median_s
-    workload = result.run.workloads[cell.workload]
+    workload, limits = analysis.run.workloads[cell.workload], analysis.limits[cell]
     interval = stats.time_interval(one.samples_s) if one.blocks else None
-    first, share = _first(one), limits.bound_share
-    has_verdict = competes(cell) and cell.implementation != one.baseline
+    first, share, memory = _first(one), limits.bound_share, analysis.memory.get(cell)
+    has_verdict = cell.role == "row" and cell.implementation != one.baseline
+    cost = analysis.costs.get(cell)
+    base = next((analysis.costs.get(other.cell) for other in analysis.groups[cell.group] if other.is_baseline), None)
     return TableRow(
         implementation=cell.implementation,
         framework=cell.framework,
@@ -188,7 +144,7 @@ def _row(
         threads=cell.threads,
         status=one.failure.status if one.failure else "ok",
         reason=one.failure.reason if one.failure else None,
-        rank=rank,
+        rank=analysis.ranks.get(cell),
         median_s=middle,
         ci_low_s=interval.low if interval else None,
         ci_high_s=interval.high if interval else None,
@@ -210,7 +166,7 @@ def _row(
         compiled=first.compiled if first else None,
         first_call_s=first.first_call_s if first else None,
         peak_bytes=memory.peak_bytes if memory else None,
-        pays_after=ours.pays_after(theirs) if ours and theirs and ours is not theirs else None,
+        pays_after=cost.breaks_even(base) if cost and base and cost is not base else None,
         flags=" ".join(flags_of(one)),
         flops=limits.flops,
         elementwise_flops=limits.elementwise_flops,
@@ -221,11 +177,11 @@ def _row(
         bound_share=share.estimate if share else None,
         bound_share_low=share.low if share else None,
         bound_share_high=share.high if share else None,
-        result=str(result.path),
+        result=str(analysis.result.path),
     )
 
 
-def _first(one: Judged) -> Record | None:
+def _first(one: CellAnalysis) -> Record | None:
     return next((record for record in (*one.set_aside, *one.blocks) if record.block == 1), None)
 
 

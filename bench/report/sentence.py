@@ -9,11 +9,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.analysis import control, group_of, in_order
+from bench.analysis.cells import control, in_order, ranks_of
 from bench.analysis.means import means, task_at_place
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import MIN_BLOCKS
-from bench.report.rows import ranks_of
 from bench.report.words import GOES_ON
 from bench.workloads.sweeps import SCALING
 from impls.contract import TASKS
@@ -21,7 +20,7 @@ from impls.contract import TASKS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from bench.analysis.analysis import Judged
+    from bench.analysis.cells import CellAnalysis
     from bench.analysis.means import TaskAtPlace
     from bench.analysis.stats import Summary
     from bench.analysis.verdict import Ratio
@@ -37,25 +36,25 @@ MOST_POINTS = 4
 """Of more tasks and places, no ratio is named."""
 
 
-def sentence(judged: Collection[Judged], run: Run, where: str) -> str:
+def sentence(cells: Collection[CellAnalysis], run: Run, where: str) -> str:
     """Who is the fastest at what and how sure that is, or why nothing may be said. ``where``: ``this machine``."""
-    return " ".join(f"On {where}{_said(judged, run)}.".split())  # whatever a name has in it, it stays a line
+    return " ".join(f"On {where}{_said(cells, run)}.".split())  # whatever a name has in it, it stays a line
 
 
-def _said(judged: Collection[Judged], run: Run) -> str:
-    check = control(judged)
+def _said(cells: Collection[CellAnalysis], run: Run) -> str:
+    check = control(cells)
     if check is not None and check.trusted is False:
         way = "see `python -m bench machine`, and measure again"
         return f" nothing may be said, for the baseline differs from itself: {way}"
-    groups = [members for members in in_order(judged) if len(members) > 1]
+    groups = [members for members in in_order(cells) if len(members) > 1]
     if not groups:
         return " no two rows have a time at the same task, so that there is nothing to compare"
     if run.preset == SCALING:
         return f", {_of_shapes(groups, run)}"
-    ranks = ranks_of(judged)
+    ranks = ranks_of(cells)
     ranked = [members for members in groups if members[0].cell in ranks]
     if not ranked:
-        if refused := sorted({one.cell.implementation for one in judged if one.is_refused}):
+        if refused := sorted({one.cell.implementation for one in cells if one.is_refused}):
             return f" there is no verdict: {' and '.join(refused)} did what no row may (what was noticed says what)"
         way = "`python -m bench run` without --preset smoke has more" if run.preset == "smoke" else GOES_ON
         return f" nothing is decided yet, for there is no verdict below {MIN_BLOCKS} blocks: {way}"
@@ -104,7 +103,7 @@ class Claim:
         return f"has no verdict against {self.baseline}{self.at} yet"
 
 
-def _of_one(members: Sequence[Judged], ranks: Mapping[Cell, str]) -> str:
+def _of_one(members: Sequence[CellAnalysis], ranks: Mapping[Cell, str]) -> str:
     """Of a single group: who has the first place, then the best of the other frameworks, or else the slowest."""
     firsts = _firsts(members, ranks)
     names = [one.cell.implementation for one in firsts]
@@ -125,14 +124,14 @@ def _of_one(members: Sequence[Judged], ranks: Mapping[Cell, str]) -> str:
         f"{one.cell.implementation} {_claim(one).words(short=is_named or bool(number))}"
         for number, one in enumerate(_others(members, firsts))
     ]
-    at = task_at_place(group_of(members[0].cell))
+    at = task_at_place((members[0].cell).group)
     return f"for {members[0].cell.workload} {_at(at)}, {'; '.join([lead, *rest])}"
 
 
-def _others(members: Sequence[Judged], firsts: Sequence[Judged]) -> list[Judged]:
+def _others(members: Sequence[CellAnalysis], firsts: Sequence[CellAnalysis]) -> list[CellAnalysis]:
     """The best row of each framework that has neither the first place nor the baseline; if there is none, the last."""
     known = {one.cell.framework for one in members if one in firsts or not one.is_compared}
-    best: dict[str, Judged] = {}
+    best: dict[str, CellAnalysis] = {}
     for one in sorted(members, key=lambda one: one.cell.tier == "wrapper"):  # whose kernels are another framework's
         if one.cell.framework not in known and _verdict(one):
             best.setdefault(one.cell.framework, one)
@@ -141,7 +140,7 @@ def _others(members: Sequence[Judged], firsts: Sequence[Judged]) -> list[Judged]
     return [members[-1]] if members[-1] not in firsts and _verdict(members[-1]) == "SLOWER" else []
 
 
-def _of_several(groups: Sequence[Sequence[Judged]], ranks: Mapping[Cell, str]) -> str:
+def _of_several(groups: Sequence[Sequence[CellAnalysis]], ranks: Mapping[Cell, str]) -> str:
     """Of several groups: who has the first place how often, and by how much on average."""
     places = Counter(one.cell.implementation for members in groups for one in _firsts(members, ranks))
     (_, most), *_ = places.most_common(1)
@@ -161,7 +160,7 @@ def _of_several(groups: Sequence[Sequence[Judged]], ranks: Mapping[Cell, str]) -
     return f"{_head(groups)}, {'; '.join([lead, *parts])}"
 
 
-def _subject(leaders: Sequence[str], places: Counter[str], groups: Sequence[Sequence[Judged]]) -> str | None:
+def _subject(leaders: Sequence[str], places: Counter[str], groups: Sequence[Sequence[CellAnalysis]]) -> str | None:
     """Of whom ratios are named: of the leaders the fastest on average; the baseline's are all 1, so the next then."""
     logs: dict[str, list[float]] = {}
     for members in groups:
@@ -173,13 +172,13 @@ def _subject(leaders: Sequence[str], places: Counter[str], groups: Sequence[Sequ
     return min(names, key=lambda name: (name not in leaders, -places[name], fmean(logs[name])), default=None)
 
 
-def _claims(name: str, groups: Sequence[Sequence[Judged]]) -> list[Claim]:
+def _claims(name: str, groups: Sequence[Sequence[CellAnalysis]]) -> list[Claim]:
     """What may be said of a row at each task and place."""
-    points: dict[TaskAtPlace, list[Judged]] = {}
+    points: dict[TaskAtPlace, list[CellAnalysis]] = {}
     for members in groups:
         for one in members:
             if one.cell.implementation == name:
-                points.setdefault(task_at_place(group_of(one.cell)), []).append(one)
+                points.setdefault(task_at_place(one.cell.group), []).append(one)
     averages = means(one for members in groups for one in members)
     claims = []
     for at, ours in sorted(points.items(), key=lambda point: (TASKS.index(point[0].task), point[0][1:])):
@@ -206,12 +205,12 @@ def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
     return "SAME" if {*verdicts} == {"SAME"} else "UNCLEAR"
 
 
-def _of_shapes(groups: Sequence[Sequence[Judged]], run: Run) -> str:
+def _of_shapes(groups: Sequence[Sequence[CellAnalysis]], run: Run) -> str:
     """Of a scaling run, which has no verdicts: who came out first how often."""
     held_out = [members for members in groups if run.workloads[members[0].cell.workload].held_out]
     first: dict[TaskAtPlace, Counter[str]] = {}
     for members in held_out or groups:
-        at = task_at_place(group_of(members[0].cell))
+        at = task_at_place((members[0].cell).group)
         first.setdefault(at, Counter())[members[0].cell.implementation] += 1
     shapes = "held-out shapes" if held_out else "shapes"
     parts = []
@@ -224,15 +223,15 @@ def _of_shapes(groups: Sequence[Sequence[Judged]], run: Run) -> str:
     )
 
 
-def _firsts(members: Sequence[Judged], ranks: Mapping[Cell, str]) -> list[Judged]:
+def _firsts(members: Sequence[CellAnalysis], ranks: Mapping[Cell, str]) -> list[CellAnalysis]:
     return [one for one in members if ranks.get(one.cell, "").rstrip("=") == "1"]
 
 
-def _verdict(one: Judged) -> str | None:
+def _verdict(one: CellAnalysis) -> str | None:
     return one.ratio.verdict if one.is_compared and one.ratio else None
 
 
-def _claim(one: Judged, at: str = "") -> Claim:
+def _claim(one: CellAnalysis, at: str = "") -> Claim:
     assert one.ratio is not None
     return Claim(_verdict(one), one.baseline or "", one.ratio, at)
 
@@ -242,7 +241,7 @@ def _times(value: float) -> str:
     return units.ratio(value).removesuffix("×")
 
 
-def _head(groups: Iterable[Sequence[Judged]]) -> str:
+def _head(groups: Iterable[Sequence[CellAnalysis]]) -> str:
     """What the groups have in common."""
     cells = [members[0].cell for members in groups]
     workloads = list(dict.fromkeys(cell.workload for cell in cells))

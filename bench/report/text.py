@@ -13,11 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import units
-from bench.analysis.analysis import control, group_of, judge
-from bench.analysis.break_even import COUNTS, costs, rivals, winner
+from bench.analysis.analysis import Analysis
+from bench.analysis.break_even import COUNTS, Cost, rivals, winner
 from bench.here import as_typed, command, shown
 from bench.machine.describe import machine_name
-from bench.records.schema import BOUND
+from bench.records.schema import BOUND, Group
 from bench.report.sentence import sentence
 from bench.report.tables import NAME, Part, Tables
 from bench.report.words import COLOURS, about_control, about_end, about_versions, hints, letter_of
@@ -27,37 +27,36 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from bench.records.schema import Result
     from bench.report.rows import TableRow
 
 
-def render(rows: Sequence[TableRow], results: Sequence[Result]) -> Iterator[RenderableType]:
+def render(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> Iterator[RenderableType]:
     """What is to be doubted, a table for each group, what has no time and why, how to read it all, and a sentence."""
-    letters = _letters(results)
-    for result in results:
-        if doubt := about_control(control(judge(result.records, result.run.baseline).values()), doubts_only=True):
-            yield Text(f"{_name(result, letters)}{as_typed(doubt)}", style="bold red")
+    letters = _letters(analyses)
+    for analysis in analyses:
+        if doubt := about_control(analysis.control, doubts_only=True):
+            yield Text(f"{_name(analysis, letters)}{as_typed(doubt)}", style="bold red")
     if rows:
-        yield _tables(rows, results, letters)
+        yield _tables(rows, analyses, letters)
     yield from _reasons(rows)
-    yield from _costs(results, letters)
+    yield from _costs(analyses, letters)
     yield from _captions(rows)
-    yield from _about(results, letters)
-    yield from endings(results)
+    yield from _about(analyses, letters)
+    yield from endings(analyses)
 
 
-def endings(results: Sequence[Result]) -> Iterator[RenderableType]:
+def endings(analyses: Sequence[Analysis]) -> Iterator[RenderableType]:
     """What a person would say of each result: the last line, or lines of several."""
-    letters = _letters(results)
-    for result in results:
-        here = result.run.environment
+    letters = _letters(analyses)
+    for analysis in analyses:
+        here = analysis.run.environment
         where = "this machine" if here.machine == machine_name() else here.cpu
-        said = sentence(judge(result.records, result.run.baseline).values(), result.run, where)
-        yield Text(f"\n{_name(result, letters)}{as_typed(said)}", style="bold")
+        said = sentence(analysis.cells.values(), analysis.run, where)
+        yield Text(f"\n{_name(analysis, letters)}{as_typed(said)}", style="bold")
 
 
-def _letters(results: Sequence[Result]) -> dict[str, str]:
-    return {str(result.path): letter_of(number) for number, result in enumerate(results)}
+def _letters(analyses: Sequence[Analysis]) -> dict[str, str]:
+    return {str(analysis.result.path): letter_of(number) for number, analysis in enumerate(analyses)}
 
 
 COLUMNS = ("place", NAME, "tier", "median", "±", "ratio", "95 %", "verdict")
@@ -66,7 +65,7 @@ LEAST_FIRST = ("tier", "±", "bound", "95 %", "place", "median")
 """What is left out where there is little room, the least important first."""
 
 
-def _tables(rows: Sequence[TableRow], results: Sequence[Result], letters: Mapping[str, str]) -> Tables[TableRow]:
+def _tables(rows: Sequence[TableRow], analyses: Sequence[Analysis], letters: Mapping[str, str]) -> Tables[TableRow]:
     parts: list[Part[TableRow]] = []
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         above: Text | None = Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
@@ -75,7 +74,7 @@ def _tables(rows: Sequence[TableRow], results: Sequence[Result], letters: Mappin
             above = None
     held = any(row.bound_share is not None for row in rows)
     last = ["run"] if len(letters) > 1 else ["bound"] if held else []  # there is no room for both columns
-    paths = [shown(result.path) for result in results] if len(results) == 1 else ["RESULT", "..."]
+    paths = [shown(one.result.path) for one in analyses] if len(analyses) == 1 else ["RESULT", "..."]
     return Tables(
         parts=parts,
         columns=[*COLUMNS, *last],
@@ -141,22 +140,22 @@ def _reasons(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text(f" {hint}", style="dim")
 
 
-def _costs(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
+def _costs(analyses: Sequence[Analysis], letters: Mapping[str, str]) -> Iterator[RenderableType]:
     """Who is done first with how many calls, import and compiling included."""
-    for result in results:
-        judged = judge(result.records, result.run.baseline).values()
-        groups = costs(judged)
+    for analysis in analyses:
+        groups: dict[Group, list[Cost]] = {}
+        for cell, cost in analysis.costs.items():
+            groups.setdefault(cell.group, []).append(cost)
         if not any(len(group) > 1 for group in groups.values()):
             continue
-        yield Text(f"\n{_name(result, letters)}Done first, import and compiling included", style="bold")
+        yield Text(f"\n{_name(analysis, letters)}Done first, import and compiling included", style="bold")
         lines = []
         for group, members in groups.items():
-            by_name = {one.cell.implementation: one for one in judged if group_of(one.cell) == group}
-            first = [(winner(members, count), rivals(members, by_name, count)) for count in COUNTS]
+            first = [(winner(members, count), rivals(members, analysis.cells, count)) for count in COUNTS]
             lines.append(
                 [
                     f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}",
-                    *(best.implementation + f", or {len(others)} more" * bool(others) for best, others in first),
+                    *(best.cell.implementation + f", or {len(others)} more" * bool(others) for best, others in first),
                 ]
             )
         yield Firsts(lines)
@@ -211,15 +210,15 @@ def _captions(rows: Sequence[TableRow]) -> Iterator[RenderableType]:
         yield Text("Where the baseline has no time, the first row that has one stands in for it.", style="dim")
 
 
-def _about(results: Sequence[Result], letters: Mapping[str, str]) -> Iterator[RenderableType]:
-    for result in results:
-        check = about_control(control(judge(result.records, result.run.baseline).values()))
-        for words in (about_versions(result.run), check, about_end(result)):
+def _about(analyses: Sequence[Analysis], letters: Mapping[str, str]) -> Iterator[RenderableType]:
+    for analysis in analyses:
+        result = analysis.result
+        for words in (about_versions(result.run), about_control(analysis.control), about_end(result)):
             if words:
-                yield Text(f"{_name(result, letters)}{as_typed(words)}", style="dim" if result.whole else "yellow")
-        if len(results) > 1:
+                yield Text(f"{_name(analysis, letters)}{as_typed(words)}", style="dim" if result.whole else "yellow")
+        if len(analyses) > 1:
             yield Text(f"run {letters[str(result.path)]}: {result.path}", style="dim")
 
 
-def _name(result: Result, letters: Mapping[str, str]) -> str:
-    return f"run {letters[str(result.path)]}: " if len(letters) > 1 else ""
+def _name(analysis: Analysis, letters: Mapping[str, str]) -> str:
+    return f"run {letters[str(analysis.result.path)]}: " if len(letters) > 1 else ""

@@ -30,7 +30,7 @@ class Workload:
     gpu_presets: tuple[str, ...] = ()
     """Presets that have it on a GPU only: too long for a CPU."""
     held_out: bool = False
-    """Whether what is fitted to the run's other workloads is judged on this one."""
+    """Whether what is fitted to the run's other workloads is evaluated on this one."""
 
     @property
     def sequences(self) -> int:

@@ -1,7 +1,7 @@
 """Sweeps: one size at a time takes every value from low to high, the others stay at the base. Pure.
 
 The preset ``scaling`` sweeps several sizes around one base, and has shapes drawn between them: to some costs are fitted
-as well, on the others, which are held out, the fit is judged.
+as well, on the others, which are held out, the fit is evaluated.
 """
 
 from __future__ import annotations
