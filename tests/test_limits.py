@@ -22,6 +22,7 @@ from bench.measure.expected import expected_s
 from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.stopping import next_block
+from bench.publish import readme
 from bench.publish.index import the_one_before
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
@@ -138,8 +139,8 @@ def test_tables_show_the_rate_and_both_shares(result: Result) -> None:
     assert "the machine's bound, the best square product of any framework: cpu×1 150 MFLOP/s" in full
     assert "forward: 1.32 MFLOP in products a call, and about 51.7 kFLOP in elementwise operations" in full
     assert "| 80 % | 80 to 80 % |" in full
-    short = markdown.short(table_rows([Analysis(result)]), "forward")
-    assert "jax/scan" in short and "products" not in short
+    on_readme = readme.table(table_rows([Analysis(result)]))
+    assert "jax/scan" in on_readme and "products" not in on_readme
     rows_of_json = {one["implementation"]: one for one in json.loads(export.to_json(table_rows([Analysis(result)])))}
     module = rows_of_json["torch/module"]
     assert module["bound_share"] == pytest.approx(0.8, rel=0.01) and module["flops"] == FLOPS

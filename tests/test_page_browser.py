@@ -331,14 +331,15 @@ def test_several_results_stand_side_by_side_and_over_time(chromium: Browser, tmp
         assert {*it.column("run")} == {"A"}
 
 
-def test_readme_has_a_picture_of_the_page_that_it_leads_to(chromium: Browser, tmp_path: Path) -> None:
+def test_usage_has_a_picture_of_the_page_of_readmes_machine(chromium: Browser, tmp_path: Path) -> None:
     """With PICTURE=1 in the environment the picture is made anew: do so when what it shows has changed."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"\(results/(machines/[^)]+/report\.html)\)", readme)
+    (machine,) = re.findall(r"\(results/machines/([^/)]+)/ratio\.svg\)", readme)
+    results = [read_result(folder) for folder in sorted((ROOT / "results").glob(f"{machine}-*/"))]
     picture = PICTURE if os.environ.get("PICTURE") else tmp_path / "page.png"
-    with opened(chromium, ROOT / "results" / shown) as it:
+    with opened(chromium, written(results, tmp_path / "report.html")) as it:
         it.page.screenshot(path=picture)
-    assert f"]({PICTURE.relative_to(ROOT)})" in readme
+    assert f"]({PICTURE.name})" in (ROOT / "docs" / "usage.md").read_text(encoding="utf-8")
     assert size_of(picture) == size_of(PICTURE) == (1280, 900)
 
 

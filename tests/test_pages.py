@@ -31,16 +31,30 @@ def test_a_page_quotes_what_stands_in_the_file(page: Path) -> None:
     check_quotes(page)
 
 
-WRITTEN = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"]
+WRITTEN = [
+    *ROOT.glob("*.md"),
+    *(ROOT / "docs").glob("*.md"),
+    ROOT / "results" / "README.md",
+    ROOT / "studies" / "what_holds.md",
+]
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 @pytest.mark.parametrize("page", sorted(WRITTEN), ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_into_the_repository_is_relative_and_leads_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
-        if not re.match(r"https?://|mailto:|#", target):
+        if not re.match(r"https?://|mailto:", target):
             assert not target.startswith("/"), target
-            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+            name, _, heading = target.partition("#")
+            path = page.parent / name if name else page
+            assert path.exists(), f"{page.name}: {target}"
+            assert not heading or heading in headings(path), f"{page.name}: {target}"
+
+
+def headings(page: Path) -> set[str]:
+    """The headings of a page as links name them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
 
 
 def test_contributing_names_what_checks_it() -> None:

@@ -24,6 +24,7 @@ from bench.analysis.cells import analyse
 from bench.analysis.stats import median
 from bench.page.build import words_of
 from bench.page.data import page_data
+from bench.publish import readme
 from bench.records.schema import BOUND, CONTROL, REFUSED, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
@@ -456,19 +457,30 @@ def test_no_name_is_read_as_markup(tmp_path: Path) -> None:
     assert all(words in done.stdout for words in ("x[/y]", "y[bold]", "[/z]"))
 
 
-def test_the_short_table_marks_the_fastest_and_what_cannot_be_told_from_it(tmp_path: Path) -> None:
+def test_readmes_table_has_ratios_and_the_baselines_times_and_marks_the_first_places(tmp_path: Path) -> None:
     times = {"torch/module": 0.0100, "jax/scan": 0.0104, "thinc/layers": 0.0130}
     noise = np.random.default_rng(1).lognormal(0, 0.03, (6, 3)).tolist()
     records = [
-        record(name, block=block, samples_s=[time * noise[block - 1][column]])
+        record(name, task=task, block=block, samples_s=[time * noise[block - 1][column]])
+        for task in ("forward", "train_step")
         for block in range(1, 7)
         for column, (name, time) in enumerate(times.items())
     ]
-    lines = markdown.short(table_rows([Analysis(read_result(write(tmp_path, *records)))]), "forward").splitlines()
-    cells = {line.split("|")[1].strip(" `"): line.split("|")[3].strip() for line in lines}
-    assert re.fullmatch(r"\*\*\d+\.\d+ ms \(1\.00×\)\*\*", cells["torch/module"])
-    assert re.fullmatch(r"\*\*\d+\.\d+ ms \(1\.0\d× UNCLEAR\)\*\*", cells["jax/scan"])
-    assert re.fullmatch(r"1\d\.\d ms \(1\.[23]\d× SLOWER\)", cells["thinc/layers"])
+    untimed = {"status": "unsupported", "samples_s": []}
+    records += [
+        record("thinc/layers", task="train_step", block=0, workload="g2p", reason="no words", **untimed),
+        record("jax/cudnn", block=0, reason="no GPU", **untimed),
+    ]
+    lines = readme.table(table_rows([Analysis(read_result(write(tmp_path, *records)))])).splitlines()
+    cells = {line.split("|")[1].strip(" `"): [cell.strip() for cell in line.split("|")[3:-1]] for line in lines[:5]}
+    assert cells["row"] == ["training: seed", "training: g2p", "inference: seed"]
+    assert [*cells][2:] == ["torch/module", "jax/scan", "thinc/layers"], "the fastest on average first"
+    for training, words, inference in (cells[name] for name in ("torch/module", "jax/scan")):
+        assert training == inference and words == ""
+    assert re.fullmatch(r"\*\*\d+\.\d+ ms\*\*", cells["torch/module"][0])
+    assert re.fullmatch(r"\*\*1\.0\d× UNCLEAR\*\*", cells["jax/scan"][0])
+    assert re.fullmatch(r"1\.[23]\d× SLOWER", cells["thinc/layers"][0]) and cells["thinc/layers"][1] == "unsupported"
+    assert lines[5:] == ["", "Not timed: `thinc/layers` – no words; `jax/cudnn` – no GPU."]
 
 
 def test_markdown_cannot_be_broken_by_what_a_record_says(tmp_path: Path) -> None:

@@ -71,31 +71,20 @@ def twins(repository: Repository) -> Path:
 
 
 def error_rate_in_words(repository: Repository, machine: str) -> str:
-    """How often verdicts were wrong when rows, and identical workers, were compared with themselves, if measured.
+    """How often verdicts were wrong when rows were compared with themselves, if measured: a sentence with a link.
 
-    Those of rows on this machine, or, where it has none, on each that has: batches of unlike machines stay apart.
+    Those of rows on this machine, or, where it has none, on each that has: batches of unlike machines stay apart. Where
+    no row was compared with itself, how often verdicts on identical workers were wrong.
     """
-    of_counted_work: list[Path] = []
-    of_rows: dict[tuple[str, str], list[Path]] = {}
+    of_counted_work: list[Batch] = []
+    of_rows: dict[tuple[str, str], list[Batch]] = {}
     for folder in sorted(Calibrations().folders(repository)):
-        path, head = folder / calibration.TABLE_FILE, calibration.read_head(folder)
-        if head.rows:
-            of_rows.setdefault((head.environment.machine, head.environment.cpu), []).append(path)
-        else:
-            of_counted_work.append(path)
-    said = []
-    here = {own: paths for own, paths in of_rows.items() if own[0] == machine}
-    for (_, cpu), paths in (here or of_rows).items():
-        batches = [batch for path in paths for batch in calibration.read_batches(path.parent)]
-        said.append((f"{twins_table.in_words(batches)}, on {cpu}", paths))
-    for path in of_counted_work:
-        told = calibration.told_of(calibration.read_batches(path.parent))
-        said.append((calibration_table.in_words(told), [path]))
-
-    def link(path: Path) -> str:
-        return f"[{path.parent.name}]({path.relative_to(repository.root)})"
-
-    return (
-        " ".join(f"{one} (measured: {', '.join(map(link, paths))})." for one, paths in said)
-        or "How often verdicts err has not been measured yet."
-    )
+        head, batches = calibration.read_head(folder), calibration.read_batches(folder)
+        own = of_rows.setdefault((head.environment.machine, head.environment.cpu), []) if head.rows else of_counted_work
+        own += batches
+    here = {own: batches for own, batches in of_rows.items() if own[0] == machine}
+    said = [f"{twins_table.in_words(batches)}, on {cpu}" for (_, cpu), batches in (here or of_rows).items()]
+    if of_counted_work and not said:
+        said.append(calibration_table.in_words(calibration.told_of(of_counted_work)))
+    how = "([how we measure this](docs/method.md#how-often-it-errs))"
+    return f"{'; '.join(said)} {how}." if said else "How often verdicts err has not been measured yet."

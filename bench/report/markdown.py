@@ -1,14 +1,12 @@
-"""The table as Markdown: in full for a result's folder, in short for the README."""
+"""The table as Markdown, for a result's folder."""
 
 from __future__ import annotations
 
 from itertools import groupby
-from statistics import geometric_mean
 from typing import TYPE_CHECKING
 
 from bench import units
 from bench.analysis.analysis import Analysis
-from bench.records.schema import BOUND
 from bench.records.versions import packages_of
 from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, about_versions, hints
@@ -97,28 +95,6 @@ def _means(analysis: Analysis) -> list[str]:
     return [table(header, lines, left=3)] if lines else []
 
 
-def short(rows: Sequence[TableRow], task: str) -> str:
-    """One task: a line for each implementation, a column for each workload: median, ratio and verdict.
-
-    Bold: the first place of each group; no verdict tells those who share it from its first. Below: who has no time in
-    any column, and why.
-    """
-    rows = [row for row in rows if row.task == task and row.tier != BOUND]
-    workloads = list(dict.fromkeys(row.workload for row in rows))
-    timed = dict.fromkeys((row.implementation, row.tier) for row in rows if row.median_s is not None)
-    order = sorted(timed, key=lambda pair: _rank(rows, pair[0]))
-    lines = []
-    for implementation, tier in order:
-        found = {row.workload: row for row in rows if row.implementation == implementation}
-        cells = [_short_cell(found.get(workload)) for workload in workloads]
-        lines.append([f"`{implementation}`", tier, *cells])
-    others = dict.fromkeys(
-        (row.implementation, row.reason) for row in rows if (row.implementation, row.tier) not in timed
-    )
-    words = "; ".join(f"`{implementation}` – {reason}" for implementation, reason in others)
-    return table([f"**{task}**", "tier", *workloads], lines, left=2) + (f"\nNot timed: {words}.\n" if words else "")
-
-
 def environment_line(environment: Environment, without: Collection[str] = ()) -> str:
     """The machine and its software, but for these packages, in a line."""
     versions = ", ".join(f"{name} {number}" for name, number in environment.versions.items() if name not in without)
@@ -184,21 +160,6 @@ def _machine_bounds(rows: Sequence[TableRow]) -> list[str]:
     }
     words = "; ".join(f"{place} {units.rate(rate)}" for place, rate in found.items())
     return [f"the machine's bound, the best square product of any framework: {words}"] if found else []
-
-
-def _short_cell(row: TableRow | None) -> str:
-    if row is None:
-        return ""
-    if row.median_s is None:
-        return row.status
-    verdict = f" {row.verdict}" if row.verdict else ""
-    words = f"{units.seconds(row.median_s)} ({units.ratio(row.ratio)}{verdict})"
-    return f"**{words}**" if row.rank in ("1", "1=") else words
-
-
-def _rank(rows: Iterable[TableRow], implementation: str) -> tuple[bool, float]:
-    ratios = [row.ratio for row in rows if row.implementation == implementation and row.ratio]
-    return not ratios, geometric_mean(ratios) if ratios else 0.0
 
 
 def _escape(cell: str) -> str:
