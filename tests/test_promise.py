@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from test_headline import result
+from test_featured import result
 from test_records import BLOCK
 
 from bench.records.schema import VerdictChange
