@@ -20,7 +20,7 @@ CACHED = 2**16
 """So many numbers of the gates, and what is made of them, stay in a processor's own cache."""
 
 
-def LSTM(nI: int, nO: int, directions: int, *, ops: Ops) -> Model[Any, LSTMOutput]:
+def LSTM(nI: int, nO: int, directions: int = 1, *, ops: Ops) -> Model[Any, LSTMOutput]:
     """One layer, both directions: ``(x, h_0)`` to ``(output, h_n, c_n)``, all ``(…, B, D)``, forward then reverse.
 
     Its weights are as ``to_layer`` makes them. Its backprop is to be called once: see ``train``.

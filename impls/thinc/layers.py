@@ -7,6 +7,7 @@ encoder can hand its state over (``tests/test_thinc_defects.py``).
 from __future__ import annotations
 
 from dataclasses import astuple
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from thinc.api import Model, glorot_uniform_init
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from thinc.types import Floats2d, Floats3d, Floats4d
 
     from impls.contract import Parameters, Seq2seqConfig
+    from impls.thinc._adapter import Weights
 
 ROW = {
     "tier": "idiomatic",
@@ -188,13 +190,21 @@ def with_context_forward(
     return result, backprop
 
 
-def Decoder(embedding_dim: int, hidden_dim: int, num_layers: int, context: str, *, ops: Ops) -> Model[Any, LSTMOutput]:
+def Decoder(
+    embedding_dim: int,
+    hidden_dim: int,
+    num_layers: int,
+    context: str,
+    *,
+    layer_type: Callable[..., Model[Any, LSTMOutput]] = LSTM,
+    ops: Ops,
+) -> Model[Any, LSTMOutput]:
     """The stacked decoder: ``(y, h_0)`` to ``(output, h_n, c_n)``, every layer started from ``h_0``."""
     sizes = [embedding_dim] + [hidden_dim] * (num_layers - 1)
     if context == "every_step":
-        layers = [with_context(LSTM(size + hidden_dim, hidden_dim, ops=ops)) for size in sizes]
+        layers = [with_context(layer_type(size + hidden_dim, hidden_dim, ops=ops)) for size in sizes]
     else:
-        layers = [LSTM(size, hidden_dim, ops=ops) for size in sizes]
+        layers = [layer_type(size, hidden_dim, ops=ops) for size in sizes]
     return Model("decoder", decoder_forward, layers=layers, ops=ops)
 
 
@@ -236,12 +246,16 @@ def Seq2seqLSTM(
     bidirectional: bool,
     context: str = "initial",
     *,
+    encoder_type: Callable[..., Model[Floats3d, LSTMOutput]] = Encoder,
+    layer_type: Callable[..., Model[Any, LSTMOutput]] = LSTM,
     ops: Ops,
 ) -> Model[Any, Floats3d]:
-    """Sequence-to-sequence LSTM: ``(x, y)`` to the decoder's outputs."""
+    """Sequence-to-sequence LSTM: ``(x, y)`` to the decoder's outputs. Another row has another encoder and layer."""
     directions = 2 if bidirectional else 1
-    encoder = Encoder(embedding_dim, hidden_dim, num_encoder_layers, directions, ops=ops)
-    decoder = Decoder(embedding_dim, directions * hidden_dim, num_decoder_layers, context, ops=ops)
+    encoder = encoder_type(embedding_dim, hidden_dim, num_encoder_layers, directions, ops=ops)
+    decoder = Decoder(
+        embedding_dim, directions * hidden_dim, num_decoder_layers, context, layer_type=layer_type, ops=ops
+    )
     return Model("seq2seq", seq2seq_forward, layers=[encoder, decoder], attrs={"directions": directions}, ops=ops)
 
 
@@ -282,37 +296,46 @@ def encoder_states(
     return xp.stack(states), xp.stack(h_n)
 
 
-def decoder_states(
-    decoder: Model[Any, LSTMOutput], y: Float[Floats3d, "T_y B E"], h_0: Float[Floats2d, "B D"]
-) -> Float[Floats4d, "L T_y B D"]:
-    """Every layer's hidden states, first layer first."""
-    states = []
-    for layer in decoder.layers:
-        y = layer.predict((y, h_0)).output
-        states.append(y)
-    return decoder.ops.xp.stack(states)
+def stack_states(
+    stack: Model[Any, LSTMOutput], x: Float[Floats3d, "T B I"], h_0: Float[Floats2d, "B D"]
+) -> tuple[Float[Floats4d, "L T B D"], Float[Floats2d, "B D"]]:
+    """Every layer's hidden states, first layer first, and the last one's final ones; each is started from ``h_0``."""
+    states: list[Any] = []
+    for layer in stack.layers:
+        result = layer.predict((x, h_0))
+        x = result.output
+        states.append(x)
+    return stack.ops.xp.stack(states), result.h_n
 
 
 class LayersRow(ThincRow):
-    """A ThincRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+    """A ThincRow of an encoder and a decoder, with every layer's hidden states: a ``contract.LayerStates`` too."""
+
+    def __init__(self, model: Model[Any, Any], weights: Weights, parameters: Parameters) -> None:
+        encoder, decoder = model.layers
+        super().__init__(
+            model=model,
+            encoder=encoder,
+            decoder=decoder,
+            hand_off=partial(hand_off, num_directions=model.attrs["directions"]),
+            weights=weights,
+            parameters=parameters,
+            ops=model.ops,
+        )
 
     def states(self, x: Any, y: Any) -> States:
         """Every layer's hidden states, ``predict``."""
-        encoder, h_n = encoder_states(self.encoder, x)
-        return States(encoder, decoder_states(self.decoder, y, self.hand_off(h_n)))
+        encoder, h_0 = self.encoder_states(x)
+        decoder, _ = stack_states(self.decoder, y, h_0)
+        return States(encoder, decoder)
+
+    def encoder_states(self, x: Any) -> tuple[Any, Any]:
+        """Every layer's hidden states ``(L, T_x, B, D)``, and ``h_0``."""
+        states, h_n = encoder_states(self.encoder, x)
+        return states, self.hand_off(h_n)
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> LayersRow:
     """The model with these weights, on the device."""
-    ops = find_ops(device)
-    model = Seq2seqLSTM(*astuple(config), ops=ops)
-    encoder, decoder = model.layers
-    return LayersRow(
-        model=model,
-        encoder=encoder,
-        decoder=decoder,
-        hand_off=lambda h_n: hand_off(h_n, config.num_directions),
-        weights=NodeWeights(config, model),
-        parameters=parameters,
-        ops=ops,
-    )
+    model = Seq2seqLSTM(*astuple(config), ops=find_ops(device))
+    return LayersRow(model, NodeWeights(config, model), parameters)

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from thinc.api import Model
 
-from impls.contract import LSTMOutput, States
-from impls.thinc._adapter import ThincRow, find_ops
-from impls.thinc.layers import decoder_states, hand_off, with_context
+from impls.contract import LSTMOutput
+from impls.thinc._adapter import find_ops
+from impls.thinc.layers import LayersRow, Seq2seqLSTM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from jaxtyping import Float
     from thinc.api import Ops
-    from thinc.types import Floats2d, Floats3d, Floats4d
+    from thinc.types import Floats2d, Floats3d
 
     from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
 
@@ -63,12 +63,14 @@ def kernel(
     return output.reshape(time, batch, directions * width), h_n, c_n, h
 
 
-def Encoder(hidden_dim: int, num_layers: int, num_directions: int, *, ops: Ops) -> Model[Floats3d, LSTMOutput]:
+def Encoder(
+    embedding_dim: int, hidden_dim: int, num_layers: int, num_directions: int, *, ops: Ops
+) -> Model[Floats3d, LSTMOutput]:
     """The stacked encoder: ``x`` to ``(output, h_n, c_n)``."""
     return Model(
         "encoder",
         encoder_forward,
-        dims={"nO": hidden_dim, "depth": num_layers, "dirs": num_directions},
+        dims={"nI": embedding_dim, "nO": hidden_dim, "depth": num_layers, "dirs": num_directions},
         params={"LSTM": None},
         ops=ops,
     )
@@ -82,24 +84,9 @@ def encoder_forward(
     return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), x, depth, directions, width)[:3]), no_backprop
 
 
-def encoder_states(
-    encoder: Model[Floats3d, LSTMOutput], x: Float[Floats3d, "T_x B E"]
-) -> tuple[Float[Floats4d, "L T_x B D"], Float[Floats3d, "L*dirs B H"]]:
-    """Every layer's hidden states, first layer first, and ``h_n``."""
-    depth, directions, width = (encoder.get_dim(name) for name in ("depth", "dirs", "nO"))
-    _, h_n, _, h = kernel(encoder.ops, encoder.get_param("LSTM"), x, depth, directions, width)
-    return h.transpose(0, 2, 3, 1, 4).reshape(depth, *x.shape[:2], directions * width), h_n
-
-
-def Decoder(hidden_dim: int, num_layers: int, context: str, *, ops: Ops) -> Model[Any, LSTMOutput]:
-    """The stacked decoder: ``(y, h_0)`` to ``(output, h_n, c_n)``."""
-    layers = [
-        Model("decoder_layer", decoder_layer_forward, dims={"nO": hidden_dim}, params={"LSTM": None}, ops=ops)
-        for _ in range(num_layers)
-    ]
-    if context == "every_step":
-        layers = [with_context(layer) for layer in layers]
-    return Model("decoder", decoder_forward, layers=layers, ops=ops)
+def DecoderLayer(nI: int, nO: int, *, ops: Ops) -> Model[Any, LSTMOutput]:
+    """One layer: ``(y, h_0)`` to ``(output, h_n, c_n)``."""
+    return Model("decoder_layer", decoder_layer_forward, dims={"nI": nI, "nO": nO}, params={"LSTM": None}, ops=ops)
 
 
 def decoder_layer_forward(
@@ -112,47 +99,8 @@ def decoder_layer_forward(
     widened = model.ops.alloc3f(time, batch, features + width)
     widened[:, :, :features] = y
     widened[0, :, features:] = h_0
-    return LSTMOutput(*kernel(model.ops, model.get_param("LSTM"), widened, 1, 1, width)[:3]), no_backprop
-
-
-def decoder_forward(
-    model: Model[Any, LSTMOutput], inputs: tuple[Float[Floats3d, "T_y B E"], Float[Floats2d, "B D"]], is_train: bool
-) -> tuple[LSTMOutput, Callable[..., Any]]:
-    """Layer upon layer, each started from ``h_0``."""
-    y, h_0 = inputs
-    results = []
-    for layer in model.layers:
-        results.append(layer.predict((y, h_0)))
-        y = results[-1].output
-    h_n, c_n = (np.concatenate([result[state] for result in results]) for state in (1, 2))
-    return LSTMOutput(y, h_n, c_n), no_backprop
-
-
-def Seq2seqLSTM(
-    embedding_dim: int,
-    hidden_dim: int,
-    num_encoder_layers: int,
-    num_decoder_layers: int,
-    bidirectional: bool,
-    context: str = "initial",
-    *,
-    ops: Ops,
-) -> Model[Any, Floats3d]:
-    """Sequence-to-sequence LSTM, inference only: ``(x, y)`` to the decoder's outputs."""
-    directions = 2 if bidirectional else 1
-    encoder = Encoder(hidden_dim, num_encoder_layers, directions, ops=ops)
-    decoder = Decoder(directions * hidden_dim, num_decoder_layers, context, ops=ops)
-    return Model("seq2seq", seq2seq_forward, layers=[encoder, decoder], attrs={"directions": directions}, ops=ops)
-
-
-def seq2seq_forward(
-    model: Model[Any, Floats3d], inputs: tuple[Float[Floats3d, "T_x B E"], Float[Floats3d, "T_y B E"]], is_train: bool
-) -> tuple[Floats3d, Callable[..., Any]]:
-    """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
-    encoder, decoder = model.layers
-    x, y = inputs
-    h_0 = hand_off(encoder.predict(x).h_n, model.attrs["directions"])
-    return decoder.predict((y, h_0)).output, no_backprop
+    output, h_n, c_n, _ = kernel(model.ops, model.get_param("LSTM"), widened, 1, 1, width)
+    return LSTMOutput(output, h_n[0], c_n[0]), no_backprop
 
 
 def no_backprop(*gradients: Any) -> Any:
@@ -163,8 +111,9 @@ def no_backprop(*gradients: Any) -> Any:
 class KernelWeights:
     """The flat vectors of weights that the kernel takes, and the canonical weights they were made of."""
 
-    def __init__(self, config: Seq2seqConfig, encoder: Model[Any, Any], decoder: Model[Any, Any]) -> None:
-        self._config, self._encoder, self._decoder = config, encoder, decoder
+    def __init__(self, config: Seq2seqConfig, model: Model[Any, Any]) -> None:
+        self._config = config
+        self._encoder, self._decoder = model.layers
 
     def read(self) -> Mapping[str, Any]:
         """The canonical weights."""
@@ -204,26 +153,17 @@ def _reorder(array: np.ndarray) -> np.ndarray:
     return np.concatenate([f, i, o, g])
 
 
-class NativeRow(ThincRow):
-    """A ThincRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+class NativeRow(LayersRow):
+    """A LayersRow whose encoder is the kernel, which keeps all hidden states for a backward pass."""
 
-    def states(self, x: Any, y: Any) -> States:
-        """Every layer's hidden states: the kernel keeps them for a backward pass."""
-        encoder, h_n = encoder_states(self.encoder, x)
-        return States(encoder, decoder_states(self.decoder, y, self.hand_off(h_n)))
+    def encoder_states(self, x: Any) -> tuple[Any, Any]:
+        """Every layer's hidden states ``(L, T_x, B, D)``, and ``h_0``."""
+        depth, directions, width = (self.encoder.get_dim(name) for name in ("depth", "dirs", "nO"))
+        _, h_n, _, h = kernel(self.ops, self.encoder.get_param("LSTM"), x, depth, directions, width)
+        return h.transpose(0, 2, 3, 1, 4).reshape(depth, *x.shape[:2], directions * width), self.hand_off(h_n)
 
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> NativeRow:
     """The model with these weights."""
-    ops = find_ops(device)
-    model = Seq2seqLSTM(*astuple(config), ops=ops)
-    encoder, decoder = model.layers
-    return NativeRow(
-        model=model,
-        encoder=encoder,
-        decoder=decoder,
-        hand_off=lambda h_n: hand_off(h_n, config.num_directions),
-        weights=KernelWeights(config, encoder, decoder),
-        parameters=parameters,
-        ops=ops,
-    )
+    model = Seq2seqLSTM(*astuple(config), encoder_type=Encoder, layer_type=DecoderLayer, ops=find_ops(device))
+    return NativeRow(model, KernelWeights(config, model), parameters)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from thinc.api import Model
 
-from impls.contract import LSTMOutput, States
-from impls.thinc._adapter import ThincRow, adam, find_ops
+from impls.contract import LSTMOutput
+from impls.thinc._adapter import adam, find_ops
 from impls.thinc._blocked_adam import BlockedAdam
 from impls.thinc._both_directions import LSTM, apart, from_layer, to_layer, together
-from impls.thinc.layers import decoder_forward, decoder_states, hand_off, seq2seq_forward, with_context
+from impls.thinc.layers import LayersRow, Seq2seqLSTM, stack_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,33 +84,6 @@ def encoder_forward(
     return LSTMOutput(x, h_n, c_n), backprop
 
 
-def Decoder(embedding_dim: int, hidden_dim: int, num_layers: int, context: str, *, ops: Ops) -> Model[Any, LSTMOutput]:
-    """The stacked decoder: ``(y, h_0)`` to ``(output, h_n, c_n)``, every layer started from ``h_0``."""
-    sizes = [embedding_dim] + [hidden_dim] * (num_layers - 1)
-    if context == "every_step":
-        layers = [with_context(LSTM(size + hidden_dim, hidden_dim, 1, ops=ops)) for size in sizes]
-    else:
-        layers = [LSTM(size, hidden_dim, 1, ops=ops) for size in sizes]
-    return Model("decoder", decoder_forward, layers=layers, ops=ops)
-
-
-def Seq2seqLSTM(
-    embedding_dim: int,
-    hidden_dim: int,
-    num_encoder_layers: int,
-    num_decoder_layers: int,
-    bidirectional: bool,
-    context: str = "initial",
-    *,
-    ops: Ops,
-) -> Model[Any, Floats3d]:
-    """Sequence-to-sequence LSTM: ``(x, y)`` to the decoder's outputs."""
-    directions = 2 if bidirectional else 1
-    encoder = Encoder(embedding_dim, hidden_dim, num_encoder_layers, directions, ops=ops)
-    decoder = Decoder(embedding_dim, directions * hidden_dim, num_decoder_layers, context, ops=ops)
-    return Model("seq2seq", seq2seq_forward, layers=[encoder, decoder], attrs={"directions": directions}, ops=ops)
-
-
 class LayerWeights:
     """Weights that stand in nodes of whole layers, both directions in one array."""
 
@@ -153,23 +126,17 @@ class LayerWeights:
         }
 
 
-class TunedRow(ThincRow):
-    """A ThincRow that has every layer's hidden states: a ``contract.LayerStates`` too."""
+class TunedRow(LayersRow):
+    """A LayersRow whose nodes have both directions, and whose Adam goes through the weights in blocks."""
 
     def canonical(self, parameters: Mapping[str, Any]) -> Parameters:
         """The arrays as NumPy's, gates in canonical order."""
         return {name: from_layer(array) for name, array in super().canonical(parameters).items()}
 
-    def states(self, x: Any, y: Any) -> States:
-        """Every layer's hidden states, ``predict``."""
-        xp, directions = self.ops.xp, self.encoder.get_dim("dirs")
-        zero = self.ops.alloc2f(x.shape[1], directions * self.encoder.get_dim("nO"))
-        states = []
-        for layer in self.encoder.layers:
-            result = layer.predict((x, zero))
-            x = result.output
-            states.append(x)
-        return States(xp.stack(states), decoder_states(self.decoder, y, result.h_n))
+    def encoder_states(self, x: Any) -> tuple[Any, Any]:
+        """Every layer's hidden states ``(L, T_x, B, D)``, and ``h_0``."""
+        zero = self.ops.alloc2f(x.shape[1], self.encoder.get_dim("dirs") * self.encoder.get_dim("nO"))
+        return stack_states(self.encoder, x, zero)
 
     def _fresh_optimizer(self) -> Optimizer:
         return adam(BlockedAdam)
@@ -177,15 +144,5 @@ class TunedRow(ThincRow):
 
 def load(config: Seq2seqConfig, parameters: Parameters, device: str) -> TunedRow:
     """The model with these weights, on the device."""
-    ops = find_ops(device)
-    model = Seq2seqLSTM(*astuple(config), ops=ops)
-    encoder, decoder = model.layers
-    return TunedRow(
-        model=model,
-        encoder=encoder,
-        decoder=decoder,
-        hand_off=lambda h_n: hand_off(h_n, config.num_directions),
-        weights=LayerWeights(config, model),
-        parameters=parameters,
-        ops=ops,
-    )
+    model = Seq2seqLSTM(*astuple(config), encoder_type=Encoder, layer_type=LSTM, ops=find_ops(device))
+    return TunedRow(model, LayerWeights(config, model), parameters)
