@@ -30,8 +30,8 @@ input, so that names, the one bias and every framework's own cell stay as they a
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
 import numpy as np
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Task = Literal["encode", "forward", "gradients", "train_step"]
-TASKS: tuple[Task, ...] = ("encode", "forward", "gradients", "train_step")
+TASKS: tuple[Task, ...] = get_args(Task)
 
 Variant = Literal["every_step", "states"]
 """What a row may leave out besides tasks and devices: the context at every step, every layer's hidden states."""
 
 Device = Literal["cpu", "gpu"]
-DEVICES: tuple[Device, ...] = ("cpu", "gpu")
+DEVICES: tuple[Device, ...] = get_args(Device)
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 """How matrices may be multiplied: as the float32 that they are, or rounded beforehand.
@@ -53,14 +53,14 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 ``tf32``: to TF32's 10 bits of mantissa, on a GPU's tensor cores; everything else is float32. On a CPU there is none.
 ``bfloat16``: to 7 bits, the states of the layers as well; weights, gradients and the optimiser stay float32, as in
 mixed precision training (Micikevicius et al. 2018, arXiv 1710.03740). What a row gives is float32 in all of them."""
-PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bfloat16")
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 PRECISION_VARIABLE = "SEQ2SEQ_LSTM_PRECISION"
 """The environment variable that says which, for the whole process: some frameworks decide once."""
 
 Context = Literal["initial", "every_step"]
 """When the decoder sees the encoder's representation: as its initial hidden state, or at every step besides."""
-CONTEXTS: tuple[Context, ...] = ("initial", "every_step")
+CONTEXTS: tuple[Context, ...] = get_args(Context)
 
 Parameters = dict[str, np.ndarray]
 
@@ -197,16 +197,14 @@ class Seq2seqConfig:
     context: Context = "initial"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name == "bidirectional":
-                if not isinstance(value, bool):
-                    raise InvalidInput(f"bidirectional must be True or False, not {value!r}")
-            elif field.name == "context":
-                if value not in CONTEXTS:
-                    raise InvalidInput(f"context must be one of {', '.join(CONTEXTS)}, not {value!r}")
-            elif isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InvalidInput(f"{field.name} must be a whole number of at least 1, not {value!r}")
+        for name in ("embedding_dim", "hidden_dim", "num_encoder_layers", "num_decoder_layers"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InvalidInput(f"{name} must be a whole number of at least 1, not {value!r}")
+        if not isinstance(self.bidirectional, bool):
+            raise InvalidInput(f"bidirectional must be True or False, not {self.bidirectional!r}")
+        if self.context not in CONTEXTS:
+            raise InvalidInput(f"context must be one of {', '.join(CONTEXTS)}, not {self.context!r}")
 
     @property
     def num_directions(self) -> int:

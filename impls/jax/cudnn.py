@@ -18,7 +18,8 @@ import numpy as np
 from jax.experimental import rnn
 from jax.experimental.layout import Layout, with_layout_constraint
 
-from impls.contract import LSTMOutput, Seq2seqConfig
+from impls.contract import LSTMOutput
+from impls.jax import scan
 from impls.jax._adapter import JaxRow
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from jax import Array
     from jaxtyping import Float
 
-    from impls.contract import Context, LSTMLayer, Parameters
+    from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
+    from impls.jax.scan import Weights
 
 ROW = {
     "tier": "kernel",
@@ -40,9 +42,6 @@ ROW = {
     },
     "compiles": True,
 }
-
-Weights = dict[str, "Array"]
-"""The canonical parameters, as JAX arrays."""
 
 kernel = rnn.lstm
 
@@ -80,35 +79,13 @@ def stack(
     return LSTMOutput(jnp.swapaxes(in_order(output), 0, 1), in_order(h_n), in_order(c_n))
 
 
-class Seq2seqLSTM:
-    """Sequence-to-sequence LSTM: pure functions of the weights, which it does not hold."""
-
-    def __init__(
-        self,
-        embedding_dim: int,
-        hidden_dim: int,
-        num_encoder_layers: int,
-        num_decoder_layers: int,
-        bidirectional: bool,
-        context: Context = "initial",
-    ) -> None:
-        self.config = Seq2seqConfig(
-            embedding_dim=embedding_dim,
-            hidden_dim=hidden_dim,
-            num_encoder_layers=num_encoder_layers,
-            num_decoder_layers=num_decoder_layers,
-            bidirectional=bidirectional,
-            context=context,
-        )
+class Seq2seqLSTM(scan.Seq2seqLSTM):
+    """The functions of ``jax/scan``, with cuDNN for its encoder and its decoder; matrices as in the canonical form."""
 
     def encode(self, weights: Weights, x: Float[Array, "T_x B E"]) -> LSTMOutput:
         """``output (T_x, B, D)``, ``h_n`` and ``c_n (L x directions, B, H)``; the initial states are zero."""
         layers = self.config.encoder_layers
         return stack(weights, layers, x, jnp.zeros((len(layers), x.shape[1], self.config.hidden_dim), x.dtype))
-
-    def hand_off(self, h_n: Float[Array, "L*dirs B H"]) -> Float[Array, "B D"]:
-        """The last layer's final hidden states, forward then reverse, joined."""
-        return jnp.concatenate(h_n[-self.config.num_directions :], axis=-1)
 
     def decode(self, weights: Weights, y: Float[Array, "T_y B E"], h_0: Float[Array, "B D"]) -> LSTMOutput:
         """``output (T_y, B, D)``, ``h_n`` and ``c_n (L, B, D)``; every layer starts from ``h_0``, cells from zero."""
@@ -122,13 +99,6 @@ class Seq2seqLSTM:
             h_n.append(h)
             c_n.append(c)
         return LSTMOutput(y, jnp.concatenate(h_n), jnp.concatenate(c_n))
-
-    def forward(
-        self, weights: Weights, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]
-    ) -> Float[Array, "T_y B D"]:
-        """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
-        h_0 = self.hand_off(self.encode(weights, x).h_n)
-        return self.decode(weights, y, h_0).output
 
     def from_canonical(self, parameters: Parameters) -> Weights:
         """The weights as JAX arrays."""

@@ -26,7 +26,7 @@ from impls.contract import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from impls.contract import Precision
 
@@ -168,6 +168,11 @@ class Lowered:
             return self._model(x, y).float()
 
 
+def adam(weights: Iterable[Tensor], *, fused: bool | None = None) -> torch.optim.Adam:
+    """PyTorch's Adam with the contract's numbers; ``fused``: its step is one kernel."""
+    return torch.optim.Adam(weights, lr=LEARNING_RATE, betas=(BETA_1, BETA_2), eps=EPSILON, fused=fused)
+
+
 class TorchArrays:
     """What every PyTorch row does with arrays, whoever made its model."""
 
@@ -235,10 +240,11 @@ class TorchRow(TorchArrays):
         for module in self.model.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()  # one block of weights, which cuDNN wants
-        self._optimizer = torch.optim.Adam(
-            self._trained.values(), lr=LEARNING_RATE, betas=(BETA_1, BETA_2), eps=EPSILON
-        )
+        self._optimizer = self._fresh_optimizer()
         self.wait(None)
+
+    def _fresh_optimizer(self) -> torch.optim.Adam:
+        return adam(self._trained.values())
 
     def parameters(self) -> Parameters:
         """The weights as they are now."""

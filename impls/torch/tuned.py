@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, precision
+from impls.contract import precision
 from impls.torch import module
-from impls.torch._adapter import TorchRow
+from impls.torch._adapter import TorchRow, adam
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,13 +116,6 @@ class TunedRow(TorchRow):
         self._config = config
         super().__init__(build, config, parameters, device)
 
-    def load(self, parameters: Parameters) -> None:
-        """Take these weights, with a fresh Adam whose step is one kernel: 0.83 at seed, 0.85 at latency."""
-        super().load(parameters)
-        self._optimizer = torch.optim.Adam(
-            self._trained.values(), lr=LEARNING_RATE, betas=(BETA_1, BETA_2), eps=EPSILON, fused=True
-        )
-
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The decoder's outputs, nothing recorded for a backward pass."""
         shapes = x.shape, y.shape
@@ -135,6 +128,10 @@ class TunedRow(TorchRow):
         """Of the tasks only forward, and that only of few short sequences."""
         unrolled = sum(program != super(TunedRow, self).forward for program in self._programs.values())
         return f"forward, {unrolled} of {len(self._programs)} shapes," if unrolled else ""
+
+    def _fresh_optimizer(self) -> torch.optim.Adam:
+        """An Adam whose step is one kernel: 0.83 at seed, 0.85 at latency."""
+        return adam(self._trained.values(), fused=True)
 
     def _is_small(self, x: Tensor, y: Tensor) -> bool:
         steps = len(x) * self._config.num_encoder_layers + len(y) * self._config.num_decoder_layers
