@@ -26,6 +26,7 @@ import msgspec
 
 from impls.contract import DEVICES, Device, InvalidInput, Precision, Task, Variant
 from impls.numpy_model import NumpyModel
+from impls.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -60,8 +61,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
     precisions: Annotated[tuple[Precision, ...], msgspec.Meta(min_length=1)] = ("float32", "tf32")
     """In which precisions it can compute; TF32 is the device's affair, bfloat16 the row's."""
-    environment: dict[str, str] = {}
-    """Environment variables that the row needs before Python starts."""
+    environment: dict[str, str] | tuple[Setting, ...] = {}
+    """Environment variables that the row needs before Python starts, or names of ``settings.SETTINGS``."""
     environment_with: dict[str, dict[str, str]] = {}
     """Feature of the processor, as ``/proc/cpuinfo`` names it, to variables that the row needs where it is there."""
     multiplies_with: ImportName | None = None
@@ -73,6 +74,8 @@ class Row(RowFacts, frozen=True, kw_only=True):
 
     name: str
     path: Path
+    environment: dict[str, str] = {}
+    """Environment variables that the row needs before Python starts."""
     fault: str | None = None
     """What is wrong with the file, where it cannot be read."""
 
@@ -171,7 +174,14 @@ def read_row(path: Path, root: Path | None = None) -> Row:
     if load_line(tree) is None:
         raise wrong("there is no load(config, parameters, device)")
     name = path.relative_to(root).with_suffix("").as_posix() if root else path.stem
-    return Row(**{field: getattr(facts, field) for field in RowFacts.__struct_fields__}, name=name, path=path)
+    own = msgspec.structs.asdict(facts) | {"environment": _variables(facts.environment)}
+    return Row(**own, name=name, path=path)
+
+
+def _variables(environment: dict[str, str] | tuple[Setting, ...]) -> dict[str, str]:
+    if isinstance(environment, dict):
+        return environment
+    return {variable: value for name in environment for variable, value in SETTINGS[name].items()}
 
 
 def parse(path: Path) -> ast.Module:

@@ -117,6 +117,10 @@ BAD_FILES = {
         "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'unsupported': {'sing': ''}}\n",
         r"Invalid enum value 'sing'",
     ),
+    "unknown setting": (
+        "ROW = {'tier': 'loop', 'summary': '', 'frameworks': ['torch'], 'environment': ['fast']}\n",
+        r"Invalid enum value 'fast' - at `\$.environment",
+    ),
     "a name, not a list": (
         "ROW = {'tier': 'loop', 'summary': '', 'frameworks': 'torch'}\ndef load(): ...\n",
         r"Expected `array`, got `str` - at `\$.frameworks`",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import pytest
 from frameworks import BACKEND_VARIABLES, need
@@ -16,6 +16,7 @@ from bench.machine.describe import DISTRIBUTIONS
 from bench.machine.processor import features
 from bench.measure.worker_environment import blas_of_workers, environment_of
 from impls import find_bounds, find_rows, read_row
+from impls.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
     import subprocess
@@ -64,6 +65,14 @@ def test_variables_for_a_feature_are_set_where_the_processor_has_it(
     assert environment_of(row) == {"ALWAYS": "2", "SWIMS": "1"}
     monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset())
     assert environment_of(row) == {"ALWAYS": "1"}
+
+
+def test_a_row_may_name_settings_that_others_need_too(tmp_path: Path) -> None:
+    assert get_args(Setting) == (*SETTINGS,)
+    path = tmp_path / "asks.py"
+    named = ASKS.replace('{"ALWAYS": "1"}', str([*SETTINGS]))
+    path.write_text(named + "def load(config, parameters, device): return Reference(config, parameters, 'f')\n")
+    assert read_row(path).environment == SETTINGS["memory kept"] | SETTINGS["xla for recurrences"]
 
 
 def test_a_worker_has_what_its_row_asks_for(tmp_path: Path) -> None:

@@ -36,18 +36,11 @@ ROW = {
     "frameworks": ["jax", "optax"],
     "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
-    "environment": {
-        # a program's memory of more than 32 MiB comes from the system at each call, and goes back, page by page; in
-        # pages of 2 MiB a training step takes 0.77 of the time at braun;
-        # kept besides, none of it waits for a host that takes free pages away (docs/method.md)
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
-        ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
-        # operations one after the other, as each waits for the one before it: forward 0.8 at seed;
-        # vectors as wide as the processor's: forward 0.8 at latency;
-        # a loop with so little memory as one function: forward 0.5 at seed
-        "XLA_FLAGS": "--xla_cpu_enable_concurrency_optimized_scheduler=false --xla_cpu_prefer_vector_width=512"
-        " --xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000",
-    },
+    "environment": [
+        "memory kept",  # pages of 2 MiB for what is over 32 MiB: a training step takes 0.77 at braun
+        # forward: one operation after the other, 0.8 at seed; wide vectors, 0.8 at latency; small loops, 0.5 at seed
+        "xla for recurrences",
+    ],
 }
 
 FEW = 32

@@ -22,10 +22,7 @@ ROW = {
     "tier": "bound",
     "summary": "the model's products alone: ops.gemm, on the ops of the other rows",
     "frameworks": ["thinc"],
-    "environment": {  # as the tuned row
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
-        ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
-    },
+    "environment": ["memory kept"],  # as the tuned row
     "environment_with": {"avx512f": {"OPENBLAS_CORETYPE": "SkylakeX"}},
 }
 

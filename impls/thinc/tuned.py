@@ -32,13 +32,8 @@ ROW = {
     "tier": "tuned",
     "summary": "thinc/layers with both directions in one loop, gates in an order of their own, inference in place",
     "frameworks": ["thinc"],
-    # large arrays get their memory from the system at each call, and give it back, page by page;
-    # in pages of 2 MiB: 0.8 at braun; kept besides,
-    # none of it waits for a host that takes free pages away (docs/method.md)
-    "environment": {
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"
-        ":glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=4294967296",
-    },
+    # pages of 2 MiB for large arrays: 0.8 at braun
+    "environment": ["memory kept"],
     # OpenBLAS knows this processor by its older instructions only: 0.7 at braun
     "environment_with": {"avx512f": {"OPENBLAS_CORETYPE": "SkylakeX"}},
 }
