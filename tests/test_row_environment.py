@@ -59,11 +59,11 @@ def test_variables_for_a_feature_are_set_where_the_processor_has_it(
     path = tmp_path / "asks.py"
     path.write_text(ASKS + "def load(config, parameters, device): return Reference(config, parameters, 'f')\n")
     row = read_row(path)
-    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset({"wings"}))
+    monkeypatch.setattr("bench.measure.worker_environment.features", lambda: frozenset({"wings"}))
     assert environment_of(row) == {"ALWAYS": "1", "FLIES": "1"}
-    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset({"fins"}))
+    monkeypatch.setattr("bench.measure.worker_environment.features", lambda: frozenset({"fins"}))
     assert environment_of(row) == {"ALWAYS": "2", "SWIMS": "1"}
-    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset())
+    monkeypatch.setattr("bench.measure.worker_environment.features", lambda: frozenset())
     assert environment_of(row) == {"ALWAYS": "1"}
 
 
