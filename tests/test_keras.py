@@ -41,8 +41,8 @@ def test_the_row_equals_the_oracle(name: str, device: str) -> None:
 FORWARD = """
 import sys
 from crosschecks import NOTEBOOK, check_forward, draw
-from bench.worker import block
-from bench.worker_process import blocked
+from bench.measure.worker import block
+from bench.measure.worker_client import blocked
 from impls import find_rows, load_row
 
 row = find_rows()[sys.argv[1]]
