@@ -11,8 +11,7 @@ from measuring import last, measure
 from processes import numpy_row, python
 
 from bench.here import ROOT
-from bench.machine.blas import blas_in
-from bench.machine.describe import DISTRIBUTIONS
+from bench.machine.describe import DISTRIBUTIONS, blas_in
 from bench.machine.processor import features
 from bench.measure.worker_environment import blas_of_workers, environment_of
 from impls import find_bounds, find_rows, read_row
@@ -58,11 +57,11 @@ def test_variables_for_a_feature_are_set_where_the_processor_has_it(
     path = tmp_path / "asks.py"
     path.write_text(ASKS + "def load(config, parameters, device): return Reference(config, parameters, 'f')\n")
     row = read_row(path)
-    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset({"wings"}))
+    monkeypatch.setattr("bench.measure.worker_environment.features", lambda: frozenset({"wings"}))
     assert environment_of(row) == {"ALWAYS": "1", "FLIES": "1"}
-    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset({"fins"}))
+    monkeypatch.setattr("bench.measure.worker_environment.features", lambda: frozenset({"fins"}))
     assert environment_of(row) == {"ALWAYS": "2", "SWIMS": "1"}
-    monkeypatch.setattr("bench.machine.describe.features", lambda: frozenset())
+    monkeypatch.setattr("bench.measure.worker_environment.features", lambda: frozenset())
     assert environment_of(row) == {"ALWAYS": "1"}
 
 
@@ -92,7 +91,7 @@ def test_numpy_in_a_worker_chooses_its_kernels_itself(tmp_path: Path, monkeypatc
     assert record.status == "ok", record.reason
 
 
-IMPORTS_BLAS = "from bench.machine.blas import blas"
+IMPORTS_BLAS = "from bench.machine.describe import blas"
 
 
 def asking(rows: dict[str, Row]) -> list[str]:
