@@ -19,8 +19,8 @@ from bench.calibration import begun, calibrate, calibration, calibration_table, 
 from bench.calibration.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.calibration.calibration import Batch, Comparison, Head
 from bench.calibration.neighbour import noisy
+from bench.machine.cpus import processors
 from bench.machine.describe import describe
-from bench.machine.processors import processors
 from bench.measure.journal import DiskFull, Listener
 from bench.measure.runner import run_plan
 from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, settle

@@ -21,8 +21,8 @@ from test_records import record, write
 from bench import here
 from bench.analysis.cells import analyse, control
 from bench.cli.show import show
-from bench.machine.describe import gpus
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
+from bench.machine.gpu import gpus
 from bench.measure.journal import DiskFull
 from bench.measure.presets import BUDGETS
 from bench.measure.run import Ended

@@ -17,7 +17,7 @@ import pytest
 from measuring import QUICK, carry_out, last, measure, plan_of
 from processes import alive, limited, numpy_row, wait_until
 
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
 from bench.measure import worker_client
 from bench.measure.error_location import where, words_of
 from bench.measure.lock import end_strays, lock_file, only_run

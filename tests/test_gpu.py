@@ -1,4 +1,4 @@
-"""What is read of a GPU, from a stand-in for ``nvidia-smi`` that prints what a real one prints. Needs no GPU."""
+"""What is read of a GPU, from a library whose functions are replaced. Needs no GPU."""
 
 from __future__ import annotations
 
@@ -6,109 +6,136 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
+import pynvml
 import pytest
 
 from bench.machine import gpu
+from bench.machine.gpu import Gpu
 from bench.measure import run
 from bench.workloads.shapes import SEED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from impls.contract import Device
 
     Answers = Callable[..., None]
 
 UUID, OTHER_UUID = "GPU-3b2f1c55-8a07-4e44-a4b5-21d0c1b0a6f1", "GPU-90aa11ee-0000-4e44-a4b5-21d0c1b0a6f1"
-HEALTHY = f"0, {UUID}, 1980, 0x0000000000000000\n"
-HOT = f"0, {UUID}, 1155, 0x0000000000000060\n"
 NO_SUCH_PID = 2**22 + 1  # above what Linux ever gives
+HOT = pynvml.nvmlClocksEventReasonSwThermalSlowdown | pynvml.nvmlClocksEventReasonHwThermalSlowdown
 
-SCRIPT = """#!{python}
-import sys, time
-asked = sys.argv[1]
-assert sys.argv[2:] == ["--format=csv,noheader,nounits"], sys.argv
-{extra}
-if asked.startswith("--query-gpu="):
-    if {unknown!r} and {unknown!r} in asked:
-        print('Field "{unknown}" is not a valid field to query.\\n')
-        sys.exit(2)
-    sys.stdout.buffer.write({state!r})
-elif asked == "--query-compute-apps=gpu_uuid,pid":
-    sys.stdout.buffer.write({apps!r})
-else:
-    sys.exit("no such question")
-sys.exit({code})
-"""
+HEALTHY: dict[str, Any] = {
+    "Name": "NVIDIA H100 80GB HBM3",
+    "UUID": UUID,
+    "ClockInfo": 1980,
+    "MaxClockInfo": 1980,
+    "CurrentClocksEventReasons": 0,
+    "CurrentClocksThrottleReasons": 0,
+    "ComputeRunningProcesses": [],
+    "Temperature": 31,
+    "UtilizationRates": SimpleNamespace(gpu=0),
+    "MemoryInfo": SimpleNamespace(free=81000 << 20),
+}
+"""What a GPU answers to ``nvmlDeviceGet...``; None: it does not say it."""
+
+
+def failing(code: int = pynvml.NVML_ERROR_NOT_SUPPORTED) -> pynvml.NVMLError:
+    return pynvml.NVMLError(code)
 
 
 @pytest.fixture
-def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Answers:
-    """Puts a ``nvidia-smi`` on the path, the only one there, that answers what it is told to."""
-    monkeypatch.setenv("PATH", str(tmp_path))
+def nvml(monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """Lets the library find devices that answer what they are told to."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
-    def write(
-        state: str | bytes = HEALTHY, apps: str | bytes = "", *, unknown: str = "", code: int = 0, extra: str = ""
-    ) -> None:
-        state, apps = (text.encode() if isinstance(text, str) else text for text in (state, apps))
-        script = tmp_path / "nvidia-smi"
-        words = {"state": state, "apps": apps, "unknown": unknown, "code": code, "extra": extra}
-        script.write_text(SCRIPT.format(python=sys.executable, **words), encoding="utf-8")
-        script.chmod(0o755)
+    def say(*devices: dict[str, Any]) -> None:
+        found = [HEALTHY | device for device in devices or ({},)]
 
-    return write
+        def answer(name: str) -> Callable[..., Any]:
+            def ask(device: dict[str, Any], *_: int) -> Any:
+                if device[name] is None:
+                    raise failing()
+                return device[name]
+
+            return ask
+
+        for name in HEALTHY:
+            monkeypatch.setattr(pynvml, f"nvmlDeviceGet{name}", answer(name))
+        monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+        monkeypatch.setattr(pynvml, "nvmlShutdown", lambda: None)
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: len(found))
+        monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", found.__getitem__)
+
+    return say
 
 
-def state() -> gpu.GpuState:
+def on_it(*pids: int) -> dict[str, Any]:
+    return {"ComputeRunningProcesses": [SimpleNamespace(pid=pid) for pid in pids]}
+
+
+def state() -> Gpu:
     found = gpu.state()
     assert found is not None
     return found
 
 
-def test_a_healthy_gpu(nvidia_smi: Answers) -> None:
-    nvidia_smi()
-    assert state() == gpu.GpuState(clock_mhz=1980.0, reasons=0, pids=frozenset())
+def test_a_healthy_gpu(nvml: Answers) -> None:
+    nvml()
+    assert state() == Gpu(
+        name="NVIDIA H100 80GB HBM3",
+        uuid=UUID,
+        clock_mhz=1980,
+        max_clock_mhz=1980,
+        throttles=(),
+        pids=frozenset(),
+        celsius=31,
+        busy=0,
+        free_bytes=81000 << 20,
+    )
+    assert gpu.gpus() == (state(),)
     assert gpu.flags(state(), state(), {os.getpid()}) == []
 
 
 @pytest.mark.parametrize(
-    ("reasons", "throttled"),
+    ("reasons", "throttles"),
     [
-        (gpu.GPU_IDLE, False),
-        (gpu.APPLICATIONS_CLOCKS_SETTING, False),
-        (gpu.SYNC_BOOST, False),
-        (gpu.DISPLAY_CLOCK_SETTING, False),
-        (gpu.SW_POWER_CAP, True),
-        (gpu.HW_SLOWDOWN, True),
-        (gpu.SW_THERMAL_SLOWDOWN, True),
-        (gpu.HW_THERMAL_SLOWDOWN, True),
-        (gpu.HW_POWER_BRAKE_SLOWDOWN, True),
-        (gpu.GPU_IDLE | gpu.HW_SLOWDOWN, True),
+        (pynvml.nvmlClocksEventReasonGpuIdle, ()),
+        (pynvml.nvmlClocksEventReasonApplicationsClocksSetting, ()),
+        (pynvml.nvmlClocksEventReasonSyncBoost, ()),
+        (pynvml.nvmlClocksEventReasonDisplayClockSetting, ()),
+        (0x04, ("power cap",)),
+        (0x08, ("hardware slowdown",)),
+        (0x20, ("heat (software)",)),
+        (0x40, ("heat (hardware)",)),
+        (0x80, ("power brake",)),
+        (0x01 | 0x08, ("hardware slowdown",)),
+        (0x24, ("power cap", "heat (software)")),
     ],
 )
-def test_heat_and_power_throttle_and_nothing_else_does(nvidia_smi: Answers, reasons: int, throttled: bool) -> None:
-    nvidia_smi(f"0, {UUID}, 1980, 0x{reasons:016x}\n")
-    assert state().throttled is throttled
+def test_heat_and_power_throttle_and_nothing_else_does(nvml: Answers, reasons: int, throttles: tuple[str, ...]) -> None:
+    nvml({"CurrentClocksEventReasons": reasons})
+    assert state().throttles == throttles
+    assert gpu.flags(None, state(), []) == ["throttled"] * bool(throttles)
 
 
-def test_throttled_at_either_end_is_flagged(nvidia_smi: Answers) -> None:
-    nvidia_smi()
+def test_throttled_at_either_end_is_flagged(nvml: Answers) -> None:
+    nvml()
     cool = state()
-    nvidia_smi(HOT)
+    nvml({"ClockInfo": 1155, "CurrentClocksEventReasons": HOT})
     hot = state()
     assert hot.clock_mhz == 1155
     assert gpu.flags(cool, hot, []) == gpu.flags(hot, cool, []) == gpu.flags(hot, None, []) == ["throttled"]
     assert gpu.flags(None, None, []) == []
 
 
-def test_an_own_process_and_its_child_are_not_foreign_and_another_is(nvidia_smi: Answers) -> None:
+def test_an_own_process_and_its_child_are_not_foreign_and_another_is(nvml: Answers) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        nvidia_smi(apps=f"{UUID}, {os.getpid()}\n{UUID}, {child.pid}\n")
+        nvml(on_it(os.getpid(), child.pid))
         seen = state()
         assert seen.pids == {os.getpid(), child.pid}
         assert gpu.flags(None, seen, {os.getpid()}) == []
@@ -118,70 +145,74 @@ def test_an_own_process_and_its_child_are_not_foreign_and_another_is(nvidia_smi:
         child.communicate()
 
 
-def test_a_process_on_another_gpu_is_no_matter(nvidia_smi: Answers) -> None:
-    nvidia_smi(apps=f"{OTHER_UUID}, 1\n")
+def test_a_process_on_another_gpu_is_no_matter(nvml: Answers) -> None:
+    nvml({}, {"UUID": OTHER_UUID} | on_it(1))
     assert state().pids == frozenset()
 
 
-def test_unknown_numbers_may_be_a_containers_own_but_no_more_than_that(nvidia_smi: Answers) -> None:
+def test_unknown_numbers_may_be_a_containers_own_but_no_more_than_that(nvml: Answers) -> None:
     workers = {NO_SUCH_PID + 10, NO_SUCH_PID + 11}
-    nvidia_smi(apps=f"{UUID}, {NO_SUCH_PID}\n{UUID}, {NO_SUCH_PID + 1}\n")
+    nvml(on_it(NO_SUCH_PID, NO_SUCH_PID + 1))
     assert gpu.flags(None, state(), workers | {os.getpid()}) == []
-    nvidia_smi(apps="".join(f"{UUID}, {NO_SUCH_PID + number}\n" for number in range(3)))
+    nvml(on_it(*(NO_SUCH_PID + number for number in range(3))))
     assert gpu.flags(None, state(), workers | {os.getpid()}) == ["foreign"]
 
 
-@pytest.mark.parametrize("absent", ["[N/A]", "N/A", "[Not Supported]", "[Unknown Error]", "[Insufficient Permissions]"])
-def test_what_the_device_does_not_say_is_none(nvidia_smi: Answers, absent: str) -> None:
-    nvidia_smi(f"0, {UUID}, {absent}, {absent}\n", f"{UUID}, {absent}\n")
-    assert state() == gpu.GpuState(None, None, None)
+def test_what_the_device_does_not_say_is_none(nvml: Answers) -> None:
+    nvml(dict.fromkeys(HEALTHY) | {"Name": "Tesla T4"})
+    assert state() == Gpu(name="Tesla T4")
     assert gpu.flags(state(), state(), []) == []
 
 
-def test_an_older_driver_has_an_older_name(nvidia_smi: Answers) -> None:
-    nvidia_smi(HOT, unknown="clocks_event_reasons.active")
-    assert state().throttled
+@pytest.mark.parametrize("silent", [name for name in HEALTHY if name not in ("Name", "CurrentClocksThrottleReasons")])
+def test_what_it_does_not_say_leaves_the_rest(nvml: Answers, silent: str) -> None:
+    nvml()
+    whole = state()
+    nvml({silent: None})
+    one = state()
+    differ = [name for name in Gpu.__slots__ if getattr(one, name) != getattr(whole, name)]
+    assert len(differ) == (silent != "CurrentClocksEventReasons"), differ
+
+
+def test_an_older_driver_has_an_older_name(nvml: Answers) -> None:
+    nvml({"CurrentClocksEventReasons": None, "CurrentClocksThrottleReasons": HOT})
+    assert state().throttles == ("heat (software)", "heat (hardware)")
 
 
 @pytest.mark.parametrize(
-    "output",
-    [
-        "",
-        "\n",
-        "garbage\n",
-        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\n",
-        f"0, {UUID}, fast, 0x0000000000000000\n",
-        f"0, {UUID}, 1980, none\n",
-        f"0, {UUID}, 1980\n",
-        b"\xff\xfe\x00garbage, \x80\n",
-    ],
+    "function", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetHandleByIndex", "nvmlDeviceGetName"]
 )
-def test_garbage_is_no_state(nvidia_smi: Answers, output: str | bytes) -> None:
-    nvidia_smi(output)
+@pytest.mark.parametrize("code", [pynvml.NVML_ERROR_DRIVER_NOT_LOADED, pynvml.NVML_ERROR_UNKNOWN])
+def test_a_failure_is_no_state(nvml: Answers, function: str, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise failing(code)
+
+    nvml()
+    monkeypatch.setattr(pynvml, function, fail)
+    assert gpu.gpus() is None
     assert gpu.state() is None
 
 
-def test_garbage_for_processes_leaves_the_rest(nvidia_smi: Answers) -> None:
-    nvidia_smi(apps="garbage\n")
-    assert state().pids is None
-    assert state().clock_mhz == 1980
+def test_a_machine_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> None:
+        raise OSError("libnvidia-ml.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(pynvml, "nvmlLib", None)
+    monkeypatch.setattr(pynvml, "CDLL", missing)
+    assert gpu.gpus() is None
 
 
-def test_a_failure_is_no_state(nvidia_smi: Answers) -> None:
-    nvidia_smi(code=9)
+def test_a_driver_without_a_gpu(nvml: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml()
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 0)
+    assert gpu.gpus() == ()
     assert gpu.state() is None
 
 
-def test_no_nvidia_smi_is_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpu.state() is None
-    (tmp_path / "nvidia-smi").write_text("not a program")
-    assert gpu.state() is None  # it may not be run
-
-
-def test_one_that_hangs_is_given_up(nvidia_smi: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.machine.nvidia_smi.LIMIT_S", 0.3)
-    nvidia_smi(extra="print('0, GPU-', flush=True); time.sleep(60)")
+def test_one_that_hangs_is_given_up(nvml: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml()
+    monkeypatch.setattr(gpu, "LIMIT_S", 0.3)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: time.sleep(60))
     start = time.monotonic()
     assert gpu.state() is None
     assert time.monotonic() - start < 10
@@ -203,50 +234,27 @@ def test_one_that_hangs_is_given_up(nvidia_smi: Answers, monkeypatch: pytest.Mon
         ("MIG-3b2f1c55-8a07-4e44-a4b5-21d0c1b0a6f1", None),
     ],
 )
-def test_the_first_visible_device_is_read(nvidia_smi: Answers, visible: str | None, clock: float | None) -> None:
-    nvidia_smi(HEALTHY + f"1, {OTHER_UUID}, 1500, 0x0000000000000000\n")
+def test_the_first_visible_device_is_read(nvml: Answers, visible: str | None, clock: float | None) -> None:
+    nvml({}, {"UUID": OTHER_UUID, "ClockInfo": 1500, "MemoryInfo": SimpleNamespace(free=24000 << 20)})
     seen = gpu.state({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
     assert (seen and seen.clock_mhz) == clock
-
-
-@pytest.mark.parametrize(
-    ("answer", "visible", "free"),
-    [
-        (f"0, {UUID}, 81000\n", None, 81000 * 2**20),
-        (f"0, {UUID}, 81000\n1, {OTHER_UUID}, 24000\n", "1", 24000 * 2**20),
-        (f"0, {UUID}, 81000\n1, {OTHER_UUID}, 24000\n", OTHER_UUID[:9], 24000 * 2**20),
-        (f"0, {UUID}, [N/A]\n", None, None),
-        (f"0, {UUID}\n", None, None),
-        (f"0, {UUID}, 81000\n", "", None),
-        ("", None, None),
-    ],
-)
-def test_free_memory_is_that_of_the_gpu_that_is_used(
-    answer: str, visible: str | None, free: int | None, nvidia_smi: Answers
-) -> None:
-    nvidia_smi(answer)
-    assert gpu.free_bytes({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}) == free
-
-
-def test_without_an_answer_free_memory_is_not_known(nvidia_smi: Answers) -> None:
-    nvidia_smi(code=1)
-    assert gpu.free_bytes() is None
+    assert (seen and seen.free_bytes) == {1980.0: 81000 << 20, 1500.0: 24000 << 20}.get(clock or 0.0)
 
 
 @pytest.mark.parametrize(
     ("device", "host_gib", "gpu_mib", "seats"),
     [
-        ("gpu", 64, "4096", 6),
-        ("gpu", 4, "81000", 6),
-        ("gpu", 64, "81000", 102),
-        ("gpu", 64, "500", 3),  # the baseline, its control and one row have to be tried
-        ("gpu", 4, "[N/A]", 6),
-        ("cpu", 64, "4096", 102),
+        ("gpu", 64, 4096, 6),
+        ("gpu", 4, 81000, 6),
+        ("gpu", 64, 81000, 102),
+        ("gpu", 64, 500, 3),  # the baseline, its control and one row have to be tried
+        ("gpu", 4, None, 6),
+        ("cpu", 64, 4096, 102),
     ],
 )
 def test_as_many_sit_at_a_table_as_fit_into_the_memory_of_the_host_and_of_the_gpu(
-    device: Device, host_gib: int, gpu_mib: str, seats: int, nvidia_smi: Answers, monkeypatch: pytest.MonkeyPatch
+    device: Device, host_gib: int, gpu_mib: int | None, seats: int, nvml: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    nvidia_smi(f"0, {UUID}, {gpu_mib}\n")
+    nvml({"MemoryInfo": None if gpu_mib is None else SimpleNamespace(free=gpu_mib << 20)})
     monkeypatch.setattr(run, "available_bytes", lambda: host_gib * 2**30)
     assert run.seats_that_fit([SEED], device) == seats

@@ -18,7 +18,7 @@ from processes import numpy_row
 
 from bench.analysis.cells import analyse, in_order, ratio_of, undecided
 from bench.analysis.verdict import Ratio
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
 from bench.measure import proof
 from bench.measure.interleave import IMPOSSIBLE, possible
 from bench.measure.messages import ProblemFile

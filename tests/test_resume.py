@@ -29,7 +29,7 @@ from rich.console import Console
 from test_records import END, RUN, write
 from test_records import record as recorded
 
-from bench.machine.interpreters import Interpreter, Named
+from bench.machine.interpreters import Interpreter
 from bench.measure import resume, run
 from bench.measure.lock import MARK_VARIABLE
 from bench.measure.presets import BUDGETS
@@ -422,7 +422,7 @@ BOUNDS = tuple(pretended(f"{name}/products", frameworks=(name,), tier="bound") f
 
 def python_of(version: str, *lacks: str) -> Interpreter:
     """A Python that has what the rows above need, but for some of it."""
-    return Named(version, Path("/python"), "3.11", frozenset({*ABLE} - {*lacks}), {})
+    return Interpreter(version, Path("/python"), "3.11", frozenset({*ABLE} - {*lacks}), {})
 
 
 def tables_of(

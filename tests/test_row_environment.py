@@ -11,8 +11,7 @@ from measuring import last, measure
 from processes import numpy_row, python
 
 from bench.here import ROOT
-from bench.machine.blas import blas_in
-from bench.machine.describe import DISTRIBUTIONS
+from bench.machine.describe import DISTRIBUTIONS, blas_in
 from bench.machine.processor import features
 from bench.measure.worker_environment import blas_of_workers, environment_of
 from impls import find_bounds, find_rows, read_row
@@ -101,7 +100,7 @@ def test_numpy_in_a_worker_chooses_its_kernels_itself(tmp_path: Path, monkeypatc
     assert record.status == "ok", record.reason
 
 
-IMPORTS_BLAS = "from bench.machine.blas import blas"
+IMPORTS_BLAS = "from bench.machine.describe import blas"
 
 
 def asking(rows: dict[str, Row]) -> list[str]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pretend import row
 
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
 from bench.measure.expected import expected_s
 from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS

@@ -9,7 +9,7 @@ import pytest
 from frameworks import need
 from processes import python
 
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
 from bench.measure.request import parse_threads
 from bench.measure.worker_environment import CHANGE_SPEED, left_out, worker_environment
 from impls.contract import InvalidInput

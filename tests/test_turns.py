@@ -17,9 +17,9 @@ from pretend import row as pretended
 from processes import numpy_row
 
 from bench.analysis.cells import analyse
-from bench.machine.gpu import HW_SLOWDOWN, GpuState
-from bench.machine.interpreters import Named
-from bench.machine.processors import bind, processor_ticks, processors
+from bench.machine.cpus import bind, processor_ticks, processors
+from bench.machine.gpu import Gpu
+from bench.machine.interpreters import Interpreter
 from bench.measure import runner
 from bench.measure.interleave import RoundTable
 from bench.measure.messages import Prepare, Prepared, Sit
@@ -310,7 +310,7 @@ def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, m
 
 
 def test_a_gpus_clock_is_that_after_the_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    states = cycle([GpuState(210.0, 0, frozenset()), GpuState(1980.0, HW_SLOWDOWN, frozenset())])
+    states = cycle([Gpu(name="H100", clock_mhz=210.0), Gpu(name="H100", clock_mhz=1980.0, throttles=("power cap",))])
     monkeypatch.setattr(RoundTable, "_gpu", lambda _self, _sitting: next(states))  # no GPU is needed to look at one
     records = measure(tmp_path, read_row(numpy_row(tmp_path, "good")), tasks=["encode"])
     assert {record.clock_mhz for record in records} == {1980.0}
@@ -401,7 +401,7 @@ def test_rows_are_seated_in_an_order_drawn_anew_each_block(tmp_path: Path, monke
 def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_baseline(
     baseline: str, tmp_path: Path
 ) -> None:
-    pythons = [Named(version, tmp_path, "3.11", frozenset({"numpy"}), {}) for version in ("1.0", "2.0")]
+    pythons = [Interpreter(version, tmp_path, "3.11", frozenset({"numpy"}), {}) for version in ("1.0", "2.0")]
     plan = plan_of(pretended("row"), tasks=["encode"], interpreters=pythons, baseline=baseline)
     due = next_block(plan, [])
     assert due is not None

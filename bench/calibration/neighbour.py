@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.here import ROOT
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
 from bench.measure.worker_environment import worker_environment
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from bench.machine.describe import gpus
+from bench.machine.gpu import gpus
 from bench.workloads.shapes import WORKLOADS
 from impls import find_bounds, find_rows
 
@@ -39,5 +39,5 @@ def listing() -> Iterator[RenderableType]:
         workloads.add_row(workload.name, ", ".join(presets), what)
     yield Text()
     yield workloads
-    found = gpus()
+    found = [gpu.name for gpu in gpus() or ()]
     yield Text(f"\ndevices: cpu{', gpu (' + ', '.join(found) + ')' if found else '; no gpu: nvidia-smi -L lists none'}")

@@ -8,17 +8,17 @@ from dataclasses import replace
 from bench.calibration.accuracy import measure_accuracy
 from bench.cli.app import stdout
 from bench.machine.facts import examine
-from bench.machine.warnings import faults
+from bench.machine.warnings import warnings_of
 from bench.measure.worker_environment import blas_of_workers
 from bench.report.machine_text import render
 
 
 def machine() -> None:
-    """Show what about this machine makes times uncertain, and how to cure it. Changes no setting.
+    """Show what about this machine makes times uncertain, and how to fix it. Changes no setting.
 
     An example:
       python -m bench machine
     """
     print("bench: looks at the machine, then lets identical workers take turns for half a minute", file=sys.stderr)
     facts = replace(examine(), blas=blas_of_workers())
-    stdout().print(*render(facts, faults(facts), measure_accuracy()), sep="\n")
+    stdout().print(*render(facts, warnings_of(facts), measure_accuracy()), sep="\n")

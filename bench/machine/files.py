@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -20,11 +21,8 @@ def read(path: Path) -> str | None:
 
 
 def there(path: Path) -> bool:
-    """Whether there is such a file or folder."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # it may not be looked at, or cannot be a path
-        return False
+    """Whether there is such a file or folder, as far as it may be looked at."""
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises where it may not
 
 
 def match(pattern: str, text: str | None) -> str | None:
@@ -44,14 +42,6 @@ def number(text: str | None) -> float | None:
 
 def words(paths: Iterable[Path]) -> str | None:
     """The different words that the files hold; one that is no plain word is ``other``."""
-    held = {read(path) for path in paths} - {None, ""}
-    plain = {word if re.fullmatch(r"[a-z0-9_-]{1,32}", word or "") else "other" for word in held}
-    return ", ".join(sorted(filter(None, plain))) or None
-
-
-def members(text: str | None) -> set[int] | None:
-    """The members of a list such as ``0-3,8``."""
-    if text is None or not re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", text):
-        return None
-    ends = [[int(end) for end in part.split("-")] for part in text.split(",")]
-    return {member for end in ends for member in range(end[0], end[-1] + 1)}
+    held = {read(path) or "" for path in paths} - {""}
+    plain = {word if re.fullmatch(r"[a-z0-9_-]{1,32}", word) else "other" for word in held}
+    return ", ".join(sorted(plain)) or None

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,65 +29,31 @@ ASKING_LIMIT_S = 60.0
 """How long a Python may take to say what it has."""
 
 
-class Interpreter(Protocol):
-    """A Python, and what it has."""
-
-    @property
-    def version(self) -> str:
-        """What the names of its rows end in; empty where a run has no other Python."""
-
-    @property
-    def path(self) -> Path:
-        """What starts it."""
-
-    @property
-    def python(self) -> str:
-        """The version of Python itself."""
-
-    def has(self, name: str) -> bool:
-        """Whether a framework can be imported."""
-
-    def version_of(self, name: str) -> str | None:
-        """The version of a package, if it is there."""
-
-
 @dataclass(frozen=True, slots=True)
-class Own:
-    """The Python that runs this process."""
+class Interpreter:
+    """A Python, and what it has: the one that runs this process, or one that a command line names, asked once."""
 
     version: str = ""
+    """What the names of its rows end in; empty where a run has no other Python."""
     path: Path = Path(sys.executable)
+    """What starts it."""
     python: str = platform.python_version()
+    """The version of Python itself."""
+    modules: frozenset[str] | None = None
+    """Frameworks that can be imported; None of this process, which is asked each time."""
+    packages: dict[str, str] = field(default_factory=dict, hash=False)
+    """Versions of what is there."""
 
     def has(self, name: str) -> bool:
         """Whether a framework can be imported."""
-        return is_installed(name)
+        return is_installed(name) if self.modules is None else name in self.modules
 
     def version_of(self, name: str) -> str | None:
         """The version of a package, if it is there."""
-        return version_of(name)
+        return version_of(name) if self.modules is None else self.packages.get(name)
 
 
-OWN = Own()
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A Python that a command line names, asked once what it has."""
-
-    version: str
-    path: Path
-    python: str
-    modules: frozenset[str]
-    packages: dict[str, str] = field(hash=False)
-
-    def has(self, name: str) -> bool:
-        """Whether a framework can be imported."""
-        return name in self.modules
-
-    def version_of(self, name: str) -> str | None:
-        """The version of a package, if it is there."""
-        return self.packages.get(name)
+OWN = Interpreter()
 
 
 def choose_interpreters(words: Sequence[str], rows: Iterable[Row]) -> tuple[Interpreter, ...]:
@@ -147,4 +113,4 @@ def _ask(word: str, version: str, path: Path, names: Collection[str]) -> Interpr
         raise InvalidInput(f"--interpreter {word}: is no Python that can run the bench") from None
     if said.lacks:
         raise InvalidInput(f"--interpreter {word}: {said.lacks}")
-    return Named(version, path, said.python, said.modules, said.packages)
+    return Interpreter(version, path, said.python, said.modules, said.packages)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import resource
 from pathlib import Path
+
+import psutil
 
 from bench.machine.files import match, number, read, there
 
@@ -21,44 +22,41 @@ def quota(root: Path) -> float | None:
     folders = _control_groups(root, "cpu")
     limits = [math.inf] if folders else []
     for folder in folders:
-        share, period = [*(read(folder / "cpu.max") or "").split(), "", ""][:2]
-        if not share:
-            share, period = (read(folder / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
-        of, per = number(share), number(period)
-        if of and per and of > 0 and per > 0:
-            limits.append(of / per)
+        text = read(folder / "cpu.max") or f"{read(folder / 'cpu.cfs_quota_us')} {read(folder / 'cpu.cfs_period_us')}"
+        share, period = (number(word) or 0.0 for word in [*text.split(), "", ""][:2])
+        if share > 0 and period > 0:
+            limits.append(share / period)
     return min(limits, default=None)
 
 
-def free_bytes(root: Path = Path("/")) -> int | None:
+def available_bytes(root: Path = Path("/")) -> int:
     """Memory that can be had without swapping, within every control group's limit; files in memory count as free."""
-    available = meminfo(read(root / "proc/meminfo")).get("MemAvailable")
-    free = [] if available is None else [available]
+    free = [int(psutil.virtual_memory().available)]
     for folder in _control_groups(root, "memory"):
         limit = number(read(folder / "memory.max") or read(folder / "memory.limit_in_bytes"))
         used = number(read(folder / "memory.current") or read(folder / "memory.usage_in_bytes"))
-        if limit is None or used is None:
-            continue
-        stat = read(folder / "memory.stat")
-        cache = match(r"^total_inactive_file (\d+)", stat) or match(r"^inactive_file (\d+)", stat) or "0"
-        free.append(int(limit - used) + int(cache))
-    return max(0, min(free)) if free else None
+        if limit is not None and used is not None:
+            stat = read(folder / "memory.stat")
+            cache = match(r"^total_inactive_file (\d+)", stat) or match(r"^inactive_file (\d+)", stat) or "0"
+            free.append(int(limit - used) + int(cache))
+    return max(0, min(free))
 
 
-def meminfo(text: str | None) -> dict[str, int]:
-    """Of ``/proc/meminfo``: bytes by name."""
-    return {name: int(kib) * 1024 for name, kib in re.findall(r"^(\w+):\s+(\d+) kB", text or "", flags=re.MULTILINE)}
+def available_to_a_process() -> int:
+    """Of that, what a single process can have within its own limits."""
+    own = (process_limit(kind) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
+    return min([available_bytes(), *(limit for limit in own if limit is not None)])
 
 
-def process_limit(name: str, root: Path = Path("/")) -> int | None:
-    """This process's own limit of that name, such as ``address space`` in bytes; None where it has none."""
-    limit = match(rf"^Max {name} +(\d+) ", read(root / "proc/self/limits"))
-    return None if limit is None else int(limit)
+def process_limit(kind: int) -> int | None:
+    """This process's own limit of a kind, such as ``RLIMIT_AS`` in bytes; None where it has none."""
+    limit, _ = resource.getrlimit(kind)
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
-def too_low(root: Path = Path("/")) -> str | None:
+def too_low() -> str | None:
     """Which limit is so low that this program cannot run at all; None where none is."""
-    space, files = process_limit("address space", root), process_limit("open files", root)
+    space, files = process_limit(resource.RLIMIT_AS), process_limit(resource.RLIMIT_NOFILE)
     if space is not None and space < LEAST_ADDRESS_SPACE_BYTES:
         have, need = space / 2**30, LEAST_ADDRESS_SPACE_BYTES / 2**30
         return f"a process may have {have:.1f} GiB of address space here (ulimit -v), and {need:.0f} GiB are needed"
@@ -69,12 +67,11 @@ def too_low(root: Path = Path("/")) -> str | None:
 
 def lower(kind: int, soft: int, hard: int) -> None:
     """Lower this process's limits of a kind. One that is lower already stays: not everybody may raise it."""
-
-    def lowest(new: int, old: int) -> int:
-        return new if old == resource.RLIM_INFINITY else min(new, old)
-
-    old_soft, old_hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (lowest(soft, old_soft), lowest(hard, old_hard)))
+    new = [
+        wanted if old == resource.RLIM_INFINITY else min(wanted, old)
+        for wanted, old in zip((soft, hard), resource.getrlimit(kind), strict=True)
+    ]
+    resource.setrlimit(kind, (new[0], new[1]))
 
 
 def _control_groups(root: Path, controller: str) -> list[Path]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.machine.files import match, read, there
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 HYPERVISORS = {
     "KVM": r"kvm|qemu|bochs|ovirt|rhev|openstack|digitalocean|linode|hetzner|vultr",
@@ -39,8 +39,7 @@ def hypervisor(root: Path) -> tuple[bool | None, str | None]:
     """Whether there is one, and which."""
     dmi = [read(root / "sys/class/dmi/id" / name) or "" for name in ("sys_vendor", "product_name")]
     available = read(root / "sys/devices/system/clocksource/clocksource0/available_clocksource")
-    traces = [read(root / "sys/hypervisor/type"), " ".join(dmi), available]
-    which = next((name for trace in traces if (name := _name_in(HYPERVISORS, trace))), None)
+    which = _first_named(HYPERVISORS, [read(root / "sys/hypervisor/type"), " ".join(dmi), available])
     flags = match(r"^flags\s*:(.*)$", read(root / "proc/cpuinfo"))
     if flags is not None:  # only x86 has them, and there they are right where the vendor's name is not: EC2 metal
         return (True, which) if "hypervisor" in flags.split() else (False, None)
@@ -63,14 +62,9 @@ def container(root: Path) -> str | None:
     mounts = read(root / "proc/self/mountinfo")
     ours = re.findall(r"^\d+ \d+ \S+ (\S+) /etc/(?:hosts|hostname|resolv\.conf) ", mounts or "", flags=re.MULTILINE)
     overlay = re.search(r"^\d+ \d+ \S+ \S+ / .* - overlay ", mounts or "", flags=re.MULTILINE)
-    first = (read(root / "proc/1/environ") or "").split("\0")
-    traces = [
-        read(root / "proc/self/cgroup"),
-        read(root / "run/systemd/container"),
-        *(variable for variable in first if variable.startswith("container=")),
-        *ours,
-    ]
-    if which := next((name for trace in traces if (name := _name_in(CONTAINERS, trace))), None):
+    first = match(r"(?:^|\0)(container=[^\0]*)", read(root / "proc/1/environ"))
+    groups = read(root / "proc/self/cgroup")
+    if which := _first_named(CONTAINERS, [groups, read(root / "run/systemd/container"), first, *ours]):
         return which
     if mounts is None or ours or overlay:
         for trace, which in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
@@ -79,5 +73,7 @@ def container(root: Path) -> str | None:
     return "unknown kind" if overlay else "none"
 
 
-def _name_in(names: Mapping[str, str], text: str | None) -> str | None:
-    return next((name for name, pattern in names.items() if re.search(pattern, (text or "").lower())), None)
+def _first_named(names: Mapping[str, str], traces: Iterable[str | None]) -> str | None:
+    """The name whose pattern is in the first trace that has any."""
+    found = (name for trace in traces for name, pattern in names.items() if re.search(pattern, (trace or "").lower()))
+    return next(found, None)

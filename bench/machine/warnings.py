@@ -1,4 +1,4 @@
-"""What is wrong with the machine, why that costs accuracy, and what cures it. Pure: follows from facts alone."""
+"""What is wrong with the machine, why that costs accuracy, and what fixes it. Pure: follows from facts alone."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ LITTLE_BYTES = 4 << 30  # a table seats some eight workers, of half a GiB each
 COARSE_S = 1e-6
 BUSY_GPU = 0.05
 
-NOT_FROM_INSIDE = "cannot be cured from inside: rent a quieter machine, and rely on ratios"
+NOT_FROM_INSIDE = "cannot be fixed from inside: rent a quieter machine, and rely on ratios"
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class MachineWarning:
     """What costs accuracy here."""
 
     name: str
     what: str
     why: str
     """How it costs accuracy."""
-    cure: str
+    fix: str
     severity: Severity
     command: str | None = None
     """What a person can run; a line that ends in ``|`` goes on in the next one."""
 
 
-def faults(facts: Facts) -> list[Fault]:
+def warnings_of(facts: Facts) -> list[MachineWarning]:
     """What costs accuracy, the worst first."""
-    found = [*_clock_faults(facts), *_sharing_faults(facts), *_memory_faults(facts), *_gpu_faults(facts)]
-    return sorted(found, key=lambda fault: ("high", "medium", "low").index(fault.severity))
+    found = [*_clock_warnings(facts), *_sharing_warnings(facts), *_memory_warnings(facts), *_gpu_warnings(facts)]
+    return sorted(found, key=lambda warning: ("high", "medium", "low").index(warning.severity))
 
 
 LIMITS = ("quota", "memory")
@@ -53,10 +53,10 @@ LIMITS = ("quota", "memory")
 def limiting(facts: Facts, threads: Sequence[int]) -> Iterator[str]:
     """What limits a run with these numbers of threads, and what that means for it: a line each."""
     quota, most = facts.quota or math.inf, max(threads)
-    for fault in faults(facts):
-        if fault.name in LIMITS:
-            short = fault.name == "quota" and quota < most
-            yield f"{fault.what}. {fault.why}{_of_a_short_quota(quota, most) if short else ''}"
+    for warning in warnings_of(facts):
+        if warning.name in LIMITS:
+            short = warning.name == "quota" and quota < most
+            yield f"{warning.what}. {warning.why}{_of_a_short_quota(quota, most) if short else ''}"
 
 
 def _of_a_short_quota(quota: float, threads: int) -> str:
@@ -67,9 +67,9 @@ def _of_a_short_quota(quota: float, threads: int) -> str:
     )
 
 
-def _clock_faults(facts: Facts) -> Iterator[Fault]:
+def _clock_warnings(facts: Facts) -> Iterator[MachineWarning]:
     if facts.governor not in (None, "performance"):
-        yield Fault(
+        yield MachineWarning(
             "governor",
             f"the frequency governor is {facts.governor}, not performance",
             "The clock follows the load: it is low after a row has slept and rises in its turn, a little differently"
@@ -79,7 +79,7 @@ def _clock_faults(facts: Facts) -> Iterator[Fault]:
             "echo performance |\nsudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
         )
     if facts.boost:
-        yield Fault(
+        yield MachineWarning(
             "boost",
             "boost (turbo) is on",
             "How far the clock rises depends on heat and on what the other cores do, so absolute times drift over"
@@ -89,16 +89,16 @@ def _clock_faults(facts: Facts) -> Iterator[Fault]:
             facts.boost_switch,
         )
     if facts.hot_slowdowns:
-        yield Fault(
+        yield MachineWarning(
             "heat",
             f"the processor lowered its clock for heat {facts.hot_slowdowns} times since it was started",
             "Where that happens in a run, what is measured late looks slow.",
             "cool the machine better, let it rest between runs, and forbid boost",
             "low",
         )
-    step, call = facts.timer_step_s or 0.0, facts.timer_call_s or 0.0
+    step, call = facts.timer_step_s, facts.timer_call_s
     if max(step, call) > COARSE_S:
-        yield Fault(
+        yield MachineWarning(
             "timer",
             f"the timer is coarse: steps of {step * 1e9:,.0f} ns, {call * 1e9:,.0f} ns to read it"
             f" (clocksource {facts.clocksource or 'unknown'})",
@@ -111,10 +111,10 @@ def _clock_faults(facts: Facts) -> Iterator[Fault]:
         )
 
 
-def _sharing_faults(facts: Facts) -> Iterator[Fault]:
-    limit = min(facts.allowed or math.inf, facts.quota or math.inf)
+def _sharing_warnings(facts: Facts) -> Iterator[MachineWarning]:
+    limit = min(facts.allowed, facts.quota or math.inf)
     if facts.smt:
-        yield Fault(
+        yield MachineWarning(
             "smt",
             "SMT (hyper-threading) is on",
             "Two processors are one core: whatever runs on the one slows what is measured on the other.",
@@ -122,9 +122,9 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
             "medium",
             "echo off |\nsudo tee /sys/devices/system/cpu/smt/control",
         )
-    if facts.quota is not None and facts.allowed is not None and facts.quota < facts.allowed:
+    if facts.quota is not None and facts.quota < facts.allowed:
         whole = math.floor(facts.quota)
-        yield Fault(
+        yield MachineWarning(
             "quota",
             f"the control group grants {facts.quota:g} processors of the {facts.allowed} that may be used",
             "When the quota is used up, the kernel stops all threads until the next period, mostly a tenth of a second:"
@@ -133,9 +133,9 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
             + " the container whole processors: --cpuset-cpus instead of --cpus where docker starts it",
             "medium" if whole else "high",
         )
-    if facts.load is not None and not math.isinf(limit) and facts.load > limit * QUIET_LOAD:
+    if facts.load > limit * QUIET_LOAD:
         of = facts.machine_processors or 0
-        yield Fault(
+        yield MachineWarning(
             "load",
             f"the load is {facts.load:.2f}"
             + (f" on the machine's {of} processors, of which {limit:g} are ours" if of > limit else ""),
@@ -147,7 +147,7 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
     steal, ever = facts.steal or 0.0, facts.steal_since_boot or 0.0
     if max(steal, ever) > MUCH_STEAL:
         now = "" if facts.steal is None else f"{units.percent(steal)} in the last second, "
-        yield Fault(
+        yield MachineWarning(
             "steal",
             f"the hypervisor gives our time to others: {now}{units.percent(ever)} since boot",
             "A turn in which the processor is taken away takes longer, whatever is measured in it.",
@@ -155,7 +155,7 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
             "high" if steal > MUCH_STEAL else "low",
         )
     if facts.lost is not None and facts.lost > MUCH_LOST:
-        yield Fault(
+        yield MachineWarning(
             "lost",
             f"a busy loop lost {units.percent(facts.lost)} of a second, {units.seconds(facts.longest_gap_s)} at once",
             "Something else has the processor, seen from here or not.",
@@ -163,7 +163,7 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
             "high",
         )
     if facts.virtual:
-        yield Fault(
+        yield MachineWarning(
             "virtual",
             f"a virtual machine ({facts.hypervisor or 'hypervisor of an unknown kind'})",
             "Neighbours share the caches, the memory and perhaps the cores; governor, boost and SMT are the host's and"
@@ -173,9 +173,9 @@ def _sharing_faults(facts: Facts) -> Iterator[Fault]:
         )
 
 
-def _memory_faults(facts: Facts) -> Iterator[Fault]:
+def _memory_warnings(facts: Facts) -> Iterator[MachineWarning]:
     if facts.free_pages_reported:
-        yield Fault(
+        yield MachineWarning(
             "free_pages",
             "memory that is free here goes back to the host (the balloon reports free pages)",
             "A call that takes large memory anew may wait for the host to find it, page by page: some calls take twice"
@@ -183,17 +183,17 @@ def _memory_faults(facts: Facts) -> Iterator[Fault]:
             "keep memory in the program, as the tuned rows do: GLIBC_TUNABLES in impls/settings.py",
             "medium",
         )
-    if (facts.swap_bytes or 0) > SWAP_BYTES:
-        yield Fault(
+    if facts.swap_bytes > SWAP_BYTES:
+        yield MachineWarning(
             "swap",
-            f"{(facts.swap_bytes or 0) / 2**30:.1f} GiB of swap are in use",
+            f"{facts.swap_bytes / 2**30:.1f} GiB of swap are in use",
             "A worker that was swapped out waits for the disk in its turn.",
             "end what needs the memory, then bring it all back",
             "medium",
             "sudo swapoff -a && sudo swapon -a",
         )
-    if facts.free_bytes is not None and facts.free_bytes < LITTLE_BYTES:
-        yield Fault(
+    if facts.free_bytes < LITTLE_BYTES:
+        yield MachineWarning(
             "memory",
             f"only {facts.free_bytes / 2**30:.1f} GiB of memory are free",
             "All rows of a table are alive at once, each with its framework; too little makes small tables, or swaps.",
@@ -202,13 +202,13 @@ def _memory_faults(facts: Facts) -> Iterator[Fault]:
         )
 
 
-def _gpu_faults(facts: Facts) -> Iterator[Fault]:
+def _gpu_warnings(facts: Facts) -> Iterator[MachineWarning]:
     gpus = facts.gpus or ()
-    others = facts.gpu_processes or ()
+    others = sorted({pid for gpu in gpus for pid in gpu.pids or ()})
     busy = [gpu.name for gpu in gpus if (gpu.busy or 0.0) > BUSY_GPU]
     if others or busy:
         who = f"processes {', '.join(map(str, others))}" if others else "someone that cannot be seen from here"
-        yield Fault(
+        yield MachineWarning(
             "gpu_shared",
             f"the GPU is in use by {who}",
             "Kernels of others run in between, and take clock and memory bandwidth.",
@@ -219,7 +219,7 @@ def _gpu_faults(facts: Facts) -> Iterator[Fault]:
     for index, gpu in enumerate(gpus):
         if gpu.throttles:
             clock = "" if gpu.clock_mhz is None else f" to {gpu.clock_mhz:.0f} MHz"
-            yield Fault(
+            yield MachineWarning(
                 "gpu_throttled",
                 f"{gpu.name} lowers its clock{clock}: {', '.join(gpu.throttles)}",
                 "What is measured later looks slower.",

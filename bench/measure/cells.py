@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import msgspec
 import pytest
 
-from bench.machine.processors import bind, children_s, delay_s, fall_asleep, is_bound
+from bench.machine.cpus import bind, children_s, delay_s, fall_asleep, is_bound
 from bench.measure import memory
 from bench.measure.error_location import where, words_of
 from bench.measure.messages import (

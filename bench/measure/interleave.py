@@ -19,7 +19,7 @@ import numpy as np
 
 from bench.analysis.roofline import square_rates
 from bench.machine import gpu
-from bench.machine.processors import cpu_s, load_average, processor_ticks, stolen, taken_by_others
+from bench.machine.cpus import cpu_s, load_average, processor_ticks, stolen, taken_by_others
 from bench.measure.expected import AFTER_A_COLD_BLOCK
 from bench.measure.messages import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
 from bench.measure.plan import calls_a_turn, rounds_of
@@ -268,7 +268,7 @@ class RoundTable:
     def _count(self, phase: Phase, seconds: float) -> None:
         self.phases_s[phase] = self.phases_s.get(phase, 0.0) + seconds
 
-    def _gpu(self, sitting: Sitting) -> gpu.GpuState | None:
+    def _gpu(self, sitting: Sitting) -> gpu.Gpu | None:
         return gpu.state() if sitting.group.device == "gpu" else None
 
 
@@ -320,7 +320,7 @@ def _noted(
     crowded: bool,
     steal: float | None,
     flags: Sequence[Flag],
-    state: gpu.GpuState | None,
+    state: gpu.Gpu | None,
 ) -> list[Record]:
     """The records with what was noticed of the whole group."""
     turns = sum(len(record.samples_s) for record in records)

@@ -87,7 +87,10 @@ def orphans_ended() -> Iterator[None]:
 
 
 def _opened(path: Path) -> int:
-    """The file, to write in; to read where it is another user's, for it can be locked all the same."""
+    """The file, to write in; to read where it is another user's, for it can be locked all the same.
+
+    ``filelock`` cannot do that: it gives up where it may not write.
+    """
     for how in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
             return os.open(path, how | os.O_NOFOLLOW, 0o666)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.here import ROOT
-from bench.machine.describe import available_to_a_process, gpus
+from bench.machine.cpus import processors
+from bench.machine.gpu import gpus
 from bench.machine.interpreters import OWN, choose_interpreters, in_words
-from bench.machine.processors import processors
+from bench.machine.limits import available_to_a_process
 from bench.measure.presets import BASELINE, BUDGETS, PRESETS, Budget, Preset
 from bench.records.schema import CONTROL, SIGN
 from bench.records.versions import join

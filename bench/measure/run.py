@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from bench.here import shown
 from bench.machine import gpu
-from bench.machine.describe import available_bytes, code_facts, describe
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
+from bench.machine.describe import code_facts, describe
+from bench.machine.limits import available_bytes
 from bench.measure.expected import expected_s
 from bench.measure.journal import DiskFull, Listener, scratch
 from bench.measure.lock import only_run
@@ -256,8 +257,8 @@ def seats_that_fit(workloads: Sequence[Workload], device: Device) -> int:
     # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
     own = max(estimate_bytes(workload) for workload in workloads) // 4
     rooms = [int(ROOM * available_bytes()) // (WORKER_BYTES + own)]
-    if device == "gpu" and (free := gpu.free_bytes()) is not None:
-        rooms.append(int(ROOM * free) // (GPU_WORKER_BYTES + own))
+    if device == "gpu" and (seen := gpu.state()) and seen.free_bytes is not None:
+        rooms.append(int(ROOM * seen.free_bytes) // (GPU_WORKER_BYTES + own))
     return max(3, min(rooms))
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from bench.analysis.cells import analyse, counted_of
-from bench.machine.processors import kept_off, load_average, processor_ticks, processors, stolen
+from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, stolen
 from bench.measure.effort import efforts
 from bench.measure.expected import last_s, next_block_s
 from bench.measure.interleave import RoundTable, is_contended

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from bench.machine.processors import processors
+from bench.machine.cpus import processors
 from bench.measure.expected import Speed
 from bench.measure.runner import product
 from bench.measure.subjects import wall_s

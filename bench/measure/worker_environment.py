@@ -1,16 +1,24 @@
-"""What a worker's environment is before its Python starts."""
+"""What a worker's environment is before its Python starts.
+
+What really limits threads, by framework (measured; ``tests/test_threads.py`` checks it again):
+
+- PyTorch and NumPy: ``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``.
+- JAX on the CPU: ``PJRT_NPROC`` and ``NPROC`` (or affinity); ``XLA_FLAGS`` and ``OMP_NUM_THREADS`` have no effect.
+
+Affinity holds them all to N processors as well, and is set in the worker before it imports its framework.
+"""
 
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench.here import ROOT
-from bench.machine.blas import blas_in
-from bench.machine.describe import available_bytes
-from bench.machine.limits import process_limit
+from bench.machine.describe import blas_in
+from bench.machine.limits import available_bytes, process_limit
 from bench.machine.processor import features
 from bench.measure.lock import MARK_VARIABLE
 from impls.contract import PRECISION_VARIABLE
@@ -136,5 +144,5 @@ def environment_of(row: Row) -> dict[str, str]:
 def memory_limit(device: Device) -> int | None:
     """How much address space a worker may have, in bytes: on the CPU half of what can be had; None: it has no limit."""
     ours = max(LEAST_LIMIT_BYTES, available_bytes() // 2) if device == "cpu" else None
-    limits = [limit for limit in (ours, process_limit("address space")) if limit is not None]
+    limits = [limit for limit in (ours, process_limit(resource.RLIMIT_AS)) if limit is not None]
     return min(limits, default=None)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.here import ROOT
+from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
-from bench.machine.processors import processors
 from bench.measure.lock import only_run
 from bench.measure.messages import Job, ProblemFile
 from bench.measure.preflight import preflight

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.machine.processors import delay_s
+from bench.machine.cpus import delay_s
 from bench.measure.cells import is_out_of_memory
 from bench.measure.error_location import where, words_of
 from bench.measure.messages import Job

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.machine.facts import Facts
-    from bench.machine.gpus import Gpu
-    from bench.machine.warnings import Fault
+    from bench.machine.gpu import Gpu
+    from bench.machine.warnings import MachineWarning
 
 
 STYLES = {"high": "bold red", "medium": "yellow", "low": "dim"}
@@ -27,26 +27,26 @@ WIDTH = 79
 UNKNOWN = "unknown"
 
 
-def render(facts: Facts, faults: Sequence[Fault], accuracy: Accuracy | None) -> Iterator[Text]:
-    """The facts, the faults with their cures, and how fine a difference can be found here."""
+def render(facts: Facts, warnings: Sequence[MachineWarning], accuracy: Accuracy | None) -> Iterator[Text]:
+    """The facts, the warnings with their fixes, and how fine a difference can be found here."""
     yield Text("This machine", style="bold")
     for name, value in lines(facts):
         yield from _wrapped(value, first=f"  {name:<11}  ", style="")
-    yield Text(f"\nFaults ({len(faults)})" if faults else "\nNo faults", style="bold")
-    for fault in faults:
-        yield from _fault(fault)
-    if any("sudo" in (fault.command or "") for fault in faults):
+    yield Text(f"\nWarnings ({len(warnings)})" if warnings else "\nNo warnings", style="bold")
+    for warning in warnings:
+        yield from _warning(warning)
+    if any("sudo" in (warning.command or "") for warning in warnings):
         yield Text("\nNothing has been changed. What these commands change mostly ends with a restart.", style="dim")
     yield Text("\nHow fine a difference can be found here", style="bold")
     for sentence in _accuracy(accuracy):
         yield from _wrapped(sentence, first="  ", style="")
 
 
-def _fault(fault: Fault) -> Iterator[Text]:
-    yield from _wrapped(f"{fault.severity}: {fault.what}", first="  ", style=STYLES[fault.severity])
-    yield from _wrapped(fault.why, first="    ", style="")
-    yield from _wrapped(f"cure: {fault.cure}{':' if fault.command else ''}", first="    ", style="")
-    for line in (fault.command or "").splitlines():
+def _warning(warning: MachineWarning) -> Iterator[Text]:
+    yield from _wrapped(f"{warning.severity}: {warning.what}", first="  ", style=STYLES[warning.severity])
+    yield from _wrapped(warning.why, first="    ", style="")
+    yield from _wrapped(f"fix: {warning.fix}{':' if warning.command else ''}", first="    ", style="")
+    for line in (warning.command or "").splitlines():
         yield Text(f"    {line}", style="green")
 
 
@@ -63,7 +63,7 @@ def lines(facts: Facts) -> Iterator[tuple[str, str]]:
     yield (
         "processors",
         (
-            f"{_or_unknown(facts.allowed)} may be used of {_or_unknown(facts.machine_processors)},"
+            f"{facts.allowed} may be used of {facts.machine_processors or UNKNOWN},"
             f" quota {quota(facts.quota)}, SMT {on_off(facts.smt)}"
         ),
     )
@@ -75,7 +75,7 @@ def lines(facts: Facts) -> Iterator[tuple[str, str]]:
     virtual = {None: UNKNOWN, False: "no", True: facts.hypervisor or "yes, unknown kind"}[facts.virtual]
     yield "virtual", f"{virtual}; container: {facts.container or UNKNOWN}"
     others = UNKNOWN if facts.runnable is None else str(max(0, facts.runnable - 1))
-    yield "load", f"{_or_unknown(facts.load)} over a minute; other threads that run now: {others}"
+    yield "load", f"{facts.load:g} over a minute; other threads that run now: {others}"
     yield (
         "steal",
         (f"{_percent(facts.steal)} in a busy second, {_percent(facts.steal_since_boot)} of busy time since boot"),
@@ -104,8 +104,8 @@ def lines(facts: Facts) -> Iterator[tuple[str, str]]:
         yield "gpu", "nvidia-smi lists none"
     for gpu in facts.gpus or ():
         yield "gpu", _gpu(gpu)
-    if facts.gpu_processes is not None and facts.gpus:
-        yield "", f"processes on it that can be seen from here: {len(facts.gpu_processes)}"
+    if seen := [gpu.pids for gpu in facts.gpus or () if gpu.pids is not None]:
+        yield "", f"processes on it that can be seen from here: {len(frozenset().union(*seen))}"
 
 
 def _gpu(gpu: Gpu) -> str:
@@ -145,10 +145,6 @@ def _fine(share: float) -> str:
     return f"{100 * share:.2f} %" if share < 0.00995 else units.percent(share)
 
 
-def _or_unknown(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value:g}"
-
-
 def _percent(share: float | None) -> str:
     return UNKNOWN if share is None else units.percent(share)
 
@@ -157,12 +153,12 @@ def _seconds(value: float | None) -> str:
     return UNKNOWN if value is None else "nothing" if value == 0 else units.seconds(value)
 
 
-def _nanoseconds(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{value * 1e9:,.0f} ns"
+def _nanoseconds(value: float) -> str:
+    return f"{value * 1e9:,.0f} ns"
 
 
-def _gibibytes(value: int | None) -> str:
-    return UNKNOWN if value is None else "none" if value == 0 else f"{value / 2**30:.1f} GiB"
+def _gibibytes(value: int) -> str:
+    return "none" if value == 0 else f"{value / 2**30:.1f} GiB"
 
 
 def _celsius(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Processors: which are allowed, who is bound to which, and who took them away."""
+"""Processors: which may be used, who is bound to which, and who took them away."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ TASKS = Path("/proc/self/task")
 """A folder for each thread of this process."""
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+
+GAP_S = 100e-6
+"""A loop that does nothing but read the clock takes a thousandth of that a turn."""
 
 
 def processors() -> list[int]:
@@ -74,6 +77,36 @@ def taken_by_others(before: Ticks | None, after: Ticks | None, own_s: float) -> 
     return max(0.0, whole - stolen - idle - own_s * TICKS_A_SECOND) / whole
 
 
+def steal_share(spent: Sequence[float]) -> float | None:
+    """Of processor time by kind, in the order of ``psutil.cpu_times``: what was stolen of what programs wanted."""
+    user, nice, system, _idle, _iowait, irq, softirq, steal = spent[:8]
+    wanted = user + nice + system + irq + softirq + steal
+    return steal / wanted if wanted > 0 else None
+
+
+class Watched(NamedTuple):
+    """What a loop that wants one whole processor saw of it."""
+
+    lost: float
+    """Share of the time in which the loop did not run."""
+    longest_gap_s: float
+
+
+def spin(seconds: float = 1.0) -> Watched:
+    """Keep one processor busy: a machine that sleeps has nothing stolen from it."""
+    clock = time.perf_counter
+    start = last = clock()
+    lost = longest = 0.0
+    while last - start < seconds:
+        now = clock()
+        gap = now - last
+        last = now
+        if gap > GAP_S:
+            lost += gap
+            longest = max(longest, gap)
+    return Watched(lost / (last - start), longest)
+
+
 def cpu_s(pids: Iterable[int]) -> dict[int, float]:
     """Processor time that each of these processes has had, all its threads together; nothing of one that has ended."""
     found = {}
@@ -109,11 +142,7 @@ def is_bound(numbers: Sequence[int]) -> bool:
 @contextmanager
 def kept_off(place: Sequence[int], allowed: Sequence[int]) -> Iterator[None]:
     """Keep this process off these processors, where there are others."""
-    others = sorted(set(allowed) - set(place))
-    if not others:
-        yield
-        return
-    bind(others)
+    bind(sorted(set(allowed) - set(place)) or allowed)
     try:
         yield
     finally:
