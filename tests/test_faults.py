@@ -71,18 +71,18 @@ FAULTS = {
         "timeout",
         r"used up the processor time that a process may have here \(ulimit -t\)",
     ),
-    "says_rubbish": (f"import os; os.write({ANSWERS}, b'hello\\n')", "error", "said something that is no answer"),
-    "says_bytes": (f"import os; os.write({ANSWERS}, b'\\xff\\xfe\\n')", "error", "said something that is no answer"),
+    "says_rubbish": (f"import os; os.write({ANSWERS}, b'hello\\n')", "error", "sent something that is no answer"),
+    "says_bytes": (f"import os; os.write({ANSWERS}, b'\\xff\\xfe\\n')", "error", "sent something that is no answer"),
     "says_deeply": (
         f"import os; os.write({ANSWERS}, b'[' * 50_000 + b'\\n')",
         "error",
-        "said something that is no answer",
+        "sent something that is no answer",
     ),
-    "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "said too much"),
+    "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "sent too much"),
     "says_twice": (
         f'import os; os.write({ANSWERS}, 2 * b\'{{"type":"Seated"}}\\n\')',
         "error",
-        "said something that it was not asked",
+        "sent something that it was not asked",
     ),
     "speaks_out_of_turn": (
         f'import os; os.write({ANSWERS}, b\'{{"type":"Seated"}}\\n\')',
@@ -306,7 +306,7 @@ def test_a_lower_limit_of_memory_is_not_raised() -> None:
     settle = """
 import resource
 from unittest import mock
-from bench.worker import settle_down
+from bench.measure.worker import settle_down
 settle_down(mock.Mock(processors=[{processor}], memory_limit_bytes=2**{power}, blocked=[]))
 print(*resource.getrlimit(resource.RLIMIT_AS))
 """

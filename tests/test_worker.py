@@ -45,7 +45,7 @@ def test_what_is_blocked_looks_as_if_it_were_not_installed() -> None:
     script = """
 from importlib.metadata import version
 from importlib.util import find_spec
-from bench.worker import block
+from bench.measure.worker import block
 block(["hypothesis", "wave"])
 assert find_spec("hypothesis") is None and find_spec("rich") is not None
 assert version("hypothesis")  # what is installed can still be asked

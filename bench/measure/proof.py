@@ -1,4 +1,4 @@
-"""Proof, for each turn, that the work of its calls was done by their end.
+"""Proof that a row's values are right, and of each turn that the work of its calls was done by their end.
 
 A row may give right values and still be timed wrongly: it returns before its work is done and does it when the result
 is read (deferred or asynchronous execution without a wait), it remembers what it gave for an input, it stops training.
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.measure.validate import Invalid, worst_error
 from impls.contract import LEARNING_RATE, Gradients, TrainStep
-from impls.equality import answer, wrong_shape
+from impls.equality import PRECISION_LIMITS, answer, deviations, wrong_dtype, wrong_shape
 from impls.reference import Reference
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from impls.contract import Task
     from impls.equality import Answer
     from impls.numpy_model import NumpyModel
+    from impls.products import Made, Product
 
     Arrays = tuple[np.ndarray, ...]
 
@@ -58,6 +58,54 @@ SLICE = 16
 """How many sequences the oracle takes at a time where it needs all: its states are float64, and all are kept."""
 
 WHEN = "while it was timed"
+
+
+class Invalid(Exception):
+    """The row's values are wrong; the message names the quantity."""
+
+
+def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:
+    """The worst relative error of an answer.
+
+    Raises:
+        Invalid: it is beyond its limit, or something has another shape, or is not float32.
+    """
+    if wrong := wrong_shape(solved, expected) or wrong_dtype(solved):
+        raise Invalid(f"{wrong} ({when})")
+    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
+    if not worst.within:
+        raise Invalid(f"{worst} ({when})")
+    return worst.error
+
+
+def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, right: np.ndarray, when: str) -> float:
+    """The worst relative error of what a Product came to, against NumPy in float64.
+
+    The last product is seen whole and of each other one a row, through a random vector (Freivalds): ``made v`` is held
+    against ``left (right v)``, which costs a small part of the product itself and lets no wrong number through. Errors
+    are relative to the size that such a sum has, so that one that happens to vanish is no accident.
+
+    Raises:
+        Invalid: it is beyond its limit, or something has another shape, or is not float32.
+    """
+    found = {"last": made.last, "rows": made.rows}
+    shapes = {"last": (product.m, product.n), "rows": (product.count, product.n)}
+    for name, shape in shapes.items():
+        if found[name].shape != shape:
+            raise Invalid(f"{product.kind} has {name} of shape {found[name].shape}, expected {shape} ({when})")
+    if wrong := wrong_dtype(found):
+        raise Invalid(f"{product.kind}: {wrong} ({when})")
+    vector = np.random.default_rng(product.n).standard_normal(product.n)
+    factor = right @ vector
+    errors = []
+    for ours, lefts in ((made.last, left[-1]), (made.rows, left[:, -1])):
+        size = np.sqrt(np.max(lefts.astype(np.float64) ** 2 @ factor**2))
+        errors.append(np.max(np.abs(ours @ vector - lefts @ factor)) / size)
+    worst = float(np.max(errors))
+    limit = PRECISION_LIMITS[cell.precision]["forward"]
+    if not worst <= limit:  # NaN compares false
+        raise Invalid(f"{product.kind} is off by {worst:.2e}, limit {limit:.0e} ({when})")
+    return worst
 
 
 def fresh(batches: Sequence[Batch], task: Task, rng: np.random.Generator) -> list[Arrays]:
