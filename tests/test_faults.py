@@ -275,8 +275,10 @@ def test_a_crash_is_one_though_a_child_holds_the_pipe(tmp_path: Path) -> None:
 )
 def test_a_record_that_a_row_writes_itself_is_not_used(what: dict[str, object], tmp_path: Path) -> None:
     cell = {"implementation": "forges", "framework": "numpy", "tier": "loop", "workload": "seed", "task": "encode"}
-    record = {"type": "cell", **cell, "device": "cpu", "threads": 1, "block": 1, "status": "ok", "samples_s": [1e-9]}
-    said = json.dumps({"type": "Finished", "record": record | what}) + "\n"
+    cell |= {"device": "cpu", "threads": 1} | {name: what[name] for name in what if name in cell}
+    record = {"type": "cell", "cell": cell, "block": 1, "status": "ok", "samples_s": [1e-9]}
+    record |= {name: what[name] for name in what if name not in cell}
+    said = json.dumps({"type": "Finished", "record": record}) + "\n"
     code = f"import os, time\nif in_a_turn():\n    os.write({ANSWERS}, {said!r}.encode())\n    time.sleep(600)"
     row = read_row(numpy_row(tmp_path, "forges", before=code))
     found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))

@@ -80,6 +80,11 @@ def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
     assert block.block == 1 and len(block.product_s) == 2 and min(block.product_s) > 0
 
 
+def test_a_worker_runs_no_pytest(tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "row", after="assert '_pytest' not in sys.modules; return result"))
+    assert last(measure(tmp_path, row, tasks=["encode"]))["row", "encode"].ok
+
+
 WRONG = {
     "another value": ("result.h_n[0] += 1; return result", "h_n is off"),
     "another shape": ("return result._replace(c_n=result.c_n[:1])", r"c_n has shape \(1, .*expected \(4, "),

@@ -34,10 +34,9 @@ LATE = 0.25
 """Reading a turn's result may take this share of a call longer than reading what is ready: the rest is noise."""
 
 LATE_FLOOR_S = 100e-6
-"""Nothing is said of less over many turns: so much may two readings of a few small arrays differ, for the first finds
-colder caches. In four runs of the preset `smoke`, two of them beside a busy loop, the medians of a right row's turns
-were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms). On a slower machine they
-were 154 µs of 1.5 ms, and in a busy hour 403 µs of 1.4 ms: between two of its turns all others have theirs."""
+"""Less is noise over many turns: the first of two readings of a few small arrays finds colder caches. The medians of a
+right row's turns were up to 46 µs for short calls forward and 190 µs of a training step of 2.1 ms; on a slower machine
+154 µs of 1.5 ms, and in a busy hour 403 µs of 1.4 ms: between two of its turns all others have theirs."""
 
 FEW_TURNS = 10
 """So many turns have twice the floor, and fewer more: of two turns a right row was once 720 µs late in both."""
@@ -88,12 +87,9 @@ def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, ri
     Raises:
         Invalid: it is beyond its limit, or something has another shape, or is not float32.
     """
-    found = {"last": made.last, "rows": made.rows}
-    shapes = {"last": (product.m, product.n), "rows": (product.count, product.n)}
-    for name, shape in shapes.items():
-        if found[name].shape != shape:
-            raise Invalid(f"{product.kind} has {name} of shape {found[name].shape}, expected {shape} ({when})")
-    if wrong := wrong_dtype(found):
+    found, counts = {"last": made.last, "rows": made.rows}, {"last": product.m, "rows": product.count}
+    whole = {name: np.broadcast_to(0.0, (count, product.n)) for name, count in counts.items()}
+    if wrong := wrong_shape(found, whole) or wrong_dtype(found):
         raise Invalid(f"{product.kind}: {wrong} ({when})")
     vector = np.random.default_rng(product.n).standard_normal(product.n)
     factor = right @ vector
@@ -139,7 +135,7 @@ def timed_call(model: NumpyModel, task: Task) -> Callable[[Sequence[tuple[Any, .
 def late_by_s(readings_s: Sequence[float], call_s: float) -> float | None:
     """How much longer it took to read a turn's result than one that is ready; None where that may be noise.
 
-    ``readings_s``: that of each turn. Of two the shorter counts, of more the median: a single one may be disturbed.
+    ``readings_s``: that of each turn. Of two the shorter counts, of more the median: in one it may have been preempted.
     """
     turns = len(readings_s)
     late_s = sorted(readings_s)[turns // 2 if turns > 2 else 0]
@@ -214,7 +210,7 @@ class ModelTurns:
         return error
 
     def _check_late(self, call_s: float) -> None:
-        """Where turns are short, more readings decide what a few of them say: these may have been disturbed."""
+        """Where turns are short, more readings decide what a few of them say: in these it may have been preempted."""
         late_s = late_by_s(self._late_s, call_s)
         if late_s is not None:
             calls = len(self._drawn)
@@ -239,19 +235,14 @@ class ModelTurns:
         seen = np.sort(self._rng.permutation(batch)[:SEEN])
         oracle = Reference(self._model.config, self._weights)
         expected = answer(getattr(oracle, task)(*(array[:, seen] for array in arguments)))
-        found, sums = {}, {}
+        sums: Answer = {}
         if task == "gradients":  # those towards the weights are sums over all sequences
             expected = {name: expected[name] for name in ("d x", "d y")}
             sums = _weight_gradients(oracle, *arguments)
-            if wrong := wrong_shape(solved, sums):
-                raise Invalid(f"{wrong} ({WHEN})")
-            found = {name: solved[name] for name in sums}
-        for name, array in expected.items():
-            whole = (*array.shape[:1], batch, *array.shape[2:])
-            if name not in solved or solved[name].shape != whole:
-                has = f"has shape {solved[name].shape}" if name in solved else "is missing"
-                raise Invalid(f"{name} {has}, expected {whole} ({WHEN})")
-            found[name] = solved[name][:, seen]
+        whole = {name: np.broadcast_to(0.0, (len(own), batch, *own.shape[2:])) for name, own in expected.items()}
+        if wrong := wrong_shape(solved, whole | sums):
+            raise Invalid(f"{wrong} ({WHEN})")
+        found = {name: solved[name][:, seen] for name in expected} | {name: solved[name] for name in sums}
         return found, expected | sums
 
     def _verify_training(self) -> float:

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from bench.measure.messages import Job, Runner
     from bench.records.schema import Cell
 
-MIN_WARMUP_CALLS = 1
-"""Beside the call of the first-call measurement, and those of the validation."""
-
 
 class Worker:
     """The row of a job, and what of it is loaded."""
@@ -71,8 +68,6 @@ class Worker:
             record, call_s = self._prepare(cell, command.attempt)
             self._runner.send(Prepared(call_s, self._spent_s()))
             record = self._take_turns(record)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a row that calls sys.exit() or pytest.skip() has no result either
             record = self._failed(cell, *self._verdict_on(error), command.attempt)
         self._runner.send(Finished(record, self._spent_s()))
@@ -102,7 +97,7 @@ class Worker:
             error = subject.validate(cell, 0) if self._job.block <= 1 else 0.0
         with self._phase("warm-up"):
             warm_until = time.perf_counter() + self._job.warmup_s
-            while len(warmup) < MIN_WARMUP_CALLS or time.perf_counter() < warm_until:
+            while not warmup or time.perf_counter() < warm_until:
                 warmup.append(call_s())
             subject.reset()
             gc.collect()  # not when all others wait for it to be seated
@@ -175,15 +170,11 @@ class Worker:
             memory = Memory(cell=cell, status="ok", peak_bytes=peak_bytes, source=source)
         except NoCounter as error:
             memory = Memory(cell=cell, status="unsupported", reason=words_of(error))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # whether that is the row's fault, the validation tells
             status, reason = self._verdict_on(error)
             memory = Memory(cell=cell, status=status, reason=reason)
         try:
             self._load(cell).validate(cell, 1)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:
             failure = self._failed(cell, *self._verdict_on(error))
         return Revisited(memory, failure)
@@ -227,7 +218,9 @@ class Worker:
         return settle(cell, status, reason, block=self._job.block, table=self._job.table, attempt=attempt)
 
     def _verdict_on(self, error: BaseException) -> tuple[Status, str]:
-        """The status and the reason that an exception stands for."""
+        """The status and the reason that an exception stands for; who interrupts a worker ends it."""
+        if isinstance(error, KeyboardInterrupt):
+            raise error
         for kind, status in STATUS_OF.items():
             if isinstance(error, kind):
                 return status, words_of(error)

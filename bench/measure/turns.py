@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from inspect import signature
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -38,19 +39,8 @@ OVERSUBSCRIBED = 2.5
 """Who has so many threads a processor that ran or were ready to, on average over its turns, has too many."""
 
 
-NOT_READ = (
-    *("min_rounds", "min_time", "max_time", "precision", "confidence", "warmup", "warmup_iterations"),
-    *("calibration_precision", "logger", "warner", "cprofile", "cprofile_loops", "cprofile_dump"),
-)
-"""What pytest-benchmark's fixture has to be given for what is not done here."""
-
-
 class TurnsOver(Exception):
-    """The runner gives no more turns; carries its next command."""
-
-    def __init__(self, command: Check) -> None:
-        super().__init__()
-        self.command = command
+    """The runner gives no more turns; its next command is the argument."""
 
 
 class Turns:
@@ -71,21 +61,22 @@ class Turns:
     def sample(self) -> tuple[list[float], Check]:
         """Seconds a call, one number a turn; and the command after the last turn.
 
-        No test asks for the fixture: it is made here, without pytest, with what ``pedantic`` reads.
+        No test asks for the fixture: it is made here, without pytest. What else it takes differs from version to
+        version, and ``pedantic`` makes no use of it.
         """
-        benchmark: Any = BenchmarkFixture(  # type: ignore[no-untyped-call]
-            SimpleNamespace(name="turns", nodeid="turns"),  # nobody reads the name
-            disable_gc=True,
-            timer=SimpleNamespace(target=time.perf_counter),
-            disabled=False,
-            add_stats=lambda _: None,
-            **dict.fromkeys(NOT_READ, 0),
-        )
+        used = {
+            "node": SimpleNamespace(name="", nodeid="", _nodeid=""),  # before 5.3 it is read with an underscore
+            "timer": SimpleNamespace(target=time.perf_counter),
+            "disable_gc": True,
+            "add_stats": lambda _: None,
+        }
+        known = dict.fromkeys(signature(BenchmarkFixture).parameters, 0)
+        benchmark: Any = BenchmarkFixture(**known | used)  # type: ignore[no-untyped-call]
         try:
             benchmark.pedantic(self.timed, setup=self.before, teardown=self.after, rounds=self._sit.most_turns)
             check: Check = self._runner.expect(Check)
         except TurnsOver as over:
-            check = over.command
+            (check,) = over.args
         return [seconds / self._sit.calls for seconds in benchmark.stats.stats.data], check
 
     def before(self) -> None:

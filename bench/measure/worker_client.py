@@ -25,7 +25,7 @@ from bench.records.schema import Status
 from impls import HERE, find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bench.machine.interpreters import Interpreter
     from bench.measure.messages import AnyCommand, ProblemFile
@@ -98,20 +98,17 @@ class WorkerProcess:
         log: str | None = None,
     ) -> None:
         """``log``: what its log is called; as its seat if not given."""
-        self.seat, self.cells = seat, cells
-        self._setting, self._sittings = setting, sittings
+        self.seat, self.cells, self._setting, self._sittings = seat, cells, setting, sittings
         self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
-        self._process: subprocess.Popen[bytes] | None = None
-        self.answered = False
-        """Whether it has ever sent anything."""
-        self._asked_at = 0.0
-        self._limit_s = self._left_s = 0.0
-        """How much time it has for a cell, and how much of that is left."""
         self._log = setting.folder / "logs" / f"{log or seat.label}.log"
         self._log_length = 0
-        """How long the log was when it was last asked for something."""
+        """How long the log was when the last command was sent."""
+        self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
-        self.deadline = 0.0
+        self.answered = False
+        """Whether it has ever sent anything."""
+        self._sent_at = self._limit_s = self._left_s = self.deadline = 0.0
+        """``_limit_s`` is how much time it has for a cell, and ``_left_s`` how much of that is left."""
         self.signs: tuple[Any, ...] = ()
         """What is readable once it has sent something or has ended: a child of its own may hold its pipe open."""
 
@@ -127,6 +124,7 @@ class WorkerProcess:
         command_read, self._command_fd = os.pipe()
         answer_read, answer_write = os.pipe()
         self._pipe = os.fdopen(answer_read, "rb", buffering=0)
+        drawn = {"hash_seed": self._hash_seed, "padding_bytes": self._padding_bytes}
         job = Job(
             row_path=str(seat.row.path),
             row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
@@ -138,11 +136,10 @@ class WorkerProcess:
             warmup_s=setting.warmup_s,
             sittings=self._sittings,
             processors=processors,
-            hash_seed=self._hash_seed,
-            padding_bytes=self._padding_bytes,
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(seat.row, seat.interpreter),
             started_s=time.monotonic(),
+            **drawn,
         )
         cache = setting.cache / seat.label
         cache.mkdir(exist_ok=True)
@@ -151,11 +148,10 @@ class WorkerProcess:
             threads=seat.threads,
             device=self.cells[0].device,
             precision=seat.precision,
-            hash_seed=self._hash_seed,
-            padding_bytes=self._padding_bytes,
             cache=cache,
             mark=setting.mark,
             extra=environment_of(seat.row),
+            **drawn,
         )
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -184,8 +180,8 @@ class WorkerProcess:
         """Send a command. A cell has so much time for all of its answers, which runs while one is waited for."""
         if isinstance(command, Prepare | Revisit):
             self._limit_s = self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
-        self._asked_at = time.monotonic()
-        self.deadline = self._asked_at + self._left_s
+        self._sent_at = time.monotonic()
+        self.deadline = self._sent_at + self._left_s
         self._log_length = self._log.stat().st_size
         with suppress(BrokenPipeError):  # it is gone: reading says how
             send(self._command_fd, command)
@@ -195,14 +191,23 @@ class WorkerProcess:
         self._limit_s += seconds
         self._left_s += seconds
 
-    def read(self) -> Answer | Failure | None:
-        """What it has sent, once one of ``signs`` is there; None where the answer is not whole yet."""
+    def outcome(self, ready: Collection[Any]) -> Answer | Failure | None:
+        """Its answer, or why there is none; None where it still has time. ``ready``: signs that are readable."""
+        found = self._read() if any(sign in ready for sign in self.signs) else None
+        if found is None and time.monotonic() >= self.deadline:
+            return self._failure("timeout", f"did not get done within the {self._limit_s:.0f} s that it had")
+        return found
+
+    def _failure(self, status: Status, reason: str) -> Failure:
+        return Failure(status, f"{reason}; see logs/{self._log.name}")
+
+    def _read(self) -> Answer | Failure | None:
         assert self._process is not None
         chunk = self._pipe.read(1 << 16)
         if chunk is None and self._process.poll() is None:  # nothing to read now
             return None
         if not chunk:
-            return self._ending()
+            return self._failure(*self._ending())
         self._buffer += chunk
         line, newline, rest = self._buffer.partition(b"\n")
         if not newline:
@@ -215,13 +220,8 @@ class WorkerProcess:
         if rest:
             return Failure("error", "the worker sent something that it was not asked")
         self.answered = True
-        self._left_s -= time.monotonic() - self._asked_at
+        self._left_s -= time.monotonic() - self._sent_at
         return answer
-
-    def late(self) -> Failure:
-        """What is said of a worker whose deadline is past."""
-        reason = f"did not get done within the {self._limit_s:.0f} s that it had; see logs/{self._log.name}"
-        return Failure("timeout", reason)
 
     def end(self) -> None:
         """End the process and all its children."""
@@ -235,16 +235,16 @@ class WorkerProcess:
         for fd in (self._command_fd, *self.signs[1:]):
             os.close(fd)
 
-    def _ending(self) -> Failure:
+    def _ending(self) -> tuple[Status, str]:
         assert self._process is not None
         try:
-            status, reason = self._why(self._process.wait(timeout=ENDING_LIMIT_S))
+            code = self._process.wait(timeout=ENDING_LIMIT_S)
         except subprocess.TimeoutExpired:
-            status, reason = "error", "the worker closed its answers and lived on"
-        return Failure(status, f"{reason}; see logs/{self._log.name}")
-
-    def _why(self, code: int) -> tuple[Status, str]:
-        words, log_bytes = self._last_words(), self._log.stat().st_size
+            return "error", "the worker closed its answers and lived on"
+        log_bytes = self._log.stat().st_size
+        with self._log.open("rb") as log:  # the end of what it has written since it was last sent a command
+            log.seek(max(self._log_length, log_bytes - LAST_WORDS_BYTES))
+            words = log.read(LAST_WORDS_BYTES)
         if code == -signal.SIGKILL:
             return "out_of_memory", "the worker was ended by SIGKILL, as the system does where memory runs out"
         if code == -signal.SIGXCPU:
@@ -258,12 +258,6 @@ class WorkerProcess:
         if code < 0:
             return "crashed", f"the worker was ended by {signal.Signals(-code).name}"
         return "crashed", f"the worker ended with exit code {code} and without a result"
-
-    def _last_words(self) -> bytes:
-        """The end of what it has written since it was last asked for something."""
-        with self._log.open("rb") as log:
-            log.seek(max(self._log_length, self._log.stat().st_size - LAST_WORDS_BYTES))
-            return log.read(LAST_WORDS_BYTES)
 
 
 def together(
@@ -282,10 +276,7 @@ def together(
         nearest = min(worker.deadline for worker in busy)
         ready = wait([sign for worker in busy for sign in worker.signs], max(0.0, nearest - time.monotonic()))
         for worker in list(busy):
-            outcome = worker.read() if any(sign in ready for sign in worker.signs) else None
-            if outcome is None and time.monotonic() >= worker.deadline:
-                outcome = worker.late()
-            if outcome is not None:
+            if (outcome := worker.outcome(ready)) is not None:
                 free.append(busy.pop(worker))
                 outcomes.append((worker, outcome))
     return outcomes
