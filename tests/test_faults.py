@@ -71,18 +71,18 @@ FAULTS = {
         "timeout",
         r"used up the processor time that a process may have here \(ulimit -t\)",
     ),
-    "says_rubbish": (f"import os; os.write({ANSWERS}, b'hello\\n')", "error", "said something that is no answer"),
-    "says_bytes": (f"import os; os.write({ANSWERS}, b'\\xff\\xfe\\n')", "error", "said something that is no answer"),
+    "says_rubbish": (f"import os; os.write({ANSWERS}, b'hello\\n')", "error", "sent something that is no answer"),
+    "says_bytes": (f"import os; os.write({ANSWERS}, b'\\xff\\xfe\\n')", "error", "sent something that is no answer"),
     "says_deeply": (
         f"import os; os.write({ANSWERS}, b'[' * 50_000 + b'\\n')",
         "error",
-        "said something that is no answer",
+        "sent something that is no answer",
     ),
-    "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "said too much"),
+    "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "sent too much"),
     "says_twice": (
         f'import os; os.write({ANSWERS}, 2 * b\'{{"type":"Seated"}}\\n\')',
         "error",
-        "said something that it was not asked",
+        "sent something that it was not asked",
     ),
     "speaks_out_of_turn": (
         f'import os; os.write({ANSWERS}, b\'{{"type":"Seated"}}\\n\')',
@@ -275,8 +275,10 @@ def test_a_crash_is_one_though_a_child_holds_the_pipe(tmp_path: Path) -> None:
 )
 def test_a_record_that_a_row_writes_itself_is_not_used(what: dict[str, object], tmp_path: Path) -> None:
     cell = {"implementation": "forges", "framework": "numpy", "tier": "loop", "workload": "seed", "task": "encode"}
-    record = {"type": "cell", **cell, "device": "cpu", "threads": 1, "block": 1, "status": "ok", "samples_s": [1e-9]}
-    said = json.dumps({"type": "Finished", "record": record | what}) + "\n"
+    cell |= {"device": "cpu", "threads": 1} | {name: what[name] for name in what if name in cell}
+    record = {"type": "cell", "cell": cell, "block": 1, "status": "ok", "samples_s": [1e-9]}
+    record |= {name: what[name] for name in what if name not in cell}
+    said = json.dumps({"type": "Finished", "record": record}) + "\n"
     code = f"import os, time\nif in_a_turn():\n    os.write({ANSWERS}, {said!r}.encode())\n    time.sleep(600)"
     row = read_row(numpy_row(tmp_path, "forges", before=code))
     found = last(measure(tmp_path, read_row(numpy_row(tmp_path, "good")), row, tasks=["encode"]))
@@ -306,7 +308,7 @@ def test_a_lower_limit_of_memory_is_not_raised() -> None:
     settle = """
 import resource
 from unittest import mock
-from bench.worker import settle_down
+from bench.measure.worker import settle_down
 settle_down(mock.Mock(processors=[{processor}], memory_limit_bytes=2**{power}, blocked=[]))
 print(*resource.getrlimit(resource.RLIMIT_AS))
 """

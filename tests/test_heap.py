@@ -35,13 +35,13 @@ PAGES = 8 * 3 * 2**20 // resource.getpagesize()
 
 def faults_of_a_second_call(before: str) -> int:
     """Page faults of a call that has been made before, in a new process."""
-    code = f"{TOUCH}\nfrom bench.measure.heap import keep_freed_memory\n{before}\ntouched()\nprint(touched())"
+    code = f"{TOUCH}\nfrom bench.measure.memory import keep_freed_memory\n{before}\ntouched()\nprint(touched())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout)
 
 
 def test_memory_given_back_is_not_touched_anew() -> None:
-    assert faults_of_a_second_call("") > PAGES / 2, "glibc has changed: bench/heap.py may not be needed any more"
+    assert faults_of_a_second_call("") > PAGES / 2, "glibc has changed: keep_freed_memory may not be needed any more"
     assert faults_of_a_second_call("keep_freed_memory()") < PAGES / 100
 
 

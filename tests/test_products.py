@@ -16,9 +16,9 @@ from processes import numpy_row
 
 from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
+from bench.measure.proof import Invalid, product_error
 from bench.measure.runner import run_plan
 from bench.measure.subjects import SQUARE_SIZE, SQUARES, Bound, factors
-from bench.measure.validate import Invalid, product_error
 from bench.records.schema import CONTROL, Cell, Record
 from bench.workloads import reference_outputs
 from bench.workloads.flops import BatchSizes, products

@@ -22,7 +22,7 @@ from bench.machine.cpus import processors
 from bench.measure import proof
 from bench.measure.interleave import IMPOSSIBLE, possible
 from bench.measure.messages import ProblemFile
-from bench.measure.validate import Invalid
+from bench.measure.proof import Invalid
 from bench.records.schema import CONTROL, Cell, Record
 from bench.workloads.flops import BatchSizes, product_flops
 from bench.workloads.reference_outputs import Batch

@@ -45,7 +45,7 @@ def test_what_is_blocked_looks_as_if_it_were_not_installed() -> None:
     script = """
 from importlib.metadata import version
 from importlib.util import find_spec
-from bench.worker import block
+from bench.measure.worker import block
 block(["hypothesis", "wave"])
 assert find_spec("hypothesis") is None and find_spec("rich") is not None
 assert version("hypothesis")  # what is installed can still be asked
@@ -78,6 +78,11 @@ def test_a_right_row_is_timed_on_every_task(tmp_path: Path) -> None:
         assert len(record.processors) == 1
     (block,) = blocks(tmp_path)
     assert block.block == 1 and len(block.product_s) == 2 and min(block.product_s) > 0
+
+
+def test_a_worker_runs_no_pytest(tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "row", after="assert '_pytest' not in sys.modules; return result"))
+    assert last(measure(tmp_path, row, tasks=["encode"]))["row", "encode"].ok
 
 
 WRONG = {

@@ -14,7 +14,7 @@ from importlib.util import find_spec
 
 LEAST_PYTHON = (3, 11)
 
-WORKERS_NEED = ("bench.measure.cells", "pytest_benchmark.plugin")
+WORKERS_NEED = ("bench.measure.serve",)
 """What a worker imports before its row."""
 
 

@@ -41,10 +41,9 @@ def words_of(error: BaseException, most: int = MOST) -> str:
 
 def _said(error: BaseException, most: int) -> str:
     try:
-        text = str(error)
+        return _in_a_line(str(error), most)
     except Exception:  # an exception is a person's own class
-        text = "cannot say what is wrong"
-    return _in_a_line(text, most)
+        return "cannot say what is wrong"
 
 
 def _in_a_line(text: str, most: int) -> str:

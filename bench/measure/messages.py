@@ -1,9 +1,10 @@
-"""What the runner and a worker say to each other, a line of JSON each: the job, then commands and answers."""
+"""What the runner and a worker send each other, a line of JSON each: the job, then commands and answers."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO
+from types import UnionType
+from typing import Any
 
 import msgspec
 
@@ -13,7 +14,7 @@ from impls.contract import Seq2seqConfig
 
 
 class ProblemFile(msgspec.Struct, frozen=True):
-    """Where a workload's numbers are (``answers.load`` reads them), and the configuration they are for."""
+    """Where a workload's numbers are (``reference_outputs.load`` reads them), and the configuration they are for."""
 
     config: Seq2seqConfig
     path: str
@@ -46,19 +47,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """When the process was started, by the system's clock that does not go back."""
 
 
-class Command(msgspec.Struct, frozen=True, tag=True):
-    """What the runner says."""
-
-
-class Prepare(Command, frozen=True, tag=True):
-    """Load and compile a cell, in the first block hold it against the oracle, and warm it up, on these processors."""
+class Prepare(msgspec.Struct, frozen=True, tag=True):
+    """Load and compile a cell, in the first block validate it, and warm it up, on these processors."""
 
     cell: int
     attempt: int
     processors: list[int]
 
 
-class Sit(Command, frozen=True, tag=True):
+class Sit(msgspec.Struct, frozen=True, tag=True):
     """Move to these processors, and wait for turns, this many at most."""
 
     most_turns: int
@@ -68,20 +65,20 @@ class Sit(Command, frozen=True, tag=True):
     processors: list[int]
 
 
-class Turn(Command, frozen=True, tag=True):
+class Turn(msgspec.Struct, frozen=True, tag=True):
     """Take a turn."""
 
 
-class Check(Command, frozen=True, tag=True):
+class Check(msgspec.Struct, frozen=True, tag=True):
     """Validate what was timed, on these processors, and report."""
 
     processors: list[int]
     unseen: bool
-    """Whether it is also held against the oracle on an input that it has not seen."""
+    """Whether that includes an input that it has not seen."""
 
 
-class Revisit(Command, frozen=True, tag=True):
-    """Measure the peak memory of the only cell there is, and hold it against the oracle once more."""
+class Revisit(msgspec.Struct, frozen=True, tag=True):
+    """Measure the peak memory of the only cell there is, and validate it once more."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
@@ -99,7 +96,7 @@ class TurnTaken(msgspec.Struct, frozen=True, tag=True):
     """A turn is over."""
 
     disturbed: bool
-    """Whether it waited for a processor that somebody else had."""
+    """Whether it was preempted: it waited for a processor that somebody else had."""
 
 
 class Finished(msgspec.Struct, frozen=True, tag=True):
@@ -120,14 +117,31 @@ AnyCommand = Prepare | Sit | Turn | Check | Revisit
 Answer = Prepared | Seated | TurnTaken | Finished | Revisited
 
 
-def say(fd: int, message: Job | AnyCommand | Answer) -> None:
+def send(fd: int, message: Job | AnyCommand | Answer) -> None:
     """Send a line."""
     data = msgspec.json.encode(message) + b"\n"
     while data:
         data = data[os.write(fd, data) :]
 
 
-def hear(pipe: BinaryIO, kind: Any) -> Any:
-    """The next message, waited for asleep; None where the other side is gone."""
-    line = pipe.readline()
-    return msgspec.json.decode(line, type=kind) if line else None
+class Runner:
+    """The runner as a worker sees it: its commands come through one pipe, the answers go through another."""
+
+    def __init__(self, command_fd: int, answer_fd: int) -> None:
+        self._commands, self._answer_fd = os.fdopen(command_fd, "rb"), answer_fd
+
+    def receive(self, kind: Any = AnyCommand) -> Any:
+        """The next message, waited for asleep; None where the runner is gone."""
+        line = self._commands.readline()
+        return msgspec.json.decode(line, type=kind) if line else None
+
+    def expect(self, kind: type | UnionType) -> Any:
+        """The next command, which has to be of this kind; the process ends with the runner."""
+        command = self.receive()
+        if not isinstance(command, kind):
+            os._exit(0 if command is None else 3)
+        return command
+
+    def send(self, answer: Answer) -> None:
+        """Send an answer."""
+        send(self._answer_fd, answer)

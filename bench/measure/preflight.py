@@ -53,51 +53,42 @@ def preflight(
     Raises:
         InvalidInput: it does not meet the contract; the message has the line, and where the full trace is.
     """
-    smallest_first = sorted(dict.fromkeys(shapes), key=weights_of)
+    known = blocked(row, interpreter)
+    smallest_first = sorted(dict.fromkeys(shapes), key=lambda one: sum(map(math.prod, one.parameter_shapes.values())))
+    shapes_json = msgspec.json.encode(smallest_first).decode()
     with (
         tempfile.NamedTemporaryFile("wb", prefix="bench-", suffix=".log", delete=False) as log,
-        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said,  # a pipe is open until a stray ends
+        tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as printed,  # a stray holds a pipe open
         tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as cache,  # a stray may write there
     ):
         environment = worker_environment(
             os.environ, threads=1, device=device, cache=Path(cache), mark=mark, extra=environment_of(row)
         )
         process = subprocess.Popen(
-            [
-                interpreter.path,
-                *("-m", "bench.measure.preflight", str(row.path), device, msgspec.json.encode(smallest_first).decode()),
-                *blocked(row, interpreter),
-            ],
+            [interpreter.path, "-m", "bench.measure.preflight", str(row.path), device, shapes_json, *known],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
-            stdout=said,
+            stdout=printed,
             stderr=log,
             start_new_session=True,
         )
         try:
             code = process.wait(timeout=PREFLIGHT_LIMIT_S)
-            said.seek(0)
-            why = said.read().strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {code}"
+            printed.seek(0)
+            why = printed.read().strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {code}"
         except subprocess.TimeoutExpired:
             why = f"{row.path.name}: load did not return within {PREFLIGHT_LIMIT_S:.0f} s"
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    trace = Path(log.name)
-    if process.returncode == 0 and why == FITS:
+    trace, fits = Path(log.name), process.returncode == 0 and why == FITS
+    has_trace = not fits and trace.stat().st_size > 0
+    if not has_trace:
         trace.unlink()
-        return
-    if trace.stat().st_size:
-        raise InvalidInput(f"--impl {row.path.name}: {why}; full trace: {trace}")
-    trace.unlink()
-    raise InvalidInput(f"--impl {row.path.name}: {why}")
-
-
-def weights_of(shape: Seq2seqConfig) -> int:
-    """How many numbers a model of this shape has."""
-    return sum(map(math.prod, shape.parameter_shapes.values()))
+    if not fits:
+        raise InvalidInput(f"--impl {row.path.name}: {why}" + f"; full trace: {trace}" * has_trace)
 
 
 def fault(path: Path, device: str, shapes: Sequence[Seq2seqConfig], blocked: Sequence[str] = ()) -> str | None:
@@ -123,11 +114,10 @@ def fault(path: Path, device: str, shapes: Sequence[Seq2seqConfig], blocked: Seq
 def _load(
     build: Callable[[Seq2seqConfig, Parameters, str], Implementation], shapes: Sequence[Seq2seqConfig], device: str
 ) -> Implementation:
-    *others, last = shapes
-    for shape in others:
+    for shape in shapes[:-1]:
         with suppress(NotImplementedError):
             return build(shape, initial_parameters(shape, 0), device)
-    return build(last, initial_parameters(last, 0), device)
+    return build(shapes[-1], initial_parameters(shapes[-1], 0), device)
 
 
 def main(path: str, device: str, shapes: str, *blocked: str) -> int:

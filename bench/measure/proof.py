@@ -1,4 +1,4 @@
-"""Proof, for each turn, that the work of its calls was done by their end.
+"""Proof that a row's values are right, and of each turn that the work of its calls was done by their end.
 
 A row may give right values and still be timed wrongly: it returns before its work is done and does it when the result
 is read (deferred or asynchronous execution without a wait), it remembers what it gave for an input, it stops training.
@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.measure.validate import Invalid, worst_error
 from impls.contract import LEARNING_RATE, Gradients, TrainStep
-from impls.equality import answer, wrong_shape
+from impls.equality import PRECISION_LIMITS, answer, deviations, wrong_dtype, wrong_shape
 from impls.reference import Reference
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from impls.contract import Task
     from impls.equality import Answer
     from impls.numpy_model import NumpyModel
+    from impls.products import Made, Product
 
     Arrays = tuple[np.ndarray, ...]
 
@@ -34,10 +34,9 @@ LATE = 0.25
 """Reading a turn's result may take this share of a call longer than reading what is ready: the rest is noise."""
 
 LATE_FLOOR_S = 100e-6
-"""Nothing is said of less over many turns: so much may two readings of a few small arrays differ, for the first finds
-colder caches. In four runs of the preset `smoke`, two of them beside a busy loop, the medians of a right row's turns
-were up to 46 µs for short calls forward, and to 9 % of a training step (190 µs of 2.1 ms). On a slower machine they
-were 154 µs of 1.5 ms, and in a busy hour 403 µs of 1.4 ms: between two of its turns all others have theirs."""
+"""Less is noise over many turns: the first of two readings of a few small arrays finds colder caches. The medians of a
+right row's turns were up to 46 µs for short calls forward and 190 µs of a training step of 2.1 ms; on a slower machine
+154 µs of 1.5 ms, and in a busy hour 403 µs of 1.4 ms: between two of its turns all others have theirs."""
 
 FEW_TURNS = 10
 """So many turns have twice the floor, and fewer more: of two turns a right row was once 720 µs late in both."""
@@ -58,6 +57,51 @@ SLICE = 16
 """How many sequences the oracle takes at a time where it needs all: its states are float64, and all are kept."""
 
 WHEN = "while it was timed"
+
+
+class Invalid(Exception):
+    """The row's values are wrong; the message names the quantity."""
+
+
+def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:
+    """The worst relative error of an answer.
+
+    Raises:
+        Invalid: it is beyond its limit, or something has another shape, or is not float32.
+    """
+    if wrong := wrong_shape(solved, expected) or wrong_dtype(solved):
+        raise Invalid(f"{wrong} ({when})")
+    worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
+    if not worst.within:
+        raise Invalid(f"{worst} ({when})")
+    return worst.error
+
+
+def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, right: np.ndarray, when: str) -> float:
+    """The worst relative error of what a Product came to, against NumPy in float64.
+
+    The last product is seen whole and of each other one a row, through a random vector (Freivalds): ``made v`` is held
+    against ``left (right v)``, which costs a small part of the product itself and lets no wrong number through. Errors
+    are relative to the size that such a sum has, so that one that happens to vanish is no accident.
+
+    Raises:
+        Invalid: it is beyond its limit, or something has another shape, or is not float32.
+    """
+    found, counts = {"last": made.last, "rows": made.rows}, {"last": product.m, "rows": product.count}
+    whole = {name: np.broadcast_to(0.0, (count, product.n)) for name, count in counts.items()}
+    if wrong := wrong_shape(found, whole) or wrong_dtype(found):
+        raise Invalid(f"{product.kind}: {wrong} ({when})")
+    vector = np.random.default_rng(product.n).standard_normal(product.n)
+    factor = right @ vector
+    errors = []
+    for ours, lefts in ((made.last, left[-1]), (made.rows, left[:, -1])):
+        size = np.sqrt(np.max(lefts.astype(np.float64) ** 2 @ factor**2))
+        errors.append(np.max(np.abs(ours @ vector - lefts @ factor)) / size)
+    worst = float(np.max(errors))
+    limit = PRECISION_LIMITS[cell.precision]["forward"]
+    if not worst <= limit:  # NaN compares false
+        raise Invalid(f"{product.kind} is off by {worst:.2e}, limit {limit:.0e} ({when})")
+    return worst
 
 
 def fresh(batches: Sequence[Batch], task: Task, rng: np.random.Generator) -> list[Arrays]:
@@ -91,7 +135,7 @@ def timed_call(model: NumpyModel, task: Task) -> Callable[[Sequence[tuple[Any, .
 def late_by_s(readings_s: Sequence[float], call_s: float) -> float | None:
     """How much longer it took to read a turn's result than one that is ready; None where that may be noise.
 
-    ``readings_s``: that of each turn. Of two the shorter counts, of more the median: a single one may be disturbed.
+    ``readings_s``: that of each turn. Of two the shorter counts, of more the median: in one it may have been preempted.
     """
     turns = len(readings_s)
     late_s = sorted(readings_s)[turns // 2 if turns > 2 else 0]
@@ -166,7 +210,7 @@ class ModelTurns:
         return error
 
     def _check_late(self, call_s: float) -> None:
-        """Where turns are short, more readings decide what a few of them say: these may have been disturbed."""
+        """Where turns are short, more readings decide what a few of them say: in these it may have been preempted."""
         late_s = late_by_s(self._late_s, call_s)
         if late_s is not None:
             calls = len(self._drawn)
@@ -191,19 +235,14 @@ class ModelTurns:
         seen = np.sort(self._rng.permutation(batch)[:SEEN])
         oracle = Reference(self._model.config, self._weights)
         expected = answer(getattr(oracle, task)(*(array[:, seen] for array in arguments)))
-        found, sums = {}, {}
+        sums: Answer = {}
         if task == "gradients":  # those towards the weights are sums over all sequences
             expected = {name: expected[name] for name in ("d x", "d y")}
             sums = _weight_gradients(oracle, *arguments)
-            if wrong := wrong_shape(solved, sums):
-                raise Invalid(f"{wrong} ({WHEN})")
-            found = {name: solved[name] for name in sums}
-        for name, array in expected.items():
-            whole = (*array.shape[:1], batch, *array.shape[2:])
-            if name not in solved or solved[name].shape != whole:
-                has = f"has shape {solved[name].shape}" if name in solved else "is missing"
-                raise Invalid(f"{name} {has}, expected {whole} ({WHEN})")
-            found[name] = solved[name][:, seen]
+        whole = {name: np.broadcast_to(0.0, (len(own), batch, *own.shape[2:])) for name, own in expected.items()}
+        if wrong := wrong_shape(solved, whole | sums):
+            raise Invalid(f"{wrong} ({WHEN})")
+        found = {name: solved[name][:, seen] for name in expected} | {name: solved[name] for name in sums}
         return found, expected | sums
 
     def _verify_training(self) -> float:

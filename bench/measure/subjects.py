@@ -1,22 +1,23 @@
-"""What a worker times: a model at a workload, or the products alone that it needs; checked and awaited alike."""
+"""What a worker times: a model at a workload, or the products alone that it needs; validated and awaited alike."""
 
 from __future__ import annotations
 
 import inspect
 import time
 import traceback
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.measure.error_location import words_of
-from bench.measure.proof import WHEN, ModelTurns, timed_call
-from bench.measure.validate import Invalid, product_error, validate, validate_timed
+from bench.measure.proof import WHEN, Invalid, ModelTurns, product_error, timed_call, worst_error
 from bench.workloads import reference_outputs
 from bench.workloads.flops import products
 from impls.contract import Compiled
+from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.products import Product
 
@@ -35,67 +36,15 @@ SQUARES = 3
 """How often it is made before the turns of a cell."""
 
 
-class SubjectTurns(Protocol):
-    """What the turns of a subject on a cell are fed, and what is learnt from each."""
-
-    call: Callable[[Any], Any]
-    """One call, on what ``place`` gave for it."""
-
-    def place(self, count: int) -> Sequence[Any]:
-        """What so many calls are fed."""
-
-    def look(self, result: Any) -> None:
-        """Look at what a turn's last call gave, right after it."""
-
-    def verify(self, call_s: float) -> float:
-        """The worst relative error of what was timed; ``call_s`` is what a call was timed at.
-
-        Raises:
-            Invalid: that is beyond its limit, or work was left undone when the calls had ended.
-        """
-
-
 class Unsupported(Exception):
     """A row's ``load`` does not take the shape of a workload; the message is the row's own."""
 
 
-class Subject(Protocol):
-    """A row that is loaded at a workload."""
-
-    row: Any
-    """What the row's ``load`` gave: on a GPU it may count memory."""
-    build_s: float
-    """How long that took, until the device had all that it needs."""
-
-    def reset(self) -> None:
-        """Forget what calls have left behind."""
-
-    def body(self, cell: Cell) -> Callable[[], Any]:
-        """The timed call: the task on every batch of the workload, awaited; it gives its last result."""
-
-    def validate(self, cell: Cell, input_set: int) -> float:
-        """The worst relative error on one of ``reference_outputs.INPUT_SETS``, from a fresh start.
-
-        Raises:
-            Invalid: it is beyond its limit.
-        """
-
-    def turns(self, cell: Cell, seed: Sequence[int]) -> SubjectTurns:
-        """What its turns on the cell are fed, and what is learnt from each; ``seed`` draws the inputs."""
-
-    def compiled(self) -> str | None:
-        """What the row says that it has compiled."""
-
-    def squares_s(self) -> list[float]:
-        """Seconds of a product of two square matrices, several times; nothing where the row is a model."""
-
-    @property
-    def square_size(self) -> int | None:
-        """Rows and columns of those."""
-
-
 class Model:
     """A model with its weights, and the numbers that it is fed and held against."""
+
+    square_size: int | None = None
+    """Of a bound: rows and columns of the matrices of ``squares_s``."""
 
     def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device) -> None:
         """Load the model.
@@ -112,44 +61,60 @@ class Model:
                 raise Unsupported(words_of(error)) from error
             raise
         self.build_s = time.perf_counter() - start
+        """How long the row's ``load`` took, until the device had all that it needs."""
         self.row: Any = self._model.row
+        """What it gave: on a GPU it may count memory."""
 
     def reset(self) -> None:
-        """Load the weights anew."""
+        """Forget what calls have left behind: load the weights anew."""
         self._model.load(self._problem.parameters)
 
     def body(self, cell: Cell) -> Callable[[], Any]:
-        """The task on every batch, each result awaited."""
+        """The timed call: the task on every batch of the workload, awaited; it gives its last result."""
         return body(self._model, cell, self._problem)
 
     def validate(self, cell: Cell, input_set: int) -> float:
-        """The error against the oracle, from freshly loaded weights."""
-        return validate(self._model, cell, self._problem, input_set=input_set)
-
-    def validate_timed(self, cell: Cell, result: Any) -> float:
-        """The error against the oracle of a result of ``body``.
+        """The worst relative error on one of ``reference_outputs.INPUT_SETS``, from a fresh start.
 
         Raises:
             Invalid: it is beyond its limit.
         """
-        return validate_timed(self._model, cell, self._problem, result)
+        self.reset()
+        problem = self._problem
+        solved = reference_outputs.solve(self._model, cell.task, problem.batches, input_set)
+        slack = problem.slack[cell.precision, input_set] if cell.task == "train_step" else None
+        when = "after timing, on an input not seen before" if input_set else "before timing"
+        return worst_error(cell, solved, problem.answers[input_set, cell.task], when, slack)
+
+    def validate_timed(self, cell: Cell, result: Any) -> float:
+        """The worst relative error of a result of ``body``.
+
+        Many timed steps of training are too many for the oracle to follow; of them, the loss must have fallen.
+
+        Raises:
+            Invalid: it is beyond its limit, or the loss has not fallen.
+        """
+        last, count = answer(self._model.convert(result)), len(self._problem.batches[0])
+        expected = self._problem.answers[0, cell.task]
+        if cell.task == "train_step":
+            first_loss, last_loss = float(expected[f"loss of step {count}"]), float(last["loss"])
+            if not last_loss < first_loss:  # NaN compares false
+                raise Invalid(f"the loss did not fall while training was timed: {first_loss:.6g}, then {last_loss:.6g}")
+            return 0.0
+        solved = reference_outputs.of_batch(last, count - 1, count)
+        return worst_error(cell, solved, {name: expected[name] for name in solved}, WHEN, None)
 
     def turns(self, cell: Cell, seed: Sequence[int]) -> ModelTurns:
-        """Each call has inputs of its own."""
+        """What its turns on the cell are fed, and what is learnt from each; ``seed`` draws the inputs."""
         return ModelTurns(self._model, cell, self._problem, seed)
 
     def compiled(self) -> str | None:
-        """What it says, if it says anything."""
+        """What the row says that it has compiled."""
         return (self.row.compiled() or None) if isinstance(self.row, Compiled) else None
 
     def squares_s(self) -> list[float]:
-        """Nothing."""
+        """Of a bound: seconds of a product of two square matrices, several times."""
         return []
-
-    @property
-    def square_size(self) -> None:
-        """Nothing."""
-        return None
 
 
 def _raised_beside(build: Callable[..., Any], error: BaseException) -> bool:
@@ -158,41 +123,27 @@ def _raised_beside(build: Callable[..., Any], error: BaseException) -> bool:
     return Path(raised).parent == Path(inspect.getfile(build)).parent
 
 
-class BoundTurns:
-    """The turns of a bound."""
-
-    def __init__(self, call: Callable[[], Any], worst: Callable[[Any], float]) -> None:
-        """``worst``: the error of a result."""
-        self._worst = worst
-        self._result: Any = None
-        self.call: Callable[[Any], Any] = lambda _: call()
-
-    def place(self, count: int) -> Sequence[None]:
-        """Nothing: the factors are placed already."""
-        return [None] * count
-
-    def look(self, result: Any) -> None:
-        """Keep it."""
-        self._result = result
-
-    def verify(self, call_s: float) -> float:  # noqa: ARG002
-        """The error of the products that were made last.
-
-        Raises:
-            Invalid: it is beyond its limit.
-        """
-        return self._worst(self._result)
+def body(model: NumpyModel, cell: Cell, problem: reference_outputs.Problem) -> Callable[[], Any]:
+    """The timed call of a model on the inputs that the reference outputs are for."""
+    row = model.row
+    batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
+    row.wait(batches)
+    return partial(timed_call(model, cell.task), batches)
 
 
 class Bound:
-    """A framework's products of random factors: the same ones in every run, drawn again wherever they are needed."""
+    """A framework's products of random factors, with the methods of a ``Model``.
+
+    Factors are the same in every run, and drawn again wherever they are needed.
+    """
 
     def __init__(self, build: Callable[[str], Multiplier], source: ProblemFile, device: Device) -> None:
         self._source = source
+        self.square_size: int | None = SQUARE_SIZE[device]
         self._square = Product("square", *[SQUARE_SIZE[device]] * 3)
         start = time.perf_counter()
         self.row = build(device)
-        self._multiply_square = self._call([self._square], 0)
+        self._multiply_square = self._call([self._square])
         self._multiply_square()
         self.build_s = time.perf_counter() - start
 
@@ -201,7 +152,7 @@ class Bound:
 
     def body(self, cell: Cell) -> Callable[[], Any]:
         """All products of the task on every batch, awaited."""
-        return self._call(self._products(cell), 0)
+        return self._call(self._products(cell))
 
     def validate(self, cell: Cell, input_set: int) -> float:
         """The error of the task's products, and of the square one, each made of the set's factors."""
@@ -213,8 +164,8 @@ class Bound:
 
     def turns(self, cell: Cell, seed: Sequence[int]) -> BoundTurns:  # noqa: ARG002
         """The same products in each call: they are the harness's own, and remember nothing."""
-        wanted = self._products(cell)
-        return BoundTurns(self._call(wanted, 0), lambda result: self._worst(cell, wanted, 0, result, WHEN))
+        call, wanted = self.body(cell), self._products(cell)
+        return BoundTurns(lambda _: call(), lambda result: self._worst(cell, wanted, 0, result, WHEN))
 
     def compiled(self) -> None:
         """Nothing."""
@@ -223,19 +174,12 @@ class Bound:
         """Seconds of the square product, `SQUARES` times."""
         return [wall_s(self._multiply_square) for _ in range(SQUARES)]
 
-    @property
-    def square_size(self) -> int:
-        """Rows and columns of the factors of the square product."""
-        return self._square.n
-
     def _products(self, cell: Cell) -> Sequence[Product]:
         return products(self._source.config, self._source.batches, cell.task)
 
-    def _call(self, wanted: Sequence[Product], input_set: int) -> Callable[[], Any]:
+    def _call(self, wanted: Sequence[Product], input_set: int = 0) -> Callable[[], Any]:
         multiplier = self.row
-        placed = [
-            multiplier.place(product, *factors(product, input_set, number)) for number, product in enumerate(wanted)
-        ]
+        placed = [multiplier.place(one, *factors(one, input_set, number)) for number, one in enumerate(wanted)]
 
         def call() -> Any:
             result = multiplier.multiply(placed)
@@ -254,6 +198,32 @@ class Bound:
         )
 
 
+@dataclass
+class BoundTurns:
+    """The turns of a bound, as ``ModelTurns`` are those of a model."""
+
+    call: Callable[[Any], Any]
+    error_of: Callable[[Any], float]
+    """The error of a result."""
+    result: Any = None
+
+    def place(self, count: int) -> Sequence[Any]:
+        """Nothing: the factors are placed already."""
+        return [None] * count
+
+    def look(self, result: Any) -> None:
+        """Keep it."""
+        self.result = result
+
+    def verify(self, call_s: float) -> float:  # noqa: ARG002
+        """The error of the products that were made last.
+
+        Raises:
+            Invalid: it is beyond its limit.
+        """
+        return self.error_of(self.result)
+
+
 def factors(product: Product, input_set: int, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Random factors of a product, ``(count, m, k)`` and ``(k, n)``, uniform from -1 to 1; ``number``: its place."""
     rng = np.random.default_rng([reference_outputs.SEED, input_set, number])
@@ -265,14 +235,6 @@ def factors(product: Product, input_set: int, number: int) -> tuple[np.ndarray, 
         return drawn
 
     return uniform(product.count, product.m, product.k), uniform(product.k, product.n)
-
-
-def body(model: NumpyModel, cell: Cell, problem: reference_outputs.Problem) -> Callable[[], Any]:
-    """The timed call of a model on the inputs that the oracle's answers are for."""
-    row = model.row
-    batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
-    row.wait(batches)
-    return partial(timed_call(model, cell.task), batches)
 
 
 def wall_s(call: Callable[[], Any]) -> float:

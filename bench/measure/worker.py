@@ -1,28 +1,28 @@
 """A worker process: one row, one number of threads, one block. ``python -m bench.measure.worker COMMANDS ANSWERS``.
 
 Before it imports the row, and with it the framework, it holds itself to its processors and its memory, asks to die with
-its parent, and makes the other frameworks unimportable. It hears the runner and answers through two pipes, whose
+its parent, and makes the other frameworks unimportable. It receives commands and sends answers through two pipes, whose
 numbers it is given: standard output and error belong to the row and its framework.
 """
 
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import resource
 import signal
 import sys
-from pathlib import Path
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from bench.machine.limits import lower
-from bench.measure.heap import keep_freed_memory
-from bench.measure.messages import Job, hear
+from bench.measure.memory import keep_freed_memory
+from bench.measure.messages import Job, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
-    from types import ModuleType
 
 
 class Blocker:
@@ -39,12 +39,10 @@ class Blocker:
         """All else is the finder's."""
         return getattr(self._finder, name)
 
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, *where: Any) -> ModuleSpec | None:
         """What the finder finds, or None for a blocked package."""
         blocked = fullname.partition(".")[0] in self._names
-        found: ModuleSpec | None = None if blocked else self._finder.find_spec(fullname, path, target)
+        found: ModuleSpec | None = None if blocked else self._finder.find_spec(fullname, *where)
         return found
 
 
@@ -56,7 +54,7 @@ def block(names: Sequence[str]) -> None:
 def settle_down(job: Job) -> None:
     """Bind this process to its processors, its memory and its parent's life, and block the other frameworks.
 
-    What it frees it keeps, as a process does in time that frees large blocks: see `bench.measure.heap`.
+    What it frees it keeps, as a process does in time that frees large blocks: see ``keep_freed_memory``.
     """
     os.sched_setaffinity(0, job.processors)
     if job.memory_limit_bytes is not None:
@@ -68,36 +66,24 @@ def settle_down(job: Job) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the runner says until it has nothing more to say: pytest's exit code."""
-    command_fd, answer_fd = map(int, arguments)
-    for fd in (command_fd, answer_fd):
+    """Do what the runner commands until it sends no more: 0, or 2 where the row interrupts."""
+    for fd in (fds := [*map(int, arguments)]):
         os.set_inheritable(fd, False)  # what the row starts must not keep the pipes open
-    commands = os.fdopen(command_fd, "rb")
-    job = hear(commands, Job)
+    runner = Runner(*fds)
+    job = runner.receive(Job)
     if job is None:
         return 0
     settle_down(job)
+    faulthandler.enable()
 
-    import pytest
+    from bench.measure.serve import Worker
 
-    from bench.measure import cells
-
-    return int(
-        pytest.main(
-            [
-                str(Path(cells.__file__)),
-                f"-c{os.devnull}",
-                f"--rootdir={Path(cells.__file__).parent}",
-                "-pno:cacheprovider",
-                "-ppytest_benchmark.plugin",
-                "--benchmark-disable-gc",
-                "--assert=plain",
-                "--capture=no",
-                "-q",
-            ],
-            plugins=[cells.Worker(job, commands, answer_fd)],
-        )
-    )
+    try:
+        Worker(job, runner).serve()
+    except KeyboardInterrupt:
+        traceback.print_exc()
+        return 2
+    return 0
 
 
 if __name__ == "__main__":

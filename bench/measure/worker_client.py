@@ -1,31 +1,31 @@
-"""A worker process as the runner sees it: started, spoken to, listened to, ended."""
+"""A worker process as the runner sees it: started, sent commands, waited for, ended."""
 
 from __future__ import annotations
 
 import os
 import re
 import resource
-import selectors
 import signal
 import subprocess
 import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bench.here import ROOT
 from bench.machine.interpreters import OWN
-from bench.measure.messages import Answer, Job, Prepare, Revisit, say
+from bench.measure.messages import Answer, Job, Prepare, Revisit, send
 from bench.measure.worker_environment import environment_of, worker_environment
 from bench.records.schema import Status
 from impls import HERE, find_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bench.machine.interpreters import Interpreter
     from bench.measure.messages import AnyCommand, ProblemFile
@@ -98,22 +98,19 @@ class WorkerProcess:
         log: str | None = None,
     ) -> None:
         """``log``: what its log is called; as its seat if not given."""
-        self.seat, self.cells = seat, cells
-        self._setting, self._sittings = setting, sittings
+        self.seat, self.cells, self._setting, self._sittings = seat, cells, setting, sittings
         self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
-        self._process: subprocess.Popen[bytes] | None = None
-        self.answered = False
-        """Whether it has ever said anything."""
-        self._asked_at = 0.0
-        self._limit_s = self._left_s = 0.0
-        """How much time it has for a cell, and how much of that is left."""
         self._log = setting.folder / "logs" / f"{log or seat.label}.log"
         self._log_length = 0
-        """How long the log was when it was last asked for something."""
+        """How long the log was when the last command was sent."""
+        self._process: subprocess.Popen[bytes] | None = None
         self._buffer = b""
-        self.deadline = 0.0
-        self.ended = -1
-        """Readable once the process has ended: a child of its own may hold its pipe open for longer."""
+        self.answered = False
+        """Whether it has ever sent anything."""
+        self._sent_at = self._limit_s = self._left_s = self.deadline = 0.0
+        """``_limit_s`` is how much time it has for a cell, and ``_left_s`` how much of that is left."""
+        self.signs: tuple[Any, ...] = ()
+        """What is readable once it has sent something or has ended: a child of its own may hold its pipe open."""
 
     def start(self, processors: list[int]) -> None:
         """Start the process on these processors, if it has not started yet.
@@ -126,7 +123,8 @@ class WorkerProcess:
         seat, setting = self.seat, self._setting
         command_read, self._command_fd = os.pipe()
         answer_read, answer_write = os.pipe()
-        self.pipe = os.fdopen(answer_read, "rb", buffering=0)
+        self._pipe = os.fdopen(answer_read, "rb", buffering=0)
+        drawn = {"hash_seed": self._hash_seed, "padding_bytes": self._padding_bytes}
         job = Job(
             row_path=str(seat.row.path),
             row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
@@ -138,11 +136,10 @@ class WorkerProcess:
             warmup_s=setting.warmup_s,
             sittings=self._sittings,
             processors=processors,
-            hash_seed=self._hash_seed,
-            padding_bytes=self._padding_bytes,
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(seat.row, seat.interpreter),
             started_s=time.monotonic(),
+            **drawn,
         )
         cache = setting.cache / seat.label
         cache.mkdir(exist_ok=True)
@@ -151,11 +148,10 @@ class WorkerProcess:
             threads=seat.threads,
             device=self.cells[0].device,
             precision=seat.precision,
-            hash_seed=self._hash_seed,
-            padding_bytes=self._padding_bytes,
             cache=cache,
             mark=setting.mark,
             extra=environment_of(seat.row),
+            **drawn,
         )
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -171,57 +167,61 @@ class WorkerProcess:
         os.close(command_read)
         os.close(answer_write)
         os.set_blocking(answer_read, False)
-        self.ended = os.pidfd_open(self._process.pid)
+        self.signs = self._pipe, os.pidfd_open(self._process.pid)
         with suppress(BrokenPipeError):
-            say(self._command_fd, job)
+            send(self._command_fd, job)
 
     @property
     def pid(self) -> int | None:
         """The process's number, once it has started."""
         return self._process.pid if self._process else None
 
-    def say(self, command: AnyCommand) -> None:
-        """Ask for something. A cell has so much time for all of its answers, which runs while one is waited for."""
+    def send(self, command: AnyCommand) -> None:
+        """Send a command. A cell has so much time for all of its answers, which runs while one is waited for."""
         if isinstance(command, Prepare | Revisit):
             self._limit_s = self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
-        self._asked_at = time.monotonic()
-        self.deadline = self._asked_at + self._left_s
+        self._sent_at = time.monotonic()
+        self.deadline = self._sent_at + self._left_s
         self._log_length = self._log.stat().st_size
         with suppress(BrokenPipeError):  # it is gone: reading says how
-            say(self._command_fd, command)
+            send(self._command_fd, command)
 
     def allow(self, seconds: float) -> None:
         """Give it so much more time for its cell."""
         self._limit_s += seconds
         self._left_s += seconds
 
-    def read(self) -> Answer | Failure | None:
-        """What it says, once the pipe is readable or the deadline is past; None where the answer is not whole yet."""
-        chunk = self.pipe.read(1 << 16)
-        if chunk is None:  # nothing to read now
-            assert self._process is not None
-            return None if self._process.poll() is None else self._ending()
+    def outcome(self, ready: Collection[Any]) -> Answer | Failure | None:
+        """Its answer, or why there is none; None where it still has time. ``ready``: signs that are readable."""
+        found = self._read() if any(sign in ready for sign in self.signs) else None
+        if found is None and time.monotonic() >= self.deadline:
+            return self._failure("timeout", f"did not get done within the {self._limit_s:.0f} s that it had")
+        return found
+
+    def _failure(self, status: Status, reason: str) -> Failure:
+        return Failure(status, f"{reason}; see logs/{self._log.name}")
+
+    def _read(self) -> Answer | Failure | None:
+        assert self._process is not None
+        chunk = self._pipe.read(1 << 16)
+        if chunk is None and self._process.poll() is None:  # nothing to read now
+            return None
         if not chunk:
-            return self._ending()
+            return self._failure(*self._ending())
         self._buffer += chunk
         line, newline, rest = self._buffer.partition(b"\n")
         if not newline:
-            return Failure("error", "the worker said too much") if len(line) > LONGEST_ANSWER_BYTES else None
+            return Failure("error", "the worker sent too much") if len(line) > LONGEST_ANSWER_BYTES else None
         self._buffer = b""
         try:
             answer: Answer = msgspec.json.decode(line, type=Answer)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            return Failure("error", f"the worker said something that is no answer ({error})")
+            return Failure("error", f"the worker sent something that is no answer ({error})")
         if rest:
-            return Failure("error", "the worker said something that it was not asked")
+            return Failure("error", "the worker sent something that it was not asked")
         self.answered = True
-        self._left_s -= time.monotonic() - self._asked_at
+        self._left_s -= time.monotonic() - self._sent_at
         return answer
-
-    def late(self) -> Failure:
-        """What is said of a worker whose deadline is past."""
-        reason = f"did not get done within the {self._limit_s:.0f} s that it had; see logs/{self._log.name}"
-        return Failure("timeout", reason)
 
     def end(self) -> None:
         """End the process and all its children."""
@@ -231,40 +231,33 @@ class WorkerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):  # stuck in a driver: not even a kill ends it
             self._process.wait(ENDING_LIMIT_S)
-        self.pipe.close()
-        for fd in (self.ended, self._command_fd):
-            with suppress(OSError):  # never opened
-                os.close(fd)
+        self._pipe.close()
+        for fd in (self._command_fd, *self.signs[1:]):
+            os.close(fd)
 
-    def _ending(self) -> Failure:
-        where = f"; see logs/{self._log.name}"
+    def _ending(self) -> tuple[Status, str]:
         assert self._process is not None
         try:
             code = self._process.wait(timeout=ENDING_LIMIT_S)
         except subprocess.TimeoutExpired:
-            return Failure("error", f"the worker closed its answers and lived on{where}")
+            return "error", "the worker closed its answers and lived on"
+        log_bytes = self._log.stat().st_size
+        with self._log.open("rb") as log:  # the end of what it has written since it was last sent a command
+            log.seek(max(self._log_length, log_bytes - LAST_WORDS_BYTES))
+            words = log.read(LAST_WORDS_BYTES)
         if code == -signal.SIGKILL:
-            reason = "the worker was ended by SIGKILL, as the system does where memory runs out"
-            return Failure("out_of_memory", reason + where)
+            return "out_of_memory", "the worker was ended by SIGKILL, as the system does where memory runs out"
         if code == -signal.SIGXCPU:
-            reason = "the worker used up the processor time that a process may have here (ulimit -t)"
-            return Failure("timeout", reason + where)
-        words = self._last_words()
+            return "timeout", "the worker used up the processor time that a process may have here (ulimit -t)"
         if code and OUT_OF_MEMORY.search(words):
-            return Failure("out_of_memory", f"the worker ended for want of memory{where}")
+            return "out_of_memory", "the worker ended for want of memory"
         if code and NO_MORE_THREADS.search(words):
-            return Failure("crashed", f"the worker ended for want of threads or processes (ulimit -u){where}")
-        if code and self._log.stat().st_size == resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
-            return Failure("crashed", f"the worker's log is as long as a file may be here (ulimit -f){where}")
+            return "crashed", "the worker ended for want of threads or processes (ulimit -u)"
+        if code and log_bytes == resource.getrlimit(resource.RLIMIT_FSIZE)[0]:
+            return "crashed", "the worker's log is as long as a file may be here (ulimit -f)"
         if code < 0:
-            return Failure("crashed", f"the worker was ended by {signal.Signals(-code).name}{where}")
-        return Failure("crashed", f"the worker ended with exit code {code} and without a result{where}")
-
-    def _last_words(self) -> bytes:
-        """The end of what it has written since it was last asked for something."""
-        with self._log.open("rb") as log:
-            log.seek(max(self._log_length, self._log.stat().st_size - LAST_WORDS_BYTES))
-            return log.read(LAST_WORDS_BYTES)
+            return "crashed", f"the worker was ended by {signal.Signals(-code).name}"
+        return "crashed", f"the worker ended with exit code {code} and without a result"
 
 
 def together(
@@ -274,26 +267,18 @@ def together(
     waiting, free = deque(requests.items()), deque(slots)
     busy: dict[WorkerProcess, list[int]] = {}
     outcomes = []
-    with selectors.DefaultSelector() as selector:
-        while waiting or busy:
-            while waiting and free:
-                worker, command = waiting.popleft()
-                busy[worker] = free.popleft()
-                worker.start(busy[worker])
-                for sign in (worker.pipe, worker.ended):
-                    selector.register(sign, selectors.EVENT_READ, worker)
-                worker.say(command(busy[worker]))
-            nearest = min(worker.deadline for worker in busy)
-            ready = {key.data for key, _ in selector.select(timeout=max(0.0, nearest - time.monotonic()))}
-            for worker in list(busy):
-                outcome = worker.read() if worker in ready else None
-                if outcome is None and time.monotonic() >= worker.deadline:
-                    outcome = worker.late()
-                if outcome is not None:
-                    for sign in (worker.pipe, worker.ended):
-                        selector.unregister(sign)
-                    free.append(busy.pop(worker))
-                    outcomes.append((worker, outcome))
+    while waiting or busy:
+        while waiting and free:
+            worker, command = waiting.popleft()
+            busy[worker] = slot = free.popleft()
+            worker.start(slot)
+            worker.send(command(slot))
+        nearest = min(worker.deadline for worker in busy)
+        ready = wait([sign for worker in busy for sign in worker.signs], max(0.0, nearest - time.monotonic()))
+        for worker in list(busy):
+            if (outcome := worker.outcome(ready)) is not None:
+                free.append(busy.pop(worker))
+                outcomes.append((worker, outcome))
     return outcomes
 
 

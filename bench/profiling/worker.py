@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bench.machine.cpus import delay_s
-from bench.measure.cells import is_out_of_memory
 from bench.measure.error_location import where, words_of
 from bench.measure.messages import Job
+from bench.measure.proof import Invalid
+from bench.measure.serve import is_out_of_memory
 from bench.measure.subjects import Model, Unsupported, wall_s
-from bench.measure.validate import Invalid
 from bench.measure.worker import settle_down
 from bench.profiling.attribution import CallProfile, attribute, each_time
 from bench.profiling.profiles import Operation, Turn

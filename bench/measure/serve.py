@@ -1,0 +1,245 @@
+"""What a worker does at each command of the runner: it loads, prepares, times and validates cells.
+
+Every result is awaited inside the timed body, by the harness. When a cell is validated, `docs/definitions.md` says;
+`bench.measure.proof` has what else each turn is held to.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+import traceback
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bench.machine.cpus import bind
+from bench.measure.error_location import where, words_of
+from bench.measure.memory import peak_memory
+from bench.measure.messages import Finished, Prepare, Prepared, Revisit, Revisited, Seated, Sit
+from bench.measure.proof import Invalid
+from bench.measure.subjects import Bound, Model, Unsupported, wall_s
+from bench.measure.turns import Turns
+from bench.records.schema import Memory, Phase, Record, Status, settle
+from impls import import_row, read_row
+from impls.contract import TASKS, DeviceUnavailable, NoCounter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bench.measure.messages import Job, Runner
+    from bench.records.schema import Cell
+
+
+class Worker:
+    """The row of a job, and what of it is loaded."""
+
+    def __init__(self, job: Job, runner: Runner) -> None:
+        self._job, self._runner = job, runner
+        self._row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
+        self._loaded: tuple[str, Model | Bound] | None = None
+        """A workload, and the row at it."""
+        self._phases_s: dict[Phase, float] = {}
+        """Seconds by phase since they were sent last."""
+        self._import_s: float | None = None
+        self._build: Callable[..., Any] | None = None
+
+    def serve(self) -> None:
+        """Do what the runner commands, and send whatever becomes of it."""
+        for _ in range(self._job.sittings):
+            match self._runner.receive():
+                case None:
+                    return
+                case Revisit():
+                    (cell,) = self._job.cells
+                    self._runner.send(self._revisit(cell))
+                case Prepare() as command:
+                    self._sit(command)
+
+    def _sit(self, command: Prepare) -> None:
+        cell = self._job.cells[command.cell]
+        try:
+            bind(command.processors)
+            record, call_s = self._prepare(cell, command.attempt)
+            self._runner.send(Prepared(call_s, self._spent_s()))
+            record = self._take_turns(record)
+        except BaseException as error:  # a row that calls sys.exit() or pytest.skip() has no result either
+            record = self._failed(cell, *self._verdict_on(error), command.attempt)
+        self._runner.send(Finished(record, self._spent_s()))
+
+    def _prepare(self, cell: Cell, attempt: int) -> tuple[Record, float]:
+        """The cell's record as far as it goes before its turns, and about how long a call takes.
+
+        The cell is compiled then, validated in the first block, warm and as loaded.
+
+        Raises:
+            Invalid: the row's values are wrong.
+        """
+        subject, compiles = self._load(cell), self._row.compiles
+        subject.reset()
+        warm = subject.turns(cell, self._seed(cell, 0))
+
+        def call_s() -> float:
+            (inputs,) = warm.place(1)
+            return wall_s(partial(warm.call, inputs))
+
+        with self._phase("compile" if compiles else "warm-up"):
+            first_call_s = call_s()
+        with self._phase("warm-up"):
+            warmup = [call_s()] if compiles else []
+        compile_s = max(0.0, first_call_s - warmup[0]) if compiles else None
+        with self._phase("check"):
+            error = subject.validate(cell, 0) if self._job.block <= 1 else 0.0
+        with self._phase("warm-up"):
+            warm_until = time.perf_counter() + self._job.warmup_s
+            while not warmup or time.perf_counter() < warm_until:
+                warmup.append(call_s())
+            subject.reset()
+            gc.collect()  # not when all others wait for it to be seated
+        record = Record(
+            cell=cell,
+            block=self._job.block,
+            table=self._job.table,
+            attempt=attempt,
+            status="ok",
+            import_s=self._import_s,
+            build_s=subject.build_s,
+            first_call_s=first_call_s,
+            compile_s=compile_s,
+            warmup_calls=len(warmup),
+            max_relative_error=error,
+            hash_seed=self._job.hash_seed,
+            padding_bytes=self._job.padding_bytes,
+        )
+        return record, min(warmup)
+
+    def _take_turns(self, record: Record) -> Record:
+        """The cell's whole record, with a sample for each turn.
+
+        Raises:
+            Invalid: the row's values are wrong.
+        """
+        cell = record.cell
+        subject = self._load(cell)
+        sit: Sit = self._runner.expect(Sit)
+        bind(sit.processors)
+        started_at = datetime.now(UTC).isoformat(timespec="seconds")
+        squares_s = subject.squares_s()  # nobody else works now: those who are not seated yet sleep as well
+        timed = subject.turns(cell, self._seed(cell, 1 + record.attempt))
+        turns = Turns(self._runner, timed, sit, cell.threads)
+        turns.settle()
+        self._runner.send(Seated())
+        samples_s, check = turns.sample()
+        flags = turns.flags()
+        bind(check.processors)
+        if sit.discards and cell.task == "train_step":
+            turns.prove()
+        with self._phase("check"):
+            errors = [record.max_relative_error or 0.0, timed.verify(median(samples_s))]
+            if check.unseen:
+                errors.append(subject.validate(cell, 1))
+        return msgspec.structs.replace(
+            record,
+            samples_s=samples_s,
+            calls=sit.calls,
+            discards=sit.discards,
+            compiled=subject.compiled(),
+            max_relative_error=max(errors),
+            disturbed=turns.preempted,
+            cpu_per_wall=turns.cpu_s / turns.wall_s,
+            waiting_cpu_s=turns.waiting_cpu_s,
+            involuntary_switches=turns.switches,
+            flags=flags,
+            processors=sit.processors,
+            started_at=started_at,
+            square_size=subject.square_size,
+            squares_s=squares_s,
+        )
+
+    def _revisit(self, cell: Cell) -> Revisited:
+        """The cell's peak memory; and whether it is right on an input that it has not seen here."""
+        failure = None
+        try:
+            subject = self._load(cell)
+            peak_bytes, source = peak_memory(subject.row, cell.device, subject.body(cell))
+            memory = Memory(cell=cell, status="ok", peak_bytes=peak_bytes, source=source)
+        except NoCounter as error:
+            memory = Memory(cell=cell, status="unsupported", reason=words_of(error))
+        except BaseException as error:  # whether that is the row's fault, the validation tells
+            status, reason = self._verdict_on(error)
+            memory = Memory(cell=cell, status=status, reason=reason)
+        try:
+            self._load(cell).validate(cell, 1)
+        except BaseException as error:
+            failure = self._failed(cell, *self._verdict_on(error))
+        return Revisited(memory, failure)
+
+    def _load(self, cell: Cell) -> Model | Bound:
+        """The row at the cell's workload: made once for all its tasks."""
+        if self._build is None:
+            start = time.perf_counter()
+            self._build = import_row(self._row).load
+            self._import_s = time.perf_counter() - start
+            gc.collect()
+            gc.freeze()  # else each later collection walks through the whole framework: 0.2 s a cell
+            self._phases_s["start"] = time.monotonic() - self._job.started_s
+        if self._loaded is None or self._loaded[0] != cell.workload:
+            self._loaded = None  # the old one's memory, before the new one is made
+            kind = Bound if self._row.is_bound else Model
+            with self._phase("load"):
+                self._loaded = cell.workload, kind(self._build, self._job.problems[cell.workload], cell.device)
+        return self._loaded[1]
+
+    @contextmanager
+    def _phase(self, name: Phase) -> Iterator[None]:
+        """Count the time that the context lasts as a phase's."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._phases_s[name] = self._phases_s.get(name, 0.0) + time.perf_counter() - start
+
+    def _spent_s(self) -> dict[Phase, float]:
+        """Seconds by phase, since the last time that they were asked for."""
+        spent_s, self._phases_s = self._phases_s, {}
+        return spent_s
+
+    def _seed(self, cell: Cell, number: int) -> tuple[int, ...]:
+        """Draws inputs in this block: not the row's own, for all who take turns are fed the same."""
+        return self._job.seed, self._job.block, TASKS.index(cell.task), number
+
+    def _failed(self, cell: Cell, status: Status, reason: str, attempt: int = 0) -> Record:
+        """A record of this block and table that has no time."""
+        return settle(cell, status, reason, block=self._job.block, table=self._job.table, attempt=attempt)
+
+    def _verdict_on(self, error: BaseException) -> tuple[Status, str]:
+        """The status and the reason that an exception stands for; who interrupts a worker ends it."""
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        for kind, status in STATUS_OF.items():
+            if isinstance(error, kind):
+                return status, words_of(error)
+        traceback.print_exception(error)
+        status = "out_of_memory" if is_out_of_memory(error) else "error"
+        return status, where(error, self._row.path, self._job.blocked)
+
+
+STATUS_OF: dict[type[Exception], Status] = {
+    Invalid: "invalid",
+    DeviceUnavailable: "unavailable",
+    Unsupported: "unsupported",
+}
+"""Of what a row or the validation means to raise: all else is an error."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
+    words = words_of(error, 100_000).lower()
+    return isinstance(error, MemoryError) or any(
+        sign in words for sign in ("out of memory", "resource_exhausted", "can't allocate memory")
+    )
