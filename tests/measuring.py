@@ -87,7 +87,7 @@ def blocks(folder: Path) -> list[Block]:
     return [line for line in lines(folder) if isinstance(line, Block)]
 
 
-def weights(folder: Path) -> dict[tuple[str, str], Memory]:
+def peaks(folder: Path) -> dict[tuple[str, str], Memory]:
     """Row and task to peak memory."""
     return {(line.cell.implementation, line.cell.task): line for line in lines(folder) if isinstance(line, Memory)}
 

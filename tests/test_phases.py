@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from measuring import QUICK, blocks, carry_out, lines, measure, plan_of, weights
+from measuring import QUICK, blocks, carry_out, lines, measure, peaks, plan_of
 from processes import numpy_row
 from test_expected import EFFORT
 
@@ -58,7 +58,7 @@ def test_an_unseen_input_is_met_when_it_is_due(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("does", "status", "weighed"),
+    ("does", "status", "looked_at_after"),
     [
         ("return type(result)(*(part * 1.01 for part in result))", "invalid", {"ok"}),
         ("raise ValueError('not today')", "error", {"ok", "error"}),
@@ -76,7 +76,7 @@ def test_a_row_that_is_wrong_at_the_end_has_no_time(
     own = [record for record in records if record.cell.implementation == "turns"]
     assert {record.status for record in own[:-1]} == {"ok"} and own[-1].status == status
     assert "once more, at the end" in (own[-1].reason or "")
-    assert {one.status for one in weights(tmp_path).values()} == looked_at_after
+    assert {one.status for one in peaks(tmp_path).values()} == looked_at_after
 
 
 def test_who_is_wrong_at_the_end_loses_the_verdict_that_it_had(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 from frameworks import need
-from measuring import LISTENER, QUICK, carry_out, last, measure, plan_of, sooner_or_later, weights
+from measuring import LISTENER, QUICK, carry_out, last, measure, peaks, plan_of, sooner_or_later
 from pretend import row as pretended
 from processes import numpy_row
 
@@ -168,7 +168,7 @@ def spin():
     until = time.perf_counter_ns() + 3_000_000
     while time.perf_counter_ns() < until: pass"""
 
-NOT_DISTURBED = {
+NOT_PREEMPTED = {
     "sleeps": {"before": "time.sleep(0.003)", "top": "import time"},
     "hands over": {"before": "pool.submit(spin); spin()", "top": f"import time\n{HAND_OVER}"},
 }
@@ -186,7 +186,7 @@ def free_processor() -> Iterator[None]:
         for early, late in zip(before, after, strict=True)
     ]
     if max(idle) < 0.5:
-        pytest.skip("other programs or machines have every processor: here everybody is disturbed")
+        pytest.skip("other programs or machines have every processor: here everybody is preempted")
     bind([allowed[idle.index(max(idle))]])
     yield
     bind(allowed)
@@ -194,19 +194,19 @@ def free_processor() -> Iterator[None]:
 
 @pytest.mark.quiet
 @pytest.mark.usefixtures("free_processor")
-@pytest.mark.parametrize("what", NOT_DISTURBED)
-def test_who_waits_by_himself_is_not_disturbed(what: str, tmp_path: Path) -> None:
-    row = read_row(numpy_row(tmp_path, "row", **NOT_DISTURBED[what]))
+@pytest.mark.parametrize("what", NOT_PREEMPTED)
+def test_who_waits_by_himself_is_not_preempted(what: str, tmp_path: Path) -> None:
+    row = read_row(numpy_row(tmp_path, "row", **NOT_PREEMPTED[what]))
     budget = replace(QUICK, min_turns=8)
 
-    def disturbed(folder: Path) -> Any:
+    def preempted(folder: Path) -> Any:
         records = [record for record in measure(folder, row, tasks=["encode"], budget=budget) if record.attempt == 0]
         few = all(len(record.disturbed) <= len(record.samples_s) / 2 for record in records)
         if few and not any("contended" in record.flags for record in records):
             return None
         return [(record.disturbed, record.flags, record.steal) for record in records]
 
-    sooner_or_later(disturbed, tmp_path)
+    sooner_or_later(preempted, tmp_path)
 
 
 @pytest.mark.quiet
@@ -237,13 +237,13 @@ def test_a_group_of_several_threads_is_contended_where_others_have_the_processor
 
 @pytest.mark.quiet
 @pytest.mark.usefixtures("free_processor")
-def test_rounds_go_on_for_those_who_were_disturbed_but_not_for_ever(tmp_path: Path) -> None:
+def test_rounds_go_on_for_those_who_were_preempted_but_not_for_ever(tmp_path: Path) -> None:
     row = read_row(numpy_row(tmp_path, "row"))
     budget = replace(QUICK, min_turns=10, calls=40)  # turns that no time slice of the scheduler holds whole
     with neighbour(processors()[-1]):
-        disturbed = measure(tmp_path, row, tasks=["encode"], budget=budget)
-    assert all(len(record.samples_s) == 10 * budget.most_rounds for record in disturbed if record.attempt == 0)
-    assert all(record.disturbed for record in disturbed)
+        preempted = measure(tmp_path, row, tasks=["encode"], budget=budget)
+    assert all(len(record.samples_s) == 10 * budget.most_rounds for record in preempted if record.attempt == 0)
+    assert all(record.disturbed for record in preempted)
 
     def too_many(folder: Path) -> int | None:
         calm = measure(folder, row, tasks=["encode"], budget=budget)
@@ -264,7 +264,7 @@ def test_peak_memory_is_that_of_a_call(tmp_path: Path) -> None:
     ]
     budget = replace(QUICK, measures_memory=True)
     records = carry_out(tmp_path, plan_of(*map(read_row, rows), tasks=["encode"], budget=budget))
-    found = weights(tmp_path)
+    found = peaks(tmp_path)
     (last,) = [record for record in records if not record.ok]
     assert (last.cell.implementation, last.status) == ("dies", "crashed"), "what is not right once more has no time"
     assert "once more, at the end" in (last.reason or "")
@@ -283,12 +283,14 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
     forward = "    def forward(self, x, y):\n        self.before()\n        return super().forward(x, y)\n\n"
     rows[1].write_text(rows[1].read_text().replace("    def encode(", f"{forward}    def encode("))
     carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, measures_memory=True)))
-    found = weights(tmp_path)
+    found = peaks(tmp_path)
     assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
     assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
 
 
-def test_no_more_are_weighed_at_a_time_than_may_sit_at_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_are_measured_at_a_time_than_may_sit_at_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [pretended(f"row{number}") for number in range(9)]
     plan = plan_of(*rows, budget=replace(QUICK, measures_memory=True), seats_a_table=4)  # so many fit into memory
     known = [

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from crosschecks import NOTEBOOK
 from frameworks import need
-from measuring import QUICK, blocks, carry_out, last, measure, plan_of, weights
+from measuring import QUICK, blocks, carry_out, last, measure, peaks, plan_of
 from processes import bench, numpy_row, python
 
 from bench.measure import interleave, worker_client
@@ -271,7 +271,7 @@ def test_what_a_row_keeps_in_the_temporary_folder_is_there_in_the_next_block_and
     budget = replace(QUICK, min_blocks=2, max_blocks=2, measures_memory=True)
     records = measure(folder, row, tasks=["encode"], budget=budget)
     assert {record.status for record in records} == {"ok"}, [record.reason for record in records]
-    assert {memory.status for memory in weights(folder).values()} == {"ok"}
+    assert {memory.status for memory in peaks(folder).values()} == {"ok"}
     assert {"1", "2"} <= set((folder / "many").read_text().split())  # a block's own, and the one's before
     assert not list(machine.iterdir())
     assert not (folder / "cache").exists()

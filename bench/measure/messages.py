@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from types import UnionType
 from typing import Any
 
@@ -143,5 +144,6 @@ class Runner:
         return command
 
     def send(self, answer: Answer) -> None:
-        """Send an answer."""
-        send(self._answer_fd, answer)
+        """Send an answer; where a row has closed the pipe, the runner sees that and ends this process."""
+        with suppress(OSError):
+            send(self._answer_fd, answer)
