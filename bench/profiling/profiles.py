@@ -1,8 +1,9 @@
-"""What a profile is, as it is kept: ``profile.json``, with the traces beside it. Derived numbers are not stored."""
+"""What a profile is, as it is saved: ``profile.json``, with the traces beside it. Derived numbers are not stored."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -11,9 +12,6 @@ from bench.records.schema import Cell, CodeFacts, Environment, Status, Struct
 from bench.records.store import decode
 from impls.contract import InvalidInput
 from impls.profiling import KINDS, Kind
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROFILE_FILE = "profile.json"
 SCHEMA_VERSION = 1
