@@ -70,8 +70,8 @@ def twins(repository: Repository) -> Path:
 def error_rate_in_words(repository: Repository, machine: str) -> str:
     """How often verdicts were wrong when rows were compared with themselves, if measured: a sentence with a link.
 
-    Those of rows on this machine, or, where it has none, on each that has: batches of unlike machines are not pooled. Where
-    no row was compared with itself, how often verdicts on identical workers were wrong.
+    Those of rows on this machine, or, where it has none, on each that has: unlike machines are not pooled. Where no row
+    was compared with itself, how often verdicts on identical workers were wrong.
     """
     of_synthetic: list[Batch] = []
     of_rows: dict[tuple[str, str], list[Batch]] = {}
