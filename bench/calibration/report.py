@@ -22,9 +22,7 @@ from bench.report.markdown import environment_line, table
 REPLAYS = 20_000
 REPLAYED = (0, 1, 2, 3, 5, 10)
 """Per cent."""
-
 MOST_BLOCKS = BUDGET.max_blocks or 0
-
 WORDS = {"quiet": "as the machine is", "neighbour": "with a noisy neighbour on each processor"}
 
 GOALS = (
@@ -200,8 +198,9 @@ def _goals(outcomes: Sequence[Outcome]) -> str:
     return table(["aim", "comparisons", "reached", "missed"], lines)
 
 
-def _shares(said: Counter[str], *verdicts: str) -> list[str]:
-    return [units.percent(said[verdict] / said.total()) for verdict in verdicts]
+def _shares(chosen: Sequence[Outcome], *verdicts: str) -> list[str]:
+    said = [one.verdict for one in chosen]
+    return [units.percent(said.count(verdict) / len(said)) for verdict in verdicts]
 
 
 def _errors(outcomes: Sequence[Outcome]) -> str:
@@ -211,7 +210,7 @@ def _errors(outcomes: Sequence[Outcome]) -> str:
         lines.append(
             [
                 *(where, f"{len(chosen)}", f"{wrong}", f"{100 * at_most(wrong, len(chosen)):.2f} %"),
-                *_shares(Counter(one.verdict for one in chosen), "SAME", "UNCLEAR"),
+                *_shares(chosen, "SAME", "UNCLEAR"),
                 f"{np.mean([one.blocks for one in chosen]):.1f}",
                 units.percent(float(np.std([ratio for one in series for ratio in one]))),
                 f"{lag_correlation(series):.2f}",
@@ -240,7 +239,7 @@ def _found(outcomes: Sequence[Outcome]) -> str:
             lines.append(
                 [
                     *(f"{percent} %", where, f"{len(chosen)}", came_out_as(chosen)),
-                    *(share(said["SLOWER"], len(chosen)), *numbers, *_shares(said, "UNCLEAR")),
+                    *(share(said["SLOWER"], len(chosen)), *numbers, *_shares(chosen, "UNCLEAR")),
                     f"{np.mean([one.blocks for one in chosen]):.1f}",
                 ]
             )
@@ -289,15 +288,11 @@ def _by_surroundings(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequenc
 
 def _found_in_words(outcomes: Sequence[Outcome]) -> str:
     """What effect is found on real rows, and what is not, in as many blocks as a default run has."""
-
-    def of(chosen: Sequence[Outcome], verdict: str) -> str:
-        return _shares(Counter(one.verdict for one in chosen), verdict)[0]
-
     parts = []
     for percent, planted in _by_percent(outcomes).items():
-        groups = (f"{name}: {of(own, 'SLOWER')}" for name, own in _by_group(planted).items())
-        parts.append(f"of {percent} % it finds {of(planted, 'SLOWER')} ({', '.join(groups)})")
-    same = of(identical_of(outcomes), "SAME")
+        groups = (f"{name}: {_shares(own, 'SLOWER')[0]}" for name, own in _by_group(planted).items())
+        parts.append(f"of {percent} % it finds {_shares(planted, 'SLOWER')[0]} ({', '.join(groups)})")
+    (same,) = _shares(identical_of(outcomes), "SAME")
     return f"What a default run finds on these rows: {'; '.join(parts)}. Of identical rows it calls {same} SAME."
 
 
@@ -312,7 +307,7 @@ def _twins(identical: Sequence[Outcome]) -> str:
     lines = []
     for name, chosen in (parts | {f"group `{name}`": own for name, own in _by_group(identical).items()}).items():
         variances = [np.var(one.sides.log_ratios, ddof=1) for one in chosen]
-        shares = _shares(Counter(one.verdict for one in chosen), "SAME", "UNCLEAR")
+        shares = _shares(chosen, "SAME", "UNCLEAR")
         spread = units.percent(float(np.sqrt(np.mean(variances))))
         lines.append([name, f"{len(chosen)}", f"{len(false_ones(chosen))}", *shares, spread])
     header = ["twins of", "comparisons", "false FASTER or SLOWER", "SAME", "UNCLEAR", "standard deviation of a block"]
@@ -327,8 +322,8 @@ def _found_on_rows(outcomes: Sequence[Outcome]) -> str:
             lines.append(
                 [
                     *(f"{percent} %", group, f"{len(chosen)}", _centre(chosen, _of_processor)),
-                    *(_centre(chosen, lambda one: one.sides.log_ratios), *_shares(said, "SLOWER")),
-                    *(f"{said['SAME']}", f"{said['FASTER']}", *_shares(said, "UNCLEAR")),
+                    *(_centre(chosen, lambda one: one.sides.log_ratios), *_shares(chosen, "SLOWER")),
+                    *(f"{said['SAME']}", f"{said['FASTER']}", *_shares(chosen, "UNCLEAR")),
                 ]
             )
     header = ["aimed at", "group", "comparisons", "planted", "came out as", "found", "missed", "backwards", "UNCLEAR"]

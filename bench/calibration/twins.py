@@ -94,12 +94,11 @@ def twins_of(rows: Sequence[Row]) -> list[Twins]:
     """The pairs of a table: identical ones, and one for each planted slow-down."""
     pairs = []
     for row in rows:
-        names = [(f"{row.name}~{2 * number + 1}", f"{row.name}~{2 * number + 2}") for number in range(PAIRS_A_ROW)]
-        pairs += [Twins(row.name, Pair(*both)) for both in names]
-        pairs += [
-            Twins(row.name, Pair(f"{row.name}+{percent}", theirs, percent))
-            for percent, (theirs, _) in zip(PLANTED, names, strict=False)
-        ]
+        numbers = range(1, 2 * PAIRS_A_ROW, 2)
+        plain = [Pair(f"{row.name}~{number}", f"{row.name}~{number + 1}") for number in numbers]
+        planted = zip(PLANTED, plain, strict=False)
+        longer = [Pair(f"{row.name}+{percent}", pair.ours, percent) for percent, pair in planted]
+        pairs += [Twins(row.name, pair) for pair in (*plain, *longer)]
     return pairs
 
 

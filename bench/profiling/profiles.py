@@ -85,14 +85,10 @@ class Profile(Cell, frozen=True, kw_only=True):
         return sum(turn.waited_s for turn in self.turns) / sum(turn.wall_s for turn in self.turns)
 
     @property
-    def operations_s(self) -> float:
-        """Seconds of all operations of a call, as the profiler has them."""
-        return sum(operation.seconds for operation in self.operations)
-
-    @property
     def scale(self) -> float:
         """What operations are multiplied with to fit into the call: 1, or less where they outlast it."""
-        return min(1.0, self.call_s / self.operations_s) if self.operations else 1.0
+        seconds = sum(operation.seconds for operation in self.operations)
+        return min(1.0, self.call_s / seconds) if self.operations else 1.0
 
     @property
     def categories_s(self) -> dict[Category, float]:

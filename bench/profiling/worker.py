@@ -21,16 +21,14 @@ import msgspec
 from bench.machine.cpus import delay_s
 from bench.measure.error_location import where, words_of
 from bench.measure.messages import Job
-from bench.measure.proof import Invalid
-from bench.measure.serve import is_out_of_memory
-from bench.measure.subjects import Model, Unsupported, wall_s
+from bench.measure.serve import STATUS_OF, is_out_of_memory
+from bench.measure.subjects import Model, wall_s
 from bench.measure.worker import settle_down
 from bench.profiling.attribution import CallProfile, attribute, each_time
 from bench.profiling.profiles import Operation, Profile, Turn
 from bench.records.atomic import write_whole
 from bench.records.schema import Cell, CodeFacts, Status, Struct
 from impls import Row, import_row, read_row
-from impls.contract import DeviceUnavailable
 from impls.profiling import Mark, Profiler, Recording, TraceEvent, find_profiler
 
 WARMUP_S = 0.5
@@ -47,14 +45,6 @@ LEAST_CALLS, MOST_PROFILED_CALLS = 4, 20
 TURN_S = 0.002
 SHORT_S = 0.005
 """Calls up to so long have one before them in each turn that is not timed."""
-
-
-STATUSES: dict[type[BaseException], Status] = {
-    Invalid: "invalid",
-    DeviceUnavailable: "unavailable",
-    Unsupported: "unsupported",
-}
-"""What an exception says of a row; any other is an error."""
 
 
 class Assignment(Struct, frozen=True, kw_only=True):
@@ -82,8 +72,8 @@ def main(task_file: str, result_file: str) -> int:
         found = profile(row, assigned)
     except KeyboardInterrupt:
         raise
-    except tuple(STATUSES) as error:
-        found = assigned.ended(next(STATUSES[kind] for kind in STATUSES if isinstance(error, kind)), words_of(error))
+    except tuple(STATUS_OF) as error:
+        found = assigned.ended(next(STATUS_OF[kind] for kind in STATUS_OF if isinstance(error, kind)), words_of(error))
     except BaseException as error:  # a row that calls sys.exit() has no result either
         traceback.print_exception(error)
         status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
