@@ -233,7 +233,7 @@ def test_what_is_published_of_a_scaling_run_is_made_from_its_records(
     assert f"On {held_out} held-out shapes, times were off by" in text and "| `jax/scan` |" in text
 
 
-def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) -> None:
+def test_the_numbers_of_a_published_fit_are_those_of_its_coefficients(tmp_path: Path) -> None:
     assert report.columns(ROWS["torch/module"], [True] * 9) == [
         *("40.0 µs", "2.00 µs", "2 ns", "300 ps"),
         *("20.0 GFLOP/s", "33.3 GFLOP/s", "100 GFLOP/s", "200 GFLOP/s"),
@@ -245,7 +245,7 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) 
     assert shown["products, 64 sequences"].startswith("20"), shown
 
 
-def test_a_price_that_one_sweep_cannot_tell_from_others_is_not_shown(tmp_path: Path) -> None:
+def test_a_coefficient_that_is_not_identifiable_is_not_shown(tmp_path: Path) -> None:
     shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
     text = report.page(model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
@@ -278,7 +278,7 @@ def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository
     assert published(tmp_path) == []
 
 
-def test_a_price_is_shown_in_the_unit_that_fits() -> None:
+def test_a_coefficient_is_shown_in_the_unit_that_fits() -> None:
     assert [report.coefficient(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
         "–",
         "2.00 ms",

@@ -99,7 +99,7 @@ def _row(name: str) -> Row:
 
 
 @pytest.mark.thorough
-def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_told_apart(
+def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_distinguished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten times the work a call: beside other programs, what a call begins with is long too, and the same for both."""
@@ -118,9 +118,9 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     records = [line for line in lines if isinstance(line, Record)]
     assert {record.status for record in records} == {"ok"}
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
-    told = calibration.outcomes_of([Batch(comparisons=[same, planted], elapsed_s=1.0)])
-    assert told[0].verdict in ("SAME", "UNCLEAR")
-    assert told[1].verdict == "SLOWER"
+    outcomes = calibration.outcomes_of([Batch(comparisons=[same, planted], elapsed_s=1.0)])
+    assert outcomes[0].verdict in ("SAME", "UNCLEAR")
+    assert outcomes[1].verdict == "SLOWER"
     assert 1 + 2 / 3 < np.exp(np.median(planted.sides.log_ratios)) < 1 + 4 / 3, "what was planted, to a third"
 
 
@@ -178,9 +178,9 @@ def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> No
     slow, fast = [1.05] * 3, [1.0] * 3
     later = synthetic.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
     one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
-    told = calibration.outcomes_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
-    assert report.came_out_as(told[:1]) == "5.0 %"
-    assert report.came_out_as(told) == "5.0 % [5.0, 5.0]"
+    outcomes = calibration.outcomes_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
+    assert report.came_out_as(outcomes[:1]) == "5.0 %"
+    assert report.came_out_as(outcomes) == "5.0 % [5.0, 5.0]"
 
 
 def wavering(percent: int, logs: list[float], **fields: object) -> Comparison:
@@ -372,10 +372,10 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     )
     assert measured[:2] == [3, 3], "none of the whole blocks, and all of the one that was broken off"
     (batch,) = calibration.read_batches(out)
-    (told,) = batch.comparisons
+    (saved,) = batch.comparisons
     assert len(had.ours_s) == 2
-    assert (told.sides.ours_s[:2], told.sides.theirs_s[:2]) == (had.ours_s, had.theirs_s)
-    assert len(told.sides.ours_s) == max(measured)
+    assert (saved.sides.ours_s[:2], saved.sides.theirs_s[:2]) == (had.ours_s, had.theirs_s)
+    assert len(saved.sides.ours_s) == max(measured)
     assert not list(out.glob(".batch-*"))
 
 

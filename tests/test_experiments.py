@@ -100,7 +100,7 @@ def test_the_cost_of_the_protocol_is_that_of_twenty_processes_a_cell(tmp_path: P
     assert float(ratio.group(1)) == pytest.approx(6.0 * 10 / 61.5, abs=0.01)
 
 
-def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
+def test_the_course_of_a_run_is_known_block_by_block(tmp_path: Path) -> None:
     rows = ("jax/scan", "thinc/layers")
     records = [record(name, block=block) for block in (1, 2, 3, 4) for name in ("torch/module", CONTROL, *rows)]
     blocks = [msgspec.structs.replace(BLOCK, block=block, elapsed_s=60.0) for block in (1, 2, 3, 4)]
@@ -160,7 +160,7 @@ def test_the_published_replays_are_of_runs_that_the_rule_was_not_chosen_on() -> 
     assert len(published.recorded) == len(rule.CHOSEN_ON)
 
 
-def test_the_rates_of_the_rule_are_measured_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rates_of_the_rule_are_measured_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"two groups": made(normal, [0.01, 0.02], rows=3)}
     for name, value in (("KINDS", few), ("BEYOND", few), ("POWER", few), ("COMPARISONS", 120), ("CHOSEN_ON", ("run",))):
         monkeypatch.setattr(rule, name, value)

@@ -1,4 +1,4 @@
-"""``bench profile``, as real processes: what it shows and keeps, what it refuses, what an end leaves."""
+"""``bench profile``, as real processes: what it shows and saves, what it refuses, what an end leaves."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ROWS = {"torch/module": "torch", "jax/scan": "jax", "thinc/layers": "thinc"}
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ROWS)
-def test_a_rows_time_is_shown_and_kept_with_a_trace(name: str, tmp_path: Path) -> None:
+def test_a_rows_time_is_shown_and_saved_with_a_trace(name: str, tmp_path: Path) -> None:
     need(ROWS[name])
     out = tmp_path / "out"
     done = bench("profile", name, "--out", str(out), env={"COLUMNS": "80"})
@@ -213,7 +213,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert not any(worker.is_running() for worker in workers)
 
 
-def test_ctrl_c_keeps_the_profiles_that_are_made(tmp_path: Path) -> None:
+def test_ctrl_c_saves_the_profiles_that_are_made(tmp_path: Path) -> None:
     folder, flag = tmp_path / "out", tmp_path / "flag"
     row = numpy_row(tmp_path, "stops", before=f"import os, time; os.path.exists({str(flag)!r}) and time.sleep(60)")
     process = start("profile", str(row), "--task", "encode", "forward", "--out", str(folder))
