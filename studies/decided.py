@@ -7,26 +7,22 @@ number of turns; all else is the same but what chance draws. Its own folder stay
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from bench.analysis.analysis import Analysis
 from bench.cli.app import stderr
 from bench.machine.describe import describe
 from bench.measure.request import Options, check_request
 from bench.measure.run import run
-from bench.records.schema import Effort, Environment, Struct
+from bench.records.schema import Cell, Effort, Environment, Result, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table
 from bench.report.progress import Progress
 from impls.contract import InvalidInput
-from studies.keep import carry_out, keep, paths
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.records.schema import Cell, Result
+from studies.experiment import carry_out, save
 
 RAW_FILE = "decided.json"
 TABLE_FILE = "decided.md"
@@ -93,22 +89,17 @@ def measure(result: Result) -> Experiment:
     here = describe()
     if result.run.environment.machine != here.machine:
         raise InvalidInput(f"{result.path}: was made on another machine; make one here, with `nox -s bench`")
-    asked = check_request(Options())
-    if result.run.command != asked.command or not result.whole or not result.efforts:
+    default = check_request(Options())
+    if result.run.command != default.command or not result.whole or not result.efforts:
         raise InvalidInput(f"{result.path}: is no whole default run; make one with `nox -s bench`")
     command = f"python -m studies.decided results/{result.path.name} results/method"
-    request = replace(asked, budget=replace(asked.budget, adapts=False), command=command)
+    request = replace(default, budget=replace(default.budget, adapts=False), command=command)
     ended = run(request, lambda plan, begun: Progress(plan, begun, stderr()))
-    kept = read_result(asked.out)
-    if ended.stopped or not kept.whole:
+    second = read_result(default.out)
+    if ended.stopped or not second.whole:
         raise SystemExit(ended.code or 1)
-    return Experiment(
-        command=command,
-        environment=here,
-        followed=result.path.name,
-        following=course_of(result),
-        kept=course_of(kept),
-    )
+    courses = {"following": course_of(result), "kept": course_of(second)}
+    return Experiment(command=command, environment=here, followed=result.path.name, **courses)
 
 
 def report(experiment: Experiment) -> str:
@@ -123,13 +114,9 @@ def report(experiment: Experiment) -> str:
     ]
     groups = [
         [
-            f"{one.workload} {one.task}",
-            f"{100 * one.turn_sd:.1f} %",
-            f"{one.round_s:.2f} s",
-            f"{one.around_s:.1f} s",
-            f"{one.before}",
-            f"{one.turns}",
-            f"{price(one, one.turns) / price(one, one.before):.2f}",
+            *(f"{one.workload} {one.task}", f"{100 * one.turn_sd:.1f} %", f"{one.round_s:.2f} s"),
+            *(f"{one.around_s:.1f} s", f"{one.before}", f"{one.turns}"),
+            f"{cost(one, one.turns) / cost(one, one.before):.2f}",
         ]
         for one in experiment.following.efforts
     ]
@@ -142,7 +129,7 @@ def report(experiment: Experiment) -> str:
         " It is one run each way: what chance alone makes two runs differ by is not in it."
         f" {_gain(experiment)} The first block is the same work in both, most of it compiling; its length says how fast"
         " the machine was then."
-        f" The verdicts' times stand in `{RAW_FILE}`; the second run's samples are not kept here.\n\n"
+        f" The verdicts' times stand in `{RAW_FILE}`; the second run's samples are not saved here.\n\n"
         + table(["", "turns that follow", "turns that are kept"], shares)
         + "\n"
         + table(["block", *(f"{way}: {what}" for way in ("follow", "kept") for what in WHAT)], lines)
@@ -155,20 +142,17 @@ def report(experiment: Experiment) -> str:
 
 def _gain(experiment: Experiment) -> str:
     """Whether the run whose turns followed was the sooner one, in minutes."""
-    pairs = [(experiment.following.until_s(share), experiment.kept.until_s(share)) for share in SHARES]
-    sooner = [
-        f"{100 * share:.0f} %" for share, (ours, theirs) in zip(SHARES, pairs, strict=True) if _before(ours, theirs)
-    ]
+    never, sooner = float("inf"), []
+    for share in SHARES:
+        ours, theirs = (way.until_s(share) for way in (experiment.following, experiment.kept))
+        if (never if ours is None else ours) < (never if theirs is None else theirs):
+            sooner.append(f"{100 * share:.0f} %")
     if len(sooner) == len(SHARES):
         return "In minutes, turns that follow were sooner at both shares."
     return f"In minutes, turns that follow were sooner {'only at ' + sooner[0] if sooner else 'at neither share'}."
 
 
-def _before(ours_s: float | None, theirs_s: float | None) -> bool:
-    return ours_s is not None and (theirs_s is None or ours_s < theirs_s)
-
-
-def price(effort: Effort, turns: int) -> float:
+def cost(effort: Effort, turns: int) -> float:
     """The variance of a block's log ratio times its seconds, with so many turns: what a precision costs."""
     variance = effort.process_sd**2 + effort.turn_sd**2 / turns
     return variance * (effort.around_s + turns * effort.round_s)
@@ -194,8 +178,11 @@ def _first_blocks(way: Course, seconds: float | None) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
-    of, folder = paths(arguments, "studies.decided RESULT FOLDER")
-    return carry_out(lambda: keep(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report))
+
+    def made(of: Path, folder: Path) -> str:
+        return save(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report)
+
+    return carry_out(arguments, "studies.decided RESULT FOLDER", made)
 
 
 if __name__ == "__main__":

@@ -5,33 +5,27 @@ Every figure is a paired ratio, ours over theirs (below 1 is faster), out of one
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from bench import units
 from bench.analysis.analysis import Analysis
-from bench.analysis.cells import paired, ratio_of
+from bench.analysis.cells import CellAnalysis, paired, ratio_of
+from bench.analysis.roofline import Roofline
 from bench.analysis.stats import geometric_mean
 from bench.cli.publish import OURS
 from bench.here import ROOT
-from bench.profiling import profile_page
+from bench.profiling.profiles import Profiles
 from bench.profiling.published import PublishedProfiles
+from bench.profiling.report import columns_of, header, shares
 from bench.publish.runs import Runs
 from bench.records.atomic import write_whole
-from bench.records.schema import Group
+from bench.records.schema import Cell, Group, Result
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.workloads.shapes import WORKLOADS
+from impls.contract import Task
 from studies import promise
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from bench.analysis.cells import CellAnalysis
-    from bench.analysis.roofline import Roofline
-    from bench.profiling.profiles import Profiles
-    from bench.records.schema import Cell, Result
-    from impls.contract import Task
 
 PAGE = ROOT / "studies" / "goals.md"
 
@@ -88,11 +82,6 @@ class Goal:
     verdict: str | None = None
     """Of the ratio, where it is one of one workload."""
 
-    @property
-    def is_unclear(self) -> bool:
-        """Whether the blocks do not say more."""
-        return self.verdict == "UNCLEAR"
-
 
 @dataclass(frozen=True, slots=True)
 class Section:
@@ -126,15 +115,14 @@ class Report:
     cells: Mapping[tuple[Group, str], CellAnalysis]
     limits: Mapping[Cell, Roofline]
 
-    def groups(self, task: Task) -> dict[tuple[str, int, str], list[Group]]:
-        """The groups of a task, those of one device and number of threads together, in the order of the workloads."""
-        found: dict[tuple[str, int, str], list[Group]] = {}
-        for group in dict.fromkeys(group for group, _ in self.cells if group.task == task):
-            found.setdefault((group.device, group.threads, group.precision), []).append(group)
-        order = list(WORKLOADS)
-        return {
-            where: sorted(own, key=lambda group: order.index(group.workload)) for where, own in sorted(found.items())
-        }
+    def groups(self, task: Task) -> dict[str, dict[str, Group]]:
+        """The groups of a task, by where they were measured and by workload."""
+        found: dict[str, dict[str, Group]] = {}
+        own, order = {group for group, _ in self.cells if group.task == task}, list(WORKLOADS)
+        for group in sorted(own, key=lambda one: (one.device, one.threads, one.precision, order.index(one.workload))):
+            where = units.place(group.device, group.threads, group.precision)
+            found.setdefault(where, {})[group.workload] = group
+        return found
 
 
 def page(published: Sequence[Result], profiled: Sequence[Profiles]) -> str:
@@ -156,7 +144,7 @@ def shows(result: Result) -> bool:
 
 
 def report_of(result: Result) -> Report:
-    """The run's cells, judged."""
+    """The run's cells, analysed."""
     analysis = Analysis(result)
     cells = {
         (cell.group, cell.implementation): one
@@ -171,7 +159,7 @@ def _section(report: Report, profiled: Sequence[Profiles]) -> str:
     sections = [*(against(report, task) for task in TASKS), bounds(report), engine(report)]
     goals = [goal for section in sections for goal in section.goals]
     missed = [goal for goal in goals if not goal.reached]
-    undecided = sum(goal.reached and goal.is_unclear for goal in goals)
+    undecided = sum(goal.reached and goal.verdict == "UNCLEAR" for goal in goals)
     summary = f"{len(goals) - len(missed)} of {len(goals)} goals are reached"
     summary += f", {undecided} of them by a ratio whose verdict is UNCLEAR." if undecided else "."
     summary += " Missed:\n\n" if missed else "\n"
@@ -195,14 +183,14 @@ def _held(missed: Sequence[Goal], profiled: Sequence[Profiles]) -> list[str]:
     held = [found[cell] for cell in cells if cell in found]
     if not held:
         return []
-    columns = profile_page.columns_of([own for own, _ in held])
+    columns = columns_of([own for own, _ in held])
     commits = dict.fromkeys(str(of.environment.git_commit)[:12] for _, of in held)
     unknown = [" ".join(_place(cell)) for cell in cells if cell not in found]
     return [
         f"### What the calls do that miss a goal\n\nProfiles of commit {', '.join(commits)}.\n",
         table(
-            ["row", "task", "where", "workload", *profile_page.header(columns)],
-            [[*_place(own), *profile_page.shares(own, columns)] for own, _ in held],
+            ["row", "task", "where", "workload", *header(columns)],
+            [[*_place(own), *shares(own, columns)] for own, _ in held],
             left=4,
         ),
         *([f"Not profiled: {', '.join(unknown)}.\n"] if unknown else []),
@@ -217,15 +205,12 @@ def _place(cell: Cell) -> list[str]:
 def against(report: Report, task: Task) -> Section:
     """Every tuned row against what people write, workload by workload, and its mean over the default workloads."""
     lines: list[list[str | Goal]] = []
-    here = {group.workload for groups in report.groups(task).values() for group in groups}
-    names = [name for name in WORKLOADS if name in here]
+    names = [name for name in WORKLOADS if any(name in groups for groups in report.groups(task).values())]
     for tuned, others in BEFORE.items():
         for other in others:
-            for (device, threads, precision), groups in report.groups(task).items():
-                where = units.place(device, threads, precision)
+            for where, groups in report.groups(task).items():
                 what = f"{tuned} against {other}, {task} {where}"
-                by_name = {group.workload: group for group in groups}
-                cells = [_against(report, by_name.get(name), name, tuned, other, what) for name in names]
+                cells = [_against(report, groups.get(name), name, tuned, other, what) for name in names]
                 lines.append([f"`{tuned}`", f"`{other}`", where, *cells, _mean(report, groups, tuned, other, what)])
     columns = ["row", "against", "where", *names, "mean of the default workloads"]
     return Section(f"{task}: the tuned rows against what people write", columns, lines)
@@ -240,9 +225,9 @@ def _against(report: Report, group: Group | None, name: str, tuned: str, other: 
     return Goal(words, ratio.verdict != "SLOWER", f"{what}, {name}", (ours.cell,), ratio.verdict)
 
 
-def _mean(report: Report, groups: Sequence[Group], tuned: str, other: str, what: str) -> str | Goal:
+def _mean(report: Report, groups: Mapping[str, Group], tuned: str, other: str, what: str) -> str | Goal:
     against, times = MEANS[tuned]
-    default = [group for group in groups if "default" in WORKLOADS[group.workload].presets]
+    default = [group for name, group in groups.items() if "default" in WORKLOADS[name].presets]
     pairs = [(report.cells.get((group, tuned)), report.cells.get((group, other))) for group in default]
     ratios = [list(paired(ours, theirs).values()) if ours and theirs else [] for ours, theirs in pairs]
     if not ratios or not all(ratios):
@@ -261,10 +246,8 @@ def bounds(report: Report) -> Section:
     lines: list[list[str | Goal]] = []
     for tuned in BEFORE:
         for task in TASKS:
-            for (device, threads, precision), groups in report.groups(task).items():
-                where = units.place(device, threads, precision)
-                by_name = {group.workload: group for group in groups}
-                cells = [_share(report, by_name.get(name), tuned, f"{tuned}, {task} {where}, {name}") for name in LARGE]
+            for where, groups in report.groups(task).items():
+                cells = [_share(report, groups.get(name), tuned, f"{tuned}, {task} {where}, {name}") for name in LARGE]
                 lines.append([f"`{tuned}`", task, where, *cells, units.percent(BOUND_SHARE[task])])
     return Section("The share of the framework's own products", ["row", "task", "where", *LARGE, "goal"], lines)
 
@@ -284,9 +267,8 @@ def _share(report: Report, group: Group | None, tuned: str, what: str) -> Goal:
 def engine(report: Report) -> Section:
     """The best of our rows against the engine, in forward."""
     lines: list[list[str | Goal]] = []
-    for (device, threads, precision), groups in report.groups("forward").items():
-        where = units.place(device, threads, precision)
-        lines += [[where, group.workload, *_best(report, group, where)] for group in groups]
+    for where, groups in report.groups("forward").items():
+        lines += [[where, name, *_best(report, group, where)] for name, group in groups.items()]
     return Section(f"forward: the best row against `{ENGINE}`", ["where", "workload", "row", "ratio"], lines)
 
 
@@ -314,7 +296,7 @@ def _best(report: Report, group: Group, where: str) -> Iterator[str | Goal]:
 def made() -> str:
     """The page of what is published."""
     runs = next(kind for kind in OURS.kinds if isinstance(kind, Runs)).published(OURS.repository)
-    profiled = next(kind for kind in OURS.kinds if isinstance(kind, PublishedProfiles)).published(OURS.repository)
+    profiled = PublishedProfiles().published(OURS.repository)
     return page([analysis.result for _, analysis in runs], [profiles for _, profiles in profiled])
 
 

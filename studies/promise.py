@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.stats import median
 from bench.measure.presets import BUDGETS
+from bench.records.schema import Result
 from bench.report.featured import answers_readme
 from bench.report.markdown import table
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from bench.records.schema import Result
 
 FIRST_S, SHARES = 480.0, {0.60: 720.0, 0.75: 1200.0}
 """When there are to be verdicts, and when so large a share of the ratios is to have one."""
@@ -37,14 +33,8 @@ def section(published: Sequence[Result]) -> str:
     if not lines:
         return ""
     shares = [f"{100 * share:.0f} % decided ({units.duration(goal)})" for share, goal in SHARES.items()]
-    header = [
-        "run",
-        f"first verdicts ({units.duration(FIRST_S)})",
-        *shares,
-        f"first block ({FIRST_BLOCK_S:.0f} s)",
-        f"a later block outside its turns ({OUTSIDE_S:.0f} s)",
-    ]
-    return f"{HEADING}\n{table(header, lines)}"
+    header = ["run", f"first verdicts ({units.duration(FIRST_S)})", *shares, f"first block ({FIRST_BLOCK_S:.0f} s)"]
+    return f"{HEADING}\n{table([*header, f'a later block outside its turns ({OUTSIDE_S:.0f} s)'], lines)}"
 
 
 def _is_default(result: Result) -> bool:
@@ -57,10 +47,10 @@ def _line(result: Result) -> list[str]:
     outside_s = median([one.elapsed_s - one.phases_s.get("turns", 0.0) for one in later]) if later else None
     return [
         f"`{result.path.name}`",
-        _kept(until_s(result), FIRST_S, _minutes),
-        *(_kept(until_s(result, share), goal, _minutes) for share, goal in SHARES.items()),
-        _kept(first.elapsed_s, FIRST_BLOCK_S, _seconds),
-        _kept(outside_s, OUTSIDE_S, _seconds),
+        _within(until_s(result), FIRST_S, _minutes),
+        *(_within(until_s(result, share), goal, _minutes) for share, goal in SHARES.items()),
+        _within(first.elapsed_s, FIRST_BLOCK_S, _seconds),
+        _within(outside_s, OUTSIDE_S, _seconds),
     ]
 
 
@@ -70,7 +60,7 @@ def until_s(result: Result, share: float = 0.0) -> float | None:
     return next((at_s for at_s, number in result.decided_after.items() if number and number >= share * ratios), None)
 
 
-def _kept(seconds: float | None, goal_s: float, words: Callable[[float], str]) -> str:
+def _within(seconds: float | None, goal_s: float, words: Callable[[float], str]) -> str:
     if seconds is None:
         return "**never**"
     return words(seconds) if seconds <= goal_s else f"**{words(seconds)}**"

@@ -9,33 +9,25 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 from bench.analysis.analysis import Analysis
+from bench.calibration import synthetic
 from bench.machine.describe import describe
-from bench.measure.journal import Listener
 from bench.measure.lock import only_run
-from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, Seat, Sitting, Table
 from bench.measure.presets import BUDGETS
-from bench.measure.runner import run_plan
-from bench.records.schema import Environment, Record, Struct
+from bench.records.schema import Cell, Environment, Result, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table
 from bench.units import duration, percent
-from bench.workloads import reference_outputs
 from bench.workloads.shapes import named
 from impls import find_rows
-from studies.keep import carry_out, keep, paths
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.records.schema import Cell, Line, Result
+from studies.experiment import carry_out, one_block, save
 
 PROCESSES = 20
 """pyperf's default: ``--processes=20 --values=3 --warmups=1``, a value of at least 100 ms."""
@@ -90,51 +82,25 @@ def measure(result: Result) -> Experiment:
     rows, processes = find_rows(), []
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     with only_run("experiment on the cost of the harness") as mark, TemporaryDirectory(prefix="protocol-") as name:
-        problems = {}
-        for workload_name in result.run.workloads:
-            workload = named(workload_name, result.run.preset)
-            path = Path(name) / f"{workload_name}.safetensors"
-            reference_outputs.save(reference_outputs.pose(workload, tuple(result.run.plan.tasks)), path)
-            problems[workload_name] = ProblemFile(workload.config, str(path))
-        cells = cells_of(result)
+        workloads = [named(one, result.run.preset) for one in result.run.workloads]
+        problems, cells = synthetic.pose(Path(name), workloads, result.run.plan.tasks), cells_of(result)
         for number, cell in enumerate(cells, 1):
             words = f"{cell} {cell.threads}"
             print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)
-            row = rows[cell.implementation]
-            seat = Seat(cell.implementation, row, cell.threads, cell.precision, (cell,))
+            seat = Seat(cell.implementation, rows[cell.implementation], cell.threads, cell.precision, (cell,))
+            plan = Plan((Table(0, cell.threads, (seat,)),), (), budget, seat.name, 0)
             for _ in range(RUN_PROCESSES):
+                times: dict[str, float] = {}
+
+                def note(_sitting: Sitting | None, what: str, times: dict[str, float] = times) -> None:
+                    times.setdefault(what, time.monotonic())
+
                 with TemporaryDirectory(prefix="process-", dir=name) as folder:  # its own cache: it is empty
-                    plan = Plan((Table(0, cell.threads, (seat,)),), (), budget, seat.name, 0)
-                    processes.append(Timed(cell=words, elapsed_s=_run_one(plan, problems, folder, mark)))
-    return Experiment(
-        result=result.path.name,
-        started_at=started_at,
-        environment=environment,
-        processes=processes,
-    )
-
-
-def _run_one(plan: Plan, problems: dict[str, ProblemFile], folder: str, mark: str) -> float:
-    """Seconds from the start of a process to its last value; what we do after that, pyperf does not."""
-    times: dict[str, float] = {}
-
-    def note(_sitting: Sitting | None, what: str) -> None:
-        times.setdefault(what, time.monotonic())
-
-    seat = plan.tables[0].seats[0]
-    sitting = Sitting(plan.tables[0], seat.cells[0].group, ((seat, seat.cells[0]),))
-    lines: list[Line] = []
-    run_plan(
-        plan,
-        problems,
-        Path(folder),
-        Listener(doing=note, kept=lines.extend),
-        mark=mark,
-        next_block=lambda _plan, _records: None if lines else (2, (sitting,)),  # block 1 would validate first
-    )
-    if wrong := [line for line in lines if isinstance(line, Record) and not line.ok]:
-        raise RuntimeError(f"{wrong[0].cell.implementation}: {wrong[0].reason}")
-    return times["check"] - times["prepare"]
+                    # block 1 would validate first
+                    one_block(plan, 2, problems, Path(folder), mark, note)
+                # what we do after its last value, pyperf does not
+                processes.append(Timed(cell=words, elapsed_s=times["check"] - times["prepare"]))
+    return Experiment(result=result.path.name, started_at=started_at, environment=environment, processes=processes)
 
 
 def shares(result: Result) -> tuple[float, float]:
@@ -148,19 +114,12 @@ def report(experiment: Experiment, result: Result) -> str:
     elapsed_s, timed_s = shares(result)
     protocol_s = sum(one.elapsed_s for one in experiment.processes) * PROCESSES / RUN_PROCESSES
     blocks = max(record.block for record in result.records)
-    compared = [one for one in Analysis(result).cells.values() if one.is_compared]
-    decided = sum(one.is_decided for one in compared)
+    compared = [one.is_decided for one in Analysis(result).cells.values() if one.is_compared]
+    run = f"`bench run`, {blocks} blocks, `{result.path.name}`: {sum(compared)} of {len(compared)} ratios decided"
+    pyperf = f"pyperf's default protocol, {PROCESSES} processes a cell"
     lines = [
-        [
-            f"`bench run`, {blocks} blocks, `{result.path.name}`: {decided} of {len(compared)} ratios decided",
-            duration(elapsed_s),
-            "1.00",
-        ],
-        [
-            f"pyperf's default protocol, {PROCESSES} processes a cell",
-            duration(protocol_s),
-            f"{protocol_s / elapsed_s:.2f}",
-        ],
+        [run, duration(elapsed_s), "1.00"],
+        [pyperf, duration(protocol_s), f"{protocol_s / elapsed_s:.2f}"],
     ]
     return (
         "# What the harness costs\n\n"
@@ -175,13 +134,13 @@ def report(experiment: Experiment, result: Result) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
-    of, folder = paths(arguments, "studies.protocol RESULT FOLDER")
 
-    def make() -> str:
+    def made(of: Path, folder: Path) -> str:
         result = read_result(of)
-        return keep(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result))
+        raw = folder / RAW_FILE
+        return save(raw, Experiment, lambda: measure(result), lambda found: report(found, result))
 
-    return carry_out(make)
+    return carry_out(arguments, "studies.protocol RESULT FOLDER", made)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.analysis.analysis import Analysis
-from bench.analysis.stats import PRACTICAL
+from bench.analysis.stats import PRACTICAL, Interval
 from bench.analysis.verdict import FEW_BLOCKS, LEVEL, MIN_BLOCKS, MOST_FREEDOM, verdicts
 from bench.calibration.simulate import (
     KINDS,
     OUTLYING,
     ROWS,
+    Floats,
     Rates,
     drifting,
     error_rate,
@@ -31,18 +31,11 @@ from bench.calibration.simulate import (
     recorded,
     stopped,
 )
-from bench.records.schema import Struct
+from bench.records.schema import Result, Struct
 from bench.records.store import read_result
 from bench.report.markdown import table
 from bench.units import percent
-from studies.keep import carry_out, keep
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.analysis.stats import Interval
-    from bench.calibration.simulate import Floats
-    from bench.records.schema import Result
+from studies.experiment import carry_out, save
 
 RAW_FILE = "rule.json"
 TABLE_FILE = "rule.md"
@@ -50,10 +43,10 @@ COMPARISONS = 100_000
 """For each kind of table."""
 
 LOOKS = 40
-"""At most so many blocks, where it is asked how often the rule errs."""
+"""At most so many blocks, for how often the rule errs."""
 
 FEW = 12
-"""At most so many, where it is asked what it finds."""
+"""At most so many, for what it finds."""
 
 CHOSEN_ON = ("amd-epyc-family-25-model-1-2-cores-2026-11-26-3", "amd-epyc-family-26-model-2-2-cores-2026-11-27")
 """The published runs of real rows whose noise the rule was chosen on; it is replayed on others."""
@@ -107,12 +100,12 @@ class Simulation(Struct, frozen=True, kw_only=True):
 
 def measure(results: Sequence[Result]) -> Simulation:
     """Some minutes of simulated tables; the results of `CHOSEN_ON` lend their noise, and all are replayed."""
-    errors, beyond = (
-        {name: error_rate(kind, comparisons=COMPARISONS, most_blocks=LOOKS) for name, kind in kinds.items()}
-        for kinds in (KINDS, BEYOND)
-    )
     replayed = [replayed_of(result) for result in results]
-    noise = {run.run: recorded(_common(run)) for run in replayed if run.run in CHOSEN_ON}
+    noise = {f"blocks of `{run.run}`": recorded(_common(run)) for run in replayed if run.run in CHOSEN_ON}
+    errors, beyond, of_rows = (
+        {name: error_rate(kind, comparisons=COMPARISONS, most_blocks=LOOKS) for name, kind in kinds.items()}
+        for kinds in (KINDS, BEYOND, noise)
+    )
     power = [
         Power(
             tables=name,
@@ -122,10 +115,6 @@ def measure(results: Sequence[Result]) -> Simulation:
         for name, kind in POWER.items()
         for effect in FOUND
     ]
-    of_rows = {
-        f"blocks of `{name}`": error_rate(kind, comparisons=COMPARISONS, most_blocks=LOOKS)
-        for name, kind in noise.items()
-    }
     return Simulation(level=LEVEL, errors=errors, beyond=beyond, recorded=of_rows, power=power, replayed=replayed)
 
 
@@ -160,7 +149,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """How many after so many blocks."""
     with_later: int
     """Of those decided, how many have a block after that."""
-    judged_again: int
+    analysed_again: int
     """How many have a verdict of their own there that is not UNCLEAR."""
     contradicted: int
     """How many have the opposite verdict there, or SAME beside FASTER or SLOWER."""
@@ -182,13 +171,13 @@ def replay(run: Replayed) -> Outcome:
         for word, look, one in zip(said[decided], blocks[decided], ratios[decided], strict=True)
     ]
     again = [(word, str(verdicts(rest))) for word, rest in later if len(rest) >= MIN_BLOCKS]
-    told = [(word, own) for word, own in again if own != "UNCLEAR"]
+    reached = [(word, own) for word, own in again if own != "UNCLEAR"]
     return Outcome(
         ratios=int(compared.sum()),
         decided={look: int((decided & (blocks <= look)).sum()) for look in range(MIN_BLOCKS, ratios.shape[-1] + 1)},
         with_later=sum(len(rest) > 0 for _, rest in later),
-        judged_again=len(told),
-        contradicted=sum(word != own for word, own in told),
+        analysed_again=len(reached),
+        contradicted=sum(word != own for word, own in reached),
         turned=sum(
             len(rest) > 0 and word != "SAME" and (float(np.median(rest)) < 0) != (word == "FASTER")
             for word, rest in later
@@ -212,11 +201,8 @@ def report(simulation: Simulation) -> str:
     bounds = worst(simulation)
     errors = [
         [
-            name,
-            bounded(rates.false, rates.false_bounds),
-            bounded(rates.wrong, rates.wrong_bounds),
-            percent(rates.same),
-            f"{rates.mean_blocks:.1f}",
+            *(name, bounded(rates.false, rates.false_bounds), bounded(rates.wrong, rates.wrong_bounds)),
+            *(percent(rates.same), f"{rates.mean_blocks:.1f}"),
         ]
         for name, rates in (*simulation.errors.items(), *simulation.beyond.items(), *simulation.recorded.items())
     ]
@@ -259,18 +245,10 @@ def _replays(simulation: Simulation) -> str:
         last = max(outcome.decided)
         decided = [f"{outcome.decided.get(look, outcome.decided[last])}" for look in (3, 4, 5, 6)]
         most = outcome.decided[last]
-        counts = [most, outcome.with_later, outcome.judged_again, outcome.contradicted, outcome.turned]
+        counts = [most, outcome.with_later, outcome.analysed_again, outcome.contradicted, outcome.turned]
         pooled = [sum(pair) for pair in zip(pooled, counts, strict=True)]
-        lines.append(
-            [
-                f"`{run.run}`",
-                f"{outcome.ratios}",
-                *decided,
-                f"{most} ({last})",
-                f"{most - outcome.with_later}",
-                *map(str, counts[2:]),
-            ]
-        )
+        later = f"{most - outcome.with_later}", *map(str, counts[2:])
+        lines.append([f"`{run.run}`", f"{outcome.ratios}", *decided, f"{most} ({last})", *later])
     return (
         table([*header, "without a later block", "a verdict again", "contradicted", "turned"], lines)
         + f"\nOf {pooled[0]} verdicts, {pooled[1]} have a later block and {pooled[0] - pooled[1]} have none;"
@@ -281,12 +259,11 @@ def _replays(simulation: Simulation) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Simulate, or, with a folder that has the rates, make the table anew."""
-    if len(arguments) < 2:
-        print("usage: python -m studies.rule FOLDER [RESULT …]", file=sys.stderr)
-        return 2
-    folder, *results = map(Path, arguments[1:])
-    made = partial(keep, folder / RAW_FILE, Simulation, lambda: measure(list(map(read_result, results))), report)
-    return carry_out(made)
+
+    def made(folder: Path, *results: Path) -> str:
+        return save(folder / RAW_FILE, Simulation, lambda: measure([*map(read_result, results)]), report)
+
+    return carry_out(arguments, "studies.rule FOLDER [RESULT …]", made)
 
 
 if __name__ == "__main__":

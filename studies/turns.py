@@ -2,42 +2,33 @@
 
 Identical workers, and PyTorch beside JAX, share the same timed seconds in several ways: one process after the other, or
 both alive and taking turns of 400 to 2 milliseconds. The ways take turns themselves, block by block, so that all
-meet the same neighbours. What is compared is the standard deviation, from block to block, of the log ratio of the arms.
+meet the same neighbours. What is compared is the standard deviation, from block to block, of their log ratio.
 """
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.analysis.stats import median
 from bench.calibration import synthetic
 from bench.machine.describe import describe
-from bench.measure.journal import Listener
 from bench.measure.lock import only_run
-from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan, Seat, Sitting, Table
+from bench.measure.plan import Plan, Table
 from bench.measure.presets import Budget
-from bench.measure.runner import run_plan
-from bench.records.schema import Cell, Environment, Record, Struct
+from bench.records.schema import Environment, Record, Struct
 from bench.report.markdown import environment_line, table
 from bench.units import percent
-from bench.workloads import reference_outputs
 from bench.workloads.shapes import Workload, shape_workload
 from impls import find_rows
-from studies.keep import carry_out, keep, paths
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from bench.records.schema import Line
+from studies.experiment import carry_out, one_block, save
 
 LARGE, SMALL = (
     shape_workload(
@@ -62,7 +53,7 @@ TABLE_FILE = "turns.md"
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How two arms share the time."""
+    """How two workers share the time."""
 
     words: str
     turn_s: float
@@ -114,8 +105,8 @@ class Experiment(Struct, frozen=True, kw_only=True):
     outcomes: list[Outcome]
 
 
-def plan_of(way: Way, seed: int) -> Plan:
-    """Both arms at one table, or each at a table of its own."""
+def plan_of(way: Way, block: int, seed: int) -> Plan:
+    """Both workers at one table, or each at a table of its own, in the block's order."""
     budget = Budget(
         timed_s=TIMED_S,
         warmup_s=0.05,
@@ -128,50 +119,12 @@ def plan_of(way: Way, seed: int) -> Plan:
         most_rounds=1,
         measures_memory=False,
     )
-    seats = tuple(_seat(way.workload, row, arm) for row, arm in ((way.ours, "ours"), (way.theirs, "theirs")))
-    shared = (seats,) if way.together else ((seats[0],), (seats[1],))
-    tables = tuple(Table(number, 1, members) for number, members in enumerate(shared))
-    return Plan(tables, (), budget, "theirs", seed)
-
-
-def _seat(workload: Workload, name: str, arm: str) -> Seat:
-    row = find_rows()[name]
-    cell = Cell(
-        implementation=arm,
-        framework=row.framework,
-        tier=row.tier,
-        workload=workload.name,
-        task="encode",
-        device="cpu",
-        threads=1,
-    )
-    return Seat(arm, row, 1, "float32", (cell,))
-
-
-def run_block(
-    way: Way, block: int, seed: int, folder: Path, problems: dict[str, ProblemFile], mark: str
-) -> list[Record]:
-    """One block of one way, with fresh processes: first attempts, contended or not."""
-    plan = plan_of(way, seed)
-    order = np.random.default_rng([seed, block]).permutation(len(plan.tables))
-    sittings = tuple(
-        Sitting(plan.tables[index], (seats[0].cells[0]).group, tuple((seat, seat.cells[0]) for seat in seats))
-        for index in order
-        for seats in [plan.tables[index].seats]
-    )
-    lines: list[Line] = []
-    run_plan(
-        plan,
-        problems,
-        folder,
-        Listener(kept=lines.extend),
-        mark=mark,
-        next_block=lambda _plan, _records: None if lines else (block, sittings),
-    )
-    records = [line for line in lines if isinstance(line, Record)]
-    if wrong := [record for record in records if not record.ok]:
-        raise RuntimeError(f"{wrong[0].cell.implementation} of {way.words}: {wrong[0].reason}")
-    return [record for record in records if record.attempt == 0]
+    names = ((way.ours, "ours"), (way.theirs, "theirs"))
+    seats = [synthetic.seat(find_rows()[row], name, [way.workload], ["encode"]) for row, name in names]
+    members = [tuple(seats)] if way.together else [(seat,) for seat in seats]
+    tables = [Table(number, 1, own) for number, own in enumerate(members)]
+    order = np.random.default_rng([seed, block]).permutation(len(tables))
+    return Plan(tuple(tables[index] for index in order), (), budget, "theirs", seed)
 
 
 def measure() -> Experiment:
@@ -180,28 +133,21 @@ def measure() -> Experiment:
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     records: dict[Way, list[Record]] = {way: [] for way in WAYS}
     with only_run("experiment on taking turns") as mark, TemporaryDirectory(prefix="turns-") as name:
-        folder = Path(name)
-        problems = {}
-        for workload in (LARGE, SMALL):
-            path = folder / f"{workload.name}.safetensors"
-            reference_outputs.save(reference_outputs.pose(workload, ("encode",)), path)
-            problems[workload.name] = ProblemFile(workload.config, str(path))
+        folder, problems = Path(name), synthetic.pose(Path(name), (LARGE, SMALL), ["encode"])
         rng = np.random.default_rng(seed)
         for block in range(1, BLOCKS + 1):
             print(f"block {block} of {BLOCKS}", file=sys.stderr)
             for index in rng.permutation(len(WAYS)):
-                records[WAYS[index]] += run_block(WAYS[index], block, seed, folder, problems, mark)
-    return Experiment(
-        command="python -m studies.turns",
-        started_at=started_at,
-        environment=environment,
-        outcomes=[
-            Outcome(
-                words=way.words, together=way.together, sides=synthetic.sides_of(synthetic.Pair("ours", "theirs"), own)
-            )
-            for way, own in records.items()
-        ],
-    )
+                way = WAYS[index]
+                own = one_block(plan_of(way, block, seed), block, problems, folder, mark)
+                records[way] += [record for record in own if record.attempt == 0]  # contended or not
+    pair = synthetic.Pair("ours", "theirs")
+    outcomes = [
+        Outcome(words=way.words, together=way.together, sides=synthetic.sides_of(pair, own))
+        for way, own in records.items()
+    ]
+    command = "python -m studies.turns"
+    return Experiment(command=command, started_at=started_at, environment=environment, outcomes=outcomes)
 
 
 def report(experiment: Experiment) -> str:
@@ -213,14 +159,14 @@ def report(experiment: Experiment) -> str:
         lines.append([outcome.words, turns, *spread])
         if outcome.together and undisturbed != spread:
             lines.append([f"{outcome.words}, undisturbed ones", turns, *undisturbed])
-    header = ["how the arms share the time", "turns", "blocks", "standard deviation", "robust", "furthest"]
+    header = ["how the workers share the time", "turns", "blocks", "standard deviation", "robust", "furthest"]
     return (
         "# What taking turns is worth\n\n"
         f"{environment_line(experiment.environment)}  \n`{experiment.command}`, {experiment.started_at}\n\n"
-        f"The log ratio of two arms, block by block, with fresh processes in each, {TIMED_S} s timed of each arm:"
+        f"The log ratio of two workers, block by block, with fresh processes in each, {TIMED_S} s timed of each:"
         f" {LARGE.shape} (small: batch {SMALL.batch_size}), task encode, one thread. Robust: 1.4826 median absolute"
         " deviations. Furthest: the block furthest from the median. Undisturbed ones: without the turns in which either"
-        " arm waited for a processor that somebody else had, where that makes a difference."
+        " worker waited for a processor that somebody else had, where that makes a difference."
         " All ways ran block by block in one run, in a random order.\n\n" + table(header, lines)
     )
 
@@ -234,8 +180,11 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, or, with a folder that has the measurements, make the table anew."""
-    (folder,) = paths(arguments, "studies.turns FOLDER")
-    return carry_out(lambda: keep(folder / RAW_FILE, Experiment, measure, report))
+
+    def made(folder: Path) -> str:
+        return save(folder / RAW_FILE, Experiment, measure, report)
+
+    return carry_out(arguments, "studies.turns FOLDER", made)
 
 
 if __name__ == "__main__":

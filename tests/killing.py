@@ -19,7 +19,7 @@ from test_profile_page import QUIET, profiles
 from test_published import run_of
 from test_records import END, RUN, record, write
 
-from bench.calibration import calibration, calibration_table
+from bench.calibration import calibration, report
 from bench.calibration.calibration import Batch
 from bench.profiling.profiles import PROFILE_FILE
 from bench.profiling.published import PublishedProfiles
@@ -159,7 +159,7 @@ if __name__ == "__main__":
     # what is made of the raw files takes long, and is written like this
     runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.result.records)}"}  # type: ignore[method-assign]
     runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]  # type: ignore[assignment]
-    calibration_table.markdown = lambda head, batches: f"{head} {len(batches)}"
+    report.markdown = lambda head, batches: f"{head} {len(batches)}"
     readme.with_table = lambda repository, analysis, error_rate: f"{len(analysis.result.records)}"
     index.sentence = lambda judged, run, where: where
     os.fsync = lambda opened: None  # whoever is killed loses nothing that the system has

@@ -17,7 +17,7 @@ from sweeping import ROWS, SHAPES, coefficients, scaling_run, write_scaling
 from test_records import END, RUN, record, write
 
 from bench.analysis.analysis import Analysis
-from bench.forecast import advise, scaling_page
+from bench.forecast import advise, report
 from bench.forecast.model import TaskAt, model_of
 from bench.here import command
 from bench.machine.describe import code_facts, describe
@@ -160,7 +160,8 @@ def test_bad_input_is_one_line(words: tuple[str, ...], answer: str, house: Path)
 def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scaling(house / "local" / "new", run=here())
     asked = []
-    monkeypatch.setattr("bench.measure.run.run", lambda request: asked.append(request) or 1)
+    monkeypatch.setattr("bench.cli.run.carry_out", lambda request, _: asked.append(request) or 1)
+    monkeypatch.setattr("bench.cli.run.show", lambda ended, _: ended)
     done = ask("advise", *SHAPE, "--task", "forward", "--measure")
     assert done.returncode == 1, "the run's own exit code"
     (request,) = asked
@@ -217,13 +218,13 @@ def test_what_is_published_of_a_scaling_run_is_made_from_its_records(
     run = scaling_run(shapes, environment=CLEAN)
     target = publisher(tmp_path).publish(write_scaling(tmp_path / "run", run=run, shapes=shapes))
     held_out = sum(shape.held_out for shape in shapes)
-    page, data = target / scaling_page.PAGE_FILE, target / scaling_page.FACTS_FILE
+    page, data = target / report.PAGE_FILE, target / report.FACTS_FILE
     files = publisher(tmp_path).generated()
     assert {page, data} < files.keys()
     assert all(path.read_text() == text for path, text in files.items())
     assert f"[{target.name}]({target.name}/scaling.md)" in (repository / "results" / "README.md").read_text()
     assert "outdated" in (repository / "README.md").read_text(), "sweeps do not answer the README's question"
-    facts = msgspec.json.decode(data.read_bytes(), type=scaling_page.Scaling)
+    facts = msgspec.json.decode(data.read_bytes(), type=report.Scaling)
     assert {of_task.task for of_task in facts.tasks} == {"forward", "train_step"}
     for of_task in facts.tasks:
         assert [row.implementation for row in of_task.fits] == list(ROWS)
@@ -232,39 +233,35 @@ def test_what_is_published_of_a_scaling_run_is_made_from_its_records(
     assert f"On {held_out} held-out shapes, times were off by" in text and "| `jax/scan` |" in text
 
 
-def test_the_numbers_of_a_published_fit_are_those_of_its_prices(tmp_path: Path) -> None:
-    assert scaling_page.columns(ROWS["torch/module"], [True] * 9) == [
+def test_the_numbers_of_a_published_fit_are_those_of_its_coefficients(tmp_path: Path) -> None:
+    assert report.columns(ROWS["torch/module"], [True] * 9) == [
         *("40.0 µs", "2.00 µs", "2 ns", "300 ps"),
         *("20.0 GFLOP/s", "33.3 GFLOP/s", "100 GFLOP/s", "200 GFLOP/s"),
         "20 GB/s",
     ]
-    text = scaling_page.page(model_of(Analysis(read_result(write_scaling(tmp_path)))))
+    text = report.page(model_of(Analysis(read_result(write_scaling(tmp_path)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
-    shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
+    shown = dict(zip(report.COLUMNS, line.split(" | ")[1:], strict=False))
     assert shown["products, 64 sequences"].startswith("20"), shown
 
 
-def test_a_price_that_one_sweep_cannot_tell_from_others_is_not_shown(tmp_path: Path) -> None:
+def test_a_coefficient_that_is_not_identifiable_is_not_shown(tmp_path: Path) -> None:
     shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
-    text = scaling_page.page(
-        model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes))))
-    )
+    text = report.page(model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
-    shown = dict(zip(scaling_page.COLUMNS, line.split(" | ")[1:], strict=False))
-    assert shown["products, 8 sequences"] == shown["products, 64 sequences"] == scaling_page.SHARED
+    shown = dict(zip(report.COLUMNS, line.split(" | ")[1:], strict=False))
+    assert shown["products, 8 sequences"] == shown["products, 64 sequences"] == report.SHARED
 
 
 def test_a_row_without_a_time_at_a_held_out_shape_leaves_the_other_rows_columns_alone(tmp_path: Path) -> None:
-    whole = scaling_page.page(model_of(Analysis(read_result(write_scaling(tmp_path / "whole")))))
+    whole = report.page(model_of(Analysis(read_result(write_scaling(tmp_path / "whole")))))
     held_out = {shape.name for shape in SHAPES if shape.held_out}
     lines = [
         one
         for one in read_result(tmp_path / "whole").records
         if one.cell.implementation != "jax/scan" or one.cell.workload not in held_out
     ]
-    lacking = scaling_page.page(
-        model_of(Analysis(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run()))))
-    )
+    lacking = report.page(model_of(Analysis(read_result(write(tmp_path / "lacking", *lines, END, run=scaling_run())))))
 
     def leave_one_out(page: str) -> list[str]:
         return [line.split(" | ")[-3] for line in page.splitlines() if line.startswith("| `torch/module` | ")]
@@ -281,15 +278,15 @@ def test_a_scaling_run_with_too_few_blocks_or_shapes_is_not_published(repository
     assert published(tmp_path) == []
 
 
-def test_a_price_is_shown_in_the_unit_that_fits() -> None:
-    assert [scaling_page.coefficient(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
+def test_a_coefficient_is_shown_in_the_unit_that_fits() -> None:
+    assert [report.coefficient(value) for value in (0.0, 2e-3, 1.5e-6, 2.349e-9, 3e-10)] == [
         "–",
         "2.00 ms",
         "1.50 µs",
         "2.35 ns",
         "300 ps",
     ]
-    words = scaling_page.in_words(coefficients(weight_s=0.0))
+    words = report.in_words(coefficients(weight_s=0.0))
     assert words == (
         "40.0 µs a call + 2.00 µs a step + 2 ns a number of the state + products at 20.0 GFLOP/s to 200 GFLOP/s"
         " + weights beyond 2.0 MiB at 20 GB/s"

@@ -1,4 +1,4 @@
-"""The error rate is measured with the pipeline itself: arms differ by what was planted, and by nothing else."""
+"""The error rate is measured with the pipeline itself: workers differ by what was planted, and by nothing else."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from processes import bench, wait_until
 
 from bench import here
-from bench.calibration import begun, calibrate, calibration, calibration_table, synthetic
+from bench.calibration import calibrate, calibration, report, synthetic
 from bench.calibration.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.calibration.calibration import Batch, Comparison, Head
 from bench.calibration.neighbour import noisy
@@ -46,7 +46,7 @@ def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object)
     )
 
 
-def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     passes: list[int] = []
     monkeypatch.setattr(Reference, "forward", lambda self, x, y: passes.append(1))
     products: list[int] = []
@@ -54,13 +54,13 @@ def test_an_arm_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monkey
     parameters = initial_parameters(synthetic.WORKLOAD.config, 0)
     counts = {}
     for percent in (0, 1, 10):
-        load = build_row(synthetic.write_arm(tmp_path, f"arm{percent}", percent))
-        arm = load(synthetic.WORKLOAD.config, parameters, "cpu")
+        load = build_row(synthetic.write_worker(tmp_path, f"plus{percent}", percent))
+        worker = load(synthetic.WORKLOAD.config, parameters, "cpu")
         x = np.zeros(1)
-        arm.forward(x, None)
+        worker.forward(x, None)
         passes.clear()
         products.clear()
-        arm.forward(x, None)
+        worker.forward(x, None)
         counts[percent] = (len(products), len(passes))
     assert counts == {0: (200, 0), 1: (202, 0), 10: (220, 0)}
 
@@ -99,13 +99,13 @@ def _row(name: str) -> Row:
 
 
 @pytest.mark.thorough
-def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_told_apart(
+def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_distinguished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten times the work a call: beside other programs, what a call begins with is long too, and the same for both."""
     monkeypatch.setattr(synthetic, "UNITS", 10 * synthetic.UNITS)
     pairs = [synthetic.Pair("a", "b"), synthetic.Pair("plus100", "a", 100)]
-    rows = [synthetic.write_arm(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
+    rows = [synthetic.write_worker(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
     lines: list[Line] = []
     plan = synthetic.plan_of(rows, seed=1)
     run_plan(
@@ -118,9 +118,9 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_tol
     records = [line for line in lines if isinstance(line, Record)]
     assert {record.status for record in records} == {"ok"}
     same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
-    told = calibration.told_of([Batch(comparisons=[same, planted], elapsed_s=1.0)])
-    assert told[0].verdict in ("SAME", "UNCLEAR")
-    assert told[1].verdict == "SLOWER"
+    outcomes = calibration.outcomes_of([Batch(comparisons=[same, planted], elapsed_s=1.0)])
+    assert outcomes[0].verdict in ("SAME", "UNCLEAR")
+    assert outcomes[1].verdict == "SLOWER"
     assert 1 + 2 / 3 < np.exp(np.median(planted.sides.log_ratios)) < 1 + 4 / 3, "what was planted, to a third"
 
 
@@ -164,7 +164,7 @@ def test_the_report_counts_what_was_said() -> None:
         Batch(comparisons=[comparison(0, 1.0), comparison(0, 1.2), comparison(5, 1.05)], elapsed_s=60.0),
         Batch(comparisons=[comparison(0, 1.0, surroundings="neighbour"), comparison(5, 1.0)], elapsed_s=60.0),
     ]
-    words = calibration_table.markdown(HEAD, batches)
+    words = report.markdown(HEAD, batches)
     both = next(line for line in words.splitlines() if line.startswith("| both |"))
     assert both.split("|")[2:4] == [" 3 ", " 1 "]  # three comparisons of identical workers, one false verdict
     assert "| false FASTER or SLOWER in at most 1 % | 3 | 33.3 % [0.8, 90.6] | by 32.3 points |" in words
@@ -178,9 +178,9 @@ def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> No
     slow, fast = [1.05] * 3, [1.0] * 3
     later = synthetic.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
     one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
-    told = calibration.told_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
-    assert calibration_table.came_out_as(told[:1]) == "5.0 %"
-    assert calibration_table.came_out_as(told) == "5.0 % [5.0, 5.0]"
+    outcomes = calibration.outcomes_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
+    assert report.came_out_as(outcomes[:1]) == "5.0 %"
+    assert report.came_out_as(outcomes) == "5.0 % [5.0, 5.0]"
 
 
 def wavering(percent: int, logs: list[float], **fields: object) -> Comparison:
@@ -194,16 +194,16 @@ def test_a_comparison_stops_at_its_first_verdict_and_its_batch_tells_of_its_nois
     same = comparison(0, 1.0, blocks=9)
     alone = [comparison(0, 1.0, blocks=2), same]
     batches = [Batch(comparisons=one, elapsed_s=1.0) for one in (alone, [same])]
-    assert [(one.comparison, one.verdict, one.blocks) for one in calibration.told_of(batches)] == [
+    assert [(one.comparison, one.verdict, one.blocks) for one in calibration.outcomes_of(batches)] == [
         (alone[0], "UNCLEAR", 2),
         (same, "SAME", 3),
         (same, "SAME", 3),
     ]
     slow, others = wavering(30, [0.25, 0.26, 0.27]), [wavering(0, [0.0, 0.01, -0.01])] * 6
-    (by_itself,) = calibration.told_of([Batch(comparisons=[slow], elapsed_s=1.0)])
+    (by_itself,) = calibration.outcomes_of([Batch(comparisons=[slow], elapsed_s=1.0)])
     elsewhere = [Batch(comparisons=one, elapsed_s=1.0) for one in ([slow], others)]
-    among_others = calibration.told_of([Batch(comparisons=[*others, slow], elapsed_s=1.0)])[-1]
-    assert by_itself.verdict == calibration.told_of(elsewhere)[0].verdict == "UNCLEAR"
+    among_others = calibration.outcomes_of([Batch(comparisons=[*others, slow], elapsed_s=1.0)])[-1]
+    assert by_itself.verdict == calibration.outcomes_of(elsewhere)[0].verdict == "UNCLEAR"
     assert (among_others.verdict, among_others.percent) == ("SLOWER", 30)
 
 
@@ -220,9 +220,9 @@ def test_a_lean_that_lasts_shows_as_correlation() -> None:
     random = np.random.default_rng(0)
     independent = random.normal(size=(300, 9))
     drifting = independent + random.normal(size=(300, 1))
-    assert calibration_table.lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
-    assert calibration_table.lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
-    assert calibration_table.lag_correlation([[0.0, 0.0]]) == 0.0
+    assert report.lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
+    assert report.lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
+    assert report.lag_correlation([[0.0, 0.0]]) == 0.0
 
 
 @pytest.mark.thorough
@@ -232,7 +232,7 @@ def test_a_batch_in_which_a_worker_fails_does_not_count(tmp_path: Path, monkeypa
     monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
     monkeypatch.setattr(calibrate, "PLANTED", ())
     with pytest.raises(calibrate.WorkerFailed, match=r"pair0-[ab] is invalid"):
-        calibrate.measure_batch(0, "quiet", 1, "", begun.read_begun(tmp_path), id)
+        calibrate.measure_batch(0, "quiet", 1, "", calibration.read_begun(tmp_path), id)
 
 
 def test_a_batch_that_was_appended_again_is_refused(tmp_path: Path) -> None:
@@ -287,14 +287,14 @@ def test_what_goes_wrong_costs_its_batch_alone(
         return outcome
 
     monkeypatch.setattr(calibrate, "measure_batch", measure)
-    monkeypatch.setattr(calibration_table, "REPLAYS", 10)
+    monkeypatch.setattr(report, "REPLAYS", 10)
     out = tmp_path / "out"
     out.mkdir()  # as where one was ended before it had begun
     arguments = {"pairs": 3, "budget_s": 60.0, "out": out, "command": "python -m bench calibrate"}
     assert calibrate.calibrate(**arguments) == code
     said = capsys.readouterr()
     again = re.escape(here.command("calibrate", "--out", str(out)))
-    assert re.search(rf"{words}.*; batches complete, and kept: 1; go on with: {again}\n", said.err)
+    assert re.search(rf"{words}.*; batches complete, and saved: 1; go on with: {again}\n", said.err)
     assert "How often the verdicts err" in said.out and (out / calibration.TABLE_FILE).exists()
     assert calibrate.calibrate(**arguments) == 0
     assert calibration.read_batches(out) == batches
@@ -307,7 +307,7 @@ def _block(number: int) -> Block:
 
 
 def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
-    cell = synthetic.cell(_row("a"))
+    cell = synthetic.seat(_row("a")).cells[0]
 
     def record(number: int) -> Record:
         return msgspec.structs.replace(settle(cell, "ok", "", block=number), samples_s=[1.0])
@@ -325,12 +325,12 @@ def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
         ([*whole, Memory(cell=cell, block=2, status="ok"), settle(cell, "invalid", "", block=2)], whole),
     ):
         path.write_bytes(b"".join(map(record_line, lines)) + b'{"type":"blo')
-        found = begun.read_begun(tmp_path)
+        found = calibration.read_begun(tmp_path)
         assert found.lines == kept
-    assert (found.blocks, found.ends_s, found.elapsed_s) == (2, (10.0, 30.0), 30.0)
+    assert (found.ends_s, found.elapsed_s) == ((10.0, 30.0), 30.0)
     path.write_bytes(b"{}\n" + path.read_bytes())
     with pytest.raises(InvalidInput, match=r"records\.jsonl:1: is no result of this program"):
-        begun.read_begun(tmp_path)
+        calibration.read_begun(tmp_path)
 
 
 def test_an_interrupted_table_goes_on_from_its_last_whole_block(
@@ -340,7 +340,7 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     monkeypatch.setattr(calibrate, "PLANTED", ())
     monkeypatch.setattr(calibrate, "SURROUNDINGS", ("quiet",))
     monkeypatch.setattr(synthetic, "UNITS", 20)
-    monkeypatch.setattr(calibration_table, "REPLAYS", 10)
+    monkeypatch.setattr(report, "REPLAYS", 10)
     measured: list[int] = []
     breaks_off = [3]
 
@@ -356,13 +356,13 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
 
         return run_plan(plan, problems, folder, Listener(kept=kept), **named)
 
-    monkeypatch.setattr(begun, "run_plan", measure)
+    monkeypatch.setattr(calibrate, "run_plan", measure)
     out = tmp_path / "out"
     arguments = {"pairs": 1, "budget_s": 300.0, "out": out, "command": "python -m bench calibrate"}
     assert calibrate.calibrate(**arguments) == 130
     said = capsys.readouterr()
-    assert "interrupted; batches complete, and kept: 0, and 2 blocks of the next; go on with: " in said.err
-    had = synthetic.sides_of(synthetic.Pair("pair0-a", "pair0-b"), begun.read_begun(out / ".batch-0").records)
+    assert "interrupted; batches complete, and saved: 0, and 2 blocks of the next; go on with: " in said.err
+    had = synthetic.sides_of(synthetic.Pair("pair0-a", "pair0-b"), calibration.read_begun(out / ".batch-0").records)
     assert measured[-1] == 3
     measured.clear()
     assert calibrate.calibrate(**arguments) == 0
@@ -372,10 +372,10 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     )
     assert measured[:2] == [3, 3], "none of the whole blocks, and all of the one that was broken off"
     (batch,) = calibration.read_batches(out)
-    (told,) = batch.comparisons
+    (saved,) = batch.comparisons
     assert len(had.ours_s) == 2
-    assert (told.sides.ours_s[:2], told.sides.theirs_s[:2]) == (had.ours_s, had.theirs_s)
-    assert len(told.sides.ours_s) == max(measured)
+    assert (saved.sides.ours_s[:2], saved.sides.theirs_s[:2]) == (had.ours_s, had.theirs_s)
+    assert len(saved.sides.ours_s) == max(measured)
     assert not list(out.glob(".batch-*"))
 
 
@@ -400,7 +400,7 @@ def test_accuracy_is_the_spread_of_identical_workers() -> None:
     for block in range(1, BLOCKS + 1):
         for pair in pairs:
             for name, seconds in ((pair.ours, 1.01), (pair.theirs, 1.0)):
-                record = settle(synthetic.cell(_row(name)), "ok", "", block=block)
+                record = settle(synthetic.seat(_row(name)).cells[0], "ok", "", block=block)
                 lines.append(msgspec.structs.replace(record, samples_s=[seconds] * 3))
         lines.append(
             Block(block=block, started_at="", elapsed_s=1.0, records=1, product_s=[1.0, 1.0], load=None, steal=None)

@@ -20,7 +20,7 @@ from bench.machine.describe import describe
 from bench.records.schema import CONTROL, Cell, Effort, Run, VerdictChange
 from bench.records.store import read_result
 from studies import decided, protocol, rule, turns
-from studies.keep import keep, read
+from studies.experiment import read, save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
 
     raw = tmp_path / "method" / "run.json"
     for _ in range(2):
-        assert keep(raw, Run, measure, lambda run: f"{run.preset}\n") == "default\n"
+        assert save(raw, Run, measure, lambda run: f"{run.preset}\n") == "default\n"
     assert measured == [1]
     assert raw.with_suffix(".md").read_text() == "default\n"
 
@@ -100,7 +100,7 @@ def test_the_cost_of_the_protocol_is_that_of_twenty_processes_a_cell(tmp_path: P
     assert float(ratio.group(1)) == pytest.approx(6.0 * 10 / 61.5, abs=0.01)
 
 
-def test_the_course_of_a_run_is_told_block_by_block(tmp_path: Path) -> None:
+def test_the_course_of_a_run_is_known_block_by_block(tmp_path: Path) -> None:
     rows = ("jax/scan", "thinc/layers")
     records = [record(name, block=block) for block in (1, 2, 3, 4) for name in ("torch/module", CONTROL, *rows)]
     blocks = [msgspec.structs.replace(BLOCK, block=block, elapsed_s=60.0) for block in (1, 2, 3, 4)]
@@ -160,7 +160,7 @@ def test_the_published_replays_are_of_runs_that_the_rule_was_not_chosen_on() -> 
     assert len(published.recorded) == len(rule.CHOSEN_ON)
 
 
-def test_the_rates_of_the_rule_are_measured_kept_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rates_of_the_rule_are_measured_and_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = {"two groups": made(normal, [0.01, 0.02], rows=3)}
     for name, value in (("KINDS", few), ("BEYOND", few), ("POWER", few), ("COMPARISONS", 120), ("CHOSEN_ON", ("run",))):
         monkeypatch.setattr(rule, name, value)
@@ -173,7 +173,7 @@ def test_the_rates_of_the_rule_are_measured_kept_and_told(tmp_path: Path, monkey
         ]
         write(tmp_path / name, *lines, END, run=SEED_ONLY)
     measured = rule.measure([read_result(tmp_path / name) for name in ("run", "other")])
-    text = keep(tmp_path / "method" / rule.RAW_FILE, rule.Simulation, lambda: measured, rule.report)
+    text = save(tmp_path / "method" / rule.RAW_FILE, rule.Simulation, lambda: measured, rule.report)
     assert read(tmp_path / "method" / rule.RAW_FILE, rule.Simulation) == measured
     assert [list(kinds) for kinds in (measured.errors, measured.recorded)] == [["two groups"], ["blocks of `run`"]]
     assert [name for name in ("`run`", "`other`") if f"| {name} |" in text] == ["`other`"]
@@ -191,7 +191,7 @@ def test_a_replay_holds_verdicts_against_the_blocks_after_them() -> None:
     slow, fast, same, wild = [0.3] * 3, [-0.3] * 3, [0.0] * 3, [-0.9, 0.0, 0.9]
     outcome = replayed([slow + slow, slow + fast, slow + same, same + fast[:2], wild, slow, fast + slow[:1]], slow * 2)
     assert (outcome.ratios, outcome.decided) == (7, dict.fromkeys(range(3, 7), 6))
-    assert (outcome.with_later, outcome.judged_again) == (5, 3)
+    assert (outcome.with_later, outcome.analysed_again) == (5, 3)
     assert (outcome.contradicted, outcome.turned) == (2, 2)
 
 

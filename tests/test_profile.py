@@ -1,4 +1,4 @@
-"""``bench profile``, as real processes: what it shows and keeps, what it refuses, what an end leaves."""
+"""``bench profile``, as real processes: what it shows and saves, what it refuses, what an end leaves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from test_records import RUN
 
 from bench.machine.describe import code_facts
 from bench.profiling import measure as measuring
+from bench.profiling.measure import check_profile
 from bench.profiling.profiles import read_profiles
-from bench.profiling.request import check_profile
 from bench.records.atomic import new_folder
 from impls.contract import InvalidInput
 from impls.profiling import CALL, KINDS
@@ -31,7 +31,7 @@ ROWS = {"torch/module": "torch", "jax/scan": "jax", "thinc/layers": "thinc"}
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", ROWS)
-def test_a_rows_time_is_shown_and_kept_with_a_trace(name: str, tmp_path: Path) -> None:
+def test_a_rows_time_is_shown_and_saved_with_a_trace(name: str, tmp_path: Path) -> None:
     need(ROWS[name])
     out = tmp_path / "out"
     done = bench("profile", name, "--out", str(out), env={"COLUMNS": "80"})
@@ -155,9 +155,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_the_folder_is_meant_from_where_the_person_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     row = numpy_row(tmp_path, "mine")
     monkeypatch.chdir(tmp_path)
-    asked = check_profile(rows=["mine.py"], workload=[], task=["encode"], threads="1", out=Path("out"))
-    assert asked.out == tmp_path / "out", "processes run in the repository's folder"
-    assert asked.rows[0][0].path == row
+    request = check_profile(rows=["mine.py"], workload=[], task=["encode"], threads="1", out=Path("out"))
+    assert request.out == tmp_path / "out", "processes run in the repository's folder"
+    assert request.rows["mine"].path == row
 
 
 def test_what_a_killed_one_has_left_is_in_nobodys_way(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_only_what_the_folder_refuses_is_told_of_it(tmp_path: Path) -> None:
 
 def test_the_code_is_what_it_was_when_profiling_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = numpy_row(tmp_path, "mine")
-    asked = check_profile(rows=[str(path)], workload=[], task=["encode"], threads="1", out=tmp_path / "out")
-    ((row, _),) = asked.rows
+    request = check_profile(rows=[str(path)], workload=[], task=["encode"], threads="1", out=tmp_path / "out")
+    (row,) = request.rows.values()
     before, told = code_facts(row), []
 
     def describe() -> Environment:
@@ -194,7 +194,7 @@ def test_the_code_is_what_it_was_when_profiling_began(tmp_path: Path, monkeypatc
         path.write_text(f"{path.read_text()}\n# {what}\n")
 
     monkeypatch.setattr(measuring, "describe", describe)
-    found = measuring.measure(asked, tell)
+    found = measuring.measure(request, tell)
     assert told and found.environment.git_commit == "before"
     assert found.profiles[0].status == "ok" and found.profiles[0].code == before != code_facts(row)
 
@@ -213,7 +213,7 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path) -> None:
     assert not any(worker.is_running() for worker in workers)
 
 
-def test_ctrl_c_keeps_the_profiles_that_are_made(tmp_path: Path) -> None:
+def test_ctrl_c_saves_the_profiles_that_are_made(tmp_path: Path) -> None:
     folder, flag = tmp_path / "out", tmp_path / "flag"
     row = numpy_row(tmp_path, "stops", before=f"import os, time; os.path.exists({str(flag)!r}) and time.sleep(60)")
     process = start("profile", str(row), "--task", "encode", "forward", "--out", str(folder))
@@ -223,7 +223,7 @@ def test_ctrl_c_keeps_the_profiles_that_are_made(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err and "encode" in out
-    assert err.endswith("interrupted: 1 of 2 are made, and kept\n")
+    assert err.endswith("interrupted: 1 of 2 are made, and saved\n")
     assert [one.task for one in read_profiles(folder).profiles] == ["encode"]
 
 

@@ -12,8 +12,8 @@ from publishing import publisher
 from test_profile_attribution import profile
 from test_records import RUN
 
-from bench.profiling.profile_page import page
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles, Turn, read_profiles
+from bench.profiling.report import page
 from bench.publish import rules
 from impls.contract import InvalidInput
 

@@ -43,7 +43,7 @@ from bench.report import featured, markdown
 from bench.workloads.shapes import SEED
 from impls.contract import InvalidInput
 from studies import decided, goals, protocol, rule, turns
-from studies.keep import read
+from studies.experiment import read
 
 if TYPE_CHECKING:
     from bench.records.schema import Result

@@ -41,7 +41,7 @@ def test_imports_go_one_way() -> None:
         ("bench/measure/plan.py", "from bench.page import build"),
         ("bench/report/words.py", "import bench.calibration.simulate"),
         ("bench/analysis/stats.py", "from bench.machine import facts"),
-        ("bench/profiling/request.py", "from bench.forecast import model"),
+        ("bench/profiling/measure.py", "from bench.forecast import model"),
         ("impls/products.py", "import bench.units"),
     ],
 )

@@ -63,7 +63,7 @@ def expect(own: Model, at: TaskAt = FORWARD, **sizes: int | bool) -> list[Expect
     return forecast(own, at, workload.config, sizes_of(workload))
 
 
-PRICES = st.builds(
+COEFFICIENTS = st.builds(
     coefficients,
     st.floats(1e-6, 1e-4),
     st.floats(1e-6, 2e-5),
@@ -75,15 +75,15 @@ PRICES = st.builds(
 
 
 @settings(max_examples=25)
-@given(true=PRICES, task=st.sampled_from(TASKS))
-def test_the_fit_finds_the_prices_that_times_are_made_of(true: Coefficients, task: str) -> None:
+@given(true=COEFFICIENTS, task=st.sampled_from(TASKS))
+def test_the_fit_finds_the_coefficients_that_times_are_made_of(true: Coefficients, task: str) -> None:
     own = [of(workload, task) for workload in FITTED]
     found = fit(own, [cost_s(true, shape) for shape in own])
     assert np.allclose(found.terms, true.terms, rtol=1e-3)
 
 
 @settings(max_examples=25, derandomize=True)  # the same draws each time: one in 600 was 0.31 off
-@given(true=PRICES, seed=st.integers(0, 1000))
+@given(true=COEFFICIENTS, seed=st.integers(0, 1000))
 def test_with_noise_it_forecasts_shapes_that_it_has_not_seen(true: Coefficients, seed: int) -> None:
     random = np.random.default_rng(seed)
     own = [of(workload) for workload in FITTED]
@@ -94,7 +94,7 @@ def test_with_noise_it_forecasts_shapes_that_it_has_not_seen(true: Coefficients,
 
 
 @settings(max_examples=25, derandomize=True)  # the same draws each time: one in thousands was 0.06 off
-@given(true=PRICES, wrong=st.integers(0, len(FITTED) - 1), factor=st.sampled_from([0.2, 5.0]))
+@given(true=COEFFICIENTS, wrong=st.integers(0, len(FITTED) - 1), factor=st.sampled_from([0.2, 5.0]))
 def test_a_shape_that_is_far_off_does_not_spoil_the_rest(true: Coefficients, wrong: int, factor: float) -> None:
     own = [of(workload) for workload in FITTED]
     times_s = [cost_s(true, shape) * (factor if index == wrong else 1.0) for index, shape in enumerate(own)]
@@ -104,14 +104,14 @@ def test_a_shape_that_is_far_off_does_not_spoil_the_rest(true: Coefficients, wro
 
 
 @given(batch=st.integers(1, 10_000))
-def test_between_two_knots_a_price_is_in_between(batch: int) -> None:
+def test_between_two_knots_a_coefficient_is_in_between(batch: int) -> None:
     own = shares(batch)
     assert own.sum() == pytest.approx(1) and own.min() >= 0 and np.count_nonzero(own) <= 2
     assert shares(KNOTS[0])[0] == 1 and shares(KNOTS[-1])[-1] == shares(2 * KNOTS[-1])[-1] == 1
     assert np.flatnonzero(shares(32)).tolist() == [2, 3]
 
 
-def test_amounts_follow_from_the_shape() -> None:
+def test_features_follow_from_the_shape() -> None:
     workload = shape_workload(**BASE)
     own = of(workload)
     assert own.calls == 1
@@ -126,7 +126,7 @@ def test_amounts_follow_from_the_shape() -> None:
     assert sum(of(workload, "train_step").flops) > 2.5 * sum(own.flops)
 
 
-def test_prices_are_told_apart_by_several_sweeps_and_not_by_one() -> None:
+def test_coefficients_are_identifiable_by_several_sweeps_and_not_by_one() -> None:
     assert all(identifiable([of(workload) for workload in FITTED]))
     one = identifiable([of(shape_workload(**(BASE | {"hidden_dim": size}))) for size in range(16, 512, 16)])
     fields = [*Coefficients.__struct_fields__[:-1], *(f"products, {knot}" for knot in KNOTS)]
@@ -141,7 +141,7 @@ def test_the_encoder_alone_has_the_encoders_weights() -> None:
     assert features(few, sizes, "forward").weights < features(many, sizes, "forward").weights
 
 
-def test_what_is_left_out_is_not_known_to_the_fit() -> None:
+def test_what_one_fit_leaves_out_is_not_known_to_the_fit() -> None:
     own, times_s = [of(workload) for workload in FITTED], [cost_s(coefficients(), of(workload)) for workload in FITTED]
     slow = [2 * time_s if index == 20 else time_s for index, time_s in enumerate(times_s)]
     assert leave_one_out(own, slow, 20) == pytest.approx(np.log(2), abs=1e-3)
@@ -187,7 +187,7 @@ def test_what_is_held_out_is_never_fitted_to() -> None:
     assert old.fits != new.fits, "what it is off by on them is another"
 
 
-def test_a_held_out_shape_is_judged_without_what_is_known_of_it() -> None:
+def test_a_held_out_shape_is_forecast_without_what_is_known_of_it() -> None:
     own = deepcopy(model(unlike=0.1))
     name = HELD_OUT[0].name
     (before,) = (one for one in check(own, FORWARD) if one.workload == name)
@@ -223,7 +223,7 @@ def test_the_less_is_known_the_more_is_tied() -> None:
     assert named[0] > named[1]
 
 
-def test_each_row_is_the_fastest_where_its_prices_say() -> None:
+def test_each_row_is_the_fastest_where_its_coefficients_say() -> None:
     own = model(noise=0.002)
     small, large = expect(own, hidden_dim=20, batch_size=2), expect(own, hidden_dim=300, batch_size=48)
     assert tied(small) == ["jax/scan"] and tied(large) == ["torch/module"]
@@ -277,7 +277,7 @@ def test_a_row_that_fails_somewhere_is_forecast_from_the_rest() -> None:
     assert gone not in next(row for row in own.fits[FORWARD] if row.implementation == "jax/scan").off
 
 
-def test_real_words_and_named_workloads_have_amounts_too() -> None:
+def test_real_words_and_named_workloads_have_features_too() -> None:
     assert of(WORKLOADS["g2p"]).calls == 4
     assert of(WORKLOADS["seed"]).steps == 2 * 2 * 10 + 2 * 9
 

@@ -12,8 +12,8 @@ from pretend import row, sit
 from processes import bench, numpy_row, one_line
 from test_calibrate import HEAD
 
-from bench.calibration import calibrate, twins, twins_table
-from bench.calibration.calibration import Batch, Comparison, pairs_of, told_of
+from bench.calibration import calibrate, report, twins
+from bench.calibration.calibration import Batch, Comparison, outcomes_of, pairs_of
 from bench.calibration.synthetic import Pair, Sides, undecided_pairs, works
 from bench.calibration.twins import PAIRS_A_ROW, PLANTED, Processor, plan_of, processor_of, twins_of
 from bench.measure.presets import BUDGETS
@@ -132,21 +132,21 @@ def batch(number: int, *, false: bool = False, planted: float = 0.05) -> Batch:
 def test_false_verdicts_are_counted_over_groups_and_bounded_over_tables() -> None:
     quiet = [batch(number) for number in range(10)]
     assert [pairs_of(one) for one in quiet] == [2] * 10
-    assert not twins_table.false_ones(told_of(quiet))
+    assert not report.false_ones(outcomes_of(quiet))
     assert "40 comparisons of real rows with themselves (20 disjoint pairs in 10 tables), 0 got" in (
-        words := twins_table.in_words(quiet)
+        words := report.in_words(quiet)
     )
     assert "at most 13.9 % (95 %, each pair taken for one try)" in words  # 1 - 0.05^(1/20)
     assert "taken for tries, it would be at most 26 %" in table_of(quiet)  # 1 - 0.05^(1/10)
-    bounds = [twins_table.bound([batch(one, false=one < hits) for one in range(10)]) for hits in (0, 1, 2, 10)]
+    bounds = [report.bound([batch(one, false=one < hits) for one in range(10)]) for hits in (0, 1, 2, 10)]
     assert bounds == sorted(bounds) and bounds[2] > 0.28, "an error makes nothing surer"
     wrong = [batch(number, false=number in (2, 5)) for number in range(10)]
-    assert len(twins_table.false_ones(told_of(wrong))) == 2
-    assert f"2 got a false FASTER or SLOWER: at most {100 * bounds[2]:.1f} %" in twins_table.in_words(wrong)
+    assert len(report.false_ones(outcomes_of(wrong))) == 2
+    assert f"2 got a false FASTER or SLOWER: at most {100 * bounds[2]:.1f} %" in report.in_words(wrong)
 
 
 def table_of(batches: list[Batch]) -> str:
-    return twins_table.markdown(msgspec.structs.replace(HEAD, rows=["torch/module"]), batches)
+    return report.markdown(msgspec.structs.replace(HEAD, rows=["torch/module"]), batches)
 
 
 def test_who_has_no_time_is_left_out_there_and_named() -> None:

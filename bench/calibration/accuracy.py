@@ -1,12 +1,12 @@
-"""What this machine makes of identical workers: a short round table, and a fixed product that shows its drift."""
+"""What this machine makes of identical workers: a few interleaved blocks, and a fixed product that shows its drift."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,16 +15,10 @@ from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.runner import run_plan
 from bench.measure.stopping import next_block
-from bench.records.schema import Block, Record
+from bench.records.schema import Block, Line, Record
 from bench.report.machine_text import Accuracy
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.records.schema import Line
-
-PAIRS = 4
-BLOCKS = 4
+PAIRS = BLOCKS = 4
 BUDGET = replace(synthetic.BUDGET, min_blocks=BLOCKS, max_blocks=BLOCKS)
 
 
@@ -38,16 +32,15 @@ def measure_accuracy() -> Accuracy:
     pairs = [synthetic.Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS)]
     lines: list[Line] = []
     with only_run("bench machine") as mark, TemporaryDirectory(prefix="accuracy-") as name:
-        folder = Path(name)
-        rows = [synthetic.write_arm(folder, name) for pair in pairs for name in (pair.ours, pair.theirs)]
-        listener = Listener(kept=lines.extend)
+        folder, listener = Path(name), Listener(kept=lines.extend)
+        rows = [synthetic.write_worker(folder, name) for pair in pairs for name in (pair.ours, pair.theirs)]
         plan = synthetic.plan_of(rows, seed=int(began), budget=BUDGET)
         run_plan(plan, synthetic.pose(folder), folder, listener, mark=mark, next_block=next_block)
     return accuracy_of(pairs, lines, time.monotonic() - began)
 
 
 def accuracy_of(pairs: Sequence[synthetic.Pair], lines: Sequence[Line], seconds: float) -> Accuracy:
-    """What the lines of such a round table say."""
+    """What the lines of such blocks say."""
     records = [line for line in lines if isinstance(line, Record)]
     ratios = [ratio for pair in pairs for ratio in synthetic.sides_of(pair, records).log_ratios]
     products = [product for line in lines if isinstance(line, Block) for product in line.product_s]

@@ -13,17 +13,17 @@ import shlex
 import shutil
 import time
 from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
 
-from bench.calibration import calibration_table, synthetic, twins, twins_table
-from bench.calibration.begun import read_begun
+from bench.calibration import report, synthetic, twins
 from bench.calibration.calibration import (
     COMPARISONS_FILE,
     HEAD_FILE,
@@ -31,52 +31,55 @@ from bench.calibration.calibration import (
     SURROUNDINGS,
     TABLE_FILE,
     Batch,
+    Begun,
     Comparison,
     Head,
+    Surroundings,
     pairs_of,
     read_batches,
+    read_begun,
     read_head,
 )
 from bench.calibration.neighbour import noisy
+from bench.calibration.synthetic import Pair
 from bench.here import as_typed
 from bench.machine.describe import describe
-from bench.measure.journal import DiskFull
+from bench.measure.journal import DiskFull, Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
+from bench.measure.plan import Plan
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.run import seats_that_fit
+from bench.measure.runner import run_plan
 from bench.records.atomic import write_whole
-from bench.records.schema import SAME_PROGRAM, Record
-from bench.records.store import drop_half_written
+from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
+from bench.records.store import RECORDS_FILE, drop_half_written, record_line
 from bench.units import duration
-from bench.workloads import reference_outputs
 from bench.workloads.shapes import choose
-from impls import HERE
+from impls import HERE, Row
 from impls.contract import InvalidInput
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
-
-    from bench.calibration.begun import Begun
-    from bench.calibration.calibration import Surroundings
-    from bench.records.schema import Block, Environment, Group
-    from impls import Row
 
 TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), measures_memory=False)
 """As many blocks as a default run has time for, about."""
 
 PAIRS_A_TABLE = 8
 PLANTED = (1, 2, 3, 5, 10)
-"""Per cent of extra work, each held against an arm of a pair of its own."""
+"""Per cent of extra work, each held against a worker of a pair of its own."""
+
+Done = Callable[[Block], object]
+"""Hears of each block that is done."""
+
+
+class WorkerFailed(Exception):
+    """A batch says nothing: a synthetic worker has no time, or no row has."""
 
 
 def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Sequence[Row] = ()) -> int:
     """Measure until there are so many pairs of identical workers, or the time is spent; write what they say.
 
-    ``rows``: whose twins they are, on the default workloads; arms of counted work if none are given.
+    ``rows``: whose twins they are, on the default workloads; synthetic workers if none are given.
 
-    Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are kept then, and the
+    Exit code 0; 1 where the machine or a worker failed, 130 where interrupted: complete batches are saved then, and the
     whole blocks of the next. The same command goes on in that folder.
 
     Raises:
@@ -85,9 +88,9 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     """
     began = time.monotonic()
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    seats = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
-    if seats and len(seats) > (room := seats_that_fit(choose([], "default", "cpu"), "cpu")):
-        raise InvalidInput(f"--rows: {len(seats)} workers sit at one table, and memory has room for {room}; name fewer")
+    names = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
+    if names and len(names) > (room := seats_that_fit(choose([], "default", "cpu"), "cpu")):
+        raise InvalidInput(f"--rows: {len(names)} workers sit at one table, and memory has room for {room}; name fewer")
 
     def done(block: Block) -> None:
         stderr.print(f"{duration(time.monotonic() - began)}: block {block.block} is done, {block.records} records")
@@ -97,21 +100,17 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
         batches = read_batches(out)
         for number in range(len(batches)):  # of one that was killed before it was gone
             shutil.rmtree(_folder(out, number), ignore_errors=True)
-        surroundings_of = SURROUNDINGS if not rows else SURROUNDINGS[:1]
+        kinds = SURROUNDINGS if not rows else SURROUNDINGS[:1]
         stopped, code = "", 0
         try:
             for number in count(len(batches)):
-                have = sum(map(pairs_of, batches))
+                have, surroundings = sum(map(pairs_of, batches)), kinds[number % len(kinds)]
                 left_s = budget_s - (time.monotonic() - began)
-                kinds = len(surroundings_of)
-                alike = [batch.elapsed_s for index, batch in enumerate(batches) if (number - index) % kinds == 0]
-                if have >= pairs and number >= kinds:
-                    break
+                alike = batches[number % len(kinds) :: len(kinds)]
                 begun = read_begun(_folder(out, number))
-                if alike and alike[-1] - begun.elapsed_s > left_s:
+                if (have >= pairs and alike) or (alike and alike[-1].elapsed_s - begun.elapsed_s > left_s):
                     break
-                surroundings = surroundings_of[number % kinds]
-                on = f", on from block {begun.blocks + 1}" if begun.blocks else ""
+                on = f", on from block {len(begun.ends_s) + 1}" if begun.ends_s else ""
                 anyhow = "" if alike else "; the first such batch is measured whatever time it takes"
                 stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}{on}{anyhow}")
                 begun.folder.mkdir(exist_ok=True)
@@ -137,7 +136,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
         if not stopped and (have := sum(map(pairs_of, batches))) < pairs:
             stopped = f"the time is spent; {have} of {pairs} pairs"
         if batches:
-            text = (twins_table if head.rows else calibration_table).markdown(head, batches)
+            text = report.markdown(head, batches)
             try:
                 write_whole(out / TABLE_FILE, text.encode())
             except OSError as error:
@@ -145,34 +144,30 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
             print(text)
     if stopped:
         again = as_typed(shlex.join([*shlex.split(command), "--out", str(out)]))
-        blocks = read_begun(_folder(out, len(batches))).blocks
-        kept = f"{len(batches)}{f', and {blocks} blocks of the next' if blocks else ''}"
-        stderr.print(f"{stopped}; batches complete, and kept: {kept}; go on with: {again}")
+        blocks = len(read_begun(_folder(out, len(batches))).ends_s)
+        saved = f"{len(batches)}{f', and {blocks} blocks of the next' if blocks else ''}"
+        stderr.print(f"{stopped}; batches complete, and saved: {saved}; go on with: {again}")
     stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
     return code
 
 
-class WorkerFailed(Exception):
-    """A batch says nothing: an arm has no time, or no row has."""
-
-
-def _failure(record: Record) -> str:
-    return f"{record.cell.implementation} is {record.status} ({record.reason})"
-
-
 def _folder(out: Path, number: int) -> Path:
-    """Where a table is measured; hidden, and gone once its batch is kept."""
+    """Where a table is measured; hidden, and gone once its batch is saved."""
     return (out / f".batch-{number}").absolute()  # workers run in another folder than the person
 
 
 def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
     """The head of the calibration in the folder: what it has, or a new one."""
     environment = describe()
+
+    def program(of: Environment) -> list[object]:
+        return [getattr(of, name) for name in SAME_PROGRAM]
+
     if (out / HEAD_FILE).exists():
         head = read_head(out)
         if list(head.rows) != list(rows):
             raise InvalidInput(f"--out {out}: was begun with other rows; name the same, or choose another folder")
-        if _comparable(head.environment) != _comparable(environment):
+        if program(head.environment) != program(environment):
             raise InvalidInput(f"--out {out}: was begun with another program or machine; choose another folder")
         (out / COMPARISONS_FILE).touch()
         drop_half_written(out, COMPARISONS_FILE)
@@ -196,57 +191,59 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
     return head
 
 
-def _comparable(environment: Environment) -> tuple[object, ...]:
-    return tuple(getattr(environment, name) for name in SAME_PROGRAM)
+def _go_on(
+    begun: Begun, plan: Plan, problems: Mapping[str, ProblemFile], pairs: Sequence[Pair], mark: str, done: Done
+) -> Begun:
+    """The table once each pair has its verdict, or all its blocks.
+
+    Raises:
+        DiskFull: a record cannot be written.
+        OSError: the folder cannot be written.
+    """
+    lines = list(begun.lines)
+
+    def saved(new: Sequence[Line]) -> None:
+        lines.extend(new)
+        for line in new:
+            if isinstance(line, Block):
+                done(line)
+
+    write_whole(begun.folder / RECORDS_FILE, b"".join(map(record_line, begun.lines)))
+    due = synthetic.undecided_pairs(pairs)
+    run_plan(plan, problems, begun.folder, Listener(kept=saved), mark=mark, known=begun.lines, next_block=due)
+    return Begun(begun.folder, lines)
 
 
-def measure_batch(
-    number: int, surroundings: Surroundings, seed: int, mark: str, begun: Begun, done: Callable[[Block], object]
-) -> Batch:
-    """One table of arms: pairs of identical ones, and one of each planted slow-down."""
+def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str, begun: Begun, done: Done) -> Batch:
+    """One table of synthetic workers: pairs of identical ones, and one of each planted slow-down."""
     began = time.monotonic()
-    pairs = [synthetic.Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS_A_TABLE)]
-    planted = [
-        synthetic.Pair(f"plus{percent}", pair.ours, percent) for pair, percent in zip(pairs, PLANTED, strict=False)
-    ]
-    rows = [
-        synthetic.write_arm(begun.folder, name, percent)
-        for name, percent in (
-            *((name, 0) for pair in pairs for name in (pair.ours, pair.theirs)),
-            *((pair.ours, pair.percent) for pair in planted),
-        )
-    ]
+    pairs = [Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS_A_TABLE)]
+    pairs += [Pair(f"plus{percent}", pair.ours, percent) for pair, percent in zip(pairs, PLANTED, strict=False)]
+    names = {name: 0 for pair in pairs for name in (pair.ours, pair.theirs)} | {one.ours: one.percent for one in pairs}
+    rows = [synthetic.write_worker(begun.folder, name, percent) for name, percent in names.items()]
     with noisy(seed + number, mark) if surroundings == "neighbour" else nullcontext():
-        table = begun.go_on(
-            synthetic.plan_of(rows, seed + number), synthetic.pose(begun.folder), [*pairs, *planted], mark, done
-        )
+        plan, problems = synthetic.plan_of(rows, seed + number), synthetic.pose(begun.folder)
+        table = _go_on(begun, plan, problems, pairs, mark, done)
     if wrong := [record for record in table.records if not record.ok]:
         raise WorkerFailed(_failure(wrong[0]))
     return Batch(
-        comparisons=[comparison_of(pair, table.records, number, surroundings) for pair in (*pairs, *planted)],
+        comparisons=[comparison_of(pair, table.records, number, surroundings) for pair in pairs],
         elapsed_s=begun.elapsed_s + time.monotonic() - began,
     )
 
 
-def measure_twins(
-    number: int, rows: Sequence[Row], seed: int, mark: str, begun: Begun, done: Callable[[Block], object]
-) -> Batch:
+def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, begun: Begun, done: Done) -> Batch:
     """One table of rows, each several times, on the default workloads. A pair of which one fails is left out there."""
-    began = time.monotonic()
-    pairs = twins.twins_of(rows)
+    began, pairs = time.monotonic(), twins.twins_of(rows)
     workloads, tasks = choose([], "default", "cpu"), PRESETS["default"]
     longer = {
         (row.name, percent): twins.write_longer(begun.folder, row, percent, HERE)
         for row in rows
         for percent in twins.PLANTED
     }
-    problems = {}
-    for workload in workloads:
-        path = begun.folder / f"{workload.name}.safetensors"
-        reference_outputs.save(reference_outputs.pose(workload, tasks), path)
-        problems[workload.name] = ProblemFile(workload.config, str(path), reference_outputs.sizes_of(workload))
+    problems = synthetic.pose(begun.folder, workloads, tasks)
     plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
-    table = begun.go_on(plan, problems, [one.pair for one in pairs], mark, done)
+    table = _go_on(begun, plan, problems, [one.pair for one in pairs], mark, done)
     failed = [f"{_failure(one)} at {one.cell.workload} {one.cell.task}" for one in table.records if not one.ok]
     groups: dict[Group, list[Record]] = defaultdict(list)
     for record in table.records:
@@ -265,17 +262,15 @@ def measure_twins(
     ]
     if not any(one.percent == 0 for one in comparisons):
         raise WorkerFailed(failed[0])
-    return Batch(
-        comparisons=comparisons,
-        elapsed_s=begun.elapsed_s + time.monotonic() - began,
-        ends_s=table.ends_s,
-        failed=tuple(failed),
-    )
+    elapsed_s = begun.elapsed_s + time.monotonic() - began
+    return Batch(comparisons=comparisons, elapsed_s=elapsed_s, ends_s=table.ends_s, failed=tuple(failed))
 
 
-def comparison_of(
-    pair: synthetic.Pair, records: Sequence[Record], number: int, surroundings: Surroundings
-) -> Comparison:
-    """What a batch has of a pair, as far as the pair itself went: others may have gone on with one of its arms."""
+def _failure(record: Record) -> str:
+    return f"{record.cell.implementation} is {record.status} ({record.reason})"
+
+
+def comparison_of(pair: Pair, records: Sequence[Record], number: int, surroundings: Surroundings) -> Comparison:
+    """What a batch has of a pair, as far as the pair itself went: others may have gone on with one of its workers."""
     sides = synthetic.sides_of(pair, records)
     return Comparison(batch=number, surroundings=surroundings, percent=pair.percent, sides=sides)

@@ -1,22 +1,21 @@
-"""What a calibration has measured, and how it is read."""
+"""What a calibration has measured, complete tables and one that was begun, and how it is read."""
 
 from __future__ import annotations
 
 import lzma
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, takewhile
+from pathlib import Path
+from typing import Literal, NamedTuple
 
 from bench.calibration.simulate import said_in_groups
 from bench.calibration.synthetic import Sides
 from bench.calibration.twins import Processor
-from bench.records.schema import Environment, Struct
-from bench.records.store import decode
+from bench.records.schema import Block, Effort, Environment, Line, Record, Struct, VerdictChange
+from bench.records.store import RECORDS_FILE, decode
 from impls.contract import InvalidInput, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
 
 HEAD_FILE = "calibration.json"
 COMPARISONS_FILE = "comparisons.jsonl"
@@ -39,7 +38,7 @@ class Head(Struct, frozen=True, kw_only=True):
     seed: int
     environment: Environment
     rows: tuple[str, ...] = ()
-    """The rows that were held against themselves; none where there were arms."""
+    """The rows that were held against themselves; none where there were synthetic workers."""
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
@@ -51,7 +50,7 @@ class Comparison(Struct, frozen=True, kw_only=True):
     """How much more work ours did."""
     sides: Sides
     row: str | None = None
-    """Which row both were, where they were no arms."""
+    """Which row both were, where they were not synthetic."""
     workload: str | None = None
     task: Task | None = None
     processor: Processor | None = None
@@ -59,12 +58,12 @@ class Comparison(Struct, frozen=True, kw_only=True):
 
     @property
     def group(self) -> str:
-        """What they took turns on: nothing that has a name, if they were arms."""
+        """What they took turns on: nothing that has a name, if they were synthetic."""
         return f"{self.workload} {self.task}" if self.workload else ""
 
 
 class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
-    """One table of arms, or of rows, and how long it took."""
+    """One table of synthetic workers, or of rows, and how long it took."""
 
     comparisons: list[Comparison]
     elapsed_s: float
@@ -74,8 +73,8 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
     """Rows that have no time somewhere, and why: no comparison there."""
 
 
-class Told(NamedTuple):
-    """A comparison, its first verdict that is not UNCLEAR, and after how many blocks that came."""
+class Outcome(NamedTuple):
+    """A comparison, the verdict that it reached, and after how many blocks; UNCLEAR if none was reached."""
 
     comparison: Comparison
     verdict: str
@@ -85,11 +84,6 @@ class Told(NamedTuple):
     def percent(self) -> int:
         """How much more work ours did."""
         return self.comparison.percent
-
-    @property
-    def surroundings(self) -> Surroundings:
-        """What went on beside it."""
-        return self.comparison.surroundings
 
     @property
     def sides(self) -> Sides:
@@ -132,19 +126,59 @@ def read_batches(folder: Path) -> list[Batch]:
     return batches
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The folder that a table is measured in, and the lines of its whole blocks."""
+
+    folder: Path
+    lines: list[Line]
+
+    @property
+    def records(self) -> list[Record]:
+        """What the workers had."""
+        return [line for line in self.lines if isinstance(line, Record)]
+
+    @property
+    def ends_s(self) -> tuple[float, ...]:
+        """When each whole block ended, in seconds of measuring."""
+        return tuple(accumulate(line.elapsed_s for line in self.lines if isinstance(line, Block)))
+
+    @property
+    def elapsed_s(self) -> float:
+        """For how long its blocks were measured."""
+        return max(self.ends_s, default=0.0)
+
+
+def read_begun(folder: Path) -> Begun:
+    """What the folder has of a table, without the block that was broken off.
+
+    Raises:
+        InvalidInput: it is damaged.
+        OSError: it cannot be read.
+    """
+    path = folder / RECORDS_FILE
+    if not path.exists():
+        return Begun(folder, [])
+    *texts, _ = path.read_bytes().split(b"\n")  # what follows the last end of a line is half written
+    lines: list[Line] = [decode(text, Line, f"{path}:{number}") for number, text in enumerate(texts, 1)]
+    after = max((number for number, line in enumerate(lines, 1) if isinstance(line, Block)), default=0)
+    said = takewhile(lambda line: isinstance(line, Effort | VerdictChange), lines[after:]) if after else ()
+    return Begun(folder, [*lines[:after], *said])
+
+
 def pairs_of(batch: Batch) -> int:
     """How many pairs of identical workers a batch has: in each group the same, but where one has failed."""
     return max(Counter(one.group for one in batch.comparisons if one.percent == 0).values(), default=0)
 
 
-def told_of(batches: Sequence[Batch]) -> list[Told]:
-    """The verdict of each comparison, with what the others of its batch say of its variance."""
-    told = []
+def outcomes_of(batches: Sequence[Batch]) -> list[Outcome]:
+    """What each comparison came to, with what the others of its batch say of its variance."""
+    outcomes = []
     for batch in batches:
         groups: dict[str, list[Comparison]] = defaultdict(list)
         for one in batch.comparisons:
             groups[one.group].append(one)
         series = [[one.sides.log_ratios for one in group] for group in groups.values()]
         for group, said in zip(groups.values(), said_in_groups(series), strict=True):
-            told += [Told(one, *own) for one, own in zip(group, said, strict=True)]
-    return told
+            outcomes += [Outcome(one, *own) for one, own in zip(group, said, strict=True)]
+    return outcomes

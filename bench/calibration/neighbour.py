@@ -10,19 +10,16 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.here import ROOT
 from bench.machine.cpus import processors
 from bench.measure.worker_environment import worker_environment
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 SHORTEST_S, LONGEST_S = 0.02, 2.0
 BUSY = 0.4

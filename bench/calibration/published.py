@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import lzma
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from pathlib import Path
+from typing import ClassVar, NamedTuple
 
-from bench.calibration import calibration, calibration_table, twins_table
+from bench.calibration import calibration, report
 from bench.calibration.calibration import Batch, Head
 from bench.publish.kinds import Kind, Repository, dated
 from bench.publish.rules import check_commit, refusal
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Calibration(NamedTuple):
@@ -61,8 +59,7 @@ class Calibrations(Kind[Calibration]):
 
     def made(self, thing: Calibration, folder: Path) -> dict[Path, str]:
         """Its table."""
-        table = twins_table if thing.head.rows else calibration_table
-        return {folder / calibration.TABLE_FILE: table.markdown(*thing)}
+        return {folder / calibration.TABLE_FILE: report.markdown(*thing)}
 
 
 def twins(repository: Repository) -> Path:
@@ -73,18 +70,18 @@ def twins(repository: Repository) -> Path:
 def error_rate_in_words(repository: Repository, machine: str) -> str:
     """How often verdicts were wrong when rows were compared with themselves, if measured: a sentence with a link.
 
-    Those of rows on this machine, or, where it has none, on each that has: batches of unlike machines stay apart. Where
-    no row was compared with itself, how often verdicts on identical workers were wrong.
+    Those of rows on this machine, or, where it has none, on each that has: unlike machines are not pooled. Where no row
+    was compared with itself, how often verdicts on identical workers were wrong.
     """
-    of_counted_work: list[Batch] = []
+    of_synthetic: list[Batch] = []
     of_rows: dict[tuple[str, str], list[Batch]] = {}
     for folder in sorted(Calibrations().folders(repository)):
         head, batches = calibration.read_head(folder), calibration.read_batches(folder)
-        own = of_rows.setdefault((head.environment.machine, head.environment.cpu), []) if head.rows else of_counted_work
+        own = of_rows.setdefault((head.environment.machine, head.environment.cpu), []) if head.rows else of_synthetic
         own += batches
     here = {own: batches for own, batches in of_rows.items() if own[0] == machine}
-    said = [f"{twins_table.in_words(batches)}, on {cpu}" for (_, cpu), batches in (here or of_rows).items()]
-    if of_counted_work and not said:
-        said.append(calibration_table.in_words(calibration.told_of(of_counted_work)))
+    said = [f"{report.in_words(batches)}, on {cpu}" for (_, cpu), batches in (here or of_rows).items()]
+    if of_synthetic and not said:
+        said.append(report.in_words(of_synthetic))
     how = "([how we measure this](docs/method.md#how-often-it-errs))"
     return f"{'; '.join(said)} {how}." if said else "How often verdicts err has not been measured yet."

@@ -9,31 +9,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 from bench.analysis.stats import PRACTICAL, Interval
 from bench.analysis.verdict import LEAST_VARIANCE, MIN_BLOCKS, Prior, priors, verdicts
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+Floats: TypeAlias = NDArray[np.float64]
+Words: TypeAlias = NDArray[np.str_]
 
-    Floats: TypeAlias = NDArray[np.float64]
-    Words: TypeAlias = NDArray[np.str_]
-
-Noise: TypeAlias = "Callable[[np.random.Generator, tuple[int, ...]], Floats]"
+Noise = Callable[[np.random.Generator, tuple[int, ...]], Floats]
 """Log times of a process in blocks, the last axis, round 0 and with a standard deviation of about one."""
 
-Tables: TypeAlias = "Callable[[np.random.Generator, int, int], Floats]"
+Tables = Callable[[np.random.Generator, int, int], Floats]
 """Log ratios of identical rows in so many tables of so many blocks, ``(tables, groups, rows, blocks)``."""
 
-Rule: TypeAlias = "Callable[[Floats, Prior], Words]"
+Rule = Callable[[Floats, Prior], Words]
 """A verdict for each row of log ratios, with what the rest of its table says of their variance."""
 
 BARELY = 0.0205
-"""An effect that is not to be called SAME, and hardly can be told from one that is."""
+"""An effect that is not to be called SAME, and hardly is distinguishable from one that is."""
 
 EFFECTS = (0.0, BARELY, 0.0, -BARELY, 0.0, 0.4, 0.0, BARELY, 0.0, -0.15, 0.0, -BARELY, 0.06, 1.2)
 """The true effects of a table's rows: many are identical, some are found at once and leave, some never are."""
@@ -60,8 +58,8 @@ _RESAMPLES = 1000
 class Rates:
     """Shares of the comparisons of many tables, with 95 % intervals from resampling whole tables.
 
-    `false`: of identical rows, those that were told apart. `wrong`: of the others, those called SAME beyond `PRACTICAL`
-    or the wrong way round. `found`: of the others, those called the right way, by number of blocks.
+    `false`: of identical rows, those called FASTER or SLOWER. `wrong`: of the others, those called SAME beyond
+    `PRACTICAL` or the wrong way round. `found`: of the others, those called the right way, by number of blocks.
     """
 
     tables: int
@@ -200,9 +198,9 @@ def error_rate(
     effect = np.resize(np.asarray(effects), (groups, rows)) if rows < len(effects) else np.resize(effects, rows)
     effect = np.broadcast_to(effect, noise.shape[:3])
     said, blocks = stopped(noise + np.log1p(effect)[..., None], rule)
-    told = np.select([said == "FASTER", said == "SLOWER"], [-1, 1], default=0)
-    identical, right = effect == 0, told == np.sign(effect)
-    wrong = ((said == "SAME") & (np.abs(effect) > PRACTICAL)) | ((told != 0) & ~right)
+    sign = np.select([said == "FASTER", said == "SLOWER"], [-1, 1], default=0)
+    identical, right = effect == 0, sign == np.sign(effect)
+    wrong = ((said == "SAME") & (np.abs(effect) > PRACTICAL)) | ((sign != 0) & ~right)
     false, false_bounds = _share(wrong, identical)
     missed, missed_bounds = _share(wrong, ~identical)
     others = max(1, int((~identical).sum()))
@@ -215,7 +213,7 @@ def error_rate(
         wrong_bounds=missed_bounds,
         same=float((said == "SAME")[identical].mean()) if identical.any() else 0.0,
         found={
-            look: float((~identical & right & (told != 0) & (blocks <= look)).sum() / others)
+            look: float((~identical & right & (sign != 0) & (blocks <= look)).sum() / others)
             for look in (3, 4, 5, 6, 8, 10, 12)
         },
         mean_blocks=float(blocks.mean()),
@@ -280,3 +278,8 @@ def clopper_pearson(hits: int, trials: int) -> Interval:
     """The exact 95 % interval of a share."""
     interval = stats.binomtest(hits, trials).proportion_ci(method="exact")
     return Interval(float(interval.low), float(interval.high))
+
+
+def at_most(hits: int, trials: int) -> float:
+    """The rate that is not exceeded, at 95 %: the one-sided Clopper-Pearson bound."""
+    return float(stats.beta.isf(0.05, hits + 1, trials - hits)) if hits < trials else 1.0

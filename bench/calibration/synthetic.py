@@ -1,36 +1,33 @@
 """Workers whose true ratio is known: identical ones, and ones with extra work planted in them.
 
-A call of an arm is two hundred units of work, small NumPy products, and a turn is one call. An arm with ten units more
-does five per cent more of the same work: the slow-down is real. In time it is a little less than five per cent, for the
+A call is two hundred units of work, small NumPy products, and a turn is one call. A worker with ten units more does
+five per cent more of the same work: the slow-down is real. In time it is a little less than five per cent, for the
 call itself, and the cold caches it begins with, take the same for any number of units. The answer, which is checked
 like that of any row, is computed by the first call with an input: before the clock runs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+from msgspec.structs import replace
 
 from bench.analysis.cells import counted_of
 from bench.analysis.stats import log_ratio_of_block
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.calibration.simulate import said_in_groups
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan, Seat, Sitting, Table, groups_of
+from bench.measure.plan import Plan, Seat, Sitting, Table, cells_of, groups_of
 from bench.measure.presets import Budget
+from bench.measure.runner import NextBlock
 from bench.measure.stopping import shuffled
-from bench.records.schema import Cell, Struct
+from bench.records.schema import Group, Record, Struct
 from bench.workloads import reference_outputs
-from bench.workloads.shapes import shape_workload
-from impls import read_row
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from bench.measure.runner import NextBlock
-    from bench.records.schema import Group, Record
-    from impls import Row
+from bench.workloads.shapes import Workload, shape_workload
+from impls import Row, read_row
+from impls.contract import Task
 
 WORKLOAD = shape_workload(
     embedding_dim=8,
@@ -58,7 +55,7 @@ BUDGET = Budget(
     measures_memory=False,
 )
 
-TEMPLATE = '''"""An arm of a calibration: {units} units of work a call."""
+TEMPLATE = '''"""A synthetic worker: {units} units of work a call."""
 
 import numpy as np
 
@@ -69,7 +66,7 @@ ROW = {{"tier": "loop", "summary": "{units} units of work a call", "frameworks":
 WEIGHTS = np.eye(64, dtype=np.float32)
 
 
-class Arm(Reference):
+class Synthetic(Reference):
     """The oracle's answer, and work that is counted."""
 
     answered, state = None, np.zeros((16, 64), np.float32)
@@ -87,46 +84,46 @@ def unit(state):
 
 
 def load(config, parameters, device):
-    return Arm(config, parameters, np.float32)
+    return Synthetic(config, parameters, np.float32)
 '''
 
 
-def write_arm(folder: Path, name: str, percent: int = 0) -> Row:
-    """The row of an arm with so many per cent of extra work, written into the folder."""
+def write_worker(folder: Path, name: str, percent: int = 0) -> Row:
+    """The row of a synthetic worker with so many per cent of extra work, written into the folder."""
     path = folder / f"{name}.py"
     path.write_text(TEMPLATE.format(units=UNITS * (100 + percent) // 100), encoding="utf-8")
     return read_row(path)
 
 
-def plan_of(arms: Sequence[Row], seed: int, budget: Budget = BUDGET) -> Plan:
-    """All arms at one table."""
-    seats = tuple(Seat(arm.name, arm, 1, "float32", (cell(arm),)) for arm in arms)
-    return Plan((Table(0, 1, seats),), (), budget, arms[0].name, seed)
+def seat(
+    row: Row, name: str = "", workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[Task] = ("forward",)
+) -> Seat:
+    """A worker, and all that it is timed on; ``name``: what it is called, if not as its row."""
+    cells, _ = cells_of(row, workloads, tasks, "cpu", 1, "float32")
+    named = tuple(replace(cell, implementation=name or row.name) for cell in cells)
+    return Seat(name or row.name, row, 1, "float32", named)
 
 
-def cell(arm: Row) -> Cell:
-    """The one cell of an arm."""
-    return Cell(
-        implementation=arm.name,
-        framework=arm.framework,
-        tier=arm.tier,
-        workload=WORKLOAD.name,
-        task="forward",
-        device="cpu",
-        threads=1,
-    )
+def plan_of(rows: Sequence[Row], seed: int, budget: Budget = BUDGET) -> Plan:
+    """All synthetic workers at one table."""
+    return Plan((Table(0, 1, tuple(map(seat, rows))),), (), budget, rows[0].name, seed)
 
 
-def pose(folder: Path) -> dict[str, ProblemFile]:
-    """The arms' numbers and the right answers, written into the folder."""
-    path = folder / "numbers.safetensors"
-    reference_outputs.save(reference_outputs.pose(WORKLOAD, ("forward",)), path)
-    return {WORKLOAD.name: ProblemFile(WORKLOAD.config, str(path))}
+def pose(
+    folder: Path, workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[Task] = ("forward",)
+) -> dict[str, ProblemFile]:
+    """The workloads' numbers and the right answers, written into the folder."""
+    problems = {}
+    for one in workloads:
+        path = folder / f"{one.name}.safetensors"
+        reference_outputs.save(reference_outputs.pose(one, tuple(tasks)), path)
+        problems[one.name] = ProblemFile(one.config, str(path), reference_outputs.sizes_of(one))
+    return problems
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two arms that are held against each other: ours has so many per cent more work."""
+    """Two workers that are held against each other: ours has so many per cent more work."""
 
     ours: str
     theirs: str
@@ -134,7 +131,7 @@ class Pair:
 
 
 class Sides(Struct, frozen=True, kw_only=True):
-    """What two arms took, block by block, in the blocks that both sat in."""
+    """What two workers took, block by block, in the blocks that both sat in."""
 
     ours_s: list[list[float]]
     """Seconds a call of each turn."""
@@ -150,7 +147,7 @@ class Sides(Struct, frozen=True, kw_only=True):
 
 
 def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
-    """What the pair's arms took, in the attempts that count."""
+    """What the pair's workers took, in the attempts that count."""
     ours, theirs = (
         {
             (one.block, one.attempt): one

@@ -1,4 +1,4 @@
-"""Real rows as each other's twins: the same row seated several times, and rows that are longer by a known share.
+"""Real rows as each other's twins: the same row as several workers, and rows that are longer by a known share.
 
 A planted slow-down is a wrapper that, after each call of the row, works on for a known share of the processor time that
 the call took: calls of some rows last longer than a turn, so that one call more in twenty would not be in most turns.
@@ -7,25 +7,20 @@ What was really planted is what the workers took of the processor: it is measure
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from bench.calibration.synthetic import Pair
-from bench.measure.plan import Plan, Seat, Table, cells_of
-from bench.records.schema import Struct
-from impls import RowFacts, read_row
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from bench.measure.presets import Budget
-    from bench.records.schema import Record
-    from bench.workloads.shapes import Workload
-    from impls import Row
-    from impls.contract import Task
+from bench.calibration.synthetic import Pair, seat
+from bench.measure.plan import Plan, Seat, Table
+from bench.measure.presets import Budget
+from bench.records.schema import Record, Struct
+from bench.workloads.shapes import Workload
+from impls import Row, RowFacts, read_row
+from impls.contract import Task
 
 PAIRS_A_ROW = 2
 """Disjoint: no worker is in two of them."""
@@ -78,7 +73,7 @@ def load(config, parameters, device):
 
 
 class Twins(NamedTuple):
-    """Two seats of a row that are held against each other in every group: ours takes so many per cent more."""
+    """Two workers of a row that are held against each other in every group: ours takes so many per cent more."""
 
     row: str
     pair: Pair
@@ -99,12 +94,11 @@ def twins_of(rows: Sequence[Row]) -> list[Twins]:
     """The pairs of a table: identical ones, and one for each planted slow-down."""
     pairs = []
     for row in rows:
-        names = [(f"{row.name}~{2 * number + 1}", f"{row.name}~{2 * number + 2}") for number in range(PAIRS_A_ROW)]
-        pairs += [Twins(row.name, Pair(*both)) for both in names]
-        pairs += [
-            Twins(row.name, Pair(f"{row.name}+{percent}", theirs, percent))
-            for percent, (theirs, _) in zip(PLANTED, names, strict=False)
-        ]
+        numbers = range(1, 2 * PAIRS_A_ROW, 2)
+        plain = [Pair(f"{row.name}~{number}", f"{row.name}~{number + 1}") for number in numbers]
+        planted = zip(PLANTED, plain, strict=False)
+        longer = [Pair(f"{row.name}+{percent}", pair.ours, percent) for percent, pair in planted]
+        pairs += [Twins(row.name, pair) for pair in (*plain, *longer)]
     return pairs
 
 
@@ -118,14 +112,12 @@ def plan_of(
     for twins in twins_of(rows):
         for name, percent in ((twins.pair.ours, twins.pair.percent), (twins.pair.theirs, 0)):
             own = longer[twins.row, percent] if percent else by_name[twins.row]
-            cells, _ = cells_of(own, workloads, tasks, "cpu", 1, "float32")
-            renamed = tuple(msgspec.structs.replace(cell, implementation=name) for cell in cells)
-            seats.setdefault(name, Seat(name, own, 1, "float32", renamed))
+            seats.setdefault(name, seat(own, name, workloads, tasks))
     return Plan((Table(0, 1, tuple(seats.values())),), (), budget, next(iter(seats)), seed)
 
 
 class Processor(Struct, frozen=True, kw_only=True):
-    """Processor seconds a call that two seats took, block by block."""
+    """Processor seconds a call that two workers took, block by block."""
 
     ours_s: list[float]
     theirs_s: list[float]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench.cli.app import stdout
 from bench.cli.run import run
-from bench.forecast.advice_text import render
 from bench.forecast.advise import advise as advise_on
+from bench.forecast.advise import render
 from bench.here import as_typed
 from bench.measure.request import Options
 from impls.contract import Device, Precision, Task

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from bench.cli.app import stderr, stdout
 from bench.here import shown
-from bench.profiling.measure import measure
-from bench.profiling.profile_text import render
-from bench.profiling.request import check_profile
+from bench.profiling.measure import check_profile, measure
+from bench.profiling.report import render
 from impls.contract import Task
 
 
@@ -22,7 +21,7 @@ def profile(
     """Show what a row's time goes to: matrix products, elementwise operations, overhead. Seconds each, or minutes.
 
     Each is held against the oracle, timed, and profiled on the CPU with its framework's own profiler, whose trace is
-    kept.
+    saved.
 
     Some examples:
       python -m bench profile torch/module
@@ -42,16 +41,16 @@ def profile(
     out
         Folder for profile.json and the traces, which must not exist yet; results/profiles/<time> if not given.
     """
-    asked = check_profile(rows=rows, workload=workload, task=task, threads=threads, out=out)
+    request = check_profile(rows=rows, workload=workload, task=task, threads=threads, out=out)
     console = stderr()
     with console.status("") as status:
-        found = measure(asked, lambda what: status.update(what) if console.is_terminal else console.print(what))
-    folder = Path(shown(asked.out))
+        found = measure(request, lambda what: status.update(what) if console.is_terminal else console.print(what))
+    folder = Path(shown(request.out))
     stdout(soft_wrap=True).print(*render(found, folder), sep="\n")
     if any(one.status != "ok" for one in found.profiles):
         console.print(f"what those that failed have said: {folder}/logs")
     console.print(f"profiles: {folder}")
-    if len(found.profiles) < len(asked.cells):
-        console.print(f"interrupted: {len(found.profiles)} of {len(asked.cells)} are made, and kept")
+    if len(found.profiles) < len(request.cells):
+        console.print(f"interrupted: {len(found.profiles)} of {len(request.cells)} are made, and saved")
         return 130
     return 0 if all(one.status == "ok" for one in found.profiles) else 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.calibration.published import Calibrations, error_rate_in_words
-from bench.forecast.published import scaling_files
+from bench.forecast.report import scaling_files
 from bench.here import ROOT, shown
 from bench.profiling.published import PublishedProfiles
 from bench.publish.kinds import Repository

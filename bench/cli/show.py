@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from bench.analysis.analysis import Analysis
-from bench.forecast import scaling_page, scaling_text
+from bench.forecast import report as scaling
 from bench.forecast.model import model_of
 from bench.here import command, shown
 from bench.measure.error_location import where
@@ -40,8 +40,8 @@ def show(ended: Ended, stderr: Console) -> int:
     model = _model(analysis)
     try:
         if model is not None:
-            write_whole(folder / scaling_page.PAGE_FILE, scaling_page.page(model).encode())
-            write_whole(folder / scaling_page.FACTS_FILE, scaling_page.to_json(model).encode())
+            for name, made in scaling.files(model).items():
+                write_whole(folder / name, made.encode())
         write_whole(folder / markdown.TABLE_FILE, markdown.full(rows, [analysis]).encode())
         write_whole(folder / "pytest-benchmark.json", to_pytest_benchmark(analysis))
     except OSError as error:
@@ -50,9 +50,7 @@ def show(ended: Ended, stderr: Console) -> int:
             again = command("table", shown(folder))
             stderr.print(f"{shown(folder)}: its tables cannot be written ({error.strerror}); to see them: {again}")
     # the table of a scaling run has a hundred groups: what is fitted to them is shown instead
-    said = (
-        text.render(rows, [analysis]) if model is None else chain(scaling_text.render(model), text.endings([analysis]))
-    )
+    said = text.render(rows, [analysis]) if model is None else chain(scaling.render(model), text.endings([analysis]))
     try:
         Console(highlight=False, markup=False).print(*said, sep="\n")
         again = command("run", "--resume", shown(folder), *ended.again)

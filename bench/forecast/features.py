@@ -4,27 +4,23 @@
 
 A feature follows from the shape (`features`), a coefficient is the row's and at least zero (`Coefficients`). The rate
 depends on the number of sequences, for a product of few rows is mostly reading its weights: it has a coefficient at
-each of `KNOTS`, and between two knots one in between. Where the shapes cannot tell two features apart, one coefficient
+each of `KNOTS`, and between two knots one in between. Where the shapes do not distinguish two features, one coefficient
 may stand for both (`identifiable`).
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls  # type: ignore[import-untyped]
 
 from bench.analysis.stats import median
 from bench.records.schema import Struct
-from bench.workloads.flops import product_flops
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bench.workloads.flops import BatchSizes
-    from impls.contract import Seq2seqConfig, Task
+from bench.workloads.flops import BatchSizes, product_flops
+from impls.contract import Seq2seqConfig, Task
 
 KNOTS = (1, 2, 8, 64)
 """Numbers of sequences at which the products have a coefficient. One sequence is a product with a vector, another
@@ -49,7 +45,7 @@ RANK_TOLERANCE = 1e-9
 """What is smaller than this share is rounding."""
 
 ITERATIONS = 60
-"""Gauss and Newton's steps, the same everywhere: coefficients stand still by then, to more digits than a page shows."""
+"""Gauss and Newton's steps: coefficients stand still by then, to more digits than a page shows."""
 
 
 class Features(NamedTuple):
@@ -120,7 +116,7 @@ def cost_s(coefficients: Coefficients, of: Features) -> float:
 
 
 def identifiable(shapes: Sequence[Features]) -> tuple[bool, ...]:
-    """For each of the coefficients, in their order: whether these shapes tell it apart from all the others.
+    """For each of the coefficients, in their order: whether these shapes distinguish it from all the others.
 
     A feature that no shape has does not show, nor one that is a sum of others at every shape, as operations at one
     number of sequences and at another where all shapes have the same: their coefficients may be shared out in any way.
@@ -153,12 +149,7 @@ def fit(shapes: Sequence[Features], times_s: Sequence[float]) -> Coefficients:
         weights, target = np.sqrt(pull) / costs, costs * (1 + off)
     call_s, step_s, state_s, weight_s, far_byte_s, *flop_s = (coefficients / scale).tolist()
     return Coefficients(
-        call_s=call_s,
-        step_s=step_s,
-        state_s=state_s,
-        weight_s=weight_s,
-        far_byte_s=far_byte_s,
-        flop_s=tuple(flop_s),
+        call_s=call_s, step_s=step_s, state_s=state_s, weight_s=weight_s, far_byte_s=far_byte_s, flop_s=tuple(flop_s)
     )
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from bench.analysis.stats import PRACTICAL
 from bench.forecast.model import CONFIDENCE, Expected, Model, TaskAt, forecast, tied
 from bench.records.schema import Struct
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 
 class Checked(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -35,7 +33,7 @@ class Checked(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def is_right(self) -> bool:
-        """Whether one of those expected was the fastest, or as fast but for what no table tells apart."""
+        """Whether one of those expected was the fastest, or within `PRACTICAL` of it."""
         fastest_s = self.measured_s[self.fastest]
         return min(self.measured_s[row] for row in self.tied) <= (1 + PRACTICAL) * fastest_s
 
@@ -119,5 +117,4 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return float(np.mean(found)) if found else math.nan
+    return float(np.mean(found)) if (found := list(values)) else math.nan

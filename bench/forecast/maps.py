@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from bench import units
 from bench.analysis.analysis import Analysis
-from bench.forecast.model import forecast, model_of, tied
+from bench.forecast.model import Model, TaskAt, forecast, model_of, tied
 from bench.page.curves import Map, in_words
 from bench.workloads.flops import BatchSizes
 from bench.workloads.sweeps import SCALING, doubled, sizes
 from impls.contract import InvalidInput, Seq2seqConfig
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from bench.forecast.model import Model, TaskAt
 
 
 def maps(number: int, analysis: Analysis) -> Iterator[Map]:
@@ -39,7 +33,6 @@ def _map(number: int, model: Model, at: TaskAt) -> Iterator[Map]:
         name: doubled(min(own[name] for own in shapes), max(own[name] for own in shapes))
         for name in ("batch_size", "hidden_dim")
     }
-    place = units.place(at.device, at.threads, at.precision)
     others = in_words({name: value for name, value in crossing.items() if name not in grids})
     for batch_size in grids["batch_size"]:
         for hidden_dim in grids["hidden_dim"]:
@@ -54,7 +47,7 @@ def _map(number: int, model: Model, at: TaskAt) -> Iterator[Map]:
             expected = forecast(model, at, config, [batch])
             yield Map(
                 result=number,
-                label=f"{at.task} {place}\nat {others}",
+                label=f"{at.task} {at.place}\nat {others}",
                 **at._asdict(),
                 batch_size=batch_size,
                 hidden_dim=hidden_dim,

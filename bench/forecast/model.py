@@ -10,24 +10,21 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from bench import units
 from bench.analysis.analysis import Analysis
 from bench.forecast.features import Coefficients, Features, cost_s, features, fit, leave_one_out, off_by
-from bench.records.schema import Struct
+from bench.records.schema import Cell, Run, Struct
+from bench.workloads.flops import BatchSizes
 from bench.workloads.sweeps import sizes
-from impls.contract import Device, InvalidInput, Precision, Task
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.records.schema import Cell, Run
-    from bench.workloads.flops import BatchSizes
-    from impls.contract import Seq2seqConfig
+from impls.contract import Device, InvalidInput, Precision, Seq2seqConfig, Task
 
 LEAST_SHAPES = 12
 """With fewer shapes there is no fit: it has nine coefficients."""
@@ -46,6 +43,11 @@ class TaskAt(NamedTuple):
     device: Device
     precision: Precision
     threads: int
+
+    @property
+    def place(self) -> str:
+        """``cpu×1``."""
+        return units.place(self.device, self.threads, self.precision)
 
 
 Times = dict[TaskAt, dict[str, dict[str, float]]]
@@ -68,6 +70,8 @@ class Fitted(Struct, frozen=True, kw_only=True, omit_defaults=False):
 class Model:
     """A scaling run, and what is fitted to it."""
 
+    path: Path
+    """The folder of the run."""
     run: Run
     times_s: Times
     fits: dict[TaskAt, list[Fitted]]
@@ -150,7 +154,7 @@ def model_of(analysis: Analysis) -> Model:
     fits = {at: rows for at, rows in fits.items() if len(seen_by_all(rows)) >= LEAST_SEEN}
     if not fits:
         raise InvalidInput(f"{analysis.result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
-    return Model(run, times_s, fits)
+    return Model(analysis.result.path, run, times_s, fits)
 
 
 def seen_by_all(rows: Sequence[Fitted]) -> list[str]:
@@ -210,27 +214,21 @@ def forecast(
     first = np.argmin(costs[:, None] + off, axis=0)
     expected = []
     for index, row in enumerate(fits):
-        (low_s, high_s), (ratio_low, ratio_high) = (_range(off[index]), _range(off[index] - off[best]))
-        time_s, ratio = float(np.exp(costs[index])), float(np.exp(costs[index] - costs[best]))
-        expected.append(
-            Expected(
-                implementation=row.implementation,
-                time_s=time_s,
-                low_s=time_s * low_s,
-                high_s=time_s * high_s,
-                ratio=ratio,
-                ratio_low=ratio * ratio_low,
-                ratio_high=ratio * ratio_high,
-                chance=float(np.mean(first == index)),
-            )
+        (time_s, low_s, high_s), (ratio, ratio_low, ratio_high) = (
+            _range(costs[index], off[index]),
+            _range(costs[index] - costs[best], off[index] - off[best]),
         )
+        chance, times = float(np.mean(first == index)), {"time_s": time_s, "low_s": low_s, "high_s": high_s}
+        ratios = {"ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high}
+        expected.append(Expected(implementation=row.implementation, **times, **ratios, chance=chance))
     return sorted(expected, key=lambda one: one.time_s)
 
 
-def _range(off: np.ndarray) -> tuple[float, float]:
-    """The factors between which nine of ten lie; of a few shapes, all."""
+def _range(log: float, off: np.ndarray) -> tuple[float, float, float]:
+    """What has this log, and between what nine of ten lie; of a few shapes, all."""
     low, high = np.quantile(off, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2], method="median_unbiased")
-    return float(np.exp(min(low, 0.0))), float(np.exp(max(high, 0.0)))
+    middle = float(np.exp(log))
+    return middle, middle * float(np.exp(min(low, 0.0))), middle * float(np.exp(max(high, 0.0)))
 
 
 def tied(expected: Sequence[Expected]) -> list[str]:

@@ -10,19 +10,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, pairwise, zip_longest
-from typing import TYPE_CHECKING
 
-from impls.profiling import CALL, KINDS, plain_name
+from impls.profiling import CALL, KINDS, Kind, TraceEvent, plain_name
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from impls.profiling import Kind, TraceEvent
-
-Operation = tuple[str, "Kind"]
-"""Name, without the number that tells alike ones apart, and kind."""
+Operation = tuple[str, Kind]
+"""Name, without the number that distinguishes alike ones, and kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""``bench profile``: rows in processes of their own, one for each workload and task; a folder that is there whole."""
+"""``bench profile``: what is requested, and rows in processes of their own, one for each workload and task."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -20,27 +21,89 @@ from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
 from bench.measure.lock import only_run
 from bench.measure.messages import Job, ProblemFile
+from bench.measure.plan import cells_of
 from bench.measure.preflight import preflight
+from bench.measure.request import (
+    check_workloads,
+    choose_rows,
+    choose_tasks,
+    command_of,
+    free_folder,
+    parse_threads,
+    plain,
+)
 from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
-from bench.profiling.worker import Outcome, Task
+from bench.profiling.worker import Assignment
 from bench.records.atomic import new_folder, write_whole, written
+from bench.records.schema import Cell, CodeFacts
 from bench.workloads import reference_outputs
-from impls import HERE
+from bench.workloads.shapes import Workload, choose
+from impls import HERE, Row
+from impls.contract import InvalidInput, Task
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+PROFILES = ROOT / "results" / "profiles"
+"""Where profiles go; git ignores it."""
 
-    from bench.profiling.request import Asked
-    from bench.records.schema import Cell, CodeFacts
-    from impls import Row
+TIERS = ("idiomatic", "tuned")
+"""Of what rows are profiled where none is named."""
+
+DEFAULT_TASKS: tuple[Task, ...] = ("forward", "train_step")
 
 LIMIT_S = 1200.0
 """How long a process may take: some rows compile for minutes."""
 
 
-def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRequest:
+    """What is requested of ``bench profile``, checked."""
+
+    cells: tuple[tuple[Row, Cell], ...]
+    """All that is to be profiled, in order."""
+    workloads: tuple[Workload, ...]
+    out: Path
+    command: str
+
+    @property
+    def rows(self) -> dict[str, Row]:
+        """The rows, by name."""
+        return {row.name: row for row, _ in self.cells}
+
+
+def check_profile(
+    *, rows: Sequence[str], workload: Sequence[str], task: Sequence[Task], threads: str, out: Path | None
+) -> ProfileRequest:
+    """What the words of a command line request.
+
+    Raises:
+        InvalidInput: a word means nothing here, a row cannot do what is requested of it, or is not installed.
+    """
+    chosen = [row for row in choose_rows(rows) if rows or (row.tier in TIERS and row.missing() is None)]
+    workloads = choose(workload or ("seed",), "default", "cpu")
+    tasks = choose_tasks(task or DEFAULT_TASKS, "default")
+    (number,) = parse_threads([threads])
+    check_workloads(workloads)
+    requested = []
+    for row in chosen:
+        if missing := row.missing():
+            raise InvalidInput(f"{row.name}: {missing}; install it, or leave the row out")
+        cells, unable = cells_of(row, workloads, tasks, "cpu", number, "float32")
+        if rows and unable and (task or not cells):
+            raise InvalidInput(f"{row.name} has no {unable[0].cell.task}: {unable[0].reason}")
+        requested += [(row, cell) for cell in cells]
+    if not requested:
+        raise InvalidInput("no idiomatic or tuned row is installed; `python -m bench list` says what is missing")
+    named = [threads] if threads != "1" else []
+    return ProfileRequest(
+        cells=tuple(requested),
+        workloads=tuple(workloads),
+        out=free_folder(out, PROFILES),
+        command=command_of("profile", *map(plain, rows), workload=workload, task=task, threads=named),
+    )
+
+
+def measure(request: ProfileRequest, tell: Callable[[str], None]) -> Profiles:
     """The profiles, which are in the folder then; ``tell`` hears what goes on. Ctrl-C ends it with those that are made.
 
     Raises:
@@ -48,29 +111,29 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
             be written.
     """
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
-    code = {row.name: code_facts(row) for row, _ in asked.rows}  # as it is now: it may change while this goes on
+    code = {name: code_facts(row) for name, row in request.rows.items()}  # as it is now: it may change meanwhile
     with (
         only_run("bench profile") as mark,
         TemporaryDirectory(prefix="profile-") as scratch,
-        new_folder(asked.out) as folder,
+        new_folder(request.out) as folder,
     ):
-        for row, _ in asked.rows:
+        for row in request.rows.values():
             if not row.path.is_relative_to(HERE):
-                preflight(row, "cpu", mark, (workload.config for workload in asked.workloads))
+                preflight(row, "cpu", mark, (workload.config for workload in request.workloads))
         problems = {}
-        tasks = tuple(dict.fromkeys(cell.task for _, cells in asked.rows for cell in cells))
-        for workload in asked.workloads:
+        tasks = tuple(dict.fromkeys(cell.task for _, cell in request.cells))
+        for workload in request.workloads:
             tell(f"the oracle works out {workload.name}")
             path = Path(scratch, f"{workload.name}.safetensors")
             reference_outputs.save(reference_outputs.pose(workload, tasks), path)
             problems[workload.name] = ProblemFile(workload.config, str(path))
         profiles: list[Profile] = []
         try:
-            for row, cell in asked.cells:
-                where = f"{len(profiles) + 1} of {len(asked.cells)}"
-                tell(f"{where}: {row.name} {cell.workload} {cell.task}")
-                problem = problems[cell.workload]
-                profiles.append(_of_cell(row, code[row.name], cell, problem, folder, Path(scratch), mark))
+            for row, cell in request.cells:
+                tell(f"{len(profiles) + 1} of {len(request.cells)}: {cell}")
+                profiles.append(
+                    _of_cell(row, code[row.name], cell, problems[cell.workload], folder, Path(scratch), mark)
+                )
         except KeyboardInterrupt:
             if not profiles:
                 raise
@@ -79,12 +142,12 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Profiles:
         found = Profiles(
             schema_version=SCHEMA_VERSION,
             started_at=started_at,
-            command=asked.command,
+            command=request.command,
             environment=environment,
-            shapes={workload.name: workload.shape for workload in asked.workloads},
+            shapes={workload.name: workload.shape for workload in request.workloads},
             profiles=profiles,
         )
-        with written(asked.out):
+        with written(request.out):
             write_whole(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
 
@@ -94,11 +157,7 @@ def _of_cell(
 ) -> Profile:
     """The profile of a row at a workload and task, by a process of its own."""
     name = f"{row.name.replace('/', '-')}-{cell.workload}-{cell.task}"
-    trace, task_file, result_file, log = (
-        folder / f"{name}.trace.json.gz",
-        *(scratch / f"{name}{suffix}" for suffix in (".task", ".result", ".log")),
-    )
-    allowed = processors()
+    assigned, result, log = (scratch / f"{name}{suffix}" for suffix in (".task", ".result", ".log"))
     job = Job(
         seed=reference_outputs.SEED,
         row_path=str(row.path),
@@ -109,49 +168,41 @@ def _of_cell(
         table=0,
         warmup_s=0.0,
         sittings=1,
-        processors=allowed[-cell.threads :],
+        processors=processors()[-cell.threads :],
         hash_seed=0,
         padding_bytes=0,
         memory_limit_bytes=memory_limit(cell.device),
         blocked=blocked(row),
         started_s=time.monotonic(),
     )
-    write_whole(task_file, msgspec.json.encode(Task(job=job, trace=str(trace))))
+    assignment = Assignment(job=job, code=code, trace=str(folder / f"{name}.trace.json.gz"))
+    write_whole(assigned, msgspec.json.encode(assignment))
     cache = scratch / row.name.replace("/", "-")
     cache.mkdir(exist_ok=True)
-    environment = worker_environment(
-        os.environ,
-        threads=cell.threads,
-        device=cell.device,
-        cache=cache,
-        mark=mark,
-        extra=environment_of(row),
-    )
+    extra = environment_of(row)
     with log.open("wb") as said:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.profiling.worker", str(task_file), str(result_file)],
+            [sys.executable, "-m", "bench.profiling.worker", str(assigned), str(result)],
             cwd=ROOT,
-            env=environment,
+            env=worker_environment(
+                os.environ, threads=cell.threads, device=cell.device, cache=cache, mark=mark, extra=extra
+            ),
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,
             start_new_session=True,
         )
     try:
-        exit_code = process.wait(timeout=LIMIT_S)
-        words = f"the process ended with exit code {exit_code}"
-        outcome = None
-        if result_file.exists():
-            outcome = msgspec.json.decode(result_file.read_bytes(), type=Outcome)
+        profile = assignment.ended("crashed", f"the process ended with exit code {process.wait(timeout=LIMIT_S)}")
+        if result.exists():
+            profile = msgspec.json.decode(result.read_bytes(), type=Profile)
     except subprocess.TimeoutExpired:
-        outcome = Outcome(status="timeout", reason=f"did not get done within {LIMIT_S:.0f} s")
+        profile = assignment.ended("timeout", f"did not get done within {LIMIT_S:.0f} s")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    outcome = outcome or Outcome(status="crashed", reason=words)
-    if outcome.status != "ok":
+    if profile.status != "ok":
         (folder / "logs").mkdir(exist_ok=True)
         write_whole(folder / "logs" / f"{name}.log", log.read_bytes())
-    kept = {name: getattr(outcome, name) for name in Outcome.__struct_fields__ if name != "has_trace"}
-    return Profile(**msgspec.structs.asdict(cell), **kept, code=code, trace=trace.name if outcome.has_trace else None)
+    return profile

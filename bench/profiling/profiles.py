@@ -1,8 +1,9 @@
-"""What a profile is, as it is kept: ``profile.json``, with the traces beside it. Derived numbers are not stored."""
+"""What a profile is, as it is saved: ``profile.json``, with the traces beside it. Derived numbers are not stored."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -11,9 +12,6 @@ from bench.records.schema import Cell, CodeFacts, Environment, Status, Struct
 from bench.records.store import decode
 from impls.contract import InvalidInput
 from impls.profiling import KINDS, Kind
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROFILE_FILE = "profile.json"
 SCHEMA_VERSION = 1
@@ -87,14 +85,10 @@ class Profile(Cell, frozen=True, kw_only=True):
         return sum(turn.waited_s for turn in self.turns) / sum(turn.wall_s for turn in self.turns)
 
     @property
-    def operations_s(self) -> float:
-        """Seconds of all operations of a call, as the profiler has them."""
-        return sum(operation.seconds for operation in self.operations)
-
-    @property
     def scale(self) -> float:
         """What operations are multiplied with to fit into the call: 1, or less where they outlast it."""
-        return min(1.0, self.call_s / self.operations_s) if self.operations else 1.0
+        seconds = sum(operation.seconds for operation in self.operations)
+        return min(1.0, self.call_s / seconds) if self.operations else 1.0
 
     @property
     def categories_s(self) -> dict[Category, float]:

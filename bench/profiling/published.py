@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
-from bench.profiling import profile_page
-from bench.profiling.profile_words import BUSY
 from bench.profiling.profiles import PROFILE_FILE, Profiles, read_profiles
+from bench.profiling.report import BUSY, page
 from bench.publish.kinds import Kind, Repository, dated
 from bench.publish.rules import check_commit, refusal
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,4 +54,4 @@ class PublishedProfiles(Kind[Profiles]):
 
     def pages(self, things: Sequence[tuple[Path, Profiles]], repository: Repository) -> dict[Path, str]:
         """What the rows' time goes to."""
-        return {repository.root / "docs" / "profiles.md": profile_page.page([thing for _, thing in things])}
+        return {repository.root / "docs" / "profiles.md": page([thing for _, thing in things])}

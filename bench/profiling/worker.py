@@ -11,33 +11,25 @@ import json
 import sys
 import time
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from bench.machine.cpus import delay_s
 from bench.measure.error_location import where, words_of
 from bench.measure.messages import Job
-from bench.measure.proof import Invalid
-from bench.measure.serve import is_out_of_memory
-from bench.measure.subjects import Model, Unsupported, wall_s
+from bench.measure.serve import STATUS_OF, is_out_of_memory
+from bench.measure.subjects import Model, wall_s
 from bench.measure.worker import settle_down
 from bench.profiling.attribution import CallProfile, attribute, each_time
-from bench.profiling.profiles import Operation, Turn
+from bench.profiling.profiles import Operation, Profile, Turn
 from bench.records.atomic import write_whole
-from bench.records.schema import Status, Struct
-from impls import import_row, read_row
-from impls.contract import DeviceUnavailable
-from impls.profiling import find_profiler
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    from bench.records.schema import Cell
-    from impls import Row
-    from impls.profiling import Mark, Profiler, Recording, TraceEvent
+from bench.records.schema import Cell, CodeFacts, Status, Struct
+from impls import Row, import_row, read_row
+from impls.profiling import Mark, Profiler, Recording, TraceEvent, find_profiler
 
 WARMUP_S = 0.5
 LEAST_WARMUP_CALLS = 3
@@ -55,64 +47,53 @@ SHORT_S = 0.005
 """Calls up to so long have one before them in each turn that is not timed."""
 
 
-class Task(Struct, frozen=True, kw_only=True):
+class Assignment(Struct, frozen=True, kw_only=True):
     """What the process has to do."""
 
     job: Job
     """With one cell."""
+    code: CodeFacts
     trace: str
     """Path of the file that the trace is written to."""
 
-
-class Outcome(Struct, frozen=True, kw_only=True):
-    """What came of it: as in ``Profile``."""
-
-    status: Status
-    reason: str | None = None
-    profiler: str | None = None
-    turns: tuple[Turn, ...] = ()
-    profiled: tuple[Turn, ...] = ()
-    own_s: float | None = None
-    operations: tuple[Operation, ...] = ()
-    max_relative_error: float | None = None
-    has_trace: bool = False
+    def ended(self, status: Status, reason: str | None = None, **found: Any) -> Profile:
+        """What came of it."""
+        (cell,) = self.job.cells
+        return Profile(**msgspec.structs.asdict(cell), code=self.code, status=status, reason=reason, **found)
 
 
 def main(task_file: str, result_file: str) -> int:
-    """Do the task, and write what came of it."""
-    task = msgspec.json.decode(Path(task_file).read_bytes(), type=Task)
-    settle_down(task.job)
-    row = read_row(Path(task.job.row_path), Path(task.job.row_root) if task.job.row_root else None)
+    """Do what is assigned, and write what came of it."""
+    assigned = msgspec.json.decode(Path(task_file).read_bytes(), type=Assignment)
+    job = assigned.job
+    settle_down(job)
+    row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
     try:
-        outcome = profile(row, task)
+        found = profile(row, assigned)
     except KeyboardInterrupt:
         raise
-    except Invalid as error:
-        outcome = Outcome(status="invalid", reason=words_of(error))
-    except DeviceUnavailable as error:
-        outcome = Outcome(status="unavailable", reason=words_of(error))
-    except Unsupported as error:
-        outcome = Outcome(status="unsupported", reason=words_of(error))
+    except tuple(STATUS_OF) as error:
+        found = assigned.ended(next(STATUS_OF[kind] for kind in STATUS_OF if isinstance(error, kind)), words_of(error))
     except BaseException as error:  # a row that calls sys.exit() has no result either
         traceback.print_exception(error)
         status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
-        outcome = Outcome(status=status, reason=where(error, row.path, task.job.blocked))
-    write_whole(Path(result_file), msgspec.json.encode(outcome))
+        found = assigned.ended(status, where(error, row.path, job.blocked))
+    write_whole(Path(result_file), msgspec.json.encode(found))
     return 0
 
 
-def profile(row: Row, task: Task) -> Outcome:
+def profile(row: Row, assigned: Assignment) -> Profile:
     """The row's call, timed without its framework's profiler and under it.
 
     Raises:
         Invalid: the row's values are wrong.
         Unsupported: it does not take the workload's shape.
     """
-    (cell,) = task.job.cells
+    (cell,) = assigned.job.cells
     profiler = find_profiler(row)
     if profiler is not None:
         profiler.prepare()
-    subject = Model(import_row(row).load, task.job.problems[cell.workload], cell.device)
+    subject = Model(import_row(row).load, assigned.job.problems[cell.workload], cell.device)
     error = subject.validate(cell, 0)
     subject.reset()
     call = subject.body(cell)
@@ -120,7 +101,7 @@ def profile(row: Row, task: Task) -> Outcome:
     turns = timed(call, cell.threads)
     if profiler is None:
         error = max(error, subject.validate(cell, 1))
-        return Outcome(status="ok", turns=tuple(turns), max_relative_error=error)
+        return assigned.ended("ok", turns=tuple(turns), max_relative_error=error)
     count = min(MOST_PROFILED_CALLS, max(LEAST_CALLS, int(PROFILED_S / min(own.wall_s for own in turns))))
     profiled, recording, result = recorded(profiler, row, subject, cell, count)
     error = max(error, subject.validate_timed(cell, result), subject.validate(cell, 1))
@@ -131,16 +112,16 @@ def profile(row: Row, task: Task) -> Outcome:
     calls = attribute(recording.events)
     if len(calls) != count:
         raise RuntimeError(f"the profiler shows {len(calls)} of {count} calls")
-    write_trace(Path(task.trace), recording.events)
-    return Outcome(
-        status="ok",
+    write_trace(Path(assigned.trace), recording.events)
+    return assigned.ended(
+        "ok",
         profiler=profiler.SAYS,
         turns=tuple(turns),
         profiled=tuple(profiled),
         own_s=recording.own_s,
         operations=operations_of(calls, recording.own_s),
         max_relative_error=error,
-        has_trace=True,
+        trace=Path(assigned.trace).name,
     )
 
 
@@ -196,7 +177,7 @@ def turn(turns: list[Turn], calls: int, threads: int) -> Iterator[None]:
     wall_s, cpu_s = time.perf_counter() - start_s, time.process_time() - cpu_s
     delay_after_s = delay_s()
     waited_s = 0.0
-    if threads == 1 and delay_before_s is not None and delay_after_s is not None:  # of several it cannot be told
+    if threads == 1 and delay_before_s is not None and delay_after_s is not None:  # of several it is not known
         waited_s = max(0.0, min(delay_after_s - delay_before_s, wall_s - cpu_s))
     turns.append(Turn(wall_s / calls, waited_s / calls))
 

@@ -1,34 +1,41 @@
-"""A scaling run's fits in Markdown and JSON: what the rows' calls cost, and how that does on held-out shapes."""
+"""What is said of a scaling run's fits, in Markdown, in JSON and on a terminal: coefficients, and held-out shapes."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.text import Text
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.analysis.stats import PRACTICAL
-from bench.forecast.features import CACHE_BYTES, KNOTS, identifiable
-from bench.forecast.held_out import Checked, check, score
-from bench.forecast.model import Fitted, TaskAt, features_of
+from bench.forecast.features import CACHE_BYTES, KNOTS, Coefficients, identifiable
+from bench.forecast.held_out import Checked, Score, check, score
+from bench.forecast.model import Fitted, Model, TaskAt, features_of, model_of
+from bench.here import as_typed
 from bench.records.schema import Struct
 from bench.report.digits import rounded
 from bench.report.markdown import environment_line, table
+from bench.workloads.sweeps import SCALING
 from impls.contract import Device, Precision, Task
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.forecast.features import Coefficients
-    from bench.forecast.held_out import Score
-    from bench.forecast.model import Model
-
-PAGE_FILE = "scaling.md"
-FACTS_FILE = "scaling.json"
+PAGE_FILE, FACTS_FILE = "scaling.md", "scaling.json"
 DIGITS = 4
 """Significant ones of every number in JSON: what is beyond them differs from processor to processor."""
+
+SHARED = "?"
+"""In the place of a coefficient that is not identifiable."""
+
+COLUMNS = (
+    *("a call", "a step", "a state", "a weight"),
+    *(f"products, {knot} sequence{'s' * (knot > 1)}" for knot in KNOTS),
+    "far weights",
+)
 
 
 class OfTask(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -40,6 +47,11 @@ class OfTask(Struct, frozen=True, kw_only=True, omit_defaults=False):
     threads: int
     fits: list[Fitted]
     held_out: list[Checked]
+
+    @property
+    def at(self) -> TaskAt:
+        """The task, and where it was measured."""
+        return TaskAt(self.task, self.device, self.precision, self.threads)
 
 
 class Scaling(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -65,10 +77,22 @@ def scaling_of(model: Model) -> Scaling:
     )
 
 
-def to_json(model: Model) -> str:
-    """All that is derived from the run, for programs."""
+def scaling_files(analysis: Analysis) -> dict[str, str]:
+    """By name: what is fitted to the run, to read and as JSON; nothing of a run that is no scaling run.
+
+    Raises:
+        InvalidInput: it has too few shapes.
+    """
+    return files(model_of(analysis)) if analysis.run.preset == SCALING else {}
+
+
+def files(model: Model) -> dict[str, str]:
+    """By name: the tables in Markdown, and all that is derived from the run as JSON."""
     facts = rounded(msgspec.to_builtins(scaling_of(model)), DIGITS)
-    return msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n"
+    return {
+        PAGE_FILE: page(model),
+        FACTS_FILE: msgspec.json.format(msgspec.json.encode(facts), indent=1).decode() + "\n",
+    }
 
 
 def page(model: Model) -> str:
@@ -82,93 +106,57 @@ def page(model: Model) -> str:
         " directions; numbers of the hidden states (steps × sequences × `hidden_dim`); weights; operations of the"
         " products, whose rate depends on the number of sequences, and goes from one to the next in between; and, at"
         f" each step, recurrent weights of a layer beyond {units.size(CACHE_BYTES)} (in float32, of the forward pass)."
-        f" –: no coefficient, that is, none that shows; {SHARED}: these shapes do not tell it apart from others. What"
-        " one coefficient lacks another may have: a single coefficient is less certain than their sum. *Left out*:"
+        f" –: no coefficient, that is, none that shows; {SHARED}: not identifiable from these shapes. What"
+        " one coefficient lacks another may have: a single coefficient is less certain than their sum. *Leave-one-out*:"
         " the median by which a fit to all other shapes is off at one of them; *held out*: by which the fit is off at"
         " shapes that it has not seen.\n",
     ]
     for of_task in scaling_of(model).tasks:
-        where = units.place(of_task.device, of_task.threads, of_task.precision)
-        at = TaskAt(of_task.task, of_task.device, of_task.precision, of_task.threads)
-        parts += [f"## {of_task.task}, {where}\n", _prices(model, at, of_task)]
+        parts += [f"## {of_task.task}, {of_task.at.place}\n", _costs(model, of_task)]
         if of_task.held_out:
-            found = score(of_task.held_out)
-            parts += [f"{about(found)}\n", _held_out(of_task)]
+            parts += [f"{about(score(of_task.held_out))}\n", _held_out(of_task)]
     return "\n".join(parts)
 
 
-def _prices(model: Model, at: TaskAt, of_task: OfTask) -> str:
-    workloads = model.run.workloads
-    errors = [one.errors for one in of_task.held_out]
-    lines = []
+def _costs(model: Model, of_task: OfTask) -> str:
+    workloads, lines = model.run.workloads, []
     for row in of_task.fits:
         leave_one_out = [abs(math.expm1(-off)) for name, off in row.off.items() if not workloads[name].held_out]
-        fitted = [name for name in model.times_s[at][row.implementation] if not workloads[name].held_out]
-        apart = identifiable([features_of(model.run, name, at.task) for name in fitted])
-        seen = [of_shape[row.implementation] for of_shape in errors]
-        lines.append(
-            [
-                f"`{row.implementation}`",
-                *columns(row.coefficients, apart),
-                units.percent(float(np.median(leave_one_out))),
-                units.percent(float(np.median(seen)) if seen else None),
-                units.percent(max(seen, default=None)),
-            ]
-        )
-    return table(["row", *COLUMNS, "left out", "held out", "worst"], lines)
+        fitted = [name for name in model.times_s[of_task.at][row.implementation] if not workloads[name].held_out]
+        distinct = identifiable([features_of(model.run, name, of_task.task) for name in fitted])
+        seen = [one.errors[row.implementation] for one in of_task.held_out]
+        off = (_median(leave_one_out), _median(seen) if seen else None, max(seen, default=None))
+        lines.append([f"`{row.implementation}`", *columns(row.coefficients, distinct), *map(units.percent, off)])
+    return table(["row", *COLUMNS, "leave-one-out", "held out", "worst"], lines)
 
 
-COLUMNS = (
-    "a call",
-    "a step",
-    "a state",
-    "a weight",
-    *(f"products, {knot} sequence{'s' * (knot > 1)}" for knot in KNOTS),
-    "far weights",
-)
-
-
-SHARED = "?"
-"""In the place of a coefficient that the shapes do not tell apart from others."""
-
-
-def columns(coefficients: Coefficients, apart: Sequence[bool]) -> list[str]:
-    """The coefficients as people read them; ``apart``: which of them the shapes tell apart, in the order of the
-    features."""
-    call, step, state, weight, far, *flop = apart
+def columns(coefficients: Coefficients, distinct: Sequence[bool]) -> list[str]:
+    """The coefficients as people read them; ``distinct``: which are identifiable, in the order of the features."""
+    *terms, far_byte_s = (getattr(coefficients, name) for name in Coefficients.__struct_fields__[:-1])
     words = [
-        *(
-            coefficient(seconds)
-            for seconds in (coefficients.call_s, coefficients.step_s, coefficients.state_s, coefficients.weight_s)
-        ),
+        *map(coefficient, terms),
+        _far_rate(far_byte_s) or "–",
         *(units.rate(1 / seconds if seconds else None) for seconds in coefficients.flop_s),
-        far_rate(coefficients) or "–",
     ]
-    order = (call, step, state, weight, *flop, far)
-    return [word if own else SHARED for word, own in zip(words, order, strict=True)]
+    shown = [word if own else SHARED for word, own in zip(words, distinct, strict=True)]
+    return [*shown[:4], *shown[5:], shown[4]]
 
 
-def far_rate(coefficients: Coefficients) -> str:
+def _far_rate(far_byte_s: float) -> str:
     """How fast weights beyond the cache are read; empty where they cost nothing."""
-    return f"{1e-9 / coefficients.far_byte_s:.0f} GB/s" if coefficients.far_byte_s else ""
+    return f"{1e-9 / far_byte_s:.0f} GB/s" if far_byte_s else ""
 
 
 def in_words(coefficients: Coefficients) -> str:
     """``40.0 µs a call + 1.10 µs a step + … + products at 50.0 GFLOP/s to 190 GFLOP/s``: what is not nothing."""
     words = ("a call", "a step", "a number of the state", "a weight")
     terms = [
-        f"{coefficient(seconds)} {what}"
-        for seconds, what in zip(
-            (coefficients.call_s, coefficients.step_s, coefficients.state_s, coefficients.weight_s),
-            words,
-            strict=True,
-        )
-        if seconds
+        f"{coefficient(seconds)} {what}" for seconds, what in zip(coefficients.terms, words, strict=False) if seconds
     ]
     rates = [1 / seconds for seconds in coefficients.flop_s if seconds]
     if rates:
         terms.append(f"products at {' to '.join(dict.fromkeys(map(units.rate, (min(rates), max(rates)))))}")
-    if far := far_rate(coefficients):
+    if far := _far_rate(coefficients.far_byte_s):
         terms.append(f"weights beyond {units.size(CACHE_BYTES)} at {far}")
     return " + ".join(terms)
 
@@ -192,10 +180,14 @@ def _held_out(of_task: OfTask) -> str:
                 f"`{one.fastest}`",
                 units.seconds(one.measured_s[one.fastest]),
                 "yes" if one.is_right else f"no, {units.percent(one.regret)} slower",
-                units.percent(float(np.median(list(one.errors.values())))),
+                units.percent(_median(list(one.errors.values()))),
             ]
         )
     return table(["held out", "expected to be the fastest", "was", "in", "right", "times off by"], lines, left=3)
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values))
 
 
 def about(found: Score) -> str:
@@ -214,3 +206,21 @@ def about(found: Score) -> str:
         f" {units.percent(found.right)} of the shapes. Who takes the row with the shortest expected time loses"
         f" {units.percent(found.regret)} (median; at worst {units.percent(found.worst_regret)})."
     )
+
+
+def render(model: Model) -> Iterator[RenderableType]:
+    """For a terminal of 80 columns: of each task the rows' costs, and a sentence on the held-out shapes."""
+    for of_task in scaling_of(model).tasks:
+        yield Text(f"\n{of_task.task} {of_task.at.place}", style="bold")
+        for row in of_task.fits:
+            errors = [one.errors[row.implementation] for one in of_task.held_out]
+            off = f" (held out: off by {units.percent(_median(errors))})" if errors else ""
+            words = f" {in_words(row.coefficients)}{off}"
+            yield Padding(Text(row.implementation, style="bold").append(words, style="not bold"), (0, 0, 0, 1))
+        if of_task.held_out:
+            yield Padding(Text(about(score(of_task.held_out))), (0, 0, 0, 1))
+    how_to_read = (
+        "\nstate: a number of the hidden states, at each step; weight: once a call. A single coefficient is less"
+        " certain than their sum. `python -m bench advise --shape …` says what to expect of a shape."
+    )
+    yield Text(as_typed(how_to_read), style="dim")

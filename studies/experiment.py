@@ -1,0 +1,85 @@
+"""How an experiment is carried out and saved: raw numbers as JSON, and a table that is made of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bench.measure.journal import Listener
+from bench.measure.messages import ProblemFile
+from bench.measure.plan import Plan, Sitting
+from bench.measure.runner import run_plan
+from bench.records.atomic import write_whole
+from bench.records.schema import Line, Record
+from bench.records.store import decode
+from impls.contract import InvalidInput
+
+
+def one_block(
+    plan: Plan,
+    block: int,
+    problems: dict[str, ProblemFile],
+    folder: Path,
+    mark: str,
+    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None,
+) -> list[Record]:
+    """One block of a plan whose workers have one cell each, table by table; ``doing`` hears what goes on.
+
+    Raises:
+        RuntimeError: a worker has no time.
+    """
+    lines: list[Line] = []
+    sittings = tuple(
+        Sitting(table, table.seats[0].cells[0].group, tuple((seat, seat.cells[0]) for seat in table.seats))
+        for table in plan.tables
+    )
+    run_plan(
+        plan,
+        problems,
+        folder,
+        Listener(doing=doing, kept=lines.extend),
+        mark=mark,
+        next_block=lambda _plan, _records: None if lines else (block, sittings),
+    )
+    records = [line for line in lines if isinstance(line, Record)]
+    if wrong := [record for record in records if not record.ok]:
+        raise RuntimeError(f"{wrong[0].cell.implementation}: {wrong[0].reason}")
+    return records
+
+
+def read(path: Path, kind: type) -> Any:
+    """The experiment in a file.
+
+    Raises:
+        InvalidInput: it is damaged.
+    """
+    return decode(path.read_bytes(), kind, f"{path}")
+
+
+def save(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[Any], str]) -> str:
+    """The table of an experiment, written beside its raw file, which is measured only if it is not there."""
+    if not raw.exists():
+        measured = measure()
+        raw.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(raw, msgspec.json.encode(measured) + b"\n")
+    text = report(read(raw, kind))
+    write_whole(raw.with_suffix(".md"), text.encode())
+    return text
+
+
+def carry_out(arguments: Sequence[str], usage: str, made: Callable[..., str]) -> int:
+    """Print what is made of the paths on a command line; 2, and one line, where that cannot be."""
+    least = len(usage.partition(" [")[0].split())
+    if len(arguments) < least or (len(arguments) > least and "[" not in usage):
+        print(f"usage: python -m {usage}", file=sys.stderr)
+        return 2
+    try:
+        print(made(*map(Path, arguments[1:])))
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
