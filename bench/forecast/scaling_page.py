@@ -14,7 +14,7 @@ from bench.forecast.features import CACHE_BYTES, KNOTS, identifiable
 from bench.forecast.held_out import Checked, check, score
 from bench.forecast.model import Fitted, TaskAt, features_of
 from bench.records.schema import Struct
-from bench.report.digits import rounded
+from bench.report.export import rounded
 from bench.report.markdown import environment_line, table
 from impls.contract import Device, Precision, Task
 

@@ -19,7 +19,7 @@ from bench.page.history import Moment, over_time, over_versions
 from bench.page.labels import label_of
 from bench.records.schema import BOUND, Group, Struct
 from bench.records.versions import compares_rows
-from bench.report.digits import rounded
+from bench.report.export import rounded
 from bench.report.featured import featured_result
 from bench.report.rows import TableRow, table_rows
 from bench.report.sentence import sentence
@@ -221,7 +221,7 @@ def _result(number: int, analysis: Analysis) -> PageResult:
         started_at=run.started_at,
         command=run.command,
         baseline=run.baseline,
-        sentence=sentence(analysis.cells.values(), run, here.cpu),
+        sentence=sentence(analysis, here.cpu),
         end=about_end(result),
         control=about_control(analysis.control),
         doubt=about_control(analysis.control, doubts_only=True),

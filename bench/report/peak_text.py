@@ -50,7 +50,7 @@ def render(peak: Peak) -> Iterator[RenderableType]:
         yield Text(f" {why}")
     yield Text(
         "\nrate: operations of the products over the median time; ±: its 95 % interval. machine: share of the machine's"
-        " bound, the best square product of any framework. A model's products, made alone, are its framework's bound:"
+        " matmul bound, the best square product of any framework. A model's products, made alone, are its framework's:"
         " no row that multiplies with it has less to do.",
         style="dim",
     )
