@@ -93,7 +93,7 @@ def big_page(
     """A page of many cells, whose numbers are drawn, or of some rows given; with the raw files of ``raw``."""
     drawn = random.Random(1)
 
-    def finds(one: int, other: int) -> float:
+    def mde(one: int, other: int) -> float:
         return values[max(one, other)]["detectable"] if values else 0.03
 
     pairs = list(combinations(range(rows), 2))
@@ -152,7 +152,7 @@ def big_page(
                     "fixed_s": [drawn.uniform(0.5, 5) for _ in range(rows)],
                     "compared": list(range(rows)),
                     "ratios": [
-                        Logarithms(log(middles[one] / middles[other]), -0.1, 0.1, "UNCLEAR", finds(one, other))
+                        Logarithms(log(middles[one] / middles[other]), -0.1, 0.1, "UNCLEAR", mde(one, other))
                         for one, other in pairs
                     ],
                 },

@@ -24,6 +24,7 @@ from bench.analysis.verdict import MIN_BLOCKS
 from bench.records.schema import CONTROL, Block, CodeFacts
 from bench.records.store import read_result
 from bench.report import comparison as report
+from bench.report import export
 from bench.report.pytest_benchmark import to_pytest_benchmark
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def test_without_an_unchanged_row_absolute_times_are_compared_and_it_is_said(old
     assert [line.split()[-1] for line in shown.splitlines() if "SLOWER" in line][1:] == ["absolute"] * len(TIMES)
     assert "absolute times: no row that could be compared through" in " ".join(shown.split())
     assert "absolute times" in report.to_markdown(comparison)
-    assert {row["through"] for row in json.loads(report.to_json(comparison))} == {"absolute times"}
+    assert {row["through"] for row in json.loads(export.to_json(report.change_rows(comparison)))} == {"absolute times"}
 
 
 @pytest.mark.parametrize("blocks", [1, 2, 8])
@@ -324,7 +325,7 @@ def test_text_fits_80_columns_whatever_rows_are_called(old: Result, tmp_path: Pa
 
 def test_json_is_flat_and_has_the_promised_fields(old: Result, tmp_path: Path) -> None:
     new = result(tmp_path / "new", *records(TIMES, seed=2), record("jax/nnx", status="error", samples_s=[]))
-    rows = json.loads(report.to_json(compare(Analysis(old), Analysis(new))))
+    rows = json.loads(export.to_json(report.change_rows(compare(Analysis(old), Analysis(new)))))
     promised = {
         *("implementation", "framework", "tier", "workload", "task", "device", "precision", "threads"),
         *("ratio", "ratio_low", "ratio_high", "verdict", "through", "blocks_old", "blocks_new"),

@@ -27,7 +27,7 @@ from bench.publish.index import the_one_before
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
-from bench.report.live import live_summary, tally
+from bench.report.progress import live_summary, tally
 from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.workloads.flops import BatchSizes, product_flops
@@ -136,7 +136,7 @@ def test_tables_show_the_rate_and_both_shares(result: Result) -> None:
     )
     full = markdown.full(table_rows([Analysis(result)]), [Analysis(result)])
     assert "| rate | of the machine | of the products | 95 % |" in full
-    assert "the machine's bound, the best square product of any framework: cpu×1 150 MFLOP/s" in full
+    assert "the machine's matmul bound, the best square product of any framework: cpu×1 150 MFLOP/s" in full
     assert "forward: 1.32 MFLOP in products a call, and about 51.7 kFLOP in elementwise operations" in full
     assert "| 80 % | 80 to 80 % |" in full
     on_readme = readme.table(table_rows([Analysis(result)]))

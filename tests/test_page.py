@@ -32,10 +32,9 @@ from bench.forecast.maps import maps
 from bench.here import ROOT
 from bench.page import build
 from bench.page.charts import CHARTS
-from bench.page.data import in_order, page_data
-from bench.page.datasets import MOST_FACETS, fixed, lines, of_chart
-from bench.page.pictures import pictures
-from bench.page.samples import samples
+from bench.page.data import datasets, in_order, page_data
+from bench.page.pictures import MOST_FACETS, lines, of_chart, pictures
+from bench.page.write import samples
 from bench.records.schema import CONTROL, CodeFacts
 from bench.records.store import read_result
 from bench.report.rows import table_rows
@@ -137,8 +136,7 @@ def test_a_scaling_run_has_curves_of_each_size_and_a_map_that_tells_ties(tmp_pat
     assert len(cells) == len(data.maps) == 2 * 7 * 6
     assert cells["forward", 1, 16].winner == "jax/scan"  # its steps are cheap, see `sweeping.ROWS`
     assert all(one.winner in one.tied for one in data.maps)
-    datasets = fixed(data)
-    assert all(one["many"] == len(one["tied"]) for one in datasets["maps"])
+    assert all(one["many"] == len(one["tied"]) for one in datasets(data)["maps"])
 
 
 def test_history_marks_the_step_that_a_verdict_calls_one(tmp_path: Path) -> None:
@@ -195,7 +193,7 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
 def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
     results = [*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))]
     data = page_data([*map(Analysis, results)], maps)
-    datasets = {**fixed(data), "lines": lines(data)}
+    sets = {**datasets(data), "lines": lines(data)}
     derived = {"low", "high", "power", "calls", "total_s", "facet_order", "phase_order"}
     words = {  # made by the page's script, for the pointer
         *("time", "interval", "ratio_words", "change_words", "rate", "bound_words", "machine_words", "memory", "fixed"),
@@ -204,10 +202,10 @@ def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
     }
     for chart in CHARTS:
         asked = set(re.findall(r'"field": "(\w+)"', json.dumps(chart.spec()))) - derived - words
-        assert datasets[chart.data], chart.name
-        for one in datasets[chart.data]:
+        assert sets[chart.data], chart.name
+        for one in sets[chart.data]:
             assert asked <= set(one), chart.name
-        assert chart.facet in datasets[chart.data][0]
+        assert chart.facet in sets[chart.data][0]
 
 
 def test_a_chart_has_so_many_small_multiples_and_no_more() -> None:

@@ -111,11 +111,9 @@ def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
     with opened(chromium, path) as it:
         for baseline in ("jax/scan", "torch/cell"):
             it.choose("baseline", baseline)
-            columns = [
-                it.column(name) for name in ("row", "workload", "task", "ratio", "95 % of it", "verdict", "finds")
-            ]
+            columns = [it.column(name) for name in ("row", "workload", "task", "ratio", "95 % of it", "verdict", "MDE")]
             assert baseline in it.page.get_by_role("status").inner_text()
-            for name, workload, task, ratio, interval, verdict, finds in zip(*columns, strict=True):
+            for name, workload, task, ratio, interval, verdict, mde in zip(*columns, strict=True):
                 ours, theirs = (
                     next(one for cell, one in judged.items() if (cell.implementation, cell.workload, cell.task) == key)
                     for key in ((name, workload, task), (baseline, workload, task))
@@ -128,7 +126,7 @@ def test_the_readers_baseline_gives_the_ratios_that_the_statistics_give(
                 assert ratio == units.ratio(expected.estimate)
                 assert interval == units.between(expected.low, expected.high)
                 assert verdict == expected.verdict
-                assert finds == units.percent(expected.mde)
+                assert mde == units.percent(expected.mde)
             with it.page.expect_download() as waited:
                 it.page.get_by_role("button", name="Save these rows as CSV").click()
             lines = csv.DictReader(io.StringIO(waited.value.path().read_text(encoding="utf-8")))
@@ -140,12 +138,12 @@ def test_numbers_read_as_they_do_in_the_other_tables(chromium: Browser, tmp_path
     """The script has units of its own, and says the same with them."""
     said: dict[str, tuple[str, float, Callable[[float], str]]] = {
         "median": ("median_s", 1, units.seconds),
-        "finds": ("detectable", 1e-2, units.percent),
+        "MDE": ("detectable", 1e-2, units.percent),
         "rate": ("flops_per_s", 1e9, units.rate),
         "of its products": ("bound_share", 1e-2, units.percent),
         "peak memory": ("peak_bytes", 1e6, lambda value: units.size(int(value))),
         "error": ("max_relative_error", 1e-3, units.error),
-        "pays after": ("pays_after", 1, lambda value: units.calls(value).removesuffix(" calls")),
+        "break-even (calls)": ("pays_after", 1, lambda value: units.calls(value).removesuffix(" calls")),
     }
     values = [
         {field: int(scale * one) if field == "peak_bytes" else scale * one for field, scale, _ in said.values()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,14 +14,13 @@ from processes import ask
 from test_records import END, RUN, record, write
 
 from bench import units
+from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse
 from bench.analysis.means import means
-from bench.records.schema import CONTROL, Record, Run, WorkloadFacts
+from bench.records.schema import CONTROL, Record, Result, Run, WorkloadFacts
 from bench.report.sentence import WORDS, sentence
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Line
 
@@ -41,7 +41,7 @@ def blocks_of(times: dict[str, list[float]], *, control: float | None = 1.0, **f
 
 
 def said(lines: list[Record], run: Run = RUN) -> str:
-    return sentence(analyse(lines, run.baseline).values(), run, "this machine")
+    return sentence(Analysis(Result(Path("result"), run, lines)), "this machine")
 
 
 def steady(value: float, blocks: int = 8) -> list[float]:
@@ -66,8 +66,8 @@ def test_ties_are_named_as_ties() -> None:
     assert "jax/tuned and jax/scan share the first place, and jax/tuned is 1.33 times as fast as torch/module" in words
     words = said(blocks_of({"torch/module": steady(1.0), "jax/scan": steady(1.001)}))
     assert words == (
-        "On this machine, for seed inference, torch/module and jax/scan share the first place, for no verdict tells"
-        " them apart."
+        "On this machine, for seed inference, torch/module and jax/scan share the first place, for no verdict"
+        " distinguishes them."
     )
 
 
@@ -76,7 +76,7 @@ ROUGH = [1.5, 0.6, 1.3, 0.5, 1.2, 0.7, 1.1, 0.6]
 
 def test_what_is_unclear_is_said_to_be() -> None:
     words = said(blocks_of({"torch/module": steady(1.0), "jax/tuned": steady(0.1), "thinc/layers": ROUGH}))
-    assert words.endswith("thinc/layers cannot be told from torch/module.")
+    assert words.endswith("thinc/layers is not distinguishable from torch/module.")
 
 
 def test_the_baseline_may_win() -> None:

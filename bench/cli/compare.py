@@ -14,6 +14,7 @@ from bench.cli.app import stdout
 from bench.here import as_typed
 from bench.records.store import read_result
 from bench.report import comparison as report
+from bench.report import export
 from impls.contract import InvalidInput
 
 
@@ -51,7 +52,7 @@ def compare(
         case "markdown":
             sys.stdout.write(report.to_markdown(comparison))
         case "json":
-            sys.stdout.write(report.to_json(comparison))
+            sys.stdout.write(export.to_json(report.change_rows(comparison)))
             for doubt in report.doubts(comparison):
                 print(f"bench: {as_typed(doubt)}", file=sys.stderr)
     if fail_on and not comparison.worse and not any(one.verdict for one in comparison.cells):

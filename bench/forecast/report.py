@@ -19,7 +19,7 @@ from bench.forecast.held_out import Checked, Score, check, score
 from bench.forecast.model import Fitted, Model, TaskAt, features_of, model_of
 from bench.here import as_typed
 from bench.records.schema import Struct
-from bench.report.digits import rounded
+from bench.report.export import rounded
 from bench.report.markdown import environment_line, table
 from bench.workloads.sweeps import SCALING
 from impls.contract import Device, Precision, Task

@@ -1,4 +1,4 @@
-"""The same cells in several results, or under several versions, and where a verdict says that they changed. Pure."""
+"""The same cells in several results: over time, under several versions, machine beside machine. Pure."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from bench.analysis import stats
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import ratio_of
 from bench.analysis.compare import compare
-from bench.page.labels import label_of
-from bench.records.schema import CodeFacts, Run, Struct
-from bench.records.versions import package_of, split
-from bench.report.words import letter_of
+from bench.records.schema import BOUND, Run, Struct
+from bench.records.versions import package_of
+from bench.report.words import label_of, letter_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.analysis.cells import CellAnalysis
-    from bench.analysis.two_runs import Change
+    from bench.page.data import PageGroup
     from bench.records.schema import Cell
 
 
@@ -53,6 +52,21 @@ class Moment(Struct, frozen=True, kw_only=True, omit_defaults=False):
     change_high: float | None
 
 
+class OnMachine(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A row against a baseline, in the newest result of a machine that has the cell against this baseline."""
+
+    result: int
+    machine: str
+    series: str
+    """The group, the baseline and the sizes: what has to be the same for machines to stand side by side."""
+    cell_group: str
+    implementation: str
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    verdict: str | None
+
+
 class _Seen(NamedTuple):
     """A cell that has a time in a result."""
 
@@ -61,109 +75,125 @@ class _Seen(NamedTuple):
     one: CellAnalysis
 
 
-def over_time(analyses: Sequence[Analysis]) -> list[Moment]:
+_Change = tuple[str | None, float, float, float]
+"""Its verdict, the ratio, and how low and how high that may be."""
+
+
+def over_time(analyses: Sequence[Analysis]) -> Iterator[Moment]:
     """Cells that have a time in several results of a machine, oldest first in each series.
 
     The change is that of `bench.analysis.compare` against the last earlier result that has the cell: through a row that
     did not change, where there is one. Nothing is said of results between which no verdict can be.
     """
     series: dict[str, list[_Seen]] = defaultdict(list)
-    for number, analysis in sorted(
-        enumerate(analyses), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at)
-    ):
+    oldest_first = sorted(enumerate(analyses), key=lambda pair: datetime.fromisoformat(pair[1].run.started_at))
+    for number, analysis in oldest_first:
         run = analysis.run
         for cell, one in analysis.cells.items():
             if one.median_s is not None and cell.role == "row" and not cell.version:
-                lines = (
-                    f"{cell.implementation}: {label_of(cell.group)}",
-                    run.workloads[cell.workload].shape,
-                    run.environment.machine,
-                )
-                series["\n".join(lines)].append(_Seen(number, run, one))
+                row = f"{cell.implementation}: {label_of(cell.group)}"
+                name = "\n".join((row, run.workloads[cell.workload].shape, run.environment.machine))
+                series[name].append(_Seen(number, run, one))
     several = {name: seen for name, seen in series.items() if len(seen) > 1}
     pairs = {(old.number, new.number) for seen in several.values() for old, new in pairwise(seen)}
     compared = {pair: _changes(*(analyses[number] for number in pair)) for pair in pairs}
-    moments = []
-    for name, seen in several.items():
-        for order, (number, run, one) in enumerate(seen):
-            before = seen[order - 1] if order else None
-            change = compared[before.number, number].get(one.cell) if before else None
-            moments.append(
-                Moment(
-                    result=number,
-                    series=name,
-                    implementation=one.cell.implementation,
-                    cell_group=label_of(one.cell.group),
-                    at=run.started_at[:16].replace("T", " "),
-                    order=order,
-                    **_times(one),
-                    packages=_packages(run, one.cell, before),
-                    verdict=change.verdict if change else None,
-                    change=change.ratio if change else None,
-                    change_low=change.low if change else None,
-                    change_high=change.high if change else None,
-                )
-            )
-    return moments
+    for name, of_series in several.items():
+        before: _Seen | None = None
+        for order, seen in enumerate(of_series):
+            change = compared[before.number, seen.number].get(seen.one.cell) if before else None
+            at = seen.run.started_at[:16].replace("T", " ")
+            yield _moment(seen, before, change, series=name, at=at, order=order)
+            before = seen
 
 
-def _changes(old: Analysis, new: Analysis) -> dict[Cell, Change]:
+def _changes(old: Analysis, new: Analysis) -> dict[Cell, _Change]:
     """What changed between two results, where something may be said: nothing if one of them is not to be trusted."""
     comparison = compare(old, new)
     if comparison.untrusted:
         return {}
-    return {one.cell: one.change for one in comparison.cells if one.change and one.status == "compared"}
+    return {
+        one.cell: (one.verdict, one.change.ratio, one.change.low, one.change.high)
+        for one in comparison.cells
+        if one.change and one.status == "compared"
+    }
 
 
-def over_versions(analyses: Sequence[Analysis]) -> list[Moment]:
-    """Rows that took turns under several versions, in the order in which these were named."""
-    return [moment for number, analysis in enumerate(analyses) for moment in _over_versions(number, analysis)]
-
-
-def _over_versions(number: int, analysis: Analysis) -> Iterator[Moment]:
+def over_versions(number: int, analysis: Analysis) -> Iterator[Moment]:
+    """Rows of a result that took turns under several versions, in the order in which these were named."""
     run, named = analysis.run, list(analysis.run.rows)
-    versioned = [
-        one for cell, one in analysis.cells.items() if one.median_s is not None and cell.role == "row" and cell.version
-    ]
 
     def series_of(one: CellAnalysis) -> tuple[str, ...]:
         return (one.cell.row, *map(str, one.cell.group))
 
-    versioned.sort(key=lambda one: (*series_of(one), named.index(one.cell.implementation)))
+    versioned = sorted(
+        (one for cell, one in analysis.cells.items() if one.median_s and cell.role == "row" and cell.version),
+        key=lambda one: (*series_of(one), named.index(one.cell.implementation)),
+    )
     for _, of_series in groupby(versioned, key=series_of):
-        before: CellAnalysis | None = None
+        before: _Seen | None = None
         for order, one in enumerate(of_series):
-            row, version = split(one.cell.implementation)
-            ratio = ratio_of(one, before) if before else None
-            group = label_of(one.cell.group)
-            yield Moment(
-                result=number,
-                series=f"{row}: {group}\nversions of {package_of(run)}, run {letter_of(number)}",
-                implementation=row,
-                cell_group=group,
-                at=version,
-                order=order,
-                **_times(one),
-                packages=_packages(run, one.cell, _Seen(number, run, before) if before else None),
-                verdict=ratio.verdict if ratio and analysis.is_trusted else None,
-                change=ratio.estimate if ratio else None,
-                change_low=ratio.low if ratio else None,
-                change_high=ratio.high if ratio else None,
-            )
-            before = one
+            ratio, seen = ratio_of(one, before.one) if before else None, _Seen(number, run, one)
+            verdict = ratio.verdict if ratio and analysis.is_trusted else None
+            change = (verdict, ratio.estimate, ratio.low, ratio.high) if ratio else None
+            of = f"versions of {package_of(run)}, run {letter_of(number)}"
+            series = f"{one.cell.row}: {label_of(one.cell.group)}\n{of}"
+            yield _moment(seen, before, change, series=series, at=one.cell.version, order=order)
+            before = seen
 
 
-def _times(one: CellAnalysis) -> dict[str, float]:
-    interval, middle = stats.time_interval(one.samples_s), one.median_s
-    assert middle is not None
-    return {"median_s": middle, "low_s": interval.low, "high_s": interval.high}
+def _moment(seen: _Seen, before: _Seen | None, change: _Change | None, *, series: str, at: str, order: int) -> Moment:
+    one, interval = seen.one, stats.time_interval(seen.one.samples_s)
+    verdict, ratio, low, high = change or (None, None, None, None)
+    return Moment(
+        result=seen.number,
+        series=series,
+        implementation=one.cell.row,
+        cell_group=label_of(one.cell.group),
+        at=at,
+        order=order,
+        median_s=one.median_s or 0.0,
+        low_s=interval.low,
+        high_s=interval.high,
+        packages=_packages(seen, before),
+        verdict=verdict,
+        change=ratio,
+        change_low=low,
+        change_high=high,
+    )
 
 
-def _packages(run: Run, cell: Cell, before: _Seen | None) -> str:
-    ours = _versions(run, cell)
-    theirs = _versions(before.run, before.one.cell) if before else {}
-    return ", ".join(f"{name} {version}" for name, version in ours.items() if theirs.get(name) != version)
+def _packages(seen: _Seen, before: _Seen | None) -> str:
+    theirs = _versions(before) if before else {}
+    return ", ".join(f"{name} {version}" for name, version in _versions(seen).items() if theirs.get(name) != version)
 
 
-def _versions(run: Run, cell: Cell) -> dict[str, str]:
-    return run.rows.get(cell.implementation, CodeFacts(code="", versions={})).versions
+def _versions(seen: _Seen) -> dict[str, str]:
+    facts = seen.run.rows.get(seen.one.cell.implementation)
+    return facts.versions if facts else {}
+
+
+def machines(ordered: Sequence[Analysis], groups: Sequence[PageGroup]) -> list[OnMachine]:
+    """Rows against a baseline that several machines have; nothing where all results are of one machine."""
+    found: dict[tuple[str, str, str], OnMachine] = {}
+    for group in groups:
+        machine = ordered[group.result].run.environment.machine
+        cell_group, _, _ = group.label.rpartition(" · ")  # several machines are several results
+        for row in group.rows:
+            series = f"{cell_group}, to {row.baseline}\n{row.shape}"
+            if row.ratio is not None and row.tier != BOUND:
+                one = OnMachine(
+                    result=group.result,
+                    machine=machine,
+                    series=series,
+                    cell_group=cell_group,
+                    implementation=row.implementation,
+                    ratio=row.ratio,
+                    ratio_low=row.ratio_low or row.ratio,
+                    ratio_high=row.ratio_high or row.ratio,
+                    verdict=row.verdict,
+                )
+                found.setdefault((machine, series, row.implementation), one)
+    of_series: dict[str, set[str]] = defaultdict(set)
+    for machine, series, _ in found:
+        of_series[series].add(machine)
+    return [one for one in found.values() if len(of_series[one.series]) > 1]

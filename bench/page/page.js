@@ -13,7 +13,7 @@
   const LABELS_PX = 150; // row names left of a chart
   const WIDE_PX = 900; // room for two columns of charts
 
-  // Numbers as people read them: as bench/report/units.py has them.
+  // Numbers as people read them: as bench/units.py has them.
   const DASH = "–";
   const known = (format) => (value) => (value === null || value === undefined ? DASH : format(value));
   const bare = (value) => [2, 1].map((digits) => value.toFixed(digits)).find((text) => text.length <= 4) ?? value.toFixed(0);
@@ -56,13 +56,13 @@
     const [first, second] = one < other ? [one, other] : [other, one];
     const pair = group.ratios[(first * (2 * group.compared.length - first - 1)) / 2 + second - first - 1];
     if (!pair) return null;
-    const [estimate, low, high, verdict, finds] = pair;
+    const [estimate, low, high, verdict, mde] = pair;
     const [ratio, ratio_low, ratio_high] = (one < other ? [estimate, low, high] : [-estimate, -high, -low]).map(Math.exp);
     const turned = one < other ? verdict : TURNED[verdict] ?? verdict;
-    return { ratio, ratio_low, ratio_high, verdict: turned ?? "no verdict", detectable: finds };
+    return { ratio, ratio_low, ratio_high, verdict: turned ?? "no verdict", detectable: mde };
   }
 
-  // After how many calls a row is done sooner than another: as bench/cost.py has it.
+  // After how many calls a row is done sooner than another: as bench/analysis/break_even.py has it.
   function paysAfter(ours, theirs) {
     if (ours === theirs || ours.fixed_s === null || theirs.fixed_s === null) return null;
     if (ours.median_s >= theirs.median_s) {
@@ -103,7 +103,7 @@
     ["ratio", (row) => ratio(row.ratio), (row) => row.ratio],
     ["95 % of it", (row) => between(bare, row.ratio_low, row.ratio_high), (row) => row.ratio_high - row.ratio_low],
     ["verdict", (row) => row.verdict ?? DASH, (row) => row.verdict ?? "~", "left"],
-    ["finds", (row) => percent(row.detectable), (row) => row.detectable],
+    ["MDE", (row) => percent(row.detectable), (row) => row.detectable],
     ["per sequence", (row) => seconds(row.per_sequence_s), (row) => row.per_sequence_s],
     ["rate", (row) => rate(row.flops_per_s), (row) => row.flops_per_s],
     ["of the machine", (row) => percent(row.machine_share), (row) => row.machine_share],
@@ -113,12 +113,12 @@
     ["build", (row) => seconds(row.build_s), (row) => row.build_s],
     ["compile", (row) => seconds(row.compile_s), (row) => row.compile_s],
     ["first call", (row) => seconds(row.first_call_s), (row) => row.first_call_s],
-    ["pays after", (row) => count(row.pays_after), (row) => row.pays_after],
+    ["break-even (calls)", (row) => count(row.pays_after), (row) => row.pays_after],
     ["peak memory", (row) => bytes(row.peak_bytes), (row) => row.peak_bytes],
     ["error", (row) => error(row.max_relative_error), (row) => row.max_relative_error],
     ["blocks", (row) => count(row.blocks), (row) => row.blocks],
     ["samples", (row) => count(row.samples), (row) => row.samples],
-    ["disturbed", (row) => count(row.disturbed), (row) => row.disturbed],
+    ["preempted", (row) => count(row.disturbed), (row) => row.disturbed],
     ["far out", (row) => count(row.outliers), (row) => row.outliers],
     ["noticed", (row) => row.flags, (row) => row.flags, "left"],
   ];

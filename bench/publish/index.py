@@ -104,7 +104,7 @@ def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
         of_machine = [*group]
         here = of_machine[0].analysis.run.environment
         telling = max((one.analysis for one in of_machine), key=lambda one: weight(one.result))
-        said = sentence(telling.cells.values(), telling.run, here.cpu)
+        said = sentence(telling, here.cpu)
         parts.append(f"## {here.cpu}, {here.cores} cores\n\n{said}\n")
         parts.append(f"All of them on a page: `python -m bench page results/{machine}-*/`.\n")
         parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.analysis.analysis import Analysis
     from bench.publish.kinds import Repository
+    from bench.records.schema import Cell
     from bench.report.rows import TableRow
 
 START, END = "<!-- results: made by `python -m bench publish`, not by hand -->", "<!-- end of results -->"
@@ -37,14 +38,18 @@ def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> s
     if not start or not end:
         raise InvalidInput(f"{repository.readme.name}: has no place for the results, between {START!r} and {END!r}")
     result, run, here = analysis.result, analysis.result.run, analysis.result.run.environment
-    shown = [one for one in analysis.cells.values() if is_readmes(one.cell) and one.cell.task in TASKS_OF_README]
+
+    def is_shown(cell: Cell) -> bool:
+        return is_readmes(cell) and cell.task in TASKS_OF_README
+
+    shown = [one for cell, one in analysis.cells.items() if is_shown(cell)]
     compared = [one for one in shown if one.is_compared]
     full = (result.path / markdown.TABLE_FILE).relative_to(repository.root)
     home = (repository.machines / here.machine).relative_to(repository.root)
     frameworks = dict.fromkeys(one.cell.framework for one in shown)
     versions = ", ".join(f"{name} {here.versions[name]}" for name in frameworks if name in here.versions)
     parts = (
-        sentence(shown, run, f"{here.cpu} with one thread"),
+        sentence(analysis, f"{here.cpu} with one thread", is_shown),
         table([row for row in table_rows([analysis]) if is_readmes(row)]),
         f"![Ratio to {run.baseline} of each row, with intervals]({home}/ratio.svg)",
         f"Ratio to `{run.baseline}` (below 1 is faster), whose own line has the median time of a call."

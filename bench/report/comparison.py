@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,19 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import units
-from bench.analysis.compare import Status
+from bench.analysis.analysis import Analysis
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.two_runs import OF_TIMES
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.here import as_typed, command, shown
-from bench.records.schema import Struct
 from bench.report.markdown import table as markdown_table
-from bench.report.tables import NAME, Part, Tables
-from bench.report.words import COLOURS, SMOKE, about_control, about_end
-from impls.contract import Device, Precision, Task
+from bench.report.rows import CellRow
+from bench.report.tables import NAME, Tables, parts_of
+from bench.report.words import COLOURS, SMOKE, about_control, about_end, with_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from rich.console import RenderableType
 
@@ -48,20 +46,9 @@ APART = {
 """The statuses that are listed beneath the tables."""
 
 
-class ChangeRow(Struct, frozen=True, kw_only=True):
-    """A cell in two runs, flat: what ``--format json`` gives."""
+class ChangeRow(CellRow, frozen=True, kw_only=True, omit_defaults=False):
+    """A cell in two runs, flat: what ``--format json`` gives. Its status is one of `bench.analysis.compare.Status`."""
 
-    implementation: str
-    framework: str
-    tier: str
-    workload: str
-    shape: str
-    task: Task
-    device: Device
-    precision: Precision
-    threads: int
-    status: Status
-    reason: str | None
     ratio: float | None
     """NEW over OLD: above 1 is slower."""
     ratio_low: float | None
@@ -79,15 +66,8 @@ def change_rows(comparison: Comparison) -> list[ChangeRow]:
     """Every cell as a flat row."""
     return [
         ChangeRow(
-            implementation=one.cell.implementation,
-            framework=one.cell.framework,
-            tier=one.cell.tier,
-            workload=one.cell.workload,
+            **msgspec.structs.asdict(one.cell),
             shape=one.shape,
-            task=one.cell.task,
-            device=one.cell.device,
-            precision=one.cell.precision,
-            threads=one.cell.threads,
             status=one.status,
             reason=one.reason,
             ratio=one.change.ratio if one.change else None,
@@ -104,38 +84,27 @@ def change_rows(comparison: Comparison) -> list[ChangeRow]:
     ]
 
 
-def to_json(comparison: Comparison) -> str:
-    """A list of flat objects."""
-    return msgspec.json.format(msgspec.json.encode(change_rows(comparison)), indent=2).decode() + "\n"
-
-
 def doubts(comparison: Comparison) -> list[str]:
     """What puts the comparison in doubt: to be read first."""
     words = [OTHER_MACHINE] if comparison.other_machine else []
-    for name, analysis in (("OLD", comparison.old), ("NEW", comparison.new)):
+    for name, analysis in _both(comparison):
         result = analysis.result
         if doubt := about_control(analysis.control, doubts_only=True):
             words.append(f"{name}: {doubt}")
         if result.run.preset == "smoke":
             words.append(f"{name}: {SMOKE}")
         elif not result.whole:
-            words.append(f"{name}: {about_end(result)}")
+            words.append(f"{name}: {with_folder(about_end(result), result)}")
     return words
-
-
-def summary(comparison: Comparison) -> str:
-    """How many cells have which verdict."""
-    counts = comparison.counts
-    return ", ".join(f"{number} {word}" for word, number in counts.most_common()) or "no cell in either"
 
 
 def render(comparison: Comparison) -> Iterator[RenderableType]:
     """The comparison on a terminal, as wide as that is, and readable when piped."""
     for doubt in doubts(comparison):
         yield Text(as_typed(doubt), style="bold red")
-    for name, result in (("OLD", comparison.old.result), ("NEW", comparison.new.result)):
-        yield Text(f"{name}: {_about(result)}")
-    yield Text(summary(comparison), style="bold")
+    for name, one in _both(comparison):
+        yield Text(f"{name}: {_about(one.result)}")
+    yield Text(_summary(comparison), style="bold")
     if comparison.unlike:
         unlike = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         for heading in ("what differs", "OLD", "NEW"):
@@ -144,41 +113,57 @@ def render(comparison: Comparison) -> Iterator[RenderableType]:
             unlike.add_row(*map(Text, difference))
         yield Text()
         yield unlike
-    if rows := _shown(comparison):
+    rows, apart = _parted(comparison)
+    if rows:
         yield _tables(rows, comparison)
     for status, heading in APART.items():
-        if rows := [row for row in change_rows(comparison) if row.status == status]:
+        if apart[status]:
             yield Text(f"\n{heading}", style="bold red" if status == "now failing" else "bold")
-        for row in rows:
+        for row in apart[status]:
             yield Text(f" {_apart(row)}")
-    for number, caption in enumerate(captions(comparison)):
+    for number, caption in enumerate(_captions(rows, comparison)):
         yield Text("\n" * (number == 0) + caption, style="dim")
 
 
 def to_markdown(comparison: Comparison) -> str:
     """The comparison as Markdown, for a pull request."""
-    parts = [f"**{summary(comparison)}**\n"]
+    parts = [f"**{_summary(comparison)}**\n"]
     parts += [f"> **{_plain(doubt)}**\n" for doubt in doubts(comparison)]
-    results = ("OLD", comparison.old.result), ("NEW", comparison.new.result)
-    parts.append("\n".join(f"- {name}: {_plain(_about(result))}" for name, result in results) + "\n")
+    parts.append("\n".join(f"- {name}: {_plain(_about(one.result))}" for name, one in _both(comparison)) + "\n")
     if comparison.unlike:
         parts.append(markdown_table(["what differs", "OLD", "NEW"], comparison.unlike, left=3))
-    for (workload, shape), of_workload in groupby(_shown(comparison), key=lambda row: (row.workload, row.shape)):
-        parts.append(f"## {workload}\n\n{_plain(shape)}\n")
-        for title, of_group in groupby(of_workload, key=_title):
-            header = [title, "OLD", "NEW", "ratio", "95 %", "verdict", "through"]
-            lines = [[f"`{row.implementation}`", *_numbers(row), _through(row)] for row in of_group]
-            parts.append(markdown_table(header, lines))
+    rows, apart = _parted(comparison)
+    for part in parts_of(rows):
+        if part.above is not None:
+            parts.append(f"## {part.rows[0].workload}\n\n{_plain(part.rows[0].shape)}\n")
+        lines = [[f"`{row.implementation}`", *_numbers(row), _through(row)] for row in part.rows]
+        parts.append(markdown_table([part.title, *NUMBERS, "verdict", "through"], lines))
     for status, heading in APART.items():
-        if rows := [row for row in change_rows(comparison) if row.status == status]:
-            parts.append(f"**{heading}**\n\n" + "\n".join(f"- {_plain(_apart(row))}" for row in rows) + "\n")
-    parts += [f"{caption}\n" for caption in captions(comparison)]
+        if apart[status]:
+            parts.append(f"**{heading}**\n\n" + "\n".join(f"- {_plain(_apart(row))}" for row in apart[status]) + "\n")
+    parts += [f"{caption}\n" for caption in _captions(rows, comparison)]
     return "\n".join(parts)
 
 
-def captions(comparison: Comparison) -> Iterator[str]:
+def _both(comparison: Comparison) -> Iterator[tuple[str, Analysis]]:
+    yield "OLD", comparison.old
+    yield "NEW", comparison.new
+
+
+def _summary(comparison: Comparison) -> str:
+    """How many cells have which verdict."""
+    return ", ".join(f"{number} {word}" for word, number in comparison.counts.most_common()) or "no cell in either"
+
+
+def _parted(comparison: Comparison) -> tuple[list[ChangeRow], Mapping[str, list[ChangeRow]]]:
+    """The rows that the tables have, and by status those that stand beneath them."""
+    rows = change_rows(comparison)
+    apart = {status: [row for row in rows if row.status == status] for status in APART}
+    return [row for row in rows if row.status not in APART], apart
+
+
+def _captions(rows: Sequence[ChangeRow], comparison: Comparison) -> Iterator[str]:
     """How to read the numbers, as far as this comparison has them."""
-    rows = _shown(comparison)
     if not rows:
         return
     yield (
@@ -225,7 +210,7 @@ def _about_movement(comparison: Comparison) -> str:
     return (
         f"From OLD to NEW, {seen}. {_range(comparison.allowed)} is allowed for: a change has"
         f" to be larger than {_range(comparison.findable)} to be told, and SAME is hardly ever sure. Rows that are"
-        " measured in one run can be told apart more finely."
+        " measured in one run are distinguishable more finely."
     )
 
 
@@ -234,29 +219,14 @@ def _range(of: tuple[float, float]) -> str:
     return f"{least} %" if least == most else f"{least} to {most} %"
 
 
-def _shown(comparison: Comparison) -> list[ChangeRow]:
-    """The rows that the tables have."""
-    return [row for row in change_rows(comparison) if row.status not in APART]
-
-
-def _title(row: ChangeRow) -> str:
-    return f"{row.task} {units.place(row.device, row.threads, row.precision)}"
-
-
 LEAST_FIRST = ("through", "OLD", "NEW", "95 %")
 """What is left out where there is little room, the least important first."""
 
 
 def _tables(rows: Sequence[ChangeRow], comparison: Comparison) -> Tables[ChangeRow]:
-    parts: list[Part[ChangeRow]] = []
-    for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
-        above: Text | None = Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
-        for title, of_group in groupby(of_workload, key=_title):
-            parts.append(Part(above, title, list(of_group)))
-            above = None
     paths = shown(comparison.old.result.path), shown(comparison.new.result.path)
     return Tables(
-        parts=parts,
+        parts=parts_of(rows),
         columns=[NAME, *NUMBERS, "verdict", "through"],
         cells=_cells,
         least_first=LEAST_FIRST,
@@ -303,7 +273,7 @@ def _apart(row: ChangeRow) -> str:
     time = row.new_median_s if row.status in ("new", "now works") else row.old_median_s
     said = [units.seconds(time) if time else "", row.reason or ""]
     return ": ".join(
-        [f"{row.implementation} {row.workload} {_title(row)}", *filter(None, [", ".join(filter(None, said))])]
+        [f"{row.implementation} {row.workload} {row.task} {row.place}", *filter(None, [", ".join(filter(None, said))])]
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -21,14 +22,38 @@ if TYPE_CHECKING:
 TABLE_FILE = "table.md"
 """The full table, in the folder of its result."""
 
-HEADER = [
-    *("rank", "tier", "where", "median", "95 %", "ratio", "95 %", "verdict", "detects", "per sequence"),
-    *("import", "compile", "first call", "peak memory", "pays after", "blocks", "samples", "error", "noticed"),
-]
+Column = tuple[str, Callable[["TableRow"], str]]
+"""Its head, and what it says of a row that has a time."""
 
+COLUMNS: tuple[Column, ...] = (
+    ("rank", lambda row: row.rank or ""),
+    ("tier", lambda row: row.tier),
+    ("where", lambda row: row.place),
+    ("median", lambda row: units.seconds(row.median_s)),
+    ("95 %", lambda row: f"{units.seconds(row.ci_low_s)} to {units.seconds(row.ci_high_s)}"),
+    ("ratio", lambda row: units.ratio(row.ratio)),
+    ("95 %", lambda row: units.between(row.ratio_low, row.ratio_high)),
+    ("verdict", lambda row: row.verdict or ("baseline" if row.implementation == row.baseline else "–")),
+    ("MDE (minimum detectable effect)", lambda row: units.percent(row.detectable)),
+    ("per sequence", lambda row: units.seconds(row.per_sequence_s)),
+    ("import", lambda row: units.seconds(row.import_s)),
+    ("compile", lambda row: units.seconds(row.compile_s)),
+    ("first call", lambda row: units.seconds(row.first_call_s)),
+    ("peak memory", lambda row: units.size(row.peak_bytes)),
+    ("break-even (calls)", lambda row: units.calls(row.pays_after)),
+    ("blocks", lambda row: f"{row.blocks}"),
+    ("samples", lambda row: f"{row.samples}, {row.outliers} far out" if row.outliers else f"{row.samples}"),
+    ("error", lambda row: units.error(row.max_relative_error)),
+    ("noticed", lambda row: row.flags),
+)
 
-LIMITS = ["rate", "of the machine", "of the products", "95 %"]
-"""Where a result has bounds: the rate, its share of the machine's, and what share of the time is the products'."""
+LIMITS: tuple[Column, ...] = (
+    ("rate", lambda row: units.rate(row.flops_per_s)),
+    ("of the machine", lambda row: units.percent(row.machine_share)),
+    ("of the products", lambda row: units.percent(row.bound_share)),
+    ("95 %", lambda row: units.percents(row.bound_share_low, row.bound_share_high)),
+)
+"""Where a result has matmul bounds: the rate, its share of the machine's, and the products' share of the time."""
 
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
@@ -53,7 +78,7 @@ def full(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> str:
             f"{about_end(result)}; {about_control(analysis.control)}",
         ]
         parts.append("  \n".join(lines) + "\n")
-        parts.append(f"{sentence(analysis.cells.values(), run, run.environment.cpu)}\n")
+        parts.append(f"{sentence(analysis, run.environment.cpu)}\n")
         parts += _means(analysis)
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         source = next(one.run.workloads[workload].source for one in analyses if workload in one.run.workloads)
@@ -63,14 +88,13 @@ def full(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> str:
             held = any(row.bound is not None for row in of_task)
             if held:
                 parts.append(_operations(of_task[0]))
-            columns = HEADER + LIMITS * held + ["result"] * (len(analyses) > 1)
-            lines_of_task = [
-                _line(row) + (_limits(row) if held else []) + [row.result] * (len(analyses) > 1) for row in of_task
-            ]
-            parts.append(table([task, *columns], lines_of_task, left=4))
+            more = LIMITS if held else ()
+            if len(analyses) > 1:
+                more = *more, ("result", lambda row: row.result)
+            header = [task, *(head for head, _ in (*COLUMNS, *more))]
+            parts.append(table(header, (_line(row) + [cell(row) for _, cell in more] for row in of_task), left=4))
             parts += [
-                f"`{row.implementation}` {units.place(row.device, row.threads, row.precision)} compiled {row.compiled}"
-                f" in {units.seconds(row.compile_s)}.\n"
+                f"`{row.implementation}` {row.place} compiled {row.compiled} in {units.seconds(row.compile_s)}.\n"
                 for row in of_task
                 if row.compiled and row.compile_s
             ]
@@ -107,40 +131,10 @@ def environment_line(environment: Environment, without: Collection[str] = ()) ->
 
 
 def _line(row: TableRow) -> list[str]:
-    where = units.place(row.device, row.threads, row.precision)
+    cells = [cell(row) for _, cell in COLUMNS]
     if row.median_s is None:
-        return [f"`{row.implementation}`", "", row.tier, where, f"{row.status}: {row.reason}", *[""] * 15]
-    return [
-        f"`{row.implementation}`",
-        row.rank or "",
-        row.tier,
-        where,
-        units.seconds(row.median_s),
-        f"{units.seconds(row.ci_low_s)} to {units.seconds(row.ci_high_s)}",
-        units.ratio(row.ratio),
-        units.between(row.ratio_low, row.ratio_high),
-        row.verdict or ("baseline" if row.implementation == row.baseline else "–"),
-        units.percent(row.detectable),
-        units.seconds(row.per_sequence_s),
-        units.seconds(row.import_s),
-        units.seconds(row.compile_s),
-        units.seconds(row.first_call_s),
-        units.size(row.peak_bytes),
-        units.calls(row.pays_after),
-        f"{row.blocks}",
-        f"{row.samples}, {row.outliers} far out" if row.outliers else f"{row.samples}",
-        units.error(row.max_relative_error),
-        row.flags,
-    ]
-
-
-def _limits(row: TableRow) -> list[str]:
-    return [
-        units.rate(row.flops_per_s),
-        units.percent(row.machine_share),
-        units.percent(row.bound_share),
-        units.percents(row.bound_share_low, row.bound_share_high),
-    ]
+        cells = ["", row.tier, row.place, f"{row.status}: {row.reason}", *[""] * (len(COLUMNS) - 4)]
+    return [f"`{row.implementation}`", *cells]
 
 
 def _operations(row: TableRow) -> str:
@@ -153,13 +147,9 @@ def _operations(row: TableRow) -> str:
 
 def _machine_bounds(rows: Sequence[TableRow]) -> list[str]:
     """The rate of the best square product, where it was measured."""
-    found = {
-        units.place(row.device, row.threads, row.precision): row.machine_flops_per_s
-        for row in rows
-        if row.machine_flops_per_s is not None
-    }
+    found = {row.place: row.machine_flops_per_s for row in rows if row.machine_flops_per_s is not None}
     words = "; ".join(f"{place} {units.rate(rate)}" for place, rate in found.items())
-    return [f"the machine's bound, the best square product of any framework: {words}"] if found else []
+    return [f"the machine's matmul bound, the best square product of any framework: {words}"] if found else []
 
 
 def _escape(cell: str) -> str:

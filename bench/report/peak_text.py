@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def render(peak: Peak) -> Iterator[RenderableType]:
-    """The machine's bound, then each framework's for every workload and task; and what has no time, and why."""
+    """The machine's matmul bound, then each framework's for every workload and task; and what has no time, and why."""
     machine = machine_bounds(peak.cells.values())
     by_place: dict[Place, list[CellAnalysis]] = defaultdict(list)
     for cell, one in peak.cells.items():
@@ -50,7 +50,7 @@ def render(peak: Peak) -> Iterator[RenderableType]:
         yield Text(f" {why}")
     yield Text(
         "\nrate: operations of the products over the median time; ±: its 95 % interval. machine: share of the machine's"
-        " bound, the best square product of any framework. A model's products, made alone, are its framework's bound:"
+        " matmul bound, the best square product of any framework. A model's products, made alone, are its framework's:"
         " no row that multiplies with it has less to do.",
         style="dim",
     )
@@ -76,7 +76,7 @@ def _square(place: Place, members: Sequence[CellAnalysis]) -> Iterator[Renderabl
 
 
 def _of_task(task: str, flops: int, members: Sequence[CellAnalysis], machine: Mapping[int, float]) -> Table:
-    """The bounds at a workload and task, fastest first."""
+    """The matmul bounds at a workload and task, fastest first."""
     table = _table(task, "time", "±", "rate", "machine")
     for one in sorted(members, key=lambda one: one.median_s or float("inf")):
         seconds = one.median_s

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rich.console import Group as Stack
 from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
-from bench.analysis.cells import analyse, control
+from bench import units
+from bench.analysis.cells import analyse, control, in_order, ranks_of
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.facts import read_facts
 from bench.machine.warnings import limiting
@@ -24,17 +28,19 @@ from bench.measure.expected import after_s
 from bench.measure.journal import Listener
 from bench.measure.worker_environment import CHANGE_SPEED, left_out
 from bench.records.schema import FAILURES, Block, Effort, Record
-from bench.report.live import live_summary, tally
+from bench.report.tables import NAME, Part, Tables
+from bench.report.words import COLOURS, label_of
 from bench.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from rich.console import Console, RenderableType
 
+    from bench.analysis.cells import CellAnalysis
     from bench.machine.facts import Facts
     from bench.measure.plan import Plan, Sitting
-    from bench.records.schema import Line, Result, Run
+    from bench.records.schema import Cell, Line, Result, Run
 
 SILENCE_S = 25.0
 """So long at most nothing is said where there is no bar: who reads a log wants to know that all is well."""
@@ -116,8 +122,7 @@ class Progress:
         failed = {record.cell for record in self._records if record.status in FAILURES}
         for record in new:
             if record.status in FAILURES and record.cell not in failed:
-                what = f"{record.cell}"
-                self._print(f"{what}: {record.status.replace('_', ' ')}: {record.reason}")
+                self._print(f"{record.cell}: {record.status.replace('_', ' ')}: {record.reason}")
         self._records += new
         self._done += len(new)
         self._bar.advance(self._task, len(new))
@@ -131,7 +136,7 @@ class Progress:
             if self._block == 1:
                 self._print(live_summary(cells.values()))
             check = control(cells.values())
-            doubt = "; the control fails" if check is not None and check.trusted is False else ""
+            doubt = "; the A/A control fails" if check is not None and check.trusted is False else ""
             self._print(f"block {self._block} is done: {tally(cells.values())}{doubt}")
         efforts = [line for line in lines if isinstance(line, Effort)]
         if efforts:
@@ -143,7 +148,7 @@ class Progress:
 
 
 def beforehand(facts: Facts, environment: Mapping[str, str], threads: Sequence[int]) -> Iterator[str]:
-    """What whoever starts a run should know before it measures: what its workers do not have from here, or lack."""
+    """What to know before a run measures: what its workers do not have from here, or lack."""
     if names := [name for name in left_out(environment) if name.startswith(CHANGE_SPEED)]:
         yield f"workers have values of their own, or none, of: {', '.join(names)}"
     yield from limiting(facts, threads)
@@ -156,9 +161,9 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
     most = least if facts.max_blocks == facts.min_blocks else f"at least {least}"
     bounds = {name for table in facts.tables for name in table} & set(run.bounds.values())
     rows = len({name for table in facts.tables for name in table} - bounds)
-    limits = f" and {counted(len(bounds), 'bound')}" if bounds else ""
+    limits = f" and {counted(len(bounds), 'matmul bound')}" if bounds else ""
     yield (
-        f"plan: {rows} rows with the control{limits} at {counted(len(facts.tables), 'table')}, {most},"
+        f"plan: {rows} rows with the A/A control{limits} at {counted(len(facts.tables), 'table')}, {most},"
         f" seed {facts.seed}, budget {duration(budget.total_s)}"
     )
     later_s = (facts.min_blocks_s - facts.first_block_s) / max(1, facts.min_blocks - 1)
@@ -200,3 +205,44 @@ def followed(efforts: Sequence[Effort]) -> str:
 def counted(number: int, what: str) -> str:
     """``1 block``, ``2 blocks``."""
     return f"{number} {what}{'s' * (number != 1)}"
+
+
+LEAST_FIRST = ("tier", "median", "decided")
+"""What is left out where there is little room, the least important first."""
+
+
+def live_summary(cells: Collection[CellAnalysis]) -> Tables[list[CellAnalysis]]:
+    """The fastest row of each group, `1=` if others share its place; time, ratio, verdict, and how many are decided."""
+    return Tables(
+        parts=[Part(None, "group", in_order(cells))],
+        columns=[NAME, "fastest so far", "tier", "median", "ratio", "verdict", "decided"],
+        cells=partial(_cells, ranks_of(cells)),
+        least_first=LEAST_FIRST,
+        words=(NAME, "fastest so far", "tier", "verdict"),
+        indent=0,
+    )
+
+
+def _cells(ranks: Mapping[Cell, str], timed: Sequence[CellAnalysis], _columns: Collection[str]) -> dict[str, Text]:
+    best = timed[0]
+    others = [one for one in timed if one.is_compared]
+    verdict = best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline"
+    words = {
+        NAME: label_of(best.cell.group),
+        "fastest so far": "1= " * (ranks.get(best.cell) == "1=") + best.cell.implementation,
+        "tier": best.cell.tier,
+        "median": units.seconds(best.median_s),
+        "ratio": units.interval(best.ratio),
+        "decided": f"{sum(one.is_decided for one in others)} of {len(others)}",
+    }
+    cells = {name: Text(word) for name, word in words.items()}
+    return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
+
+
+def tally(cells: Iterable[CellAnalysis]) -> str:
+    """How many cells have which verdict, in words."""
+    counts: Counter[str] = Counter(
+        one.ratio.verdict or "no verdict yet" for one in cells if one.ratio is not None and one.is_compared
+    )
+    order = ("FASTER", "SLOWER", "SAME", "UNCLEAR", "no verdict yet")
+    return ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no cell to compare"

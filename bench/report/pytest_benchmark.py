@@ -11,6 +11,7 @@ import msgspec
 from pytest_benchmark.stats import Stats
 
 from bench.analysis.analysis import Analysis
+from bench.report.export import rounded
 
 if TYPE_CHECKING:
     from bench.analysis.cells import CellAnalysis
@@ -42,13 +43,8 @@ def to_pytest_benchmark(analysis: Analysis) -> bytes:
     return msgspec.json.format(msgspec.json.encode(saved), indent=1) + b"\n"
 
 
-def _digits(value: float) -> float:
-    """As many digits as every processor agrees on: the last of a logarithm depends on its vector instructions."""
-    return float(f"{value:.9g}")
-
-
 def _benchmark(one: CellAnalysis, run: Run) -> dict[str, Any]:
-    cell = one.cell
+    cell, fields, of_row = one.cell, msgspec.structs.asdict(one.cell), ("framework", "tier")
     precision = "" if cell.precision == "float32" else f"-{cell.precision}"
     name = f"{cell.implementation}-{cell.workload}-{cell.task}-{cell.device}{cell.threads}{precision}"
     samples = [sample for block in one.samples_s for sample in block]
@@ -60,23 +56,16 @@ def _benchmark(one: CellAnalysis, run: Run) -> dict[str, Any]:
         "group": f"{cell.workload}-{cell.task}",
         "name": f"test_cell[{name}]",
         "fullname": f"bench::test_cell[{name}]",
-        "params": {
-            "implementation": cell.implementation,
-            "workload": cell.workload,
-            "task": cell.task,
-            "device": cell.device,
-            "threads": cell.threads,
-            "precision": cell.precision,
-        },
+        "params": {name: value for name, value in fields.items() if name not in of_row},
         "param": name,
         "extra_info": {
-            "framework": cell.framework,
-            "tier": cell.tier,
+            **{name: fields[name] for name in of_row},
             "shape": run.workloads[cell.workload].shape,
             "samples_of_block": [len(block) for block in one.samples_s],
             "median_of_block_medians_s": one.median_s,
             "baseline": one.baseline,
-            "ratio_to_baseline": _digits(one.ratio.estimate) if one.ratio else None,
+            # as many digits as every processor agrees on: the last of a logarithm depends on its vector instructions
+            "ratio_to_baseline": rounded(one.ratio.estimate, 9) if one.ratio else None,
             "verdict": one.ratio.verdict if one.ratio else None,
             "max_relative_error": max((block.max_relative_error or 0.0 for block in one.blocks), default=None),
         },

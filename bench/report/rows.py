@@ -1,9 +1,12 @@
-"""Results to table rows: flat, sorted, with ratios and verdicts. Pure; every format is made from these."""
+"""Results to table rows: flat, sorted, with ratios and verdicts. Pure; every format is made of these."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from bench import units
 from bench.analysis import stats
 from bench.analysis.analysis import Analysis
 from bench.analysis.break_even import compile_s
@@ -15,11 +18,11 @@ from impls.contract import TASKS, Task
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from bench.records.schema import Record
+    from bench.analysis.verdict import Ratio
 
 
-class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
-    """One line of the table: what ``--format json`` gives."""
+class CellRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """A cell, flat: what a line of every table begins with."""
 
     implementation: str
     framework: str
@@ -33,8 +36,18 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     threads: int
     status: str
     reason: str | None
+
+    @property
+    def place(self) -> str:
+        """Where it ran: ``cpu×1``."""
+        return units.place(self.device, self.threads, self.precision)
+
+
+class TableRow(CellRow, frozen=True, kw_only=True, omit_defaults=False):
+    """One line of the table: what ``--format json`` gives."""
+
     rank: str | None
-    """Place in its group; ``2=`` where several share it: no verdict tells them from its first."""
+    """Place in its group; ``2=`` where several share it: no verdict distinguishes them from its first."""
     median_s: float | None
     """Median of the process medians."""
     ci_low_s: float | None
@@ -49,12 +62,12 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     verdict: str | None
     """FASTER, SLOWER, SAME or UNCLEAR than the baseline; None below three blocks."""
     detectable: float | None
-    """The smallest difference that so many blocks of this noise find four times in five."""
+    """The minimum detectable effect: what so many blocks of this noise show four times in five."""
     baseline: str | None
     blocks: int
     samples: int
     disturbed: int
-    """Samples in whose turn somebody else had the processor: they count in the median, and not in the ratio."""
+    """Samples whose turn was preempted: they count in the median, and not in the ratio."""
     outliers: int
     """Samples outside the outer fences of their process; they count like the others."""
     max_relative_error: float | None
@@ -78,13 +91,13 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
     flops_per_s: float | None
     """``flops`` over the median."""
     machine_flops_per_s: float | None
-    """The machine's bound: the rate of the best square product of any framework, median of the blocks."""
+    """The machine's matmul bound: the rate of the best square product of any framework, median of the blocks."""
     machine_share: float | None
-    """The rate over the machine's bound, paired by block."""
+    """The rate over the machine's matmul bound, paired by block."""
     bound: str | None
-    """The bound that the row is held against: the products alone, in the framework that makes them."""
+    """The row's matmul bound: the products alone, in the framework that makes them."""
     bound_share: float | None
-    """Time of the bound over time of the row, paired turn by turn: 1 is nothing but products."""
+    """Time of the matmul bound over time of the row, paired turn by turn: 1 is nothing but products."""
     bound_share_low: float | None
     """95 % interval of it."""
     bound_share_high: float | None
@@ -93,7 +106,7 @@ class TableRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def table_rows(analyses: Sequence[Analysis]) -> list[TableRow]:
-    """Every cell as a row: by workload and task in the order of the run, device, threads, then by time; bounds last."""
+    """Every cell as a row: by workload and task as the run has them, device, threads, then time; matmul bounds last."""
     rows = [
         _row(one, analysis) for analysis in analyses for one in analysis.cells.values() if one.cell.role != "control"
     ]
@@ -125,23 +138,16 @@ def flags_of(one: CellAnalysis) -> list[str]:
 
 
 def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
-    cell, ratio, middle = one.cell, one.ratio, one.median_s
-    workload, limits = analysis.run.workloads[cell.workload], analysis.limits[cell]
-    interval = stats.time_interval(one.samples_s) if one.blocks else None
-    first, share, memory = _first(one), limits.bound_share, analysis.memory.get(cell)
-    has_verdict = cell.role == "row" and cell.implementation != one.baseline
+    cell, blocks, ratio, middle = one.cell, one.blocks, one.ratio, one.median_s
+    workload, limits, memory = analysis.run.workloads[cell.workload], analysis.limits[cell], analysis.memory.get(cell)
+    first = next((record for record in (*one.set_aside, *blocks) if record.block == 1), None)
+    interval = stats.time_interval(one.samples_s) if blocks else None
+    compared = ratio if one.is_compared else None
     cost = analysis.costs.get(cell)
     base = next((analysis.costs.get(other.cell) for other in analysis.groups[cell.group] if other.is_baseline), None)
     return TableRow(
-        implementation=cell.implementation,
-        framework=cell.framework,
-        tier=cell.tier,
-        workload=cell.workload,
+        **msgspec.structs.asdict(cell),
         shape=workload.shape,
-        task=cell.task,
-        device=cell.device,
-        precision=cell.precision,
-        threads=cell.threads,
         status=one.failure.status if one.failure else "ok",
         reason=one.failure.reason if one.failure else None,
         rank=analysis.ranks.get(cell),
@@ -149,19 +155,17 @@ def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
         ci_low_s=interval.low if interval else None,
         ci_high_s=interval.high if interval else None,
         per_sequence_s=middle / workload.sequences if middle else None,
-        ratio=ratio.estimate if ratio else None,
-        ratio_low=ratio.low if ratio else None,
-        ratio_high=ratio.high if ratio else None,
-        verdict=ratio.verdict if ratio and has_verdict else None,
-        detectable=ratio.mde if ratio and has_verdict else None,
+        **_with_interval("ratio", ratio),
+        verdict=compared.verdict if compared else None,
+        detectable=compared.mde if compared else None,
         baseline=one.baseline,
-        blocks=len({record.block for record in one.blocks}),
+        blocks=len({record.block for record in blocks}),
         samples=sum(map(len, one.samples_s)),
-        disturbed=sum(len(record.disturbed) for record in one.blocks),
+        disturbed=sum(len(record.disturbed) for record in blocks),
         outliers=sum(stats.outliers(samples).severe for samples in one.samples_s),
-        max_relative_error=max((record.max_relative_error or 0.0 for record in one.blocks), default=None),
-        import_s=_median(record.import_s for record in one.blocks),
-        build_s=_median(record.build_s for record in one.blocks),
+        max_relative_error=max((record.max_relative_error or 0.0 for record in blocks), default=None),
+        import_s=_median(record.import_s for record in blocks),
+        build_s=_median(record.build_s for record in blocks),
         compile_s=compile_s(one),
         compiled=first.compiled if first else None,
         first_call_s=first.first_call_s if first else None,
@@ -174,15 +178,15 @@ def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
         machine_flops_per_s=limits.machine_flops_per_s,
         machine_share=limits.machine_share,
         bound=limits.bound,
-        bound_share=share.estimate if share else None,
-        bound_share_low=share.low if share else None,
-        bound_share_high=share.high if share else None,
+        **_with_interval("bound_share", limits.bound_share),
         result=str(analysis.result.path),
     )
 
 
-def _first(one: CellAnalysis) -> Record | None:
-    return next((record for record in (*one.set_aside, *one.blocks) if record.block == 1), None)
+def _with_interval(name: str, ratio: Ratio | None) -> dict[str, Any]:
+    """An estimate and its interval as fields."""
+    low, high = (ratio.low, ratio.high) if ratio else (None, None)
+    return {name: ratio.estimate if ratio else None, f"{name}_low": low, f"{name}_high": high}
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -9,7 +9,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.analysis.cells import control, in_order, ranks_of
+from bench.analysis.analysis import Analysis
+from bench.analysis.cells import in_order
 from bench.analysis.means import means, task_at_place
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import MIN_BLOCKS
@@ -18,7 +19,7 @@ from bench.workloads.sweeps import SCALING
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from bench.analysis.cells import CellAnalysis
     from bench.analysis.means import TaskAtPlace
@@ -36,14 +37,22 @@ MOST_POINTS = 4
 """Of more tasks and places, no ratio is named."""
 
 
-def sentence(cells: Collection[CellAnalysis], run: Run, where: str) -> str:
-    """Who is the fastest at what and how sure that is, or why nothing may be said. ``where``: ``this machine``."""
-    return " ".join(f"On {where}{_said(cells, run)}.".split())  # whatever a name has in it, it stays a line
+def _every(_cell: Cell) -> bool:
+    return True
 
 
-def _said(cells: Collection[CellAnalysis], run: Run) -> str:
-    check = control(cells)
-    if check is not None and check.trusted is False:
+def sentence(analysis: Analysis, where: str, of: Callable[[Cell], bool] = _every) -> str:
+    """Who is the fastest at what and how sure that is, or why nothing may be said, of these cells.
+
+    ``where``: ``this machine``.
+    """
+    said = _said(analysis, [one for cell, one in analysis.cells.items() if of(cell)])
+    return " ".join(f"On {where}{said}.".split())  # whatever a name has in it, it stays a line
+
+
+def _said(analysis: Analysis, cells: Collection[CellAnalysis]) -> str:
+    run, ranks = analysis.run, analysis.ranks
+    if not analysis.is_trusted:
         way = "see `python -m bench machine`, and measure again"
         return f" nothing may be said, for the baseline differs from itself: {way}"
     groups = [members for members in in_order(cells) if len(members) > 1]
@@ -51,7 +60,6 @@ def _said(cells: Collection[CellAnalysis], run: Run) -> str:
         return " no two rows have a time at the same task, so that there is nothing to compare"
     if run.preset == SCALING:
         return f", {_of_shapes(groups, run)}"
-    ranks = ranks_of(cells)
     ranked = [members for members in groups if members[0].cell in ranks]
     if not ranked:
         if refused := sorted({one.cell.implementation for one in cells if one.is_refused}):
@@ -78,24 +86,20 @@ class Claim:
     parts: Counter[str | None] = field(default_factory=Counter)
     """The verdicts that an average is made of."""
 
-    def __str__(self) -> str:
-        """In full, with the baseline's name."""
-        return self.words(short=False)
-
-    def words(self, *, short: bool) -> str:
+    def words(self, *, short: bool = False) -> str:
         """The predicate; ``short``: the baseline has just been named."""
         to = "" if short else f" as {self.baseline}"
         match self.verdict:
             case "FASTER":
                 band = units.between(1 / self.ratio.high, 1 / self.ratio.low)
-                return f"is {self.average}{_times(1 / self.ratio.estimate)} times as fast{to}{self.at} {band}"
+                return f"is {self.average}{units.bare(1 / self.ratio.estimate)} times as fast{to}{self.at} {band}"
             case "SLOWER":
                 band = units.between(self.ratio.low, self.ratio.high)
-                return f"{self.average}takes {_times(self.ratio.estimate)} times as long{to}{self.at} {band}"
+                return f"{self.average}takes {units.bare(self.ratio.estimate)} times as long{to}{self.at} {band}"
             case "SAME":
                 return f"is as fast as {self.baseline}{self.at}, to within {units.percent(PRACTICAL)}"
             case "UNCLEAR":
-                return f"cannot be told from {self.baseline}{self.at}"
+                return f"is not distinguishable from {self.baseline}{self.at}"
             case "MIXED":
                 of = f"{self.parts['FASTER'] or 'none'} of {self.parts.total()} workloads"
                 slower = self.parts["SLOWER"] or "none"
@@ -110,21 +114,21 @@ def _of_one(members: Sequence[CellAnalysis], ranks: Mapping[Cell, str]) -> str:
     faster = next((one for one in firsts if _verdict(one) == "FASTER"), None)
     is_named = True  # whether the baseline has been, as what others are held against
     if len(firsts) == 1 and faster:
-        lead = f"{names[0]} {_claim(faster)}"
+        lead = f"{names[0]} {_claim(faster).words()}"
     elif len(firsts) == 1:
         lead, is_named = f"{names[0]} has the first place", not firsts[0].is_compared
         if firsts[0].is_compared:
-            lead, is_named = f"{lead}, but {_claim(firsts[0])}", True
+            lead, is_named = f"{lead}, but {_claim(firsts[0]).words()}", True
     elif faster:
-        lead = f"{_listed(names)} share the first place, and {faster.cell.implementation} {_claim(faster)}"
+        lead = f"{_listed(names)} share the first place, and {faster.cell.implementation} {_claim(faster).words()}"
     else:
-        apart = "them apart" if len(firsts) == 2 else f"the others from {names[0]}"
-        lead, is_named = f"{_listed(names)} share the first place, for no verdict tells {apart}", False
+        them = "them" if len(firsts) == 2 else f"the others from {names[0]}"
+        lead, is_named = f"{_listed(names)} share the first place, for no verdict distinguishes {them}", False
     rest = [
         f"{one.cell.implementation} {_claim(one).words(short=is_named or bool(number))}"
         for number, one in enumerate(_others(members, firsts))
     ]
-    at = task_at_place((members[0].cell).group)
+    at = task_at_place(members[0].cell.group)
     return f"for {members[0].cell.workload} {_at(at)}, {'; '.join([lead, *rest])}"
 
 
@@ -150,8 +154,9 @@ def _of_several(groups: Sequence[Sequence[CellAnalysis]], ranks: Mapping[Cell, s
     lead = f"{_listed(leaders)} {has} the first place in {most} of {len(groups)} comparisons"
     if next_ones:
         lead += f", {' and '.join(next_ones)}"
-    subject = _subject(leaders, places, groups)
-    claims = _claims(subject, groups) if subject else []
+    cells = [one for members in groups for one in members]
+    subject = _subject(leaders, places, cells)
+    claims = _claims(subject, cells) if subject else []
     parts = []
     if claims and len(claims) <= MOST_POINTS:
         same = len({claim.baseline for claim in claims}) == 1
@@ -160,28 +165,25 @@ def _of_several(groups: Sequence[Sequence[CellAnalysis]], ranks: Mapping[Cell, s
     return f"{_head(groups)}, {'; '.join([lead, *parts])}"
 
 
-def _subject(leaders: Sequence[str], places: Counter[str], groups: Sequence[Sequence[CellAnalysis]]) -> str | None:
-    """Of whom ratios are named: of the leaders the fastest on average; the baseline's are all 1, so the next then."""
+def _subject(leaders: Sequence[str], places: Counter[str], cells: Sequence[CellAnalysis]) -> str | None:
+    """The row whose ratios are named: of the leaders the fastest on average; the baseline's are all 1, so the next."""
     logs: dict[str, list[float]] = {}
-    for members in groups:
-        for one in members:
-            if one.is_compared and one.ratio:
-                logs.setdefault(one.cell.implementation, []).append(log(one.ratio.estimate))
-    # of whoever is the baseline anywhere, no more is said
-    names = logs.keys() - {one.baseline for members in groups for one in members}
+    for one in cells:
+        if one.is_compared and one.ratio:
+            logs.setdefault(one.cell.implementation, []).append(log(one.ratio.estimate))
+    names = logs.keys() - {one.baseline for one in cells}  # of a row that is the baseline anywhere, no more is said
     return min(names, key=lambda name: (name not in leaders, -places[name], fmean(logs[name])), default=None)
 
 
-def _claims(name: str, groups: Sequence[Sequence[CellAnalysis]]) -> list[Claim]:
+def _claims(name: str, cells: Sequence[CellAnalysis]) -> list[Claim]:
     """What may be said of a row at each task and place."""
     points: dict[TaskAtPlace, list[CellAnalysis]] = {}
-    for members in groups:
-        for one in members:
-            if one.cell.implementation == name:
-                points.setdefault(task_at_place(one.cell.group), []).append(one)
-    averages = means(one for members in groups for one in members)
+    for one in cells:
+        if one.cell.implementation == name:
+            points.setdefault(task_at_place(one.cell.group), []).append(one)
+    averages = means(cells)
     claims = []
-    for at, ours in sorted(points.items(), key=lambda point: (TASKS.index(point[0].task), point[0][1:])):
+    for at, ours in sorted(points.items(), key=_in_order_of_tasks):
         mean = averages.get(at, {}).get(name)
         if len(ours) == 1:
             claims.append(_claim(ours[0], f" for {_at(at)}"))
@@ -190,6 +192,10 @@ def _claims(name: str, groups: Sequence[Sequence[CellAnalysis]]) -> list[Claim]:
             words = {"at": f" for {_at(at)}", "average": "on average "}
             claims.append(Claim(_of_mean(mean, parts), ours[0].baseline or "", mean, parts=parts, **words))
     return claims
+
+
+def _in_order_of_tasks(point: tuple[TaskAtPlace, object]) -> tuple[object, ...]:
+    return TASKS.index(point[0].task), *point[0][1:]
 
 
 def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
@@ -210,11 +216,11 @@ def _of_shapes(groups: Sequence[Sequence[CellAnalysis]], run: Run) -> str:
     held_out = [members for members in groups if run.workloads[members[0].cell.workload].held_out]
     first: dict[TaskAtPlace, Counter[str]] = {}
     for members in held_out or groups:
-        at = task_at_place((members[0].cell).group)
+        at = task_at_place(members[0].cell.group)
         first.setdefault(at, Counter())[members[0].cell.implementation] += 1
     shapes = "held-out shapes" if held_out else "shapes"
     parts = []
-    for at, names in sorted(first.items(), key=lambda point: (TASKS.index(point[0].task), point[0][1:])):
+    for at, names in sorted(first.items(), key=_in_order_of_tasks):
         (name, count), *_ = names.most_common(1)
         parts.append(f"{name} came out first in {_at(at)} at {count} of {names.total()} {shapes}")
     return (
@@ -234,11 +240,6 @@ def _verdict(one: CellAnalysis) -> str | None:
 def _claim(one: CellAnalysis, at: str = "") -> Claim:
     assert one.ratio is not None
     return Claim(_verdict(one), one.baseline or "", one.ratio, at)
-
-
-def _times(value: float) -> str:
-    """The table's digits."""
-    return units.ratio(value).removesuffix("×")
 
 
 def _head(groups: Iterable[Sequence[CellAnalysis]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from rich.padding import Padding
@@ -11,6 +12,10 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
+
+    from bench.report.rows import CellRow
+
+    OfCell = TypeVar("OfCell", bound=CellRow)
 
 NAME = "row"
 """The column that says what a line is about. Its head is the title of the table."""
@@ -28,6 +33,17 @@ class Part(NamedTuple, Generic[Row]):
     """What stands over it and those that follow."""
     title: str
     rows: Sequence[Row]
+
+
+def parts_of(rows: Sequence[OfCell]) -> list[Part[OfCell]]:
+    """A table for each group, beneath the name and the sizes of its workload."""
+    parts: list[Part[OfCell]] = []
+    for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
+        above: Text | None = Text(f"\n{workload}", style="bold").append(f"  {shape}", style="not bold dim")
+        for title, of_group in groupby(of_workload, key=lambda row: f"{row.task} {row.place}"):
+            parts.append(Part(above, title, list(of_group)))
+            above = None
+    return parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from string import ascii_uppercase
 from typing import TYPE_CHECKING
 
 from bench import units
 from bench.analysis.stats import PRACTICAL
+from bench.here import shown
 from bench.records.versions import packages_of, versions_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench.analysis.stats import Control
-    from bench.records.schema import Result, Run
+    from bench.records.schema import Group, Result, Run
 
 HINTS = {
-    "restless": "worked between its turns, where no clock ran: no verdict",
+    "restless": "background CPU use between its turns, where no clock ran: no verdict",
     "extra_processors": "took processors that its cell does not have: no verdict",
     "oversubscribed": "has more threads than processors, which wait for each other: give it fewer",
 }
@@ -28,6 +30,17 @@ COLOURS = {"FASTER": "green", "SLOWER": "red", "UNCLEAR": "yellow"}
 SMOKE = "smoke shows that all works: it is one block, and gives no verdict"
 
 GOES_ON = "`python -m bench run --resume RESULT` goes on"
+"""Says no folder: tables and pages leave the disk that they were made on."""
+
+
+def with_folder(text: str, result: Result) -> str:
+    """The text, its commands with the folder of the result."""
+    return text.replace("RESULT", shlex.quote(shown(result.path)))
+
+
+def label_of(group: Group) -> str:
+    """``g2p train_step cpu×1``."""
+    return f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}"
 
 
 def hints(flags: Iterable[str]) -> list[str]:
@@ -50,15 +63,15 @@ def about_control(control: Control | None, *, doubts_only: bool = False) -> str:
     if control.trusted is False:
         return (
             f"NOT TO BE TRUSTED: the baseline, entered twice, differs from itself: {band} at 99.5 %, which excludes 1."
-            " Something hits one seat and not the other: see `python -m bench machine`, and measure again."
+            " Something hits one worker and not the other: see `python -m bench machine`, and measure again."
         )
     if doubts_only:
         return ""
     if control.trusted is None:
-        return "control: too few blocks to judge the baseline against itself"
-    if max(control.high - 1, 1 - control.low) > PRACTICAL:
-        return f"control: the baseline against itself is {band} at 99.5 %: no fault, but too noisy to see a small one"
-    return f"control: the baseline against itself is {band} at 99.5 %, as it should be"
+        return "A/A control: too few blocks to compare the baseline with itself"
+    is_noisy = max(control.high - 1, 1 - control.low) > PRACTICAL
+    fine = ": no fault, but too noisy to see a small one" if is_noisy else ", as it should be"
+    return f"A/A control: the baseline against itself is {band} at 99.5 %{fine}"
 
 
 def about_versions(run: Run) -> str:
