@@ -11,7 +11,7 @@ import msgspec
 
 from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan, Sitting
+from bench.measure.plan import Plan, PlannedGroup
 from bench.measure.runner import run_plan
 from bench.records.atomic import write_whole
 from bench.records.schema import Line, Record
@@ -25,7 +25,7 @@ def one_block(
     problems: dict[str, ProblemFile],
     folder: Path,
     mark: str,
-    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None,
+    doing: Callable[[PlannedGroup | None, str], None] = lambda _planned_group, _what: None,
 ) -> list[Record]:
     """One block of a plan whose workers have one cell each, table by table; ``doing`` hears what goes on.
 
@@ -33,9 +33,9 @@ def one_block(
         RuntimeError: a worker has no time.
     """
     lines: list[Line] = []
-    sittings = tuple(
-        Sitting(table, table.seats[0].cells[0].group, tuple((seat, seat.cells[0]) for seat in table.seats))
-        for table in plan.tables
+    planned_groups = tuple(
+        PlannedGroup(table, table.entries[0].cells[0].group, tuple((entry, entry.cells[0]) for entry in table.entries))
+        for table in plan.pools
     )
     run_plan(
         plan,
@@ -43,7 +43,7 @@ def one_block(
         folder,
         Listener(doing=doing, kept=lines.extend),
         mark=mark,
-        next_block=lambda _plan, _records: None if lines else (block, sittings),
+        next_block=lambda _plan, _records: None if lines else (block, planned_groups),
     )
     records = [line for line in lines if isinstance(line, Record)]
     if wrong := [record for record in records if not record.ok]:

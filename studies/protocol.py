@@ -19,7 +19,7 @@ from bench.analysis.analysis import Analysis
 from bench.calibration import synthetic
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
-from bench.measure.plan import Plan, Seat, Sitting, Table
+from bench.measure.plan import Entry, Plan, PlannedGroup, Pool
 from bench.measure.presets import BUDGETS
 from bench.records.schema import Cell, Environment, Result, Struct
 from bench.records.store import read_result
@@ -87,12 +87,12 @@ def measure(result: Result) -> Experiment:
         for number, cell in enumerate(cells, 1):
             words = f"{cell} {cell.threads}"
             print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)
-            seat = Seat(cell.implementation, rows[cell.implementation], cell.threads, cell.precision, (cell,))
-            plan = Plan((Table(0, cell.threads, (seat,)),), (), budget, seat.name, 0)
+            entry = Entry(cell.implementation, rows[cell.implementation], cell.threads, cell.precision, (cell,))
+            plan = Plan((Pool(0, cell.threads, (entry,)),), (), budget, entry.name, 0)
             for _ in range(RUN_PROCESSES):
                 times: dict[str, float] = {}
 
-                def note(_sitting: Sitting | None, what: str, times: dict[str, float] = times) -> None:
+                def note(_planned_group: PlannedGroup | None, what: str, times: dict[str, float] = times) -> None:
                     times.setdefault(what, time.monotonic())
 
                 with TemporaryDirectory(prefix="process-", dir=name) as folder:  # its own cache: it is empty

@@ -21,7 +21,7 @@ from bench.analysis.stats import median
 from bench.calibration import synthetic
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
-from bench.measure.plan import Plan, Table
+from bench.measure.plan import Plan, Pool
 from bench.measure.presets import Budget
 from bench.records.schema import Environment, Record, Struct
 from bench.report.markdown import environment_line, table
@@ -106,7 +106,7 @@ class Experiment(Struct, frozen=True, kw_only=True):
 
 
 def plan_of(way: Way, block: int, seed: int) -> Plan:
-    """Both workers at one table, or each at a table of its own, in the block's order."""
+    """Both workers in one pool, or each at a table of its own, in the block's order."""
     budget = Budget(
         timed_s=TIMED_S,
         warmup_s=0.05,
@@ -120,9 +120,9 @@ def plan_of(way: Way, block: int, seed: int) -> Plan:
         measures_memory=False,
     )
     names = ((way.ours, "ours"), (way.theirs, "theirs"))
-    seats = [synthetic.seat(find_rows()[row], name, [way.workload], ["encode"]) for row, name in names]
-    members = [tuple(seats)] if way.together else [(seat,) for seat in seats]
-    tables = [Table(number, 1, own) for number, own in enumerate(members)]
+    entries = [synthetic.entry(find_rows()[row], name, [way.workload], ["encode"]) for row, name in names]
+    members = [tuple(entries)] if way.together else [(entry,) for entry in entries]
+    tables = [Pool(number, 1, own) for number, own in enumerate(members)]
     order = np.random.default_rng([seed, block]).permutation(len(tables))
     return Plan(tuple(tables[index] for index in order), (), budget, "theirs", seed)
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.measure.plan import Plan, Sitting, make_plan
+from bench.measure.plan import Plan, PlannedGroup, make_plan
 from bench.measure.presets import BUDGETS, Budget
 from bench.measure.stopping import next_block
-from bench.records.schema import Record, settle
+from bench.records.schema import Record, without_time
 from bench.workloads.shapes import SEED, WORDS
 from impls import Row
 
@@ -34,7 +34,7 @@ def plan(*rows: Row, budget: Budget = BUDGET, seed: int = 1, **more: object) -> 
 
 
 def sit(
-    sitting: Sitting,
+    planned: PlannedGroup,
     block: int,
     speeds: Mapping[str, float],
     *,
@@ -44,16 +44,16 @@ def sit(
     contended: bool = False,
 ) -> list[Record]:
     """What a group would bring: times as the speeds say, with noise of each turn and of each process."""
-    group = sitting.group
-    rng = np.random.default_rng([block, sitting.table.number, attempt, len(group.workload), len(group.task)])
+    group = planned.group
+    rng = np.random.default_rng([block, planned.pool.number, attempt, len(group.workload), len(group.task)])
     drift = rng.lognormal(0, 0.1)
     records = []
-    for seat, cell in sitting.members:
-        where = {"block": block, "table": sitting.table.number, "attempt": attempt}
-        if (seat.name, block) in fails:
-            records.append(settle(cell, "crashed", "it was to be", **where))
+    for entry, cell in planned.members:
+        where = {"block": block, "pool": planned.pool.number, "attempt": attempt}
+        if (entry.name, block) in fails:
+            records.append(without_time(cell, "crashed", "it was to be", **where))
             continue
-        own = speeds.get(seat.row.name, 1.0) * drift * rng.lognormal(0, noise)
+        own = speeds.get(entry.row.name, 1.0) * drift * rng.lognormal(0, noise)
         records.append(
             Record(
                 cell=cell,
@@ -76,9 +76,9 @@ def run(
     known: Sequence[Record] = (),
 ) -> list[Record]:
     """All that the plan would bring, beyond what is known."""
-    records = [*known] or [*plan.settled]
+    records = [*known] or [*plan.skipped]
     while (due := next_block(plan, records)) is not None:
-        block, sittings = due
-        for sitting in sittings:
-            records += sit(sitting, block, speeds, noise=noise, fails=fails)
+        block, planned_groups = due
+        for planned in planned_groups:
+            records += sit(planned, block, speeds, noise=noise, fails=fails)
     return records

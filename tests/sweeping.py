@@ -67,7 +67,7 @@ def facts(workload: Workload) -> WorkloadFacts:
 
 def scaling_run(shapes: Sequence[Workload] = SHAPES, **fields: object) -> Run:
     """The head of such a run."""
-    plan = msgspec.structs.replace(RUN.plan, min_blocks=3, max_blocks=3, tables=[[*ROWS, CONTROL]])
+    plan = msgspec.structs.replace(RUN.plan, min_blocks=3, max_blocks=3, pools=[[*ROWS, CONTROL]])
     run = msgspec.structs.replace(
         RUN,
         preset=SCALING,

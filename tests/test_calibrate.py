@@ -23,7 +23,7 @@ from bench.machine.cpus import processors
 from bench.machine.describe import describe
 from bench.measure.journal import DiskFull, Listener
 from bench.measure.runner import run_plan
-from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, settle
+from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, without_time
 from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row
 from impls.contract import InvalidInput, initial_parameters
@@ -91,7 +91,7 @@ def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
     block = due(plan, records(1.0, 2))
     assert block is not None
     assert block[0] == 3
-    assert [seat.name for seat, _ in block[1][0].members] == ["a", "b"]
+    assert [entry.name for entry, _ in block[1][0].members] == ["a", "b"]
 
 
 def _row(name: str) -> Row:
@@ -307,10 +307,10 @@ def _block(number: int) -> Block:
 
 
 def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
-    cell = synthetic.seat(_row("a")).cells[0]
+    cell = synthetic.entry(_row("a")).cells[0]
 
     def record(number: int) -> Record:
-        return msgspec.structs.replace(settle(cell, "ok", "", block=number), samples_s=[1.0])
+        return msgspec.structs.replace(without_time(cell, "ok", "", block=number), samples_s=[1.0])
 
     group = {"workload": cell.workload, "task": "forward", "device": "cpu", "threads": 1}
     effort = Effort(**group, turns=9, before=5, turn_sd=0.1, process_sd=0.1, round_s=1.0, around_s=1.0)
@@ -322,7 +322,7 @@ def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
         ([record(1)], []),
         (whole[:2], whole[:2]),
         ([*whole, record(3)], whole),
-        ([*whole, Memory(cell=cell, block=2, status="ok"), settle(cell, "invalid", "", block=2)], whole),
+        ([*whole, Memory(cell=cell, block=2, status="ok"), without_time(cell, "invalid", "", block=2)], whole),
     ):
         path.write_bytes(b"".join(map(record_line, lines)) + b'{"type":"blo')
         found = calibration.read_begun(tmp_path)
@@ -400,7 +400,7 @@ def test_accuracy_is_the_spread_of_identical_workers() -> None:
     for block in range(1, BLOCKS + 1):
         for pair in pairs:
             for name, seconds in ((pair.ours, 1.01), (pair.theirs, 1.0)):
-                record = settle(synthetic.seat(_row(name)).cells[0], "ok", "", block=block)
+                record = without_time(synthetic.entry(_row(name)).cells[0], "ok", "", block=block)
                 lines.append(msgspec.structs.replace(record, samples_s=[seconds] * 3))
         lines.append(
             Block(block=block, started_at="", elapsed_s=1.0, records=1, product_s=[1.0, 1.0], load=None, steal=None)

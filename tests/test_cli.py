@@ -176,7 +176,7 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     result = read_result(out)
     names = {record.cell.implementation for record in result.records}
     assert names == {"mine", "thinc/layers", "thinc/products", CONTROL}
-    assert result.run.plan.tables == [["thinc/layers", "mine", "thinc/products", CONTROL]]
+    assert result.run.plan.pools == [["thinc/layers", "mine", "thinc/products", CONTROL]]
     assert result.run.bounds == {"thinc/layers": "thinc/products"}  # NumPy has no bound to hold a row against
     assert result.run.plan.first_block_s > 0
     assert str(tmp_path) not in (out / "run.json").read_text()  # results are published: no folders of this machine

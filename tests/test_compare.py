@@ -148,8 +148,8 @@ def test_a_row_or_reference_that_is_refused_gives_no_verdict(who: str, which: st
 
 def test_rows_of_two_tables_are_compared_through_the_baseline_of_each(tmp_path: Path) -> None:
     def of(seed: int, jax: float) -> list[Record]:
-        first = records({"torch/module": 0.010, "jax/scan": 0.020 * jax}, seed=seed, table=0)
-        return first + records({"torch/module": 0.010, "thinc/layers": 0.040}, seed=seed + 50, table=1)
+        first = records({"torch/module": 0.010, "jax/scan": 0.020 * jax}, seed=seed, pool=0)
+        return first + records({"torch/module": 0.010, "thinc/layers": 0.040}, seed=seed + 50, pool=1)
 
     old = result(tmp_path / "old", *of(1, 1.0))
     new = result(tmp_path / "new", *of(2, 1.2), run=changed("torch/module", "jax/scan"))

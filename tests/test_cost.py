@@ -82,10 +82,10 @@ def test_who_may_be_first_for_all_that_is_known_is_a_rival() -> None:
 
 def test_of_several_attempts_and_tables_the_one_that_found_no_cache_says_what_compiling_costs() -> None:
     records = [
-        record(block=1, table=0, attempt=0, compile_s=0.2),  # sat second: loaded what table 1 had compiled
-        record(block=1, table=1, attempt=0, compile_s=4.0),
-        record(block=1, table=1, attempt=1, compile_s=0.0),
-        record(block=2, table=1, compile_s=9.0),
+        record(block=1, pool=0, attempt=0, compile_s=0.2),  # sat second: loaded what table 1 had compiled
+        record(block=1, pool=1, attempt=0, compile_s=4.0),
+        record(block=1, pool=1, attempt=1, compile_s=0.0),
+        record(block=2, pool=1, compile_s=9.0),
     ]
     (one,) = analyse(records, "torch/module").values()
     cost = cost_of(one)

@@ -35,8 +35,8 @@ variances, seconds = st.floats(1e-6, 1.0), st.floats(0.001, 100.0)
 def of_first_block(noise: float, *, round_s: float = 0.1, around_s: float = 3.0) -> list:  # type: ignore[type-arg]
     due = next_block(PLAN, [])
     assert due is not None
-    records = [one for sitting in due[1] for one in sit(sitting, 1, {}, noise=noise)]
-    spent = {(0, sitting.group): (9 * round_s, around_s) for sitting in due[1]}
+    records = [one for planned in due[1] for one in sit(planned, 1, {}, noise=noise)]
+    spent = {(0, planned.group): (9 * round_s, around_s) for planned in due[1]}
     return efforts(records, spent, dict.fromkeys((group for _, group in spent), "base"), BUDGET)
 
 
@@ -60,13 +60,13 @@ def test_there_are_limits(turn: float, process: float, round_s: float, around_s:
 
 def test_what_a_turn_adds_is_found_from_few_turns_of_many_rows() -> None:
     rng = np.random.default_rng(1)
-    (sitting, *_) = (next_block(plan(*[row(f"row{number}") for number in range(30)]), []) or (0, ()))[1]
+    (planned, *_) = (next_block(plan(*[row(f"row{number}") for number in range(30)]), []) or (0, ()))[1]
     for sd, turns in product((0.01, 0.1), (3, 60)):
         found = []
         for _ in range(15):  # all are held against one baseline, whose turns may be alike by chance
             records = [
                 msgspec.structs.replace(one, samples_s=np.exp(rng.normal(0, sd / sqrt(2), turns)).tolist())
-                for one in sit(sitting, 1, {})
+                for one in sit(planned, 1, {})
             ]
             found.append(turn_variance(records, "row0"))
         assert np.mean(found) == pytest.approx(1.57 * sd**2, rel=0.3)
@@ -106,7 +106,7 @@ def test_controls_move_what_is_believed_of_processes_and_chance_does_not() -> No
 def test_noisy_turns_are_more_and_dear_ones_fewer() -> None:
     quiet, noisy = of_first_block(0.003), of_first_block(0.1)
     dear = of_first_block(0.1, round_s=20.0)
-    assert len(quiet) == len(noisy) == len(PLAN.tables[0].seats[0].cells)
+    assert len(quiet) == len(noisy) == len(PLAN.pools[0].entries[0].cells)
     for one, other, costly in zip(quiet, noisy, dear, strict=True):
         assert one.before == 9
         assert one.turns <= other.turns and costly.turns <= other.turns
@@ -118,7 +118,7 @@ def test_noisy_turns_are_more_and_dear_ones_fewer() -> None:
 def test_a_group_without_a_time_has_no_turns_to_choose() -> None:
     due = next_block(PLAN, [])
     assert due is not None
-    fails = {(seat.name, 1) for seat in PLAN.tables[0].seats}
-    failed: list[Record] = [one for sitting in due[1] for one in sit(sitting, 1, {}, fails=fails)]
+    fails = {(entry.name, 1) for entry in PLAN.pools[0].entries}
+    failed: list[Record] = [one for planned in due[1] for one in sit(planned, 1, {}, fails=fails)]
     spent = {(0, one.cell.group): (1.0, 1.0) for one in failed}
     assert efforts(failed, spent, {}, BUDGET) == []

@@ -61,7 +61,7 @@ def test_a_last_look_takes_what_starting_and_loading_took() -> None:
     own = plan(*ROWS)
     due = next_block(own, [])
     assert due is not None
-    records = [record for sitting in due[1] for record in sit(sitting, 1, {})]
+    records = [record for planned in due[1] for record in sit(planned, 1, {})]
     slow = [msgspec.structs.replace(record, import_s=3.0, first_call_s=1.0) for record in records]
     assert last_s([], 2) == 0
     assert last_s(records, 2) == pytest.approx(last_s(records, 1) / 2)

@@ -80,12 +80,12 @@ FAULTS = {
     ),
     "says_endlessly": (f"import os\nwhile True: os.write({ANSWERS}, b'x' * 2**16)", "error", "sent too much"),
     "says_twice": (
-        f'import os; os.write({ANSWERS}, 2 * b\'{{"type":"Seated"}}\\n\')',
+        f'import os; os.write({ANSWERS}, 2 * b\'{{"type":"Waiting"}}\\n\')',
         "error",
         "sent something that it was not asked",
     ),
     "speaks_out_of_turn": (
-        f'import os; os.write({ANSWERS}, b\'{{"type":"Seated"}}\\n\')',
+        f'import os; os.write({ANSWERS}, b\'{{"type":"Waiting"}}\\n\')',
         "error",
         "answered out of turn|was not asked",
     ),
@@ -103,14 +103,14 @@ Faulty = tuple[list["Record"], dict[tuple[str, str], "Record"]]
 
 @pytest.fixture(scope="module")
 def at_once(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
-    """Rows that fail at their first call, at one table with a row that is right."""
+    """Rows that fail at their first call, in one pool with a row that is right."""
     folder = tmp_path_factory.mktemp("once")
     return measured(folder, [numpy_row(folder, name, before=FAULTS[name][0]) for name in AT_ONCE])
 
 
 @pytest.fixture(scope="module")
 def in_a_turn(tmp_path_factory: pytest.TempPathFactory) -> Faulty:
-    """Rows that fail in the middle of their turns, at one table with a row that is right."""
+    """Rows that fail in the middle of their turns, in one pool with a row that is right."""
     folder = tmp_path_factory.mktemp("turn")
     middle = "self.turns = getattr(self, 'turns', 0) + in_a_turn()\nif self.turns == 5:\n    "
     codes = {name: middle + FAULTS[name][0].replace("\n", "\n    ") for name in IN_A_TURN}

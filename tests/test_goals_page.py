@@ -55,7 +55,7 @@ def run_of(
         lines.append(msgspec.structs.replace(BLOCK, block=block))
     facts = RUN.workloads["seed"]
     rows = {name: CodeFacts(code=name, versions={}) for name in TIMES if name != CONTROL}
-    plan = msgspec.structs.replace(RUN.plan, tables=[list(TIMES)], tasks=list(TASKS), threads=list(threads))
+    plan = msgspec.structs.replace(RUN.plan, pools=[list(TIMES)], tasks=list(TASKS), threads=list(threads))
     run = msgspec.structs.replace(RUN, workloads=dict.fromkeys(names, facts), rows=rows, bounds=BOUNDS, plan=plan)
     return read_result(write(tmp_path, *lines, END, run=run))
 

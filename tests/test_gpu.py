@@ -242,7 +242,7 @@ def test_the_first_visible_device_is_read(nvml: Answers, visible: str | None, cl
 
 
 @pytest.mark.parametrize(
-    ("device", "host_gib", "gpu_mib", "seats"),
+    ("device", "host_gib", "gpu_mib", "entries"),
     [
         ("gpu", 64, 4096, 6),
         ("gpu", 4, 81000, 6),
@@ -253,8 +253,8 @@ def test_the_first_visible_device_is_read(nvml: Answers, visible: str | None, cl
     ],
 )
 def test_as_many_sit_at_a_table_as_fit_into_the_memory_of_the_host_and_of_the_gpu(
-    device: Device, host_gib: int, gpu_mib: int | None, seats: int, nvml: Answers, monkeypatch: pytest.MonkeyPatch
+    device: Device, host_gib: int, gpu_mib: int | None, entries: int, nvml: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvml({"MemoryInfo": None if gpu_mib is None else SimpleNamespace(free=gpu_mib << 20)})
     monkeypatch.setattr(run, "available_bytes", lambda: host_gib * 2**30)
-    assert run.seats_that_fit([SEED], device) == seats
+    assert run.entries_that_fit([SEED], device) == entries

@@ -83,7 +83,7 @@ PLACES = [(workload, task) for workload in "abcde" for task in ("forward", "trai
 def test_a_hundred_runs_of_two_hundred_cells_are_indexed_in_seconds(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     workloads = dict.fromkeys("abcde", RUN.workloads["seed"])
-    plan: PlanFacts = msgspec.structs.replace(RUN.plan, tables=[ROWS])
+    plan: PlanFacts = msgspec.structs.replace(RUN.plan, pools=[ROWS])
     lines: list[Line] = [
         record(row, block=block, workload=workload, task=task, samples_s=(0.01 * rng.lognormal(0, 0.02, 9)).tolist())
         for block in range(1, 7)

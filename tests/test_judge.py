@@ -56,7 +56,7 @@ def test_ratios_are_paired_turn_by_turn_then_by_block() -> None:
 
 @pytest.mark.parametrize("what", ["table", "attempt", "block"])
 def test_who_sat_apart_is_not_paired(what: str) -> None:
-    values = {"block": 1, "table": 0, "attempt": 0} | {what: 2}
+    values = {"block": 1, "pool": 0, "attempt": 0} | {what: 2}
     assert log_ratios([ours(**values)], [theirs()]) == {}
     assert log_ratios([ours(**values)], [theirs(**values)]) == {values["block"]: 0.0}
 
@@ -81,9 +81,9 @@ def test_of_two_attempts_the_later_counts_and_the_other_is_set_aside() -> None:
 
 def test_the_baseline_of_several_tables_is_paired_at_each() -> None:
     records = [
-        *(theirs(table=0, samples_s=[1.0]), ours(table=0, samples_s=[2.0]), record(CONTROL, table=0, samples_s=[1.1])),
-        *(theirs(table=1, samples_s=[10.0]), record("thinc/layers", table=1, samples_s=[30.0])),
-        record(CONTROL, table=1, samples_s=[10.0]),
+        *(theirs(pool=0, samples_s=[1.0]), ours(pool=0, samples_s=[2.0]), record(CONTROL, pool=0, samples_s=[1.1])),
+        *(theirs(pool=1, samples_s=[10.0]), record("thinc/layers", pool=1, samples_s=[30.0])),
+        record(CONTROL, pool=1, samples_s=[10.0]),
     ]
     judged = named(records)
     found = {name: one.ratio.estimate for name, one in judged.items()}  # type: ignore[attr-defined]
@@ -130,7 +130,7 @@ def test_neighbours_are_each_row_and_the_next_slower() -> None:
 
 
 def test_neighbours_that_never_sat_together_are_compared_through_the_baseline() -> None:
-    small = plan(*map(row, NAMES), workloads=[SEED], tasks=["forward"], seats_a_table=3)
+    small = plan(*map(row, NAMES), workloads=[SEED], tasks=["forward"], entries_a_pool=3)
     judged = analyse(run(small, SPEEDS, noise=0.001), "base")
     first, *_, last = neighbours(judged.values())
     assert first[0].cell.implementation == "fast" and last[1].cell.implementation == "slow"

@@ -49,7 +49,7 @@ BOUNDED = msgspec.structs.replace(
         for name, facts in RUN.workloads.items()
     },
     bounds={"torch/module": "torch/products"},
-    plan=msgspec.structs.replace(RUN.plan, tables=TABLE),
+    plan=msgspec.structs.replace(RUN.plan, pools=TABLE),
     rows=RUN.rows | {"torch/products": CodeFacts(code="products", versions={})},
 )
 
@@ -162,7 +162,7 @@ def test_what_has_no_bounds_is_shown_as_it_was(tmp_path: Path) -> None:
 def test_results_with_and_without_bounds_are_shown_together_and_compared(result: Result, tmp_path: Path) -> None:
     lines = [line for line in lines_of(blocks=6) if not (isinstance(line, Record) and line.cell.tier == "bound")]
     plain = msgspec.structs.replace(
-        RUN, plan=msgspec.structs.replace(RUN.plan, tables=[["torch/module", "jax/scan", CONTROL]])
+        RUN, plan=msgspec.structs.replace(RUN.plan, pools=[["torch/module", "jax/scan", CONTROL]])
     )
     old = read_result(write(tmp_path / "old", *lines, run=plain))
     words = shown(old, result)
@@ -204,15 +204,19 @@ OF_OTHER = row("of_other", tier="bound", frameworks=("msgspec",))
 
 def test_bounds_sit_once_and_with_the_rows_that_are_held_against_them() -> None:
     stranger = row("stranger", tier="bound", frameworks=("psutil",))
-    tables = plan(BASE, OTHER, bounds=[LIMIT, OF_OTHER, stranger]).tables
-    assert [[seat.name for seat in table.seats] for table in tables] == [
+    tables = plan(BASE, OTHER, bounds=[LIMIT, OF_OTHER, stranger]).pools
+    assert [[entry.name for entry in table.entries] for table in tables] == [
         ["base", "other", "limit", "of_other", CONTROL]
     ]
     shy = row("shy", frameworks=("msgspec",), unsupported={"train_step": "it is shy"})
-    (table,) = plan(BASE, shy, bounds=[OF_OTHER]).tables
-    assert {cell.task for seat in table.seats if seat.name == "of_other" for cell in seat.cells} == {"forward"}
+    (table,) = plan(BASE, shy, bounds=[OF_OTHER]).pools
+    assert {cell.task for entry in table.entries if entry.name == "of_other" for cell in entry.cells} == {"forward"}
     pair = row("pair", frameworks=("msgspec", "numpy"), multiplies_with="numpy")
-    assert [seat.name for seat in plan(pair, bounds=[OF_OTHER, LIMIT]).tables[0].seats] == ["pair", "limit", CONTROL]
+    assert [entry.name for entry in plan(pair, bounds=[OF_OTHER, LIMIT]).pools[0].entries] == [
+        "pair",
+        "limit",
+        CONTROL,
+    ]
 
 
 def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> None:
@@ -258,8 +262,8 @@ def test_a_bound_that_fails_is_not_asked_again() -> None:
 
 
 def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_baseline() -> None:
-    own = plan(BASE, OTHER, row("third"), bounds=[OF_OTHER], seats_a_table=4, workloads=[SEED], tasks=("forward",))
-    assert [[seat.name for seat in table.seats] for table in own.tables] == [
+    own = plan(BASE, OTHER, row("third"), bounds=[OF_OTHER], entries_a_pool=4, workloads=[SEED], tasks=("forward",))
+    assert [[entry.name for entry in table.entries] for table in own.pools] == [
         ["base", "other", "third", CONTROL],
         ["base", "of_other", CONTROL],
     ]
@@ -284,7 +288,7 @@ def test_with_bounds_alone_every_block_is_due_until_all_are_there() -> None:
     )
     own, records = plan_of(asked), []
     while (due := next_block(own, records)) is not None:
-        records += [one for sitting in due[1] for one in sit(sitting, due[0], {})]
+        records += [one for planned in due[1] for one in sit(planned, due[0], {})]
     assert {(one.block, one.cell.implementation, one.cell.task, one.cell.threads) for one in records} == {
         (block, name, task, threads)
         for block in range(1, BLOCKS + 1)

@@ -12,7 +12,7 @@ from processes import numpy_row
 from test_expected import EFFORT
 
 from bench.measure import runner
-from bench.measure.interleave import RoundTable
+from bench.measure.interleave import Interleaver
 from bench.measure.messages import Check
 from bench.measure.presets import BUDGETS
 from bench.records.schema import Effort, Memory, VerdictChange
@@ -39,7 +39,7 @@ def test_the_phases_of_a_block_fill_it(tmp_path: Path) -> None:
 
 def test_an_unseen_input_is_met_when_it_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: dict[int, bool] = {}
-    together = RoundTable._together
+    together = Interleaver._together
 
     def watch(table, members, command, kind=None):  # type: ignore[no-untyped-def]
         def heard(one, slot):  # type: ignore[no-untyped-def]
@@ -50,7 +50,7 @@ def test_an_unseen_input_is_met_when_it_is_due(tmp_path: Path, monkeypatch: pyte
 
         return together(table, members, heard, kind)
 
-    monkeypatch.setattr(RoundTable, "_together", watch)
+    monkeypatch.setattr(Interleaver, "_together", watch)
     row = read_row(numpy_row(tmp_path, "row"))
     measure(tmp_path, row, tasks=["encode"], budget=replace(QUICK, min_blocks=7, max_blocks=7))
     assert [block for block, unseen in asked.items() if unseen] in ([1, 4, 7], [1, 5, 7], [1, 6, 7])

@@ -27,7 +27,7 @@ GROUPS = 4
 WHOLE = run(PLAN, SPEEDS, noise=0.01)
 
 
-SMALL = plan(*ROWS[:4], budget=replace(BUDGET, max_blocks=8), workloads=[SEED], seats_a_table=4)
+SMALL = plan(*ROWS[:4], budget=replace(BUDGET, max_blocks=8), workloads=[SEED], entries_a_pool=4)
 SHORT = run(SMALL, SPEEDS, noise=0.02)
 
 
@@ -36,10 +36,10 @@ SHORT = run(SMALL, SPEEDS, noise=0.02)
 def test_wherever_a_run_was_cut_each_cell_is_measured_once_a_block(cut: int) -> None:
     resumed = run(SMALL, SPEEDS, noise=0.02, known=SHORT[:cut])
     assert max(record.block for record in SHORT) == 8
-    count = Counter((record.block, record.table, record.cell) for record in resumed)
-    assert count.keys() == {(record.block, record.table, record.cell) for record in SHORT}
+    count = Counter((record.block, record.pool, record.cell) for record in resumed)
+    assert count.keys() == {(record.block, record.pool, record.cell) for record in SHORT}
     twice = {(block, table, cell.group) for (block, table, cell), times in count.items() if times > 1}
-    ends = {(record.block, record.table, record.cell.group) for record in SHORT[max(0, cut - 1) : cut]}
+    ends = {(record.block, record.pool, record.cell.group) for record in SHORT[max(0, cut - 1) : cut]}
     assert twice <= ends  # only a group that was cut in the middle is measured anew, whole
 
 
@@ -58,12 +58,12 @@ def test_the_next_block_is_a_function_of_the_records(cut: int, seed: int) -> Non
 
 
 def test_a_retake_that_a_run_was_ended_before_is_due_and_no_more_of_them_than_there_may_be() -> None:
-    block, sittings = next_block(PLAN, [])
-    first = [record for one in sittings for record in sit(one, block, SPEEDS, contended=True)]
+    block, planned_groups = next_block(PLAN, [])
+    first = [record for one in planned_groups for record in sit(one, block, SPEEDS, contended=True)]
     again = next_block(PLAN, first)
     assert again is not None and again[0] == block
     assert len(again[1]) == retakes_of(GROUPS) == 1
-    assert again[1][0].members == next(one for one in sittings if one.group == again[1][0].group).members
+    assert again[1][0].members == next(one for one in planned_groups if one.group == again[1][0].group).members
     second = sit(again[1][0], block, SPEEDS, attempt=1, contended=True)
     following = next_block(PLAN, [*first, *second])
     assert following is not None and following[0] == block + 1
@@ -151,47 +151,47 @@ def test_a_baseline_that_fails_late_is_stood_in_for() -> None:
 def test_what_cannot_run_is_settled_before_the_first_block() -> None:
     rows = (*ROWS[:2], row("absent", frameworks=("no_such_framework",)), row("shy", unsupported={"forward": "shy"}))
     shy = plan(*rows)
-    assert {(one.cell.implementation, one.cell.task, one.status) for one in shy.settled} == {
+    assert {(one.cell.implementation, one.cell.task, one.status) for one in shy.skipped} == {
         ("absent", "forward", "unavailable"),
         ("absent", "train_step", "unavailable"),
         ("shy", "forward", "unsupported"),
     }
-    due = next_block(shy, shy.settled)
+    due = next_block(shy, shy.skipped)
     assert due is not None
-    assert {cell.task for sitting in due[1] for seat, cell in sitting.members if seat.name == "shy"} == {"train_step"}
-    assert not {seat.name for sitting in due[1] for seat, _ in sitting.members} & {"absent"}
+    assert {cell.task for planned in due[1] for entry, cell in planned.members if entry.name == "shy"} == {"train_step"}
+    assert not {entry.name for planned in due[1] for entry, _ in planned.members} & {"absent"}
     nobody = plan(row("absent", frameworks=("no_such_framework",)))
-    assert nobody.tables == () and next_block(nobody, nobody.settled) is None
+    assert nobody.pools == () and next_block(nobody, nobody.skipped) is None
 
 
 @given(count=st.integers(1, 9), most=st.none() | st.integers(1, 12), threads=st.sampled_from([[1], [1, 2]]))
 def test_each_table_has_the_baseline_and_its_control(count: int, most: int | None, threads: list[int]) -> None:
     rows = [row(f"row{number}") for number in range(count)]
-    tables = plan(*rows, threads=threads, seats_a_table=most).tables
-    assert [table.number for table in tables] == list(range(len(tables)))
-    for table in tables:
-        names = [seat.name for seat in table.seats]
+    pools = plan(*rows, threads=threads, entries_a_pool=most).pools
+    assert [pool.number for pool in pools] == list(range(len(pools)))
+    for pool in pools:
+        names = [entry.name for entry in pool.entries]
         assert names[0] == "row0" and names[-1] == CONTROL
-        assert table.seats[-1].row is table.seats[0].row
-        assert {cell.implementation for cell in table.seats[-1].cells} == {CONTROL}
+        assert pool.entries[-1].row is pool.entries[0].row
+        assert {cell.implementation for cell in pool.entries[-1].cells} == {CONTROL}
         assert most is None or len(names) <= max(3, most)
-        assert {seat.threads for seat in table.seats} == {table.threads}
+        assert {entry.threads for entry in pool.entries} == {pool.threads}
     for number in threads:
-        sat = Counter(seat.name for table in tables if table.threads == number for seat in table.seats)
-        assert sat.keys() == {f"row{number}" for number in range(count)} | {CONTROL}
-        assert {sat[f"row{number}"] for number in range(1, count)} <= {1}
+        entered = Counter(entry.name for pool in pools if pool.threads == number for entry in pool.entries)
+        assert entered.keys() == {f"row{number}" for number in range(count)} | {CONTROL}
+        assert {entered[f"row{number}"] for number in range(1, count)} <= {1}
 
 
-def test_smaller_tables_are_decided_like_one() -> None:
-    small = plan(*ROWS, seats_a_table=4)
-    assert len(small.tables) == 2
+def test_smaller_pools_are_decided_like_one() -> None:
+    small = plan(*ROWS, entries_a_pool=4)
+    assert len(small.pools) == 2
     records = run(small, SPEEDS, noise=0.002)
     judged = analyse(records, "base")
     for cell, one in judged.items():
         assert one.ratio is not None
         assert one.ratio.blocks >= BUDGET.min_blocks
         assert abs(one.ratio.estimate / SPEEDS.get(cell.implementation, 1.0) - 1) < 0.03
-    assert len({record.table for record in records}) == 2
+    assert len({record.pool for record in records}) == 2
 
 
 BUDGETS_ = st.builds(
@@ -230,12 +230,12 @@ def test_an_unseen_input_is_met_in_the_first_block_and_in_one_drawn_after_the_fi
     own = plan(*ROWS, budget=BUDGETS[preset], seed=7)
     due = next_block(own, [])
     assert due is not None
-    when = [[block for block in range(1, 30) if checks_unseen(own, sitting, block)] for sitting in due[1]]
+    when = [[block for block in range(1, 30) if checks_unseen(own, planned, block)] for planned in due[1]]
     assert {tuple(blocks) for blocks in when} == {(1, 4), (1, 5), (1, 6)}
     many = [plan(*ROWS, budget=BUDGETS[preset], seed=seed) for seed in range(40)]
     assert 4 < sum(checks_unseen(one, due[1][0], 4) for one in many) < 24, "drawn by the run's seed"
-    planned = plan(*ROWS, budget=replace(BUDGETS[preset], max_blocks=5))
-    assert all(checks_unseen(planned, sitting, 5) for sitting in due[1])
+    of_five = plan(*ROWS, budget=replace(BUDGETS[preset], max_blocks=5))
+    assert all(checks_unseen(of_five, planned, 5) for planned in due[1])
 
 
 def test_a_group_that_was_cut_short_is_measured_anew_under_another_number() -> None:
@@ -244,8 +244,8 @@ def test_a_group_that_was_cut_short_is_measured_anew_under_another_number() -> N
     half = sit(due[1][0], 1, SPEEDS)[:2]
     again = next_block(PLAN, half)
     assert again is not None and again[0] == 1
-    assert {sitting.group for sitting in again[1]} == {sitting.group for sitting in due[1]}
-    assert len(next(sitting for sitting in again[1] if sitting.group == due[1][0].group).members) == len(NAMES) + 1
+    assert {planned.group for planned in again[1]} == {planned.group for planned in due[1]}
+    assert len(next(planned for planned in again[1] if planned.group == due[1][0].group).members) == len(NAMES) + 1
 
 
 def test_a_block_may_be_due_again_after_it_was_cut_and_completed() -> None:
@@ -264,5 +264,5 @@ def test_a_block_may_be_due_again_after_it_was_cut_and_completed() -> None:
 
 def test_each_seat_has_files_of_its_own() -> None:
     rows = (row("torch/mine"), row("torch-mine"), row("torch--mine"))
-    seats = [seat for table in plan(*rows).tables for seat in table.seats]
-    assert len({seat.label for seat in seats}) == len(seats) == 4
+    entries = [entry for table in plan(*rows).pools for entry in table.entries]
+    assert len({entry.label for entry in entries}) == len(entries) == 4

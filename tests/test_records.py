@@ -46,7 +46,7 @@ RUN = Run(
     seed=1,
     plan=PlanFacts(
         seed=2,
-        tables=[["torch/module", "jax/scan", "control"]],
+        pools=[["torch/module", "jax/scan", "control"]],
         tasks=["forward"],
         threads=[1],
         precisions=["float32"],
@@ -163,7 +163,7 @@ RECORDS = st.builds(
     Record,
     cell=CELLS,
     block=COUNTS,
-    table=COUNTS,
+    pool=COUNTS,
     attempt=COUNTS,
     status=st.sampled_from(get_args(Status)),
     reason=st.none() | TEXTS,
@@ -201,7 +201,7 @@ ENDS = st.builds(
 def key(line: Line) -> str:
     """What is there once: a cell in an attempt, or a line that is like no other."""
     if isinstance(line, Record):
-        return f"{line.cell!r} {line.block} {line.table} {line.attempt}"
+        return f"{line.cell!r} {line.block} {line.pool} {line.attempt}"
     return f"{line.cell!r}" if isinstance(line, Memory) else f"{line}"
 
 
@@ -258,8 +258,8 @@ def test_a_part_that_was_killed_took_what_its_blocks_did(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("line", "again", "what"),
     [
-        (record(), record(samples_s=[0.5]), r"torch/module seed forward, block 1, table 0, attempt 0"),
-        (record(), record(status="crashed", samples_s=[]), r"torch/module seed forward, block 1, table 0, attempt 0"),
+        (record(), record(samples_s=[0.5]), r"torch/module seed forward, block 1, pool 0, attempt 0"),
+        (record(), record(status="crashed", samples_s=[]), r"torch/module seed forward, block 1, pool 0, attempt 0"),
         (memory(), memory(peak_bytes=1), r"peak memory of torch/module seed forward"),
         (BLOCK, BLOCK, r"the machine in block 1"),
         (END, END, r"an end"),
@@ -274,7 +274,7 @@ def test_what_was_appended_again_is_refused(line: Line, again: Line, what: str, 
 def test_what_is_measured_again_is_no_repetition(tmp_path: Path) -> None:
     lines = [
         record(),
-        *(record(**{name: 2}) for name in ("block", "table", "attempt", "threads")),
+        *(record(**{name: 2}) for name in ("block", "pool", "attempt", "threads")),
         *(record(**{name: other}) for name, other in (("task", "encode"), ("workload", "g2p"), ("device", "gpu"))),
         record(precision="bfloat16"),
         record("torch/module@2.9.1"),

@@ -401,7 +401,7 @@ def test_json_is_a_list_of_flat_objects_with_the_promised_fields(tmp_path: Path)
 
 def test_the_baseline_of_several_tables_counts_its_blocks_once(tmp_path: Path) -> None:
     lines = [
-        record(name, block=block, table=table)
+        record(name, block=block, pool=table)
         for block in (1, 2)
         for table, other in enumerate(["jax/scan", "torch/cell"])
         for name in ("torch/module", other, CONTROL)

@@ -29,6 +29,7 @@ from rich.console import Console
 from test_records import END, RUN, write
 from test_records import record as recorded
 
+from bench.cli import show
 from bench.machine.interpreters import Interpreter
 from bench.measure import resume, run
 from bench.measure.lock import MARK_VARIABLE
@@ -425,23 +426,23 @@ def python_of(version: str, *lacks: str) -> Interpreter:
     return Interpreter(version, Path("/python"), "3.11", frozenset({*ABLE} - {*lacks}), {})
 
 
-def tables_of(
+def pools_of(
     request: Request,
-    seats: int,
+    entries: int,
     *,
     now: tuple[Interpreter, ...] = (),
     written: list[list[str]] | None = None,
 ) -> tuple[Plan, Plan]:
     """A run's plan, and that of its continuation, which knows no more than what the run has written down.
 
-    ``seats``: how many there is room for at a table, when the run begins. ``now``: the interpreters as they are later.
-    ``written``: what stands in the result instead of its tables.
+    ``entries``: how many there is room for in a pool, when the run begins. ``now``: the interpreters as they are
+    later. ``written``: what stands in the result instead of its pools.
     """
     rows, bounds = ({row.name: row for row in some} for some in (request.rows, request.bounds))
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.multiple(
-            run, seats_that_fit=lambda *_: seats, describe=lambda: RUN.environment, code_facts=facts_of
+            run, entries_that_fit=lambda *_: entries, describe=lambda: RUN.environment, code_facts=facts_of
         ),
         mock.patch.multiple(
             resume,
@@ -454,7 +455,7 @@ def tables_of(
     ):
         begun = run.planned(request, 7)
         begins = run._head(request, begun)
-        facts = msgspec.structs.replace(begins.plan, tables=written or begins.plan.tables)
+        facts = msgspec.structs.replace(begins.plan, pools=written or begins.plan.pools)
         result = write(Path(folder) / "run", run=msgspec.structs.replace(begins, plan=facts))
         return begun, run.planned_again(check_resume(Options(resume=result)))
 
@@ -486,7 +487,7 @@ def request_of(
 
 
 @given(data=st.data())
-def test_whoever_goes_on_seats_the_same_rows_at_the_same_tables(data: st.DataObject) -> None:
+def test_a_run_that_goes_on_has_the_same_rows_in_the_same_pools(data: st.DataObject) -> None:
     names = data.draw(st.lists(st.sampled_from([*ABLE]), min_size=1, unique=True))
     versions = data.draw(st.lists(st.sampled_from(["1.0", "2.0", "10.0"]), max_size=3, unique=True))
     lacks = st.sets(st.sampled_from([*ABLE]), max_size=2)
@@ -502,13 +503,13 @@ def test_whoever_goes_on_seats_the_same_rows_at_the_same_tables(data: st.DataObj
         threads=tuple(data.draw(st.permutations([1, 2, 3]))[: data.draw(st.integers(1, 3))]),
         precisions=tuple(data.draw(st.permutations(PRECISIONS))[: data.draw(st.integers(1, 3))]),
     )
-    begun, again = tables_of(request, data.draw(st.integers(3, 14)))
+    begun, again = pools_of(request, data.draw(st.integers(3, 14)))
     assert again == replace(begun, budget=again.budget)
 
 
-def test_the_baselines_row_is_seated_first_by_whoever_begins_and_whoever_goes_on() -> None:
+def test_the_baselines_row_is_the_first_entry_of_a_run_and_of_its_continuation() -> None:
     request = request_of("ab", (python_of("1.0"), python_of("2.0")), "b/row@2.0")
-    begun, again = tables_of(request, 4)
+    begun, again = pools_of(request, 4)
     assert begun.names == [
         ["b/row@2.0", "b/row@1.0", "a/row@1.0", CONTROL],
         ["b/row@2.0", "a/row@2.0", CONTROL],
@@ -516,14 +517,14 @@ def test_the_baselines_row_is_seated_first_by_whoever_begins_and_whoever_goes_on
     assert again.names == begun.names
 
 
-def test_what_was_installed_since_has_no_seat_in_a_run_that_goes_on() -> None:
+def test_what_was_installed_since_has_no_entry_in_a_run_that_goes_on() -> None:
     request = request_of("abc", (python_of("1.0", "b"), python_of("2.0")))
-    begun, again = tables_of(request, 4, now=(python_of("1.0"), python_of("2.0")))
+    begun, again = pools_of(request, 4, now=(python_of("1.0"), python_of("2.0")))
     assert again.names == begun.names
     assert "b/row@1.0" not in {name for table in again.names for name in table}
-    settled = [{(one.cell, one.status) for one in plan.settled} for plan in (begun, again)]
-    assert settled[0] == settled[1]
-    said = {one.reason for one in again.settled if one.cell.implementation == "b/row@1.0"}
+    skipped = [{(one.cell, one.status) for one in plan.skipped} for plan in (begun, again)]
+    assert skipped[0] == skipped[1]
+    said = {one.reason for one in again.skipped if one.cell.implementation == "b/row@1.0"}
     assert said == {"was not installed when the run began"}
 
 
@@ -565,15 +566,15 @@ def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch
 
     folder = write(tmp_path, recorded(), END)
     (folder / "table.md").write_text("as it was")
-    monkeypatch.setattr(run, "_write_page", lambda *_: False)
+    monkeypatch.setattr(show, "_write_page", lambda *_: False)
     monkeypatch.setattr(os, "fsync", full)
     stderr = io.StringIO()
-    assert run._show(folder, "", Console(file=stderr), []) == 1
+    assert show.show(run.Ended(folder, "", 0, ()), Console(file=stderr)) == 1
     assert "its tables cannot be written (No space left on device)" in " ".join(stderr.getvalue().split())
     assert (folder / "table.md").read_text() == "as it was"
 
 
-def test_a_run_that_would_be_seated_otherwise_does_not_go_on() -> None:
+def test_a_run_whose_pools_would_differ_does_not_go_on() -> None:
     request = request_of("ab", (python_of(""),))
-    with pytest.raises(InvalidInput, match=r"--resume .*run: other rows would sit at its tables; begin anew"):
-        tables_of(request, 4, written=[["a/row", CONTROL, "b/row"]])
+    with pytest.raises(InvalidInput, match=r"--resume .*run: other rows would share its pools; begin anew"):
+        pools_of(request, 4, written=[["a/row", CONTROL, "b/row"]])

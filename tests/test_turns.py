@@ -21,8 +21,8 @@ from bench.machine.cpus import bind, processor_ticks, processors
 from bench.machine.gpu import Gpu
 from bench.machine.interpreters import Interpreter
 from bench.measure import runner
-from bench.measure.interleave import RoundTable
-from bench.measure.messages import Prepare, Prepared, Sit
+from bench.measure.interleave import Interleaver
+from bench.measure.messages import AwaitTurns, Prepare, Prepared
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Setting
 from bench.records.schema import CONTROL, Memory, Record
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.measure.interleave import Member
-    from bench.measure.plan import Seat
+    from bench.measure.plan import Entry
     from bench.records.schema import Cell
 
 ROWS = ("first", "second", "third")
-SEATS = len(ROWS) + 1
+ENTRIES = len(ROWS) + 1
 TURNS = 12
 
 LONG_CALLS = replace(QUICK, turn_s=0.004, min_turns=TURNS, min_blocks=2, max_blocks=2)
@@ -75,15 +75,15 @@ def evening(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Call], list[
 def test_no_two_rows_work_at_once(evening: tuple[list[Call], list[Record]]) -> None:
     calls, records = evening
     assert {(record.status, record.calls) for record in records} == {("ok", 1)}
-    assert len({call.process for call in calls}) == 2 * SEATS  # a process for each seat in each of two blocks
-    assert len(calls) == sum(len(record.samples_s) for record in records) >= 2 * SEATS * TURNS
+    assert len({call.process for call in calls}) == 2 * ENTRIES  # a process for each entry in each of two blocks
+    assert len(calls) == sum(len(record.samples_s) for record in records) >= 2 * ENTRIES * TURNS
     assert all(one.end <= other.start for one, other in pairwise(calls))
 
 
 def test_each_round_has_an_order_of_its_own(evening: tuple[list[Call], list[Record]]) -> None:
     calls, _ = evening
-    rounds = [tuple(call.process for call in calls[at : at + SEATS]) for at in range(0, len(calls), SEATS)]
-    assert all(len(set(one)) == SEATS for one in rounds)  # everybody once
+    rounds = [tuple(call.process for call in calls[at : at + ENTRIES]) for at in range(0, len(calls), ENTRIES)]
+    assert all(len(set(one)) == ENTRIES for one in rounds)  # everybody once
     assert len(set(rounds)) > TURNS  # of 24 orders for each of two sets of processes
     firsts = [one[0] for one in rounds]
     assert max(map(firsts.count, firsts)) < len(rounds) / 2  # nobody always goes first
@@ -99,9 +99,9 @@ def test_who_waits_sleeps(evening: tuple[list[Call], list[Record]]) -> None:
 
 def test_each_process_starts_from_addresses_and_hashes_of_its_own(evening: tuple[list[Call], list[Record]]) -> None:
     _, records = evening
-    by_seat = {(one.cell.implementation, one.block): (one.hash_seed, one.padding_bytes) for one in records}
-    assert len(by_seat) == len(set(by_seat.values())) == 2 * SEATS
-    assert None not in {value for pair in by_seat.values() for value in pair}
+    by_entry = {(one.cell.implementation, one.block): (one.hash_seed, one.padding_bytes) for one in records}
+    assert len(by_entry) == len(set(by_entry.values())) == 2 * ENTRIES
+    assert None not in {value for pair in by_entry.values() for value in pair}
 
 
 def test_hash_seed_and_padding_reach_the_process(tmp_path: Path) -> None:
@@ -292,16 +292,16 @@ def test_no_more_are_measured_at_a_time_than_may_sit_at_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [pretended(f"row{number}") for number in range(9)]
-    plan = plan_of(*rows, budget=replace(QUICK, measures_memory=True), seats_a_table=4)  # so many fit into memory
+    plan = plan_of(*rows, budget=replace(QUICK, measures_memory=True), entries_a_pool=4)  # so many fit into memory
     known = [
-        Record(cell=cell, block=1, table=table.number, status="ok", samples_s=[1.0])
-        for table in plan.tables
-        for seat in table.seats
-        for cell in seat.cells
+        Record(cell=cell, block=1, pool=table.number, status="ok", samples_s=[1.0])
+        for table in plan.pools
+        for entry in table.entries
+        for cell in entry.cells
     ]
     together: list[int] = []
 
-    def revisit(_run: object, pairs: Sequence[tuple[Seat, Cell]], *_: object) -> list[Memory]:
+    def revisit(_run: object, pairs: Sequence[tuple[Entry, Cell]], *_: object) -> list[Memory]:
         together.append(len(pairs))
         return [Memory(cell=cell, block=1, status="ok", peak_bytes=1) for _, cell in pairs]
 
@@ -313,23 +313,25 @@ def test_no_more_are_measured_at_a_time_than_may_sit_at_a_table(
 
 def test_a_gpus_clock_is_that_after_the_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     states = cycle([Gpu(name="H100", clock_mhz=210.0), Gpu(name="H100", clock_mhz=1980.0, throttles=("power cap",))])
-    monkeypatch.setattr(RoundTable, "_gpu", lambda _self, _sitting: next(states))  # no GPU is needed to look at one
+    monkeypatch.setattr(
+        Interleaver, "_gpu", lambda _self, _planned_group: next(states)
+    )  # no GPU is needed to look at one
     records = measure(tmp_path, read_row(numpy_row(tmp_path, "good")), tasks=["encode"])
     assert {record.clock_mhz for record in records} == {1980.0}
     assert all("throttled" in record.flags for record in records)
 
 
 @pytest.mark.thorough
-def test_no_row_is_always_seated_last(tmp_path: Path) -> None:
+def test_no_row_is_always_the_last(tmp_path: Path) -> None:
     log = tmp_path / "imports"
     names = ["a", "b", "c", "d", "e", "f"]
     rows = [read_row(numpy_row(tmp_path, name, top=f"open({str(log)!r}, 'a').write({name!r})")) for name in names]
     plan = plan_of(*rows, tasks=["encode"], budget=replace(QUICK, min_blocks=4, max_blocks=4))
     records = carry_out(tmp_path, plan)
-    seats = [seat.name for seat in plan.tables[0].seats]
+    entries = [entry.name for entry in plan.pools[0].entries]
     first = [record.cell.implementation for record in records if (record.block, record.attempt) == (1, 0)]
-    assert first == seats  # on file as they were planned
-    blocks = [log.read_text()[start : start + len(seats)] for start in range(0, 4 * len(seats), len(seats))]
+    assert first == entries  # on file as they were planned
+    blocks = [log.read_text()[start : start + len(entries)] for start in range(0, 4 * len(entries), len(entries))]
     # two import at a time at most, and those at the end of the plan would never be the first
     assert any({"c", "d", "e", "f"} & {*imported[:2]} for imported in blocks), blocks
 
@@ -344,8 +346,8 @@ def test_later_blocks_make_their_turns_like_the_first(tmp_path: Path, monkeypatc
     assert len({record.calls for record in records}) == 1 and (records[0].calls or 0) > 1
 
 
-class Pretended(RoundTable):
-    """A round table at which nobody works: a call takes as long as is said here, seat by seat."""
+class Pretended(Interleaver):
+    """An interleaved block at which nobody works: a call takes as long as is said here, entry by entry."""
 
     call_s: Mapping[str, float]
 
@@ -354,8 +356,8 @@ class Pretended(RoundTable):
         for one in members:
             asked = command(one, [0])
             if isinstance(asked, Prepare):
-                answers.append((one, Prepared(self.call_s[one.seat.name])))
-            elif isinstance(asked, Sit):
+                answers.append((one, Prepared(self.call_s[one.entry.name])))
+            elif isinstance(asked, AwaitTurns):
                 own = {"block": self.block, "status": "ok", "samples_s": [1.0], "calls": asked.calls}
                 one.record = Record(cell=one.cell, **own)
         return answers
@@ -369,7 +371,7 @@ def setting_of(folder: Path) -> Setting:
         problems={},
         seed=1,
         block=1,
-        table=0,
+        pool=0,
         warmup_s=0.0,
         limit_s=1.0,
         memory_limit_bytes=None,
@@ -377,26 +379,26 @@ def setting_of(folder: Path) -> Setting:
     )
 
 
-def test_rows_are_seated_in_an_order_drawn_anew_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seated: list[str] = []
-    member = RoundTable._member
+def test_rows_are_in_an_order_that_is_drawn_for_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[str] = []
+    member = Interleaver._member
 
-    def watch(table: RoundTable, seat: Seat, cell: Cell, attempt: int) -> Member:
-        seated.append(seat.name)
-        return member(table, seat, cell, attempt)
+    def watch(table: Interleaver, entry: Entry, cell: Cell, attempt: int) -> Member:
+        entered.append(entry.name)
+        return member(table, entry, cell, attempt)
 
-    monkeypatch.setattr(RoundTable, "_member", watch)
+    monkeypatch.setattr(Interleaver, "_member", watch)
     plan = plan_of(*map(pretended, "abcdef"), tasks=["encode"])
     due = next_block(plan, [])
     assert due is not None
     for block in range(1, 9):
         with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
             table.call_s = dict.fromkeys([*"abcdef", CONTROL], 0.002)
-            records = table.sit(due[1][0], 0, {}, lambda _: None)
+            records = table.measure(due[1][0], 0, {}, lambda _: None)
         assert [record.cell.implementation for record in records] == plan.names[0]  # on file as they were planned
-    seats = len(plan.names[0])
-    assert len(seated) == 8 * seats
-    assert len({*seated[::seats]}) > 2 and len({*seated[seats - 1 :: seats]}) > 2
+    entries = len(plan.names[0])
+    assert len(entered) == 8 * entries
+    assert len({*entered[::entries]}) > 2 and len({*entered[entries - 1 :: entries]}) > 2
 
 
 @pytest.mark.parametrize("baseline", ["row@1.0", "row@2.0"])
@@ -411,7 +413,7 @@ def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_
     def sit(block: int, earlier: Sequence[Record], **call_s: float) -> list[Record]:
         with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
             table.call_s = call_s
-            return table.sit(due[1][0], 0, {one.cell: one for one in earlier}, lambda _: None)
+            return table.measure(due[1][0], 0, {one.cell: one for one in earlier}, lambda _: None)
 
     first = sit(1, [], **{"row@1.0": 0.002, "row@2.0": 0.0005, CONTROL: 0.0011})
     calls = {record.cell.implementation: record.calls for record in first}

@@ -47,14 +47,14 @@ def test_no_two_pairs_of_twins_share_a_worker_and_each_slow_down_has_a_plain_one
 
 
 def test_all_sit_at_one_table_in_every_group() -> None:
-    (table,) = plan().tables
-    assert {seat.name for seat in table.seats} == {
+    (table,) = plan().pools
+    assert {entry.name for entry in table.entries} == {
         name for one in twins_of(ROWS) for name in (one.pair.ours, one.pair.theirs)
     }
-    for seat in table.seats:
-        assert {cell.implementation for cell in seat.cells} == {seat.name}
-        assert len(seat.cells) == 4
-        assert (seat.row.name in {own.name for own in ROWS}) == ("+" not in seat.name)
+    for entry in table.entries:
+        assert {cell.implementation for cell in entry.cells} == {entry.name}
+        assert len(entry.cells) == 4
+        assert (entry.row.name in {own.name for own in ROWS}) == ("+" not in entry.name)
 
 
 def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
@@ -65,11 +65,11 @@ def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
     }
     records = []
     while (following := due(own, records)) is not None and following[0] <= 4:
-        block, sittings = following
-        for sitting in sittings:
-            records += sit(sitting, block, speeds, noise=0.0005)
+        block, planned_groups = following
+        for planned in planned_groups:
+            records += sit(planned, block, speeds, noise=0.0005)
     of_block = {block: {one.cell.implementation for one in records if one.block == block} for block in (1, 3, 4)}
-    assert of_block[1] == of_block[3] == {seat.name for seat in own.tables[0].seats}
+    assert of_block[1] == of_block[3] == {entry.name for entry in own.pools[0].entries}
     assert not of_block[4] & {"one+10"}, "it has its verdict"
 
 
@@ -94,11 +94,11 @@ def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp
 
 
 def test_what_was_planted_is_what_the_processor_saw() -> None:
-    (sitting, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
+    (planned, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
     records = [
         msgspec.structs.replace(one, block=block, cpu_per_wall=0.9 if one.cell.implementation == "one~1" else 1.0)
         for block in (1, 2)
-        for one in sit(sitting, block, {})
+        for one in sit(planned, block, {})
     ]
     taken = processor_of(Pair("one~1", "one~2"), records)
     assert len(taken.ours_s) == len(taken.theirs_s) == 2
@@ -150,8 +150,8 @@ def table_of(batches: list[Batch]) -> str:
 
 
 def test_who_has_no_time_is_left_out_there_and_named() -> None:
-    (sitting, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
-    records = [one for block in (1, 2, 3) for one in sit(sitting, block, {}, noise=0.01)]
+    (planned, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
+    records = [one for block in (1, 2, 3) for one in sit(planned, block, {}, noise=0.01)]
     lost = [
         msgspec.structs.replace(one, status="invalid", samples_s=[])
         if (one.cell.implementation, one.block) == ("one~1", 3)
@@ -161,7 +161,10 @@ def test_who_has_no_time_is_left_out_there_and_named() -> None:
     assert works(Pair("one~3", "one~4"), lost) and not works(Pair("one~2", "one~1"), lost)
     due = undecided_pairs([Pair("one~1", "one~2"), Pair("one~3", "one~4")])(plan(), lost)
     assert due is not None
-    assert {seat.name for one in due[1] if one.group == sitting.group for seat, _ in one.members} == {"one~3", "one~4"}
+    assert {entry.name for one in due[1] if one.group == planned.group for entry, _ in one.members} == {
+        "one~3",
+        "one~4",
+    }
     named = msgspec.structs.replace(batch(0), failed=["torch/module~1 is invalid (late) at seed forward"])
     assert "No comparison, for it has no time: torch/module~1 is invalid (late) at seed forward." in table_of([named])
     one_less = msgspec.structs.replace(named, comparisons=named.comparisons[1:])
@@ -179,8 +182,8 @@ def test_the_table_says_what_was_planted_and_when_it_was_found() -> None:
 
 
 def test_more_rows_than_memory_has_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibrate, "seats_that_fit", lambda *_: 11)
-    with pytest.raises(InvalidInput, match="--rows: 12 workers sit at one table, and memory has room for 11"):
+    monkeypatch.setattr(calibrate, "entries_that_fit", lambda *_: 11)
+    with pytest.raises(InvalidInput, match="--rows: 12 workers sit in one pool, and memory has room for 11"):
         calibrate.calibrate(pairs=1, budget_s=1.0, out=tmp_path / "out", command="", rows=ROWS)
     assert not (tmp_path / "out").exists()
 

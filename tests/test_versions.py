@@ -1,4 +1,4 @@
-"""Versions of a framework held against each other: real environments, at one round table, and what is kept of them."""
+"""Versions of a framework held against each other: real environments, at one pool, and what is kept of them."""
 
 from __future__ import annotations
 
@@ -108,17 +108,17 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
     return Measured(folder, words, done, env)
 
 
-def test_every_version_has_a_seat_at_one_table_and_the_last_is_the_baseline(measured: Measured) -> None:
+def test_every_version_is_in_one_pool_and_the_last_is_the_baseline(measured: Measured) -> None:
     assert measured.done.returncode == 0, measured.done.stderr
     run, records = measured.result.run, measured.result.records
     assert run.baseline == "tiny@2.0-rc.1"
-    assert run.plan.tables == [["tiny@2.0-rc.1", "tiny@1.0", "picky@1.0", "picky@2.0-rc.1", CONTROL]]
+    assert run.plan.pools == [["tiny@2.0-rc.1", "tiny@1.0", "picky@1.0", "picky@2.0-rc.1", CONTROL]]
     assert versions_of(run) == ["0.9", "1.0", "2.0-rc.1"]
     assert run.bounds == {}
     timed = [one for one in records if one.ok and not one.attempt]
     assert {one.cell.implementation for one in timed} == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1", CONTROL}
     of_first = [one for one in timed if one.block == 1]
-    assert len({(one.table, len(one.samples_s)) for one in of_first}) == 1  # the same rounds
+    assert len({(one.pool, len(one.samples_s)) for one in of_first}) == 1  # the same rounds
     looked_at_after = {one.cell.implementation for one in measured.result.memory if one.peak_bytes}
     assert looked_at_after == {"tiny@1.0", "tiny@2.0-rc.1", "picky@2.0-rc.1"}
     assert "tiny@1.0" in measured.done.stdout and "rows of 0.9 with" in measured.done.stdout

@@ -103,7 +103,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def wrong(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Record]:
-    """All wrong rows at one table, with a right one."""
+    """All wrong rows in one pool, with a right one."""
     folder = tmp_path_factory.mktemp("wrong")
     names = {what: re.sub(r"\W", "_", what) for what in WRONG}
     rows = [numpy_row(folder, names[what], after=after) for what, (after, _) in WRONG.items()]

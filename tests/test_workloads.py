@@ -168,11 +168,11 @@ def test_the_plan_has_every_cell_once() -> None:
         baseline="torch/module",
         seed=1,
     )
-    seats = [seat for table in plan.tables for seat in table.seats]
-    cells = [cell for seat in seats for cell in seat.cells if seat.name != CONTROL]
+    entries = [entry for table in plan.pools for entry in table.entries]
+    cells = [cell for entry in entries for cell in entry.cells if entry.name != CONTROL]
     assert len(set(cells)) == len(cells)
-    assert len(cells) + len(plan.settled) == len(rows) * 2 * 4 * 2
-    assert {record.status for record in plan.settled} <= {"unsupported", "unavailable"}
+    assert len(cells) + len(plan.skipped) == len(rows) * 2 * 4 * 2
+    assert {record.status for record in plan.skipped} <= {"unsupported", "unavailable"}
 
 
 def test_a_row_without_a_gpu_is_unsupported_there() -> None:
@@ -187,6 +187,6 @@ def test_a_row_without_a_gpu_is_unsupported_there() -> None:
         baseline="torch/module",
         seed=1,
     )
-    assert plan.tables == ()
-    assert {record.status for record in plan.settled} == {"unsupported"}
-    assert "CupyOps" in (plan.settled[0].reason or "")
+    assert plan.pools == ()
+    assert {record.status for record in plan.skipped} == {"unsupported"}
+    assert "CupyOps" in (plan.skipped[0].reason or "")

@@ -55,7 +55,7 @@ def cost_of(one: CellAnalysis) -> Cost | None:
 def compile_s(one: CellAnalysis) -> float | None:
     """What the first call takes longer than the second, nothing cached; None for a row that does not compile.
 
-    Of several attempts and tables in block 1 only the first finds nothing cached: the longest is its.
+    Of several attempts and pools in block 1 only the first finds nothing cached: the longest is its.
     """
     first = [record.compile_s for record in (*one.set_aside, *one.blocks) if record.block == 1]
     return max((seconds for seconds in first if seconds is not None), default=None)

@@ -37,7 +37,7 @@ class CellAnalysis:
     failure: Record | None
     """The record that says why there is no time."""
     blocks: tuple[Record, ...]
-    """What counts of it: one record a block and table, in order (the baseline sits at every table)."""
+    """What counts of it: one record a block and pool, in order (the baseline is in every pool)."""
     set_aside: tuple[Record, ...]
     """Contended attempts that were measured again."""
     baseline: str | None
@@ -142,21 +142,21 @@ def priors(judged: Iterable[CellAnalysis]) -> dict[Group, verdict.Prior]:
 
 
 def counted_of(records: Sequence[Record]) -> tuple[Record, ...]:
-    """One record a block and table: of several attempts the last, which is the one after the contention."""
+    """One record a block and pool: of several attempts the last, which is the one after the contention."""
     last: dict[tuple[int, int], Record] = {}
     for record in records:
-        key = record.block, record.table
+        key = record.block, record.pool
         if key not in last or record.attempt >= last[key].attempt:
             last[key] = record
     return tuple(last[key] for key in sorted(last))
 
 
 def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, float]:
-    """The log ratio of each block that both sat in, at one table and in one attempt; of several tables, the mean."""
-    others = {(record.block, record.table, record.attempt): record for record in theirs}
+    """The log ratio of each block that both have, in one pool and in one attempt; of several pools, the mean."""
+    others = {(record.block, record.pool, record.attempt): record for record in theirs}
     ratios: dict[int, list[float]] = defaultdict(list)
     for record in ours:
-        other = others.get((record.block, record.table, record.attempt))
+        other = others.get((record.block, record.pool, record.attempt))
         if other is not None:
             disturbed = {*record.disturbed, *other.disturbed}
             ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s, disturbed)
@@ -192,7 +192,7 @@ def ratio_of(ours: CellAnalysis, theirs: CellAnalysis) -> verdict.Ratio | None:
 def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
     """The log ratio of two rows of a group, block by block.
 
-    Rows that never sat at one table are compared through the baseline of each.
+    Rows that were never in one pool are compared through the baseline of each.
     """
     ratios = log_ratios(ours.blocks, theirs.blocks)
     if not ratios:

@@ -49,7 +49,7 @@ from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan
 from bench.measure.presets import BUDGETS, PRESETS
-from bench.measure.run import seats_that_fit
+from bench.measure.run import entries_that_fit
 from bench.measure.runner import run_plan
 from bench.records.atomic import write_whole
 from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
@@ -89,8 +89,8 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     began = time.monotonic()
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     names = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
-    if names and len(names) > (room := seats_that_fit(choose([], "default", "cpu"), "cpu")):
-        raise InvalidInput(f"--rows: {len(names)} workers sit at one table, and memory has room for {room}; name fewer")
+    if names and len(names) > (room := entries_that_fit(choose([], "default", "cpu"), "cpu")):
+        raise InvalidInput(f"--rows: {len(names)} workers sit in one pool, and memory has room for {room}; name fewer")
 
     def done(block: Block) -> None:
         stderr.print(f"{duration(time.monotonic() - began)}: block {block.block} is done, {block.records} records")

@@ -103,7 +103,7 @@ def _of_rows(head: Head, batches: Sequence[Batch]) -> Iterator[str]:
     yield "# How often the verdicts err, on real rows\n"
     yield f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n"
     yield (
-        f"The rows {rows} sat at one table several times each, as their own twins, on the workloads and tasks of"
+        f"The rows {rows} were in one pool several times each, as their own twins, on the workloads and tasks of"
         f" the default run: {PAIRS_A_ROW} pairs a row, no worker in two of them; and each row twice with a planted"
         " slow-down, held against one of a pair. Turns, blocks and stopping rule are those of `bench run`."
         " `docs/method.md` says how and why.\n"

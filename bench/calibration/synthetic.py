@@ -19,7 +19,7 @@ from bench.analysis.stats import log_ratio_of_block
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.calibration.simulate import said_in_groups
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan, Seat, Sitting, Table, cells_of, groups_of
+from bench.measure.plan import Entry, Plan, PlannedGroup, Pool, cells_of, groups_of
 from bench.measure.presets import Budget
 from bench.measure.runner import NextBlock
 from bench.measure.stopping import shuffled
@@ -95,18 +95,18 @@ def write_worker(folder: Path, name: str, percent: int = 0) -> Row:
     return read_row(path)
 
 
-def seat(
+def entry(
     row: Row, name: str = "", workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[Task] = ("forward",)
-) -> Seat:
+) -> Entry:
     """A worker, and all that it is timed on; ``name``: what it is called, if not as its row."""
     cells, _ = cells_of(row, workloads, tasks, "cpu", 1, "float32")
     named = tuple(replace(cell, implementation=name or row.name) for cell in cells)
-    return Seat(name or row.name, row, 1, "float32", named)
+    return Entry(name or row.name, row, 1, "float32", named)
 
 
 def plan_of(rows: Sequence[Row], seed: int, budget: Budget = BUDGET) -> Plan:
-    """All synthetic workers at one table."""
-    return Plan((Table(0, 1, tuple(map(seat, rows))),), (), budget, rows[0].name, seed)
+    """All synthetic workers in one pool."""
+    return Plan((Pool(0, 1, tuple(map(entry, rows))),), (), budget, rows[0].name, seed)
 
 
 def pose(
@@ -131,7 +131,7 @@ class Pair:
 
 
 class Sides(Struct, frozen=True, kw_only=True):
-    """What two workers took, block by block, in the blocks that both sat in."""
+    """What two workers took, block by block, in the blocks that both have."""
 
     ours_s: list[list[float]]
     """Seconds a call of each turn."""
@@ -171,17 +171,17 @@ def works(pair: Pair, records: Sequence[Record]) -> bool:
 def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
     """What is due next where each pair goes on, group by group, until it has a verdict, as a row of a run does."""
 
-    def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
+    def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[PlannedGroup, ...]] | None:
         block = max((record.block for record in records), default=0) + 1
         if plan.budget.max_blocks is not None and block > plan.budget.max_blocks:
             return None
-        (table,) = plan.tables
+        (table,) = plan.pools
         groups = groups_of(table)
         by_group: dict[Group, list[Record]] = {group: [] for group in groups}
         for record in records:
             by_group[record.cell.group].append(record)
         series = [[sides_of(pair, own).log_ratios for pair in pairs] for own in by_group.values()]
-        sittings = []
+        planned_groups = []
         for (group, own), said in zip(by_group.items(), said_in_groups(series), strict=True):
             wanted = {
                 name
@@ -190,7 +190,7 @@ def undecided_pairs(pairs: Sequence[Pair]) -> NextBlock:
                 for name in (pair.ours, pair.theirs)
             }
             if due := tuple(member for member in groups[group] if member[0].name in wanted):
-                sittings.append(Sitting(table, group, due))
-        return (block, shuffled(sittings, plan.seed, block)) if sittings else None
+                planned_groups.append(PlannedGroup(table, group, due))
+        return (block, shuffled(planned_groups, plan.seed, block)) if planned_groups else None
 
     return next_block

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.calibration.synthetic import Pair, seat
-from bench.measure.plan import Plan, Seat, Table
+from bench.calibration.synthetic import Pair, entry
+from bench.measure.plan import Entry, Plan, Pool
 from bench.measure.presets import Budget
 from bench.records.schema import Record, Struct
 from bench.workloads.shapes import Workload
@@ -106,14 +106,14 @@ def plan_of(
     rows: Sequence[Row], longer: dict[tuple[str, int], Row], workloads: Sequence[Workload], tasks: Sequence[Task],
     budget: Budget, seed: int,
 ) -> Plan:  # fmt: skip
-    """All twins at one table; ``longer``: the rows with a planted slow-down, by name and per cent."""
+    """All twins in one pool; ``longer``: the rows with a planted slow-down, by name and per cent."""
     by_name = {row.name: row for row in rows}
-    seats: dict[str, Seat] = {}
+    entries: dict[str, Entry] = {}
     for twins in twins_of(rows):
         for name, percent in ((twins.pair.ours, twins.pair.percent), (twins.pair.theirs, 0)):
             own = longer[twins.row, percent] if percent else by_name[twins.row]
-            seats.setdefault(name, seat(own, name, workloads, tasks))
-    return Plan((Table(0, 1, tuple(seats.values())),), (), budget, next(iter(seats)), seed)
+            entries.setdefault(name, entry(own, name, workloads, tasks))
+    return Plan((Pool(0, 1, tuple(entries.values())),), (), budget, next(iter(entries)), seed)
 
 
 class Processor(Struct, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ def calibrate(
     Parameters
     ----------
     rows
-        Real rows, each seated several times as its own twin on the default workloads, and with a planted slow-down;
+        Real rows, each entered several times as its own twin on the default workloads, and with a planted slow-down;
         workers of counted work if not given.
     pairs
         How many pairs of identical workers: 60 of real rows, 320 of the others, half of these with a neighbour.

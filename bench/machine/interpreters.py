@@ -1,4 +1,4 @@
-"""The Pythons that rows run under: this one, or several with other versions of a framework, at one round table."""
+"""The Pythons that rows run under: this one, or several with other versions of a framework, at one pool."""
 
 from __future__ import annotations
 

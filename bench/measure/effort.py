@@ -81,15 +81,15 @@ def efforts(
     budget: Budget,
     block: int = 1,
 ) -> list[Effort]:
-    """The turns of each group at each table in later blocks.
+    """The turns of each group in each pool in later blocks.
 
-    ``records``: what counts of this block. ``seconds``: of each table and group, those of its turns and those of
+    ``records``: what counts of this block. ``seconds``: of each pool and group, those of its turns and those of
     all around them that later blocks have too. ``baselines``: of each group.
     """
     found = {}
     for key in seconds:
-        table, group = key
-        own = [one for one in records if one.ok and one.table == table and one.cell.group == group]
+        pool, group = key
+        own = [one for one in records if one.ok and one.pool == pool and one.cell.group == group]
         variance = turn_variance(own, baselines[group]) if group in baselines else None
         if variance is not None:
             found[key] = own, variance, min(len(one.samples_s) for one in own)
@@ -99,8 +99,8 @@ def efforts(
         controls += [(ratio, variance / turns) for ratio in log_ratios(*sides).values()]
     process = process_variance(controls)
     made = []
-    for (table, group), (own, variance, turns) in found.items():
-        turns_s, around_s = seconds[table, group]
+    for (pool, group), (own, variance, turns) in found.items():
+        turns_s, around_s = seconds[pool, group]
         round_s = turns_s / max(len(one.samples_s) for one in own)
         longest_s = LONGEST * budget.timed_s * len(own)
         most = max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), floor(longest_s / round_s)))
@@ -108,7 +108,7 @@ def efforts(
         made.append(
             Effort(
                 **group._asdict(),
-                table=table,
+                pool=pool,
                 block=block,
                 turns=wanted,
                 before=turns,

@@ -12,7 +12,7 @@ from bench.workloads.flops import expected_call_s
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from bench.measure.plan import Plan, Sitting
+    from bench.measure.plan import Plan, PlannedGroup
     from bench.records.schema import Block, Effort, Phase, Record
     from bench.workloads.shapes import Workload
 
@@ -60,31 +60,33 @@ class Expected:
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed: Speed = Speed()) -> Expected:
     """What to expect of a plan before anything is measured; compiling measures_memory most in the first block."""
     first = later = 0.0
-    for table in plan.tables:
-        first += len(table.seats) * WORKER_S * speed.start / slots
-        later += len(table.seats) * WORKER_S * speed.start / slots
-        for group, members in groups_of(table).items():
+    for pool in plan.pools:
+        first += len(pool.entries) * WORKER_S * speed.start / slots
+        later += len(pool.entries) * WORKER_S * speed.start / slots
+        for group, members in groups_of(pool).items():
             workload = workloads[group.workload]
             call_s = expected_call_s(workload, group.task) * speed.arithmetic
-            rows = sum(not seat.row.is_bound for seat, _ in members)
+            rows = sum(not entry.row.is_bound for entry, _ in members)
             calls_s = [call_s] * rows + [OF_A_BOUND * call_s] * (len(members) - rows)
             rounds = rounds_of(calls_s, plan.budget)
             turns = rounds * sum(max(1.5 * plan.budget.turn_s, own_s) for own_s in calls_s)
             apart = (len(members) * (plan.budget.warmup_s + CELL_S * speed.start) + 5 * sum(calls_s)) / slots
             trains = 2 if group.task in ("gradients", "train_step") else 1
-            compiled = sum(workload.num_batches * trains for seat, _ in members if seat.row.compiles)
+            compiled = sum(workload.num_batches * trains for entry, _ in members if entry.row.compiles)
             compiling = COMPILE_S * speed.start * compiled / slots
             first += turns + 2 * apart + compiling
             later += turns + apart + AFTER_A_COLD_BLOCK["compile"] * compiling
     return Expected(first, later)
 
 
-def next_block_s(sittings: Sequence[Sitting], earlier: Sequence[Block], efforts: Iterable[Effort] = ()) -> float:
+def next_block_s(
+    planned_groups: Sequence[PlannedGroup], earlier: Sequence[Block], efforts: Iterable[Effort] = ()
+) -> float:
     """About how long a block takes: as long as the last one with as many cells, in proportion to them.
 
     One with fewer says little: most of it may have been the start of the workers. Without any, nothing is known.
     """
-    cells = sum(len(one.members) for one in sittings)
+    cells = sum(len(one.members) for one in planned_groups)
     full = [block for block in earlier if block.records >= cells]
     like = full[-1] if full else max(earlier, key=lambda block: block.records, default=None)
     if like is None:

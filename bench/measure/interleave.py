@@ -1,7 +1,7 @@
-"""A round table: the workers of a block, alive at once, who take turns on one cell after the other.
+"""A round pool: the workers of a block, alive at once, who take turns on one cell after the other.
 
 Each prepares a cell on processors of its own, as many at a time as there are processors for. Then all move to the same
-processors, and sleep except in their turns. They come in a fresh random order: to the table, and in each round.
+processors, and sleep except in their turns. They come in a fresh random order: to the pool, and in each round.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from bench.analysis.roofline import square_rates
 from bench.machine import gpu
 from bench.machine.cpus import cpu_s, load_average, processor_ticks, stolen, taken_by_others
 from bench.measure.expected import AFTER_A_COLD_BLOCK
-from bench.measure.messages import Check, Finished, Prepare, Prepared, Seated, Sit, Turn, TurnTaken
+from bench.measure.messages import AwaitTurns, Check, Finished, Prepare, Prepared, Turn, TurnTaken, Waiting
 from bench.measure.plan import calls_a_turn, rounds_of
 from bench.measure.stopping import checks_unseen
 from bench.measure.worker_client import Failure, WorkerProcess, together
-from bench.records.schema import BOUND, settle
+from bench.records.schema import BOUND, without_time
 from bench.records.store import fault_of
 from bench.workloads.flops import product_flops
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bench.measure.messages import Answer, AnyCommand, ProblemFile
-    from bench.measure.plan import Plan, Seat, Sitting
+    from bench.measure.plan import Entry, Plan, PlannedGroup
     from bench.measure.worker_client import Setting
     from bench.records.schema import Cell, Flag, Group, Phase, Record
 
@@ -65,9 +65,9 @@ CALLS_OF_A_CHECK = 5
 
 @dataclass(slots=True)
 class Member:
-    """A worker in a sitting, until it has a record."""
+    """A worker in a planned, until it has a record."""
 
-    seat: Seat
+    entry: Entry
     cell: Cell
     attempt: int
     worker: WorkerProcess | None
@@ -79,16 +79,16 @@ class Member:
     record: Record | None = None
 
 
-class RoundTable:
-    """The workers of a table, for one block. As a context manager it leaves no process behind."""
+class Interleaver:
+    """The workers of a pool, for one block. As a context manager it leaves no process behind."""
 
     def __init__(
-        self, plan: Plan, setting: Setting, sittings: int, slots: Sequence[list[int]], place: list[int]
+        self, plan: Plan, setting: Setting, planned_groups: int, slots: Sequence[list[int]], place: list[int]
     ) -> None:
         """``slots``: processors for those who prepare. ``place``: the processors on which turns are taken."""
-        self._plan, self._setting, self._sittings = plan, setting, sittings
+        self._plan, self._setting, self._planned = plan, setting, planned_groups
         self._slots, self._place = slots, place
-        self._rng = np.random.default_rng([plan.seed, setting.block, setting.table])
+        self._rng = np.random.default_rng([plan.seed, setting.block, setting.pool])
         self._workers: dict[str, WorkerProcess] = {}
         self._never_began: dict[str, Failure] = {}
         self.phases_s: dict[Phase, float] = {}
@@ -97,7 +97,7 @@ class RoundTable:
 
     @property
     def block(self) -> int:
-        """The block that it sits for."""
+        """The block that it is measured in."""
         return self._setting.block
 
     def __enter__(self) -> Self:
@@ -107,9 +107,9 @@ class RoundTable:
         for worker in self._workers.values():
             worker.end()
 
-    def sit(
+    def measure(
         self,
-        sitting: Sitting,
+        planned: PlannedGroup,
         attempt: int,
         earlier: Mapping[Cell, Record],
         tell: Callable[[str], None],
@@ -120,25 +120,25 @@ class RoundTable:
         ``earlier``: a record of each cell that was timed before; its turns are made like those. ``tell`` hears what
         goes on. ``turns``: how many each takes; as many as the plan's time allows if not given.
         """
-        order: list[int] = self._rng.permutation(len(sitting.members)).tolist()  # no row is always seated last
-        members = [self._member(seat, cell, attempt) for seat, cell in (sitting.members[index] for index in order)]
+        order: list[int] = self._rng.permutation(len(planned.members)).tolist()  # no row is always entered last
+        members = [self._member(entry, cell, attempt) for entry, cell in (planned.members[index] for index in order)]
         tell("prepare")
         before_s = dict(self.phases_s)
         # who takes long begins: else the last one would keep the others waiting, and processors idle
         slow_first = sorted(_active(members), key=lambda one: _prepared_after_s(one, earlier), reverse=True)
         with self._shared_out(members):
             for member, answer in self._together(
-                slow_first, lambda one, slot: Prepare(one.seat.cells.index(one.cell), attempt, slot), Prepared
+                slow_first, lambda one, slot: Prepare(one.entry.cells.index(one.cell), attempt, slot), Prepared
             ):
                 member.call_s, member.phases_s = answer.call_s, answer.phases_s
 
         tell("take turns")
         start = time.monotonic()
         budget = self._plan.budget
-        if sitting.group.threads > 1:
+        if planned.group.threads > 1:
             budget = replace(budget, turn_s=max(budget.turn_s, TURN_OF_SEVERAL_S))
         rounds = turns or rounds_of([one.call_s for one in _active(members)], budget)
-        before = [(one.seat.versioned, earlier[one.cell]) for one in members if one.cell in earlier]
+        before = [(one.entry.versioned, earlier[one.cell]) for one in members if one.cell in earlier]
         known = {name: record.calls for name, record in before if record.calls}
         # all discard a call or none does: else one row would be timed cold beside another that is warm
         discards = next(
@@ -147,12 +147,12 @@ class RoundTable:
         )
         for member in _active(members):
             calls_of_it = budget.calls or calls_a_turn(member.call_s, budget)
-            many = known.setdefault(member.seat.versioned, calls_of_it)  # the control makes as many as the baseline
+            many = known.setdefault(member.entry.versioned, calls_of_it)  # the control makes as many as the baseline
             if member.worker is not None:  # it has as long for its turns and the check as its calls promise, twice over
                 calls = (budget.most_rounds * rounds + 1) * (many + discards) + CALLS_OF_A_CHECK
                 member.worker.allow(2 * calls * member.call_s)
-            self._ask(member, Sit(budget.most_rounds * rounds, many, discards, self._place), Seated)
-        ticks, clocks_before = processor_ticks(self._place), self._gpu(sitting)
+            self._ask(member, AwaitTurns(budget.most_rounds * rounds, many, discards, self._place), Waiting)
+        ticks, clocks_before = processor_ticks(self._place), self._gpu(planned)
         own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}
         own_before = cpu_s(own)
         for taken in range(budget.most_rounds * rounds):
@@ -164,19 +164,19 @@ class RoundTable:
                         member.undisturbed += not turn.disturbed
         after, own_s = processor_ticks(self._place), {pid: had - own_before[pid] for pid, had in cpu_s(own).items()}
         steal, others = stolen(ticks, after), taken_by_others(ticks, after, sum(own_s.values()))
-        clocks_after = self._gpu(sitting)
+        clocks_after = self._gpu(planned)
         flags = gpu.flags(clocks_before, clocks_after, own) if clocks_before and clocks_after else []
 
         self._count("turns", time.monotonic() - start)
 
         tell("check")
-        unseen = checks_unseen(self._plan, sitting, self.block)
+        unseen = checks_unseen(self._plan, planned, self.block)
         longest_first = sorted(_active(members), key=lambda one: one.call_s, reverse=True)
         with self._shared_out(members):
             self._together(longest_first, lambda _, slot: Check(slot, unseen))
-        self._remember(sitting.group, before_s)
+        self._remember(planned.group, before_s)
         found = [record for index in np.argsort(order) if (record := members[index].record) is not None]
-        crowded = (steal or 0.0) > STOLEN or (sitting.group.threads > 1 and (others or 0.0) > TAKEN)
+        crowded = (steal or 0.0) > STOLEN or (planned.group.threads > 1 and (others or 0.0) > TAKEN)
         # squares that were made while somebody else had the processors say nothing of the machine
         records = found if crowded else possible(found, self._setting.problems, earlier.values())
         return _noted(records, crowded, steal, flags, clocks_after)
@@ -196,23 +196,23 @@ class RoundTable:
         around_s = sum(AFTER_A_COLD_BLOCK.get(name, 1.0) * seconds for name, seconds in spent.items())
         self._seconds[group] = turns_s, around_s
 
-    def _member(self, seat: Seat, cell: Cell, attempt: int) -> Member:
-        if failure := self._never_began.get(seat.name):
-            return Member(seat, cell, attempt, None, record=self._failed(cell, attempt, failure))
-        if seat.name not in self._workers:
-            self._workers[seat.name] = WorkerProcess(
-                seat,
-                seat.cells,
+    def _member(self, entry: Entry, cell: Cell, attempt: int) -> Member:
+        if failure := self._never_began.get(entry.name):
+            return Member(entry, cell, attempt, None, record=self._failed(cell, attempt, failure))
+        if entry.name not in self._workers:
+            self._workers[entry.name] = WorkerProcess(
+                entry,
+                entry.cells,
                 self._setting,
-                sittings=self._sittings,
+                planned_groups=self._planned,
                 hash_seed=int(self._rng.integers(2**32)),
                 padding_bytes=int(self._rng.integers(MOST_PADDING_BYTES)),
             )
-        return Member(seat, cell, attempt, self._workers[seat.name])
+        return Member(entry, cell, attempt, self._workers[entry.name])
 
     def _failed(self, cell: Cell, attempt: int, failure: Failure) -> Record:
-        where = {"block": self._setting.block, "table": self._setting.table, "attempt": attempt}
-        return settle(cell, failure.status, failure.reason, **where)
+        where = {"block": self._setting.block, "pool": self._setting.pool, "attempt": attempt}
+        return without_time(cell, failure.status, failure.reason, **where)
 
     def _ask(self, member: Member, command: AnyCommand, kind: type) -> None:
         """Ask one member alone, and wait until it has answered."""
@@ -221,7 +221,7 @@ class RoundTable:
     def _together(
         self, members: Iterable[Member], command: Callable[[Member, list[int]], AnyCommand], kind: type | None = None
     ) -> list[tuple[Member, Any]]:
-        """The members' answers of this kind, as many asked at a time as there are slots. By others they are settled."""
+        """The members' answers of this kind, as many asked at a time as there are slots. By others they are skipped."""
         asked = {member.worker: member for member in members if member.worker is not None}
         requests = {worker: partial(command, member) for worker, member in asked.items()}
         answers = []
@@ -229,10 +229,10 @@ class RoundTable:
             if kind and isinstance(outcome, kind):
                 answers.append((asked[worker], outcome))
             else:
-                self._settle(asked[worker], outcome)
+                self._finish(asked[worker], outcome)
         return answers
 
-    def _settle(self, member: Member, outcome: Answer | Failure) -> None:
+    def _finish(self, member: Member, outcome: Answer | Failure) -> None:
         """Give a record to a member that has no more to give; the worker lives on if it has said so itself."""
         if isinstance(outcome, Finished):
             fault = self._fault_of(outcome.record, member)
@@ -242,15 +242,15 @@ class RoundTable:
             outcome = Failure("error", f"the worker's record is not to be used ({fault})")
         failure = outcome if isinstance(outcome, Failure) else Failure("error", "the worker answered out of turn")
         member.record = self._failed(member.cell, member.attempt, failure)
-        worker = self._workers.pop(member.seat.name)
+        worker = self._workers.pop(member.entry.name)
         worker.end()
         if not worker.answered:  # one that never began would not begin again either
-            self._never_began[member.seat.name] = failure
+            self._never_began[member.entry.name] = failure
 
     def _fault_of(self, record: Record, member: Member) -> str | None:
         """What is wrong with a record: a row shares its worker's memory, and may have written it."""
-        asked = (member.cell, self._setting.block, self._setting.table, member.attempt)
-        if (record.cell, record.block, record.table, record.attempt) != asked:
+        asked = (member.cell, self._setting.block, self._setting.pool, member.attempt)
+        if (record.cell, record.block, record.pool, record.attempt) != asked:
             return "it is about something else"
         return fault_of(record)
 
@@ -268,8 +268,8 @@ class RoundTable:
     def _count(self, phase: Phase, seconds: float) -> None:
         self.phases_s[phase] = self.phases_s.get(phase, 0.0) + seconds
 
-    def _gpu(self, sitting: Sitting) -> gpu.Gpu | None:
-        return gpu.state() if sitting.group.device == "gpu" else None
+    def _gpu(self, planned: PlannedGroup) -> gpu.Gpu | None:
+        return gpu.state() if planned.group.device == "gpu" else None
 
 
 def _active(members: Sequence[Member]) -> list[Member]:
@@ -280,7 +280,7 @@ def _prepared_after_s(member: Member, earlier: Mapping[Cell, Record]) -> tuple[b
     """How long a member will take to be ready, as far as that is known: longest who compiles for the first time."""
     before = earlier.get(member.cell)
     took = (before.import_s, before.build_s, before.first_call_s) if before else ()
-    return member.seat.row.compiles and before is None, sum(seconds or 0.0 for seconds in took)
+    return member.entry.row.compiles and before is None, sum(seconds or 0.0 for seconds in took)
 
 
 def is_contended(records: Sequence[Record]) -> bool:
@@ -307,12 +307,12 @@ def _possible(record: Record, problem: ProblemFile, limit: float) -> Record:
     rate = product_flops(problem.config, problem.batches, record.cell.task) / median(record.samples_s)
     if rate <= IMPOSSIBLE * limit:
         return record
-    where = {"block": record.block, "table": record.table, "attempt": record.attempt}
+    where = {"block": record.block, "pool": record.pool, "attempt": record.attempt}
     reason = (
         f"its products would have run at {rate / 1e9:.0f} GFLOP/s, {rate / limit:.1f} times what products reach here"
         f" ({limit / 1e9:.0f} GFLOP/s): its work is not all inside the timed call"
     )
-    return settle(record.cell, "invalid", reason, **where)
+    return without_time(record.cell, "invalid", reason, **where)
 
 
 def _noted(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import BinaryIO
 
-    from bench.measure.plan import Sitting
+    from bench.measure.plan import PlannedGroup
     from bench.records.schema import Cell, Line
 
 
@@ -33,9 +33,9 @@ class DiskFull(OSError):
 class Listener:
     """Who is told of progress."""
 
-    block: Callable[[int, Sequence[Sitting]], None] = lambda _block, _sittings: None
+    block: Callable[[int, Sequence[PlannedGroup]], None] = lambda _block, _planned: None
     """A block begins, with these groups."""
-    doing: Callable[[Sitting | None, str], None] = lambda _sitting, _what: None
+    doing: Callable[[PlannedGroup | None, str], None] = lambda _planned_group, _what: None
     """What goes on now."""
     kept: Callable[[Sequence[Line]], None] = lambda _lines: None
     """These lines are on disk."""
@@ -65,7 +65,7 @@ class Journal:
             case Block():
                 self.blocks.append(line)
             case Effort():
-                self.efforts[line.table, Group(*(getattr(line, name) for name in Group._fields))] = line
+                self.efforts[line.pool, Group(*(getattr(line, name) for name in Group._fields))] = line
             case VerdictChange():
                 self.said[line.cell] = line.verdict
 

@@ -35,9 +35,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     """The run's own: with the block, it draws what calls are fed."""
     block: int
-    table: int
+    pool: int
     warmup_s: float
-    sittings: int
+    planned_groups: int
     """How many times it can be asked to prepare."""
     processors: list[int]
     hash_seed: int
@@ -56,7 +56,7 @@ class Prepare(msgspec.Struct, frozen=True, tag=True):
     processors: list[int]
 
 
-class Sit(msgspec.Struct, frozen=True, tag=True):
+class AwaitTurns(msgspec.Struct, frozen=True, tag=True):
     """Move to these processors, and wait for turns, this many at most."""
 
     most_turns: int
@@ -89,7 +89,7 @@ class Prepared(msgspec.Struct, frozen=True, tag=True):
     phases_s: dict[Phase, float] = {}
 
 
-class Seated(msgspec.Struct, frozen=True, tag=True):
+class Waiting(msgspec.Struct, frozen=True, tag=True):
     """Asleep at the table."""
 
 
@@ -114,8 +114,8 @@ class Revisited(msgspec.Struct, frozen=True, tag=True):
     failure: Record | None
 
 
-AnyCommand = Prepare | Sit | Turn | Check | Revisit
-Answer = Prepared | Seated | TurnTaken | Finished | Revisited
+AnyCommand = Prepare | AwaitTurns | Turn | Check | Revisit
+Answer = Prepared | Waiting | TurnTaken | Finished | Revisited
 
 
 def send(fd: int, message: Job | AnyCommand | Answer) -> None:

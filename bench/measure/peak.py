@@ -1,4 +1,4 @@
-"""``bench peak``: how fast products can be made here: the bounds alone at a round table, no row beside them."""
+"""``bench peak``: how fast products can be made here: the bounds alone at a round pool, no row beside them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.analysis.cells import analyse
 from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan, Seat, Table, cells_of
+from bench.measure.plan import Entry, Plan, Pool, cells_of
 from bench.measure.presets import BUDGETS
 from bench.measure.request import check_device, check_workloads, choose_precisions, choose_tasks, parse_threads
 from bench.measure.runner import run_plan
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from bench.analysis.cells import CellAnalysis
-    from bench.measure.plan import Sitting
+    from bench.measure.plan import PlannedGroup
     from bench.records.schema import Cell, Line
     from bench.workloads.shapes import Workload
     from impls import Row
@@ -106,17 +106,17 @@ def check_peak(
 
 
 def plan_of(asked: Asked) -> Plan:
-    """A table for each number of threads and precision, with all bounds at it."""
+    """A pool for each number of threads and precision, with all bounds at it."""
     places = [(number, precision) for number in asked.threads for precision in asked.precisions]
-    tables = []
+    pools = []
     for index, (number, precision) in enumerate(places):
-        seats = []
+        entries = []
         for bound in asked.bounds:
             cells, _ = cells_of(bound, asked.workloads, asked.tasks, asked.device, number, precision)
             if cells:
-                seats.append(Seat(bound.name, bound, number, precision, cells))
-        tables.append(Table(index, number, tuple(seats)))
-    return Plan(tuple(tables), (), BUDGET, asked.bounds[0].name, SEED)
+                entries.append(Entry(bound.name, bound, number, precision, cells))
+        pools.append(Pool(index, number, tuple(entries)))
+    return Plan(tuple(pools), (), BUDGET, asked.bounds[0].name, SEED)
 
 
 def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
@@ -132,13 +132,13 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
     lines: list[Line] = []
     block = 0
 
-    def begin(number: int, _sittings: Sequence[Sitting]) -> None:
+    def begin(number: int, _planned: Sequence[PlannedGroup]) -> None:
         nonlocal block
         block = number
 
-    def doing(sitting: Sitting | None, what: str) -> None:
-        if sitting is not None:
-            tell(f"block {block} of {BLOCKS}: {sitting.group.workload} {sitting.group.task}: {what}")
+    def doing(planned: PlannedGroup | None, what: str) -> None:
+        if planned is not None:
+            tell(f"block {block} of {BLOCKS}: {planned.group.workload} {planned.group.task}: {what}")
 
     with only_run("bench peak") as mark, TemporaryDirectory(prefix="peak-") as folder:
         listener = Listener(block=begin, doing=doing, kept=lines.extend)

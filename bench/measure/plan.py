@@ -1,4 +1,4 @@
-"""Who sits at which table, for how many turns, and what the next block is for: pure."""
+"""Which entries share a pool, for how many turns, and what the next block is for: pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from bench.machine.interpreters import OWN
 from bench.measure.presets import BUDGETS, Budget
-from bench.records.schema import CONTROL, Cell, Group, Record, settle
+from bench.records.schema import CONTROL, Cell, Group, Record, without_time
 from bench.records.versions import join, split
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ BUDGETS["threads"] = BUDGETS["default"]
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class Entry:
     """A row with a number of threads and a precision, and all the cells it can be timed on."""
 
     name: str
@@ -46,42 +46,42 @@ class Seat:
 
     @property
     def label(self) -> str:
-        """What the seat's files are called; a person's own ``torch-mine.py`` has others than ``torch/mine``."""
+        """What the entry's files are called; a person's own ``torch-mine.py`` has others than ``torch/mine``."""
         return f"{self.name.replace('-', '--').replace('/', '-')}-{self.threads}-{self.precision}"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Seats whose workers are alive at once and take turns."""
+class Pool:
+    """Entries whose workers are alive at once and take turns."""
 
     number: int
     threads: int
-    seats: tuple[Seat, ...]
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run does: its tables, and the cells that are settled without a worker."""
+    """What a run does: its pools, and the cells that are skipped without a worker."""
 
-    tables: tuple[Table, ...]
-    settled: tuple[Record, ...]
+    pools: tuple[Pool, ...]
+    skipped: tuple[Record, ...]
     budget: Budget
     baseline: str
     seed: int
 
     @property
     def names(self) -> list[list[str]]:
-        """Who sits at each table, control and bounds included."""
-        return [[seat.name for seat in table.seats] for table in self.tables]
+        """Who is in each pool, control and bounds included."""
+        return [[entry.name for entry in pool.entries] for pool in self.pools]
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
-    """A group of cells at a table: its members take turns with each other."""
+class PlannedGroup:
+    """A group of cells in a pool: its members take turns with each other."""
 
-    table: Table
+    pool: Pool
     group: Group
-    members: tuple[tuple[Seat, Cell], ...]
+    members: tuple[tuple[Entry, Cell], ...]
 
 
 def make_plan(
@@ -95,40 +95,42 @@ def make_plan(
     budget: Budget,
     baseline: str,
     seed: int,
-    seats_a_table: int | None = None,
+    entries_a_pool: int | None = None,
     bounds: Sequence[Row] = (),
     interpreters: Sequence[Interpreter] = (OWN,),
-    seated: Collection[str] | None = None,
+    entered: Collection[str] | None = None,
 ) -> Plan:
-    """Every row x workload x task at a table for each number of threads and precision, and the control at each.
+    """Every row x workload x task in a pool for each number of threads and precision, and the control at each.
 
-    A row has a seat for each interpreter, the baseline's row before the others. Where a table seats fewer than all,
-    there are several, each with the baseline and the control. ``bounds``: what rows are held against, seated once.
-    ``seated``: who had a seat when a run began that goes on; nobody else gets one, whatever was installed since.
+    A row has a entry for each interpreter, the baseline's row before the others. Where a pool entries fewer than all,
+    there are several, each with the baseline and the control. ``bounds``: what rows are held against, entered once.
+    ``entered``: who had a entry when a run began that goes on; nobody else gets one, whatever was installed since.
     """
     rows = sorted(rows, key=lambda row: row.name != split(baseline).row)
-    tables: list[Table] = []
-    settled: list[Record] = []
+    pools: list[Pool] = []
+    skipped: list[Record] = []
     for number in threads:
         for precision in precisions:
-            seats = []
+            entries = []
             for row, interpreter in product(rows, interpreters):
                 cells, without = cells_of(row, workloads, tasks, device, number, precision, interpreter)
-                settled += without
+                skipped += without
                 name = join(row.name, interpreter.version)
-                if seated is not None and name not in seated:
-                    settled += [settle(cell, "unavailable", "was not installed when the run began") for cell in cells]
+                if entered is not None and name not in entered:
+                    skipped += [
+                        without_time(cell, "unavailable", "was not installed when the run began") for cell in cells
+                    ]
                 elif cells:
-                    seats.append(Seat(name, row, number, precision, cells, interpreter))
+                    entries.append(Entry(name, row, number, precision, cells, interpreter))
             for bound in bounds:
-                held = [seat for seat in seats if seat.row.multiplier == bound.framework]
-                groups = {cell.group for seat in held for cell in seat.cells}
+                held = [entry for entry in entries if entry.row.multiplier == bound.framework]
+                groups = {cell.group for entry in held for cell in entry.cells}
                 cells, _ = cells_of(bound, workloads, tasks, device, number, precision)
                 if wanted := tuple(cell for cell in cells if cell.group in groups):
-                    seats.append(Seat(bound.name, bound, number, precision, wanted))
-            for members in _tables_of(seats, baseline, seats_a_table):
-                tables.append(Table(len(tables), number, members))
-    return Plan(tuple(tables), tuple(settled), budget, baseline, seed)
+                    entries.append(Entry(bound.name, bound, number, precision, wanted))
+            for members in _pools_of(entries, baseline, entries_a_pool):
+                pools.append(Pool(len(pools), number, members))
+    return Plan(tuple(pools), tuple(skipped), budget, baseline, seed)
 
 
 def cells_of(
@@ -141,7 +143,7 @@ def cells_of(
     interpreter: Interpreter = OWN,
 ) -> tuple[tuple[Cell, ...], list[Record]]:
     """What the row can be timed on, and the records of what it cannot."""
-    cells, settled = [], []
+    cells, skipped = [], []
     missing = row.missing(interpreter.has)
     for workload in workloads:
         for task in tasks:
@@ -156,21 +158,21 @@ def cells_of(
                 precision=precision,
             )
             if reason := row.unsupported.get(task) or _without(row, device, precision):
-                settled.append(settle(cell, "unsupported", reason))
+                skipped.append(without_time(cell, "unsupported", reason))
             elif missing:
-                settled.append(settle(cell, "unavailable", missing))
+                skipped.append(without_time(cell, "unavailable", missing))
             else:
                 cells.append(cell)
-    return tuple(cells), settled
+    return tuple(cells), skipped
 
 
-def _tables_of(seats: Sequence[Seat], baseline: str, most: int | None) -> Iterable[tuple[Seat, ...]]:
-    if not seats:
+def _pools_of(entries: Sequence[Entry], baseline: str, most: int | None) -> Iterable[tuple[Entry, ...]]:
+    if not entries:
         return
-    base = next((seat for seat in seats if seat.name == baseline), seats[0])
+    base = next((entry for entry in entries if entry.name == baseline), entries[0])
     twin = replace(base, name=CONTROL, cells=tuple(_renamed(cell, CONTROL) for cell in base.cells))
-    others = [seat for seat in seats if seat is not base]
-    room = max(1, (most or len(seats) + 1) - 2)
+    others = [entry for entry in entries if entry is not base]
+    room = max(1, (most or len(entries) + 1) - 2)
     for start in range(0, max(1, len(others)), room):
         yield (base, *others[start : start + room], twin)
 
@@ -195,16 +197,16 @@ def calls_a_turn(call_s: float, budget: Budget) -> int:
 
 
 def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
-    """How many turns each member of a sitting takes, for calls that take this long."""
+    """How many turns each member of a planned takes, for calls that take this long."""
     turns = [seconds * (budget.calls or calls_a_turn(seconds, budget)) for seconds in call_s]
     affordable = floor(budget.timed_s * len(turns) / sum(turns) + ROUNDING) if turns else 0
     return max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), affordable))
 
 
-def groups_of(table: Table) -> dict[Group, list[tuple[Seat, Cell]]]:
-    """The members of each group at a table."""
-    groups: dict[Group, list[tuple[Seat, Cell]]] = {}
-    for seat in table.seats:
-        for cell in seat.cells:
-            groups.setdefault(cell.group, []).append((seat, cell))
+def groups_of(pool: Pool) -> dict[Group, list[tuple[Entry, Cell]]]:
+    """The members of each group in a pool."""
+    groups: dict[Group, list[tuple[Entry, Cell]]] = {}
+    for entry in pool.entries:
+        for cell in entry.cells:
+            groups.setdefault(cell.group, []).append((entry, cell))
     return groups

@@ -77,7 +77,7 @@ class Options:
     """Folder for the result, which must not exist yet; results/local/<time> if not given."""
     interpreter: tuple[str, ...] = ()
     """Pythons with other versions of a framework, such as 2.9.1=PATH 2.13.0=PATH, the oldest first: every row is
-    measured once under each, all at one round table, as torch/module@2.9.1 and torch/module@2.13.0. --baseline
+    measured once under each, all in one pool, as torch/module@2.9.1 and torch/module@2.13.0. --baseline
     names one of those; without a version, or if not given, the baseline is the last one's. Bounds are left out.
     `nox -s versions` makes such environments."""
     resume: Path | None = None
@@ -93,7 +93,7 @@ class Request:
     interpreters: tuple[Interpreter, ...]
     """Each row is measured under each; the last is the one that the others are history to."""
     bounds: tuple[Row, ...]
-    """What the rows are held against: nothing where there are several versions, for each would need its own seat, and
+    """What the rows are held against: nothing where there are several versions, for each would need its own entry, and
     versions are held against each other."""
     workloads: tuple[Workload, ...]
     tasks: tuple[Task, ...]

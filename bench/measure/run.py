@@ -101,8 +101,8 @@ def run(request: Request, watching: Watching) -> Ended:
     """
     began = time.monotonic()
     plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
-    if not plan.tables:
-        reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.settled)
+    if not plan.pools:
+        reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.skipped)
         raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
     with only_run(f"bench run into {request.out.name}") as mark:
         for row in request.rows:
@@ -145,14 +145,14 @@ def planned(request: Request, seed: int) -> Plan:
         budget=request.budget,
         baseline=request.baseline,
         seed=seed,
-        seats_a_table=seats_that_fit(request.workloads, request.device),
+        entries_a_pool=entries_that_fit(request.workloads, request.device),
         bounds=request.bounds,
         interpreters=request.interpreters,
     )
 
 
 def planned_again(resumed: Resumed) -> Plan:
-    """The plan that a run was begun with, from what it wrote down: the same rows sit at each table.
+    """The plan that a run was begun with, from what it wrote down: the same rows are in each pool.
 
     Raises:
         InvalidInput: they would not.
@@ -168,13 +168,13 @@ def planned_again(resumed: Resumed) -> Plan:
         budget=resumed.budget,
         baseline=run.baseline,
         seed=had.seed,
-        seats_a_table=max(map(len, had.tables), default=None),
+        entries_a_pool=max(map(len, had.pools), default=None),
         bounds=resumed.bounds,
         interpreters=resumed.interpreters,
-        seated={name for table in had.tables for name in table},
+        entered={name for pool in had.pools for name in pool},
     )
-    if plan.names != had.tables:
-        raise InvalidInput(f"--resume {resumed.result.path}: other rows would sit at its tables; begin anew")
+    if plan.names != had.pools:
+        raise InvalidInput(f"--resume {resumed.result.path}: other rows would share its pools; begin anew")
     return plan
 
 
@@ -251,7 +251,7 @@ def _note(folder: Path, end: End) -> None:
         return
 
 
-def seats_that_fit(workloads: Sequence[Workload], device: Device) -> int:
+def entries_that_fit(workloads: Sequence[Workload], device: Device) -> int:
     """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
     one row."""
     # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
@@ -275,7 +275,7 @@ def _head(request: Request, plan: Plan) -> Run:
         seed=reference_outputs.SEED,
         plan=PlanFacts(
             seed=plan.seed,
-            tables=plan.names,
+            pools=plan.names,
             tasks=list(request.tasks),
             threads=list(request.threads),
             precisions=list(request.precisions),

@@ -1,4 +1,4 @@
-"""Runs a plan, block by block: seats the workers, gives turns, appends and flushes what comes of it.
+"""Runs a plan, block by block: entries the workers, gives turns, appends and flushes what comes of it.
 
 Which block is next, and what it is for, follows from the records alone (``plan.next_block``): a run that was ended in
 any way goes on where it stood.
@@ -23,13 +23,13 @@ from bench.analysis.cells import analyse, counted_of
 from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, stolen
 from bench.measure.effort import efforts
 from bench.measure.expected import last_s, next_block_s
-from bench.measure.interleave import RoundTable, is_contended
+from bench.measure.interleave import Interleaver, is_contended
 from bench.measure.journal import Journal, Listener, scratch
 from bench.measure.messages import Revisit, Revisited
-from bench.measure.plan import Seat
+from bench.measure.plan import Entry
 from bench.measure.stopping import next_block, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
-from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange, settle
+from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange, without_time
 from bench.records.store import RECORDS_FILE
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from bench.measure.messages import Answer, ProblemFile
-    from bench.measure.plan import Plan, Sitting
+    from bench.measure.plan import Plan, PlannedGroup
     from bench.records.schema import Cell, Line, Phase
 
 T = TypeVar("T")
@@ -46,8 +46,8 @@ PRODUCT_SIZE = 512
 """Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
 
 
-NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[Sitting, ...]] | None"]
-"""Which block is due, and its sittings, given the records so far; None: there is no more to do."""
+NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[PlannedGroup, ...]] | None"]
+"""Which block is due, and its planned_groups, given the records so far; None: there is no more to do."""
 
 
 def run_plan(
@@ -79,8 +79,8 @@ def run_plan(
         for line in known:
             journal.take(line)
         have = {record.cell for record in journal.records if record.block == 0}
-        if settled := [record for record in plan.settled if record.cell not in have]:
-            journal.keep(*settled)
+        if skipped := [record for record in plan.skipped if record.cell not in have]:
+            journal.keep(*skipped)
         with scratch(folder / "cache") as cache:
             run = _Run(
                 plan,
@@ -119,12 +119,12 @@ class _Run:
         """Block after block, until all is decided, or the next would end after the budget; and each cell once more."""
         cold, budget, records = True, self.plan.budget, self.journal.records
         while (due := self.next_block(self.plan, records)) is not None:
-            block, sittings = due
-            needed_s = next_block_s(sittings, self.journal.blocks, self.journal.efforts.values())
+            block, planned_groups = due
+            needed_s = next_block_s(planned_groups, self.journal.blocks, self.journal.efforts.values())
             spent = needed_s + last_s(self._to_revisit(), len(self.allowed)) > self._left_s()
             if spent and not cold and block > budget.sure_blocks:
                 break
-            self._block(block, sittings, cold=cold)
+            self._block(block, planned_groups, cold=cold)
             cold = False
         self._revisit_all()  # the time for it was kept, but where a block that is sure took more than there is
         last = max((record.block for record in records), default=0)
@@ -138,21 +138,21 @@ class _Run:
         """Of the budget's time."""
         return self.plan.budget.total_s - (time.monotonic() - self.began)
 
-    def _block(self, block: int, sittings: Sequence[Sitting], *, cold: bool) -> None:
-        self.listener.block(block, sittings)
+    def _block(self, block: int, planned_groups: Sequence[PlannedGroup], *, cold: bool) -> None:
+        self.listener.block(block, planned_groups)
         phases_s: Counter[Phase] = Counter()
         seconds: dict[tuple[int, Group], tuple[float, float]] = {}
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         ticks, before = processor_ticks(self.allowed), len(self.journal.records)
         product_s = []
-        for number in dict.fromkeys(one.table.number for one in sittings):
-            at_table = [one for one in sittings if one.table.number == number]
-            place = self.allowed[-at_table[0].table.threads :]
+        for number in dict.fromkeys(one.pool.number for one in planned_groups):
+            in_pool = [one for one in planned_groups if one.pool.number == number]
+            place = self.allowed[-in_pool[0].pool.threads :]
             product_s.append(product(place))
             with kept_off(place, self.allowed):
-                table = self._table(block, at_table, place)
-            phases_s.update(table.phases_s)
-            seconds |= {(number, group): spent for group, spent in table.seconds().items()}
+                pool = self._pool(block, in_pool, place)
+            phases_s.update(pool.phases_s)
+            seconds |= {(number, group): spent for group, spent in pool.seconds().items()}
         product_s.append(product(place))
         self.journal.keep(
             Block(
@@ -198,46 +198,46 @@ class _Run:
             if self.journal.said.get(cell, "UNCLEAR") != verdict
         ]
 
-    def _table(self, block: int, sittings: Sequence[Sitting], place: list[int]) -> RoundTable:
-        setting = self._setting(block, sittings[0].table.number)
-        retakes = retakes_of(len(sittings))
-        with RoundTable(self.plan, setting, len(sittings) + retakes, self._slots(len(place)), place) as table:
+    def _pool(self, block: int, planned_groups: Sequence[PlannedGroup], place: list[int]) -> Interleaver:
+        setting = self._setting(block, planned_groups[0].pool.number)
+        retakes = retakes_of(len(planned_groups))
+        with Interleaver(self.plan, setting, len(planned_groups) + retakes, self._slots(len(place)), place) as pool:
             contended = []
-            for sitting in sittings:
-                records = self._sit(table, sitting)
+            for planned in planned_groups:
+                records = self._measure(pool, planned)
                 if is_contended(records) and not any(record.attempt for record in records):
-                    contended.append(sitting)
-            for sitting in contended[:retakes]:
+                    contended.append(planned)
+            for planned in contended[:retakes]:
                 failed = {record.cell for record in self.journal.records if not record.ok}
-                left = tuple(member for member in sitting.members if member[1] not in failed)
+                left = tuple(member for member in planned.members if member[1] not in failed)
                 if left:
-                    self._sit(table, replace(sitting, members=left))
-        return table
+                    self._measure(pool, replace(planned, members=left))
+        return pool
 
-    def _sit(self, table: RoundTable, sitting: Sitting) -> list[Record]:
-        cells = {cell for _, cell in sitting.members}
-        block = table.block
+    def _measure(self, pool: Interleaver, planned: PlannedGroup) -> list[Record]:
+        cells = {cell for _, cell in planned.members}
+        block = pool.block
         before = [
             record.attempt
             for record in self.journal.records
-            if record.block == block and record.table == sitting.table.number and record.cell in cells
+            if record.block == block and record.pool == planned.pool.number and record.cell in cells
         ]
         attempt = max(before, default=-1) + 1
         earlier = {record.cell: record for record in self.journal.records if record.ok}  # a first attempt too
-        effort = self.journal.efforts.get((sitting.table.number, sitting.group))
+        effort = self.journal.efforts.get((planned.pool.number, planned.group))
         turns = effort.turns if effort else None
-        records = table.sit(sitting, attempt, earlier, lambda what: self.listener.doing(sitting, what), turns)
+        records = pool.measure(planned, attempt, earlier, lambda what: self.listener.doing(planned, what), turns)
         self.journal.keep(*records)
         return records
 
-    def _setting(self, block: int, table: int) -> Setting:
+    def _setting(self, block: int, pool: int) -> Setting:
         return Setting(
             folder=self.folder,
             cache=self.cache,
             problems=self.problems,
             seed=self.plan.seed,
             block=block,
-            table=table,
+            pool=pool,
             warmup_s=self.plan.budget.warmup_s,
             limit_s=self.plan.budget.limit_s,
             memory_limit_bytes=self.memory_limit_bytes,
@@ -271,21 +271,23 @@ class _Run:
 
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
-        for table in self.plan.tables:
-            due = {record.cell: record for record in self._to_revisit()}  # the baseline sits at each table
-            slots = self._slots(table.threads)
-            pairs = [(seat, cell) for seat in table.seats for cell in seat.cells if cell in due]
-            for some in batched(pairs, min(len(slots), len(table.seats))):  # as many as fit into memory together
+        for pool in self.plan.pools:
+            due = {record.cell: record for record in self._to_revisit()}  # the baseline is in each pool
+            slots = self._slots(pool.threads)
+            pairs = [(entry, cell) for entry in pool.entries for cell in entry.cells if cell in due]
+            for some in batched(pairs, min(len(slots), len(pool.entries))):  # as many as fit into memory together
                 self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
                 self.journal.keep(*self._revisit(some, slots, due))
 
     def _revisit(
-        self, pairs: Sequence[tuple[Seat, Cell]], slots: Sequence[list[int]], latest: Mapping[Cell, Record]
+        self, pairs: Sequence[tuple[Entry, Cell]], slots: Sequence[list[int]], latest: Mapping[Cell, Record]
     ) -> list[Line]:
         setting = self._setting(0, 0)
         workers = [
-            WorkerProcess(seat, (cell,), setting, sittings=1, log=f"{seat.label}-{cell.workload}-{cell.task}-memory")
-            for seat, cell in pairs
+            WorkerProcess(
+                entry, (cell,), setting, planned_groups=1, log=f"{entry.label}-{cell.workload}-{cell.task}-memory"
+            )
+            for entry, cell in pairs
         ]
         try:
             answers = together({worker: lambda _slot: Revisit() for worker in workers}, slots)
@@ -298,14 +300,14 @@ class _Run:
             last, memory, failure = latest[cell], *_seen(cell, answer)
             lines.append(msgspec.structs.replace(memory, block=last.block))
             if failure is not None:
-                where = {"block": last.block, "table": last.table, "attempt": last.attempt + 1}
-                lines.append(settle(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
+                where = {"block": last.block, "pool": last.pool, "attempt": last.attempt + 1}
+                lines.append(without_time(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
         return lines
 
 
-def _in_words(pair: tuple[Seat, Cell]) -> str:
-    seat, cell = pair
-    return f"{seat.name} {cell.workload} {cell.task}"
+def _in_words(pair: tuple[Entry, Cell]) -> str:
+    entry, cell = pair
+    return f"{entry.name} {cell.workload} {cell.task}"
 
 
 def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:

@@ -21,11 +21,11 @@ import msgspec
 from bench.machine.cpus import bind
 from bench.measure.error_location import where, words_of
 from bench.measure.memory import peak_memory
-from bench.measure.messages import Finished, Prepare, Prepared, Revisit, Revisited, Seated, Sit
+from bench.measure.messages import AwaitTurns, Finished, Prepare, Prepared, Revisit, Revisited, Waiting
 from bench.measure.proof import Invalid
 from bench.measure.subjects import Bound, Model, Unsupported, wall_s
 from bench.measure.turns import Turns
-from bench.records.schema import Memory, Phase, Record, Status, settle
+from bench.records.schema import Memory, Phase, Record, Status, without_time
 from impls import import_row, read_row
 from impls.contract import TASKS, DeviceUnavailable, NoCounter
 
@@ -51,7 +51,7 @@ class Worker:
 
     def serve(self) -> None:
         """Do what the runner commands, and send whatever becomes of it."""
-        for _ in range(self._job.sittings):
+        for _ in range(self._job.planned_groups):
             match self._runner.receive():
                 case None:
                     return
@@ -100,11 +100,11 @@ class Worker:
             while not warmup or time.perf_counter() < warm_until:
                 warmup.append(call_s())
             subject.reset()
-            gc.collect()  # not when all others wait for it to be seated
+            gc.collect()  # not when all others wait for it to be entered
         record = Record(
             cell=cell,
             block=self._job.block,
-            table=self._job.table,
+            pool=self._job.pool,
             attempt=attempt,
             status="ok",
             import_s=self._import_s,
@@ -126,14 +126,14 @@ class Worker:
         """
         cell = record.cell
         subject = self._load(cell)
-        sit: Sit = self._runner.expect(Sit)
+        sit: AwaitTurns = self._runner.expect(AwaitTurns)
         bind(sit.processors)
         started_at = datetime.now(UTC).isoformat(timespec="seconds")
-        squares_s = subject.squares_s()  # nobody else works now: those who are not seated yet sleep as well
+        squares_s = subject.squares_s()  # nobody else works now: those who are not entered yet sleep as well
         timed = subject.turns(cell, self._seed(cell, 1 + record.attempt))
         turns = Turns(self._runner, timed, sit, cell.threads)
-        turns.settle()
-        self._runner.send(Seated())
+        turns.without_time()
+        self._runner.send(Waiting())
         samples_s, check = turns.sample()
         flags = turns.flags()
         bind(check.processors)
@@ -215,7 +215,7 @@ class Worker:
 
     def _failed(self, cell: Cell, status: Status, reason: str, attempt: int = 0) -> Record:
         """A record of this block and table that has no time."""
-        return settle(cell, status, reason, block=self._job.block, table=self._job.table, attempt=attempt)
+        return without_time(cell, status, reason, block=self._job.block, pool=self._job.pool, attempt=attempt)
 
     def _verdict_on(self, error: BaseException) -> tuple[Status, str]:
         """The status and the reason that an exception stands for; who interrupts a worker ends it."""

@@ -9,25 +9,25 @@ import numpy as np
 
 from bench.analysis.cells import analyse, undecided
 from bench.analysis.verdict import MIN_BLOCKS
-from bench.measure.plan import Plan, Seat, Sitting, groups_of
+from bench.measure.plan import Entry, Plan, PlannedGroup, groups_of
 from bench.records.schema import CONTROL, Cell, Group, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 
-def checks_unseen(plan: Plan, sitting: Sitting, block: int) -> bool:
+def checks_unseen(plan: Plan, planned: PlannedGroup, block: int) -> bool:
     """Whether a group is held against the oracle, after its turns, on an input that its workers have not seen.
 
     In the first block, in one of the three after the first verdicts, as the seed draws for it, and in the last where
     that is planned. Where it is not, each cell is once more, by a process of its own, before the run ends.
     """
-    number = zlib.crc32(" ".join(map(str, (*sitting.group, sitting.table.number))).encode())
+    number = zlib.crc32(" ".join(map(str, (*planned.group, planned.pool.number))).encode())
     drawn = MIN_BLOCKS + 1 + int(np.random.default_rng([plan.seed, number]).integers(3))
     return block in (1, drawn, plan.budget.max_blocks)
 
 
-def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sitting, ...]] | None:
+def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[PlannedGroup, ...]] | None:
     """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
 
     The smallest number of blocks has every cell that has not failed, nor lost all that it is compared with; later
@@ -35,7 +35,7 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
     a run can go on where another has stopped.
     """
     failed = {record.cell for record in records if not record.ok}
-    have = {(record.block, record.table, record.cell) for record in records}
+    have = {(record.block, record.pool, record.cell) for record in records}
     latest = max((record.block for record in records), default=0)
     block = max(0, latest - 1)  # those before it were completed first
     while True:
@@ -48,38 +48,38 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Sittin
             if not wanted:
                 return None
         missing, anything = [], False
-        for table in plan.tables:
-            again = _to_retake(one for one in records if (one.block, one.table) == (block, table.number))
-            for group, members in groups_of(table).items():
+        for pool in plan.pools:
+            again = _to_retake(one for one in records if (one.block, one.pool) == (block, pool.number))
+            for group, members in groups_of(pool).items():
                 due = _with_company(
                     [
-                        (seat, cell)
-                        for seat, cell in members
-                        if cell not in failed and (wanted is None or seat.name in wanted.get(group, ()))
+                        (entry, cell)
+                        for entry, cell in members
+                        if cell not in failed and (wanted is None or entry.name in wanted.get(group, ()))
                     ],
                     members,
                 )
                 if _is_alone(due) and (wanted is not None or not _is_alone(members)):
                     continue
                 anything = True
-                if due and (group in again or any((block, table.number, cell) not in have for _, cell in due)):
-                    missing.append(Sitting(table, group, tuple(due)))
+                if due and (group in again or any((block, pool.number, cell) not in have for _, cell in due)):
+                    missing.append(PlannedGroup(pool, group, tuple(due)))
         if missing:
             return block, shuffled(missing, plan.seed, block)
         if wanted is not None and not anything and block > latest:
             return None  # what is undecided can no longer be measured
 
 
-def _is_alone(members: Sequence[tuple[Seat, Cell]]) -> bool:
+def _is_alone(members: Sequence[tuple[Entry, Cell]]) -> bool:
     """Whether at most one row is there, so that nothing is compared."""
     return sum(cell.role == "row" for _, cell in members) < 2
 
 
-def _with_company(due: list[tuple[Seat, Cell]], members: Sequence[tuple[Seat, Cell]]) -> list[tuple[Seat, Cell]]:
+def _with_company(due: list[tuple[Entry, Cell]], members: Sequence[tuple[Entry, Cell]]) -> list[tuple[Entry, Cell]]:
     """Those who are due, without the bounds that none of them is held against, though some member was."""
-    left, had = ({seat.row.multiplier for seat, cell in some if cell.role == "row"} for some in (due, members))
+    left, had = ({entry.row.multiplier for entry, cell in some if cell.role == "row"} for some in (due, members))
     gone = had - left
-    return [(seat, cell) for seat, cell in due if not (seat.row.is_bound and seat.row.framework in gone)]
+    return [(entry, cell) for entry, cell in due if not (entry.row.is_bound and entry.row.framework in gone)]
 
 
 RETAKES = 0.25
@@ -87,12 +87,12 @@ RETAKES = 0.25
 
 
 def retakes_of(groups: int) -> int:
-    """How many of the groups that sit at a table in a block may be measured again."""
+    """How many of the groups that are in a pool in a block may be measured again."""
     return max(1, int(RETAKES * groups))
 
 
 def _to_retake(records: Iterable[Record]) -> set[Group]:
-    """The contended groups, of those in a block at a table, whose second attempt a run was ended before."""
+    """The contended groups, of those in a pool in a block, whose second attempt a run was ended before."""
     groups: dict[Group, list[Record]] = {}
     for record in records:
         groups.setdefault(record.cell.group, []).append(record)
@@ -111,19 +111,19 @@ def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
     return {group: names | {bases[group], CONTROL} for group, names in undecided(cells.values()).items()}
 
 
-def shuffled(sittings: Sequence[Sitting], seed: int, block: int) -> tuple[Sitting, ...]:
-    """Table by table, both the tables and the groups of each in a random order, workload by workload.
+def shuffled(planned_groups: Sequence[PlannedGroup], seed: int, block: int) -> tuple[PlannedGroup, ...]:
+    """Table by pool, both the pools and the groups of each in a random order, workload by workload.
 
     A worker holds one workload's model at a time, so the tasks of a workload stay together.
     """
     rng = np.random.default_rng([seed, block])
-    tables = {sitting.table.number for sitting in sittings}
-    workloads = {sitting.group.workload for sitting in sittings}
+    pools = {planned.pool.number for planned in planned_groups}
+    workloads = {planned.group.workload for planned in planned_groups}
     rank = {name: rng.random() for name in sorted(workloads)}
-    turn = {number: rng.random() for number in sorted(tables)}
+    turn = {number: rng.random() for number in sorted(pools)}
     return tuple(
         sorted(
-            sittings,
-            key=lambda one: (turn[one.table.number], rank[one.group.workload], rng.random()),
+            planned_groups,
+            key=lambda one: (turn[one.pool.number], rank[one.group.workload], rng.random()),
         )
     )

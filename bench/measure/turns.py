@@ -16,7 +16,7 @@ from bench.measure.messages import Check, Turn, TurnTaken
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.measure.messages import Runner, Sit
+    from bench.measure.messages import AwaitTurns, Runner
     from bench.measure.proof import ModelTurns
     from bench.measure.subjects import BoundTurns
     from bench.records.schema import Flag
@@ -46,7 +46,7 @@ class TurnsOver(Exception):
 class Turns:
     """Takes turns when the runner says so, and counts what they cost."""
 
-    def __init__(self, runner: Runner, subject: ModelTurns | BoundTurns, sit: Sit, threads: int) -> None:
+    def __init__(self, runner: Runner, subject: ModelTurns | BoundTurns, sit: AwaitTurns, threads: int) -> None:
         self._runner, self._subject, self._call = runner, subject, subject.call
         self._sit, self._threads = sit, threads
         self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0
@@ -118,7 +118,7 @@ class Turns:
             self.preempted.append(self.taken)
         self.cpu_s, self.wall_s, self.taken = self.cpu_s + cpu_s, self.wall_s + wall_s, self.taken + 1
         self.delayed_s += delayed_s
-        self.settle()
+        self.without_time()
         self._runner.send(TurnTaken(preempted))
 
     def prove(self) -> None:
@@ -127,7 +127,7 @@ class Turns:
         self.timed()
         self._subject.look(self._result)
 
-    def settle(self) -> None:
+    def without_time(self) -> None:
         """Several threads spin on before they sleep: nobody else's turn begins until they do."""
         if self._threads > 1:
             fall_asleep()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bench.machine.interpreters import Interpreter
     from bench.measure.messages import AnyCommand, ProblemFile
-    from bench.measure.plan import Seat
+    from bench.measure.plan import Entry
     from bench.records.schema import Cell
     from impls import Row
 
@@ -75,7 +75,7 @@ class Setting:
     problems: Mapping[str, ProblemFile]
     seed: int
     block: int
-    table: int
+    pool: int
     warmup_s: float
     limit_s: float
     memory_limit_bytes: int | None
@@ -88,19 +88,19 @@ class WorkerProcess:
 
     def __init__(
         self,
-        seat: Seat,
+        entry: Entry,
         cells: tuple[Cell, ...],
         setting: Setting,
         *,
-        sittings: int,
+        planned_groups: int,
         hash_seed: int = 0,
         padding_bytes: int = 0,
         log: str | None = None,
     ) -> None:
-        """``log``: what its log is called; as its seat if not given."""
-        self.seat, self.cells, self._setting, self._sittings = seat, cells, setting, sittings
+        """``log``: what its log is called; as its entry if not given."""
+        self.entry, self.cells, self._setting, self._planned = entry, cells, setting, planned_groups
         self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
-        self._log = setting.folder / "logs" / f"{log or seat.label}.log"
+        self._log = setting.folder / "logs" / f"{log or entry.label}.log"
         self._log_length = 0
         """How long the log was when the last command was sent."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,42 +120,42 @@ class WorkerProcess:
         """
         if self._process is not None:
             return
-        seat, setting = self.seat, self._setting
+        entry, setting = self.entry, self._setting
         command_read, self._command_fd = os.pipe()
         answer_read, answer_write = os.pipe()
         self._pipe = os.fdopen(answer_read, "rb", buffering=0)
         drawn = {"hash_seed": self._hash_seed, "padding_bytes": self._padding_bytes}
         job = Job(
-            row_path=str(seat.row.path),
-            row_root=str(HERE) if seat.row.path.is_relative_to(HERE) else None,
+            row_path=str(entry.row.path),
+            row_root=str(HERE) if entry.row.path.is_relative_to(HERE) else None,
             cells=list(self.cells),
             problems=dict(setting.problems),
             seed=setting.seed,
             block=setting.block,
-            table=setting.table,
+            pool=setting.pool,
             warmup_s=setting.warmup_s,
-            sittings=self._sittings,
+            planned_groups=self._planned,
             processors=processors,
             memory_limit_bytes=setting.memory_limit_bytes,
-            blocked=blocked(seat.row, seat.interpreter),
+            blocked=blocked(entry.row, entry.interpreter),
             started_s=time.monotonic(),
             **drawn,
         )
-        cache = setting.cache / seat.label
+        cache = setting.cache / entry.label
         cache.mkdir(exist_ok=True)
         environment = worker_environment(
             os.environ,
-            threads=seat.threads,
+            threads=entry.threads,
             device=self.cells[0].device,
-            precision=seat.precision,
+            precision=entry.precision,
             cache=cache,
             mark=setting.mark,
-            extra=environment_of(seat.row),
+            extra=environment_of(entry.row),
             **drawn,
         )
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [seat.interpreter.path, "-m", "bench.measure.worker", str(command_read), str(answer_write)],
+                [entry.interpreter.path, "-m", "bench.measure.worker", str(command_read), str(answer_write)],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -81,7 +81,7 @@ def samples(results: Sequence[Result]) -> Iterator[str]:
                 yield _line([*names, *OF_A_TURN])
             disturbed = frozenset(record.disturbed)
             for turn, seconds in enumerate(record.samples_s):
-                where = (record.block, record.table, record.attempt, turn, seconds, record.calls, turn in disturbed)
+                where = (record.block, record.pool, record.attempt, turn, seconds, record.calls, turn in disturbed)
                 yield _line([*of_result, *cell.values(), *where])
 
 

@@ -59,17 +59,17 @@ def _since(before: Analysis, after: Analysis) -> tuple[str, str]:
 
 
 def comparable_with(run: Run) -> str | None:
-    """What runs that can be compared have in common: the machine and where on it, and who sits at which table.
+    """What runs that can be compared have in common: the machine and where on it, and which rows share a pool.
 
     Of a run on a GPU, that as well. None of a scaling run, which has no verdicts. The bounds are compared with nobody.
     """
     if run.preset == SCALING:
         return None
     bounds = set(run.bounds.values())
-    tables = [[name for name in table if name not in bounds] for table in run.plan.tables]
+    pools = [[name for name in pool if name not in bounds] for pool in run.plan.pools]
     of_gpu = [run.environment.gpus] if run.plan.device == "gpu" else []
     place = run.environment.machine, *of_gpu, run.plan.device, run.plan.threads, run.plan.precisions
-    return msgspec.json.encode([place, tables]).decode()
+    return msgspec.json.encode([place, pools]).decode()
 
 
 def the_one_before(earlier: Sequence[Analysis], analysis: Analysis) -> Analysis | None:

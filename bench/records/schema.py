@@ -111,15 +111,15 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     cell: Cell
 
     block: int
-    """From 1; 0 for a cell that is settled without a worker."""
-    table: int = 0
-    """Which of a block's tables it sat at: rows are compared with the baseline of their own table."""
+    """From 1; 0 for a cell that is skipped without a worker."""
+    pool: int = msgspec.field(default=0, name="table")
+    """Which of a block's pools of workers it was in: rows are compared with the baseline of their own pool."""
     attempt: int = 0
     """Above 0: measured again, for the attempt before was contended."""
     status: Status
     reason: str | None = None
     samples_s: list[float] = []
-    """Seconds a call, one number a turn, in the order of the turns: turn ``i`` of all rows at a table is one round."""
+    """Seconds a call, one number a turn, in the order of the turns: turn ``i`` of all rows in a pool is one round."""
     disturbed: list[int] = []
     """The turns in which the row waited for a processor that somebody else had."""
     calls: int | None = None
@@ -146,7 +146,7 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     involuntary_switches: int | None = None
     """How often the system took the processor away in its own turns."""
     steal: float | None = None
-    """Share of the table's processor time that the hypervisor gave to others while the group was measured."""
+    """Share of the pool's processor time that the hypervisor gave to others while the group was measured."""
     load: float | None = None
     """Load average of the machine over a minute."""
     flags: list[Flag] = []
@@ -168,12 +168,12 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
         return self.status == "ok"
 
 
-def settle(cell: Cell, status: Status, reason: str, *, block: int = 0, table: int = 0, attempt: int = 0) -> Record:
+def without_time(cell: Cell, status: Status, reason: str, *, block: int = 0, pool: int = 0, attempt: int = 0) -> Record:
     """The record of a cell that has no time."""
     return Record(
         cell=cell,
         block=block,
-        table=table,
+        pool=pool,
         attempt=attempt,
         status=status,
         reason=reason,
@@ -203,7 +203,7 @@ class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
     records: int
     """How many records were written in that time."""
     product_s: list[float]
-    """Seconds of a fixed NumPy product, before each table and after the last: how the machine drifts."""
+    """Seconds of a fixed NumPy product, before each pool and after the last: how the machine drifts."""
     load: float | None
     steal: float | None
     cold: bool = False
@@ -221,9 +221,9 @@ class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
     device: Device
     threads: int
     precision: Precision = "float32"
-    table: int = 0
+    pool: int = msgspec.field(default=0, name="table")
     block: int = 1
-    """The first that it sat through in a run that was not ended meanwhile."""
+    """The first that it was in from its begin to its end."""
     turns: int
     before: int
     """How many it had in that block."""
@@ -320,7 +320,7 @@ class PlanFacts(Struct, frozen=True, kw_only=True):
 
     seed: int
     """Draws the order of groups and turns, and each process's hash seed and padding."""
-    tables: list[list[str]]
+    pools: list[list[str]] = msgspec.field(name="tables")
     """The rows that sit together, control and bounds included."""
     tasks: list[Task]
     threads: list[int]

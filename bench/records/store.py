@@ -124,7 +124,7 @@ def _only_once(line: Line) -> object:
     """
     match line:
         case Record():
-            return line.cell, line.block, line.table, line.attempt
+            return line.cell, line.block, line.pool, line.attempt
         case Memory():
             return line.cell, line.block
         case _:
@@ -134,7 +134,7 @@ def _only_once(line: Line) -> object:
 def _in_words(line: Line) -> str:
     match line:
         case Record():
-            of = f"block {line.block}, table {line.table}, attempt {line.attempt}"
+            of = f"block {line.block}, pool {line.pool}, attempt {line.attempt}"
             return f"{line.cell}, {of}"
         case Memory():
             return f"peak memory of {line.cell}"

@@ -167,7 +167,7 @@ def _celsius(value: float | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How well two identical workers agree here: what a short round table of them measured."""
+    """How well two identical workers agree here: what a short interleaved block of them measured."""
 
     turns_sd: float
     """Standard deviation, over blocks, of the log ratio of two identical workers that took turns."""

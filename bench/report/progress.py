@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from bench.analysis.cells import CellAnalysis
     from bench.machine.facts import Facts
-    from bench.measure.plan import Plan, Sitting
+    from bench.measure.plan import Plan, PlannedGroup
     from bench.records.schema import Cell, Line, Result, Run
 
 SILENCE_S = 25.0
@@ -107,15 +107,15 @@ class Progress:
                 block = f"block {self._block}, {self._done} of {self._cells} cells; " if self._block else ""
                 self._print(f"{duration(time.monotonic() - self._began)}: {block}{self._doing_now}")
 
-    def _begin(self, block: int, sittings: Sequence[Sitting]) -> None:
+    def _begin(self, block: int, planned_groups: Sequence[PlannedGroup]) -> None:
         self._block, self._done = block, 0
-        self._cells = sum(len(one.members) for one in sittings)
+        self._cells = sum(len(one.members) for one in planned_groups)
         self._bar.reset(self._task, total=self._cells, block=f"block {block}", description="")
         if not self._console.is_terminal and block == 1:
             self._print(f"block 1 begins: {self._cells} cells, which compile and are checked in it")
 
-    def _doing(self, sitting: Sitting | None, what: str) -> None:
-        self.say(f"{sitting.group.workload} {sitting.group.task}: {what}" if sitting else what)
+    def _doing(self, planned: PlannedGroup | None, what: str) -> None:
+        self.say(f"{planned.group.workload} {planned.group.task}: {what}" if planned else what)
 
     def _kept(self, lines: Sequence[Line]) -> None:
         new = [line for line in lines if isinstance(line, Record) and line.block]
@@ -159,11 +159,11 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
     facts, budget = run.plan, plan.budget
     least = counted(facts.min_blocks, "block")
     most = least if facts.max_blocks == facts.min_blocks else f"at least {least}"
-    bounds = {name for table in facts.tables for name in table} & set(run.bounds.values())
-    rows = len({name for table in facts.tables for name in table} - bounds)
+    bounds = {name for pool in facts.pools for name in pool} & set(run.bounds.values())
+    rows = len({name for pool in facts.pools for name in pool} - bounds)
     limits = f" and {counted(len(bounds), 'matmul bound')}" if bounds else ""
     yield (
-        f"plan: {rows} rows with the A/A control{limits} at {counted(len(facts.tables), 'table')}, {most},"
+        f"plan: {rows} rows with the A/A control{limits} in {counted(len(facts.pools), 'pool')}, {most},"
         f" seed {facts.seed}, budget {duration(budget.total_s)}"
     )
     later_s = (facts.min_blocks_s - facts.first_block_s) / max(1, facts.min_blocks - 1)
