@@ -44,7 +44,7 @@ def page(data: PageData, analyses: Sequence[Analysis]) -> str:
     return Template(_file("page.html")).substitute(
         policy=policy,
         title=html.escape(title_of(data)),
-        words="".join(_paragraph(words) for words in words_of(data)),
+        words="".join(f"<p>{html.escape(words)}</p>" for words in words_of(data)),
         style=_file("page.css"),
         figures="\n".join(_figure(chart.name, chart.title, chart.caption) for chart in CHARTS),
         data=_json(to_json(data).decode()),
@@ -110,10 +110,6 @@ def _file(name: str) -> str:
 def _json(text: str) -> str:
     """JSON that cannot end the element that it stands in."""
     return text.replace("<", "\\u003c")
-
-
-def _paragraph(words: str) -> str:
-    return f"<p>{html.escape(words)}</p>"
 
 
 def _figure(name: str, title: str, caption: str) -> str:

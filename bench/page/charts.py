@@ -83,26 +83,18 @@ OF_A_ROW = tooltip("implementation", "group", "tier", "time", "interval", "ratio
 @_chart("Time of a call")
 def time() -> Any:
     """Median of the process medians with its 95 % interval, on a logarithmic scale; fastest first."""
-    base = alt.Chart().encode(y=style.rows(), color=style.framework())
+    base = alt.Chart().encode(y=style.rows(), color=style.FRAMEWORK)
     intervals = base.mark_rule(strokeWidth=2).encode(x=style.log_x("ci_low_s", SECONDS, 4), x2="ci_high_s:Q")
     medians = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=style.log_x("median_s", SECONDS, 4), tooltip=OF_A_ROW, shape=style.tier_shape()
+        x=style.log_x("median_s", SECONDS, 4), tooltip=OF_A_ROW, shape=style.TIER_SHAPE
     )
     return alt.layer(intervals, medians, height=alt.Step(STEP))
 
 
 def _bars(field: str, title: str, *words: str) -> Any:
-    axis = alt.Axis(format="~s", tickCount=4, labelOverlap=True)
-    return (
-        alt.Chart()
-        .mark_bar(height=STEP - 7)
-        .encode(
-            y=style.rows(),
-            x=alt.X(f"{field}:Q", title=title, axis=axis),
-            color=style.framework(),
-            tooltip=tooltip("implementation", "group", *words),
-        )
-    )
+    x = alt.X(f"{field}:Q", title=title, axis=alt.Axis(format="~s", tickCount=4, labelOverlap=True))
+    said = tooltip("implementation", "group", *words)
+    return alt.Chart().mark_bar(height=STEP - 7).encode(y=style.rows(), x=x, color=style.FRAMEWORK, tooltip=said)
 
 
 @_chart("Achieved rate against the machine's limit", needs=("flops_per_s",))
@@ -134,7 +126,7 @@ def break_even() -> Any:
             x=alt.X("calls:Q", title="calls", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", tickCount=4)),
             y=style.log_y("total_s", SECONDS),
             color=style.colour("implementation"),
-            strokeDash=style.tier_dash(),
+            strokeDash=style.TIER_DASH,
             tooltip=tooltip("implementation", "group", "fixed", "time", "pays_after_words"),
         )
     )

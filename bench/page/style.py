@@ -103,31 +103,22 @@ def log_y(field: str, labels: str, ticks: int = 5, **scale: Any) -> alt.Y:
     return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(type="log", nice=False, **scale), axis=axis)
 
 
+def _scale(of: Mapping[str, Any]) -> alt.Scale:
+    return alt.Scale(domain=list(of), range=list(of.values()))
+
+
+FRAMEWORK = alt.Color("framework:N", title="framework", scale=_scale(FRAMEWORKS))
+TIER_SHAPE = alt.Shape("tier:N", title="tier", scale=_scale({tier: shape for tier, (shape, _) in TIERS.items()}))
+TIER_DASH = alt.StrokeDash("tier:N", title="tier", scale=_scale({tier: dash for tier, (_, dash) in TIERS.items()}))
+
+
 def verdict(field: str = "verdict") -> dict[str, Any]:
     """The colour and the shape of a verdict."""
-    colours, shapes = zip(*VERDICTS.values(), strict=True)
+    colours, shapes = ({name: own[place] for name, own in VERDICTS.items()} for place in (0, 1))
     return {
-        "color": alt.Color(f"{field}:N", title="verdict", scale=alt.Scale(domain=list(VERDICTS), range=list(colours))),
-        "shape": alt.Shape(f"{field}:N", title="verdict", scale=alt.Scale(domain=list(VERDICTS), range=list(shapes))),
+        "color": alt.Color(f"{field}:N", title="verdict", scale=_scale(colours)),
+        "shape": alt.Shape(f"{field}:N", title="verdict", scale=_scale(shapes)),
     }
-
-
-def framework() -> alt.Color:
-    """The colour of a framework."""
-    scale = alt.Scale(domain=list(FRAMEWORKS), range=list(FRAMEWORKS.values()))
-    return alt.Color("framework:N", title="framework", scale=scale)
-
-
-def tier_shape() -> alt.Shape:
-    """The shape of a tier."""
-    scale = alt.Scale(domain=list(TIERS), range=[shape for shape, _ in TIERS.values()])
-    return alt.Shape("tier:N", title="tier", scale=scale)
-
-
-def tier_dash() -> alt.StrokeDash:
-    """How the lines of a tier are dashed."""
-    scale = alt.Scale(domain=list(TIERS), range=[dash for _, dash in TIERS.values()])
-    return alt.StrokeDash("tier:N", title="tier", scale=scale)
 
 
 def colour(field: str, title: str | None = None, scheme: str = "tableau20") -> alt.Color:

@@ -105,13 +105,7 @@ def full(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> str:
 def _means(analysis: Analysis) -> list[str]:
     """Each row's geometric mean over the workloads, for each task: where all have one baseline."""
     lines = [
-        [
-            f"`{name}`",
-            at.task,
-            units.place(at.device, at.threads, at.precision),
-            units.ratio(mean.estimate),
-            units.between(mean.low, mean.high),
-        ]
+        [f"`{name}`", at.task, units.place(*at[1:]), units.ratio(mean.estimate), units.between(mean.low, mean.high)]
         for at, of_place in analysis.means.items()
         for name, mean in of_place.items()
     ]

@@ -30,18 +30,11 @@ if TYPE_CHECKING:
 WORDS = {"encode": "encoding", "forward": "inference", "gradients": "gradients", "train_step": "training"}
 """Task to what people call it."""
 
-MOST_NAMES = 4
-"""Of more that share a place, the rest are counted."""
-
-MOST_POINTS = 4
-"""Of more tasks and places, no ratio is named."""
+MOST = 4
+"""Of more rows that share a place, the rest are counted; of more tasks and places, no ratio is named."""
 
 
-def _every(_cell: Cell) -> bool:
-    return True
-
-
-def sentence(analysis: Analysis, where: str, of: Callable[[Cell], bool] = _every) -> str:
+def sentence(analysis: Analysis, where: str, of: Callable[[Cell], bool] = lambda _: True) -> str:
     """Who is the fastest at what and how sure that is, or why nothing may be said, of these cells.
 
     ``where``: ``this machine``.
@@ -158,10 +151,10 @@ def _of_several(groups: Sequence[Sequence[CellAnalysis]], ranks: Mapping[Cell, s
     subject = _subject(leaders, places, cells)
     claims = _claims(subject, cells) if subject else []
     parts = []
-    if claims and len(claims) <= MOST_POINTS:
+    if claims and len(claims) <= MOST:
         same = len({claim.baseline for claim in claims}) == 1
         words = [claim.words(short=same and bool(number)) for number, claim in enumerate(claims)]
-        parts = [f"{subject} {_listed(words, most=MOST_POINTS)}"]
+        parts = [f"{subject} {_listed(words)}"]
     return f"{_head(groups)}, {'; '.join([lead, *parts])}"
 
 
@@ -224,7 +217,7 @@ def _of_shapes(groups: Sequence[Sequence[CellAnalysis]], run: Run) -> str:
         (name, count), *_ = names.most_common(1)
         parts.append(f"{name} came out first in {_at(at)} at {count} of {names.total()} {shapes}")
     return (
-        f"{_listed(parts[:MOST_POINTS])}, which no verdict bears out: `python -m bench advise` says what to expect of"
+        f"{_listed(parts[:MOST])}, which no verdict bears out: `python -m bench advise` says what to expect of"
         " a shape, and how sure that is"
     )
 
@@ -259,7 +252,7 @@ def _at(at: TaskAtPlace) -> str:
     return WORDS[at.task] + threads + device + (f" in {at.precision}" if at.precision != "float32" else "")
 
 
-def _listed(words: Sequence[str], most: int = MOST_NAMES) -> str:
+def _listed(words: Sequence[str]) -> str:
     """``a, b and c``; of more than so many the rest are counted."""
-    shown = [*words] if len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
+    shown = [*words] if len(words) <= MOST else [*words[: MOST - 1], f"{len(words) - MOST + 1} more"]
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
