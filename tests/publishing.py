@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.cli.publish import OURS
+from bench.publish.index import comparable_with
 from bench.publish.kinds import Repository
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from bench.analysis.analysis import Analysis
     from bench.publish.publish import Publisher
     from bench.records.schema import Result
 
@@ -24,3 +27,10 @@ def published(root: Path) -> list[Result]:
     """The results that are published there, oldest first."""
     (runs,) = (kind for kind in OURS.kinds if kind.head_file == "run.json")
     return [analysis.result for _, analysis in runs.published(Repository(root))]
+
+
+def the_one_before(earlier: Sequence[Analysis], analysis: Analysis) -> Analysis | None:
+    """The last of the earlier results that is comparable."""
+    wanted = comparable_with(analysis.run)
+    alike = [one for one in earlier if wanted is not None and comparable_with(one.run) == wanted]
+    return alike[-1] if alike else None

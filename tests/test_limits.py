@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from pretend import BUDGET, plan, row, run, sit
+from publishing import the_one_before
 from rich.console import Console
 from test_records import BLOCK, END, RUN, record, write
 
@@ -23,7 +24,6 @@ from bench.measure.plan import make_plan
 from bench.measure.presets import BUDGETS, PRESETS
 from bench.measure.stopping import next_block
 from bench.publish import readme
-from bench.publish.index import the_one_before
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text

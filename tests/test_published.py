@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 from processes import python
-from publishing import published, publisher
+from publishing import published, publisher, the_one_before
 from said import alike, said
 from test_calibrate import HEAD, comparison
 from test_records import END, RUN, record, renamed, write
@@ -32,7 +32,6 @@ from bench.page.pictures import svgs
 from bench.profiling.profiles import PROFILE_FILE, read_profiles
 from bench.profiling.published import PublishedProfiles
 from bench.publish import rules
-from bench.publish.index import the_one_before
 from bench.publish.kinds import Repository
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START

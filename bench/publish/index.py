@@ -72,13 +72,6 @@ def comparable_with(run: Run) -> str | None:
     return msgspec.json.encode([place, pools]).decode()
 
 
-def the_one_before(earlier: Sequence[Analysis], analysis: Analysis) -> Analysis | None:
-    """The last of the earlier results that is comparable."""
-    wanted = comparable_with(analysis.run)
-    alike = [one for one in earlier if wanted is not None and comparable_with(one.run) == wanted]
-    return alike[-1] if alike else None
-
-
 def agreement(old: Analysis, new: Analysis) -> dict[Cell, bool]:
     """For each cell with a decided verdict in both results: whether it is the same."""
     before, after = (
