@@ -214,7 +214,7 @@ def report(simulation: Simulation) -> str:
     return (
         f"# What the rule does, simulated and replayed\n\n`python -m studies.rule`, level {simulation.level:g},"
         f" practical threshold {100 * PRACTICAL:.0f} %, at most {MOST_FREEDOM} degrees of freedom from other"
-        " comparisons. The kinds of tables are those of `bench/method/simulate.py`: eight groups of"
+        " comparisons. The kinds of tables are those of `bench/calibration/simulate.py`: eight groups of"
         f" {ROWS} comparisons that share a baseline, unless they say otherwise.\n\n"
         "## How often it errs\n\n"
         f"The rule looks after each block from {MIN_BLOCKS} to {LOOKS}, and who has a verdict leaves:"

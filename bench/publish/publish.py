@@ -47,11 +47,11 @@ class Publisher:
                     write_folder(target, files)
         except OSError as error:
             raise self._unwritten(error) from None
-        self.refresh()
+        self.refresh(target)
         return target
 
-    def refresh(self) -> None:
-        """Make every published table, the index and the README's table anew.
+    def refresh(self, only: Path | None = None) -> None:
+        """Make every published table, or those of one thing, and the index and README's table anew.
 
         Raises:
             InvalidInput: something that is published is damaged, or what is made of it cannot be written.
@@ -59,7 +59,7 @@ class Publisher:
         try:
             self._mend()
             with Console(stderr=True, highlight=False, markup=False).status("reading what is published") as status:
-                for path, text in self._files():
+                for path, text in self._files(only):
                     status.update(f"{path.parent.name}/{path.name}")
                     path.parent.mkdir(parents=True, exist_ok=True)
                     write_whole(path, text.encode())
@@ -70,13 +70,14 @@ class Publisher:
         """Every generated file, and what it has to say: all of it made anew from the raw records."""
         return dict(self._files())
 
-    def _files(self) -> Iterator[tuple[Path, str]]:
-        """What is made of each thing, then what is made of all of a kind."""
+    def _files(self, only: Path | None = None) -> Iterator[tuple[Path, str]]:
+        """What is made of each thing, or of one alone, then what is made of all of a kind."""
         published = {}
         for kind in self.kinds:
             published[kind] = kind.published(self.repository)
             for folder, thing in published[kind]:
-                yield from kind.made(thing, folder).items()
+                if only in (None, folder):
+                    yield from kind.made(thing, folder).items()
         for kind, things in published.items():
             yield from kind.pages(things, self.repository).items()
 

@@ -55,6 +55,10 @@ CONTROL_CHARACTER = re.compile(
 """What would steer a terminal, in JSON: all but newline and tab. A row's exception may have it, a result has not."""
 
 
+MAY_BE_CONTROL = (b"\\", b"\x7f", b"\xc2")
+"""Without any of these there is none, and hardly a line has one: to look for them is fast."""
+
+
 def _encoded(value: Struct) -> bytes:
     return CONTROL_CHARACTER.sub(rb"\1?", msgspec.json.encode(value))
 
@@ -81,8 +85,9 @@ def read_result(folder: Path) -> Result:
     *whole, last = lines.split(b"\n")
     numbers: dict[object, int] = {}
     said: Line | None = None
+    records = f"{folder / RECORDS_FILE}"
     for number, line in enumerate(whole, 1):
-        where = f"{folder / RECORDS_FILE}:{number}"
+        where = f"{records}:{number}"
         said = decode(line if version >= NESTED else _nested(line), Line, where)
         if (first := numbers.setdefault(_only_once(said), number)) != number:
             raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
@@ -178,7 +183,7 @@ def decode(data: bytes, kind: Any, where: str) -> Any:
         InvalidInput: it is something else.
     """
     try:
-        if CONTROL_CHARACTER.search(data):
+        if any(sign in data for sign in MAY_BE_CONTROL) and CONTROL_CHARACTER.search(data):
             raise msgspec.ValidationError("it has control characters")
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
