@@ -318,7 +318,7 @@ class DeviceMemory(Protocol):
         """
 
     def reset_peak(self) -> None:
-        """Count anew from what is held now; where the framework cannot, nothing happens."""
+        """Count again from what is held now; where the framework cannot, nothing happens."""
 
 
 @runtime_checkable
@@ -336,7 +336,7 @@ class LayerStates(Protocol):
 class Compiled(Protocol):
     """What a row may offer besides, where not all of it is compiled: which part is.
 
-    Optional: without it, whoever reads ``"compiles": True`` in its ROW takes it that a task is one program.
+    Optional: without it, ``"compiles": True`` in its ROW means that a task is one program.
     """
 
     def compiled(self) -> str:

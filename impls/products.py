@@ -64,7 +64,7 @@ class Multiplier(Protocol):
         """The factors ``(count, m, k)`` and ``(k, n)`` on the device, stored as they multiply fastest."""
 
     def multiply(self, placed: Sequence[Any]) -> Any:
-        """All products of all that was placed, each made anew. Nothing is awaited."""
+        """All products of all that was placed, each made again. Nothing is awaited."""
 
     def wait(self, result: Any) -> None:
         """Return when all of what ``multiply`` gave has been computed."""

@@ -58,7 +58,7 @@ class Profiler(Protocol):
     def record(self, frameworks: Sequence[str], calls: Callable[[Mark], None]) -> Recording:
         """What the profiler says of these calls.
 
-        ``calls`` is called once, with a ``Mark``. It loads the row's weights and inputs anew, warms up, and makes each
+        ``calls`` is called once, with a ``Mark``. It loads the row's weights and inputs again, warms up, and makes each
         call that counts inside ``with mark():``. ``frameworks``: those of the row.
         """
 

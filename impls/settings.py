@@ -10,7 +10,7 @@ from typing import Literal
 Setting = Literal["memory kept", "xla for recurrences"]
 
 SETTINGS: dict[Setting, dict[str, str]] = {
-    # memory comes in pages of 2 MiB, and what is freed is kept: it would come anew at the next call, page by page, or
+    # memory comes in pages of 2 MiB, and what is freed is kept: it would come again at the next call, page by page, or
     # wait for a host that takes free pages away (docs/method.md)
     "memory kept": {
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1"

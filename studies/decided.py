@@ -177,7 +177,7 @@ def _first_blocks(way: Course, seconds: float | None) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, or, with a folder that has the measurements, make the table anew."""
+    """Measure, or, with a folder that has the measurements, make the table again."""
 
     def made(of: Path, folder: Path) -> str:
         return save(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report)

@@ -133,7 +133,7 @@ def report(experiment: Experiment, result: Result) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, or, with a folder that has the measurements, make the table anew."""
+    """Measure, or, with a folder that has the measurements, make the table again."""
 
     def made(of: Path, folder: Path) -> str:
         result = read_result(of)

@@ -258,7 +258,7 @@ def _replays(simulation: Simulation) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Simulate, or, with a folder that has the rates, make the table anew."""
+    """Simulate, or, with a folder that has the rates, make the table again."""
 
     def made(folder: Path, *results: Path) -> str:
         return save(folder / RAW_FILE, Simulation, lambda: measure([*map(read_result, results)]), report)

@@ -179,7 +179,7 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, or, with a folder that has the measurements, make the table anew."""
+    """Measure, or, with a folder that has the measurements, make the table again."""
 
     def made(folder: Path) -> str:
         return save(folder / RAW_FILE, Experiment, measure, report)

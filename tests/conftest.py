@@ -66,7 +66,7 @@ def own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A ``TMPDIR`` of the tests' own: the runs that they start lock it, and neither wait for nor end a person's run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("machine")))
-        patch.setattr(tempfile, "tempdir", None)  # read anew
+        patch.setattr(tempfile, "tempdir", None)  # read again
         yield
     tempfile.tempdir = None
 

@@ -80,7 +80,7 @@ def several_runs(folder: Path) -> list[Result]:
 
     def run(name: str, head: Run, scan_s: float) -> Result:
         own = [one for row in (*rows, CONTROL) for one in noisy(row, seconds=scan_s if row == "jax/scan" else None)]
-        lines = [msgspec.structs.replace(one, started_at=name) for one in own]  # each was measured anew
+        lines = [msgspec.structs.replace(one, started_at=name) for one in own]  # each was measured again
         whole = msgspec.structs.replace(head, rows=named | {"jax/scan": head.rows["jax/scan"]})
         return read_result(write(folder / name, *lines, BLOCK, END, run=whole))
 

@@ -46,7 +46,7 @@ def test_memory_given_back_is_not_touched_anew() -> None:
 
 
 def test_a_worker_keeps_what_its_row_gives_back(tmp_path: Path) -> None:
-    after = f"assert touched() < {PAGES // 10} or not in_a_turn(), 'memory was touched anew'; return result"
+    after = f"assert touched() < {PAGES // 10} or not in_a_turn(), 'memory was touched again'; return result"
     path = numpy_row(tmp_path, "touching", after=after)
     path.write_text(path.read_text() + TOUCH)
     records = last(measure(tmp_path, read_row(path)))

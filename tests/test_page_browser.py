@@ -330,7 +330,7 @@ def test_several_results_stand_side_by_side_and_over_time(chromium: Browser, tmp
 
 
 def test_usage_has_a_picture_of_the_page_of_readmes_machine(chromium: Browser, tmp_path: Path) -> None:
-    """With PICTURE=1 in the environment the picture is made anew: do so when what it shows has changed."""
+    """With PICTURE=1 in the environment the picture is made again: do so when what it shows has changed."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (machine,) = re.findall(r"\(results/machines/([^/)]+)/ratio\.svg\)", readme)
     results = [read_result(folder) for folder in sorted((ROOT / "results").glob(f"{machine}-*/"))]

@@ -40,7 +40,7 @@ def test_wherever_a_run_was_cut_each_cell_is_measured_once_a_block(cut: int) -> 
     assert count.keys() == {(record.block, record.pool, record.cell) for record in SHORT}
     twice = {(block, table, cell.group) for (block, table, cell), times in count.items() if times > 1}
     ends = {(record.block, record.pool, record.cell.group) for record in SHORT[max(0, cut - 1) : cut]}
-    assert twice <= ends  # only a group that was cut in the middle is measured anew, whole
+    assert twice <= ends  # only a group that was cut in the middle is measured again, whole
 
 
 @settings(max_examples=30)

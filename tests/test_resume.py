@@ -352,7 +352,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "foreign": (lambda folder: (folder / "run.json").write_text("{}"), (), r"run\.json: is no result of this program"),
     "newer": (head(schema_version=99), (), "schema version 99, this program reads up to"),
     "absent": (lambda folder: (folder / "run.json").unlink(), (), "holds no result"),
-    "made with other versions": (other_machine, (), r"versions not the same \(numpy 0.9, now .*\); begin anew"),
+    "made with other versions": (other_machine, (), r"versions not the same \(numpy 0.9, now .*\); start a new run"),
     "made by another program": (other_program, (), r"what measures has changed since \(bench/ as far as"),
     "without its own files": (lambda _: None, (), "one is a file of your own; name it again, with --impl one.py"),
     "with a task": (lambda _: None, ("--task", "forward"), "leave --task out"),
@@ -402,7 +402,7 @@ def test_a_package_installed_since_is_no_hindrance(killed: Killed, tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda row: row.write_text(row.read_text() + "\n# changed\n"), "two has changed since; begin anew"),
+        (lambda row: row.write_text(row.read_text() + "\n# changed\n"), "two has changed since; start a new run"),
         (lambda row: row.unlink(), r"two\.py: cannot be read \(No such file"),
     ],
 )
@@ -553,7 +553,9 @@ def test_a_run_on_a_gpu_does_not_go_on_on_another(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(resume, "describe", lambda: msgspec.structs.replace(environment, gpus=["NVIDIA L4"]))
     plan = msgspec.structs.replace(RUN.plan, device="gpu")
     folder = write(tmp_path / "run", run=msgspec.structs.replace(RUN, environment=environment, plan=plan))
-    with pytest.raises(InvalidInput, match=r"gpus not the same \(\['NVIDIA H100'\], now \['NVIDIA L4'\]\); begin anew"):
+    with pytest.raises(
+        InvalidInput, match=r"gpus not the same \(\['NVIDIA H100'\], now \['NVIDIA L4'\]\); start a new run"
+    ):
         check_resume(Options(resume=folder))
     folder = write(tmp_path / "cpu", run=msgspec.structs.replace(RUN, environment=environment, rows={}))
     with pytest.raises(InvalidInput, match="does not say which rows"):  # to which a GPU does not matter
@@ -576,5 +578,5 @@ def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch
 
 def test_a_run_whose_pools_would_differ_does_not_go_on() -> None:
     request = request_of("ab", (python_of(""),))
-    with pytest.raises(InvalidInput, match=r"--resume .*run: other rows would share its pools; begin anew"):
+    with pytest.raises(InvalidInput, match=r"--resume .*run: other rows would share its pools; start a new run"):
         pools_of(request, 4, written=[["a/row", CONTROL, "b/row"]])

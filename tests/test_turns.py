@@ -1,4 +1,4 @@
-"""Turns are turns: one row works at a time, in an order drawn anew each round, while the others sleep."""
+"""Turns are turns: one row works at a time, in an order drawn again each round, while the others sleep."""
 
 from __future__ import annotations
 

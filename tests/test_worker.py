@@ -255,7 +255,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "machine"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
-    monkeypatch.setattr(tempfile, "tempdir", None)  # read anew
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read again
     return folder
 
 

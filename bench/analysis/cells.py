@@ -238,7 +238,7 @@ def is_trusted(judged: Iterable[CellAnalysis]) -> bool:
 
 
 def ranks_of(judged: Iterable[CellAnalysis]) -> dict[Cell, str]:
-    """Each cell's place in its group: ``2=`` for those whom no verdict tells from the first at their place.
+    """Each cell's place in its group: ``2=`` for those that no verdict tells from the first at their place.
 
     No place where there is no verdict yet.
     """

@@ -2,7 +2,7 @@
 
 Pairs of identical workers, and of workers that differ by a planted amount of work, go through the same tables, turns,
 blocks and stopping rule as the rows of a run, on the machine as it is and with a noisy neighbour on its processors.
-No two comparisons of identical workers share a process. What the blocks gave is then replayed, drawn anew thousands of
+No two comparisons of identical workers share a process. What the blocks gave is then replayed, drawn again thousands of
 times, for rates that a few hundred comparisons cannot show.
 """
 

@@ -88,7 +88,7 @@ def _of_synthetic(head: Head, batches: Sequence[Batch]) -> Iterator[str]:
     yield _found_after(outcomes, looks, ["blocks", *map(str, looks)])
     yield "## The recorded noise, replayed\n"
     yield (
-        f"The blocks of the identical workers, drawn anew for {REPLAYS:,} comparisons with an exact effect. What"
+        f"The blocks of the identical workers, drawn again for {REPLAYS:,} comparisons with an exact effect. What"
         " one block has to do with the next is lost. Wrong is also SAME where the effect is above 2 %.\n"
     )
     yield _replays(outcomes)

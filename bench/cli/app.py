@@ -1,6 +1,6 @@
 """Which commands there are, and how their words are read.
 
-A command's file is imported when the command is called, and no other: whoever asks for a table waits for no chart.
+A command's file is imported when the command is called, and no other: a table waits for no chart.
 """
 
 from __future__ import annotations

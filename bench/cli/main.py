@@ -70,7 +70,7 @@ def main() -> int:
             print(f"bench: {said}", file=sys.stderr)
             return 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
-        if not isinstance(error, BrokenPipeError):  # whoever read it has read enough
+        if not isinstance(error, BrokenPipeError):  # the reader has read enough
             print(f"bench: standard output: cannot be written ({error.strerror})", file=sys.stderr)
         return 1
     else:

@@ -19,13 +19,13 @@ OURS = Publisher(
 
 
 def publish(result: Path | None = None) -> None:
-    """Copy a valid result to results/<machine>-<date>, and make all published tables and the index anew.
+    """Copy a valid result to results/<machine>-<date>, and make all published tables and the index again.
 
     Profiles and calibrations are published as well, each to its own place.
 
     Some examples:
       python -m bench publish results/local/2026-01-31T12-00-00
-      python -m bench publish      (only makes the tables anew)
+      python -m bench publish      (only makes the tables again)
 
     Parameters
     ----------

@@ -174,7 +174,7 @@ def _cells(first: Expected, one: Expected, _columns: Collection[str]) -> dict[st
 
 
 def verdict(expected: Sequence[Expected]) -> str:
-    """Who is expected to be the fastest, or between whom that is open, in a sentence."""
+    """Who is expected to be the fastest, or between which rows that is open, in a sentence."""
     (first, *others), names = expected, tied(expected)
     best = f"{first.implementation} is expected to be the fastest"
     if not others:

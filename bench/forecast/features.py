@@ -27,8 +27,8 @@ KNOTS = (1, 2, 8, 64)
 program than one with a matrix, and two may be dearer; beyond the last, the coefficient is the last one's."""
 
 CACHE_BYTES = 2 * 2**20
-"""Recurrent weights in float32 that are taken to be kept at hand from step to step: with more, the rest is read anew at
-each step. Chosen, not fitted."""
+"""Recurrent weights in float32 that are taken to be kept at hand from step to step: with more, the rest is read again
+at each step. Chosen, not fitted."""
 
 FLOAT_BYTES = 4
 

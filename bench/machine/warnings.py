@@ -178,7 +178,7 @@ def _memory_warnings(facts: Facts) -> Iterator[MachineWarning]:
         yield MachineWarning(
             "free_pages",
             "memory that is free here goes back to the host (the balloon reports free pages)",
-            "A call that takes large memory anew may wait for the host to find it, page by page: some calls take twice"
+            "A call that takes large memory again may wait for the host to find it, page by page: some calls take twice"
             " as long as others, in programs that give memory back.",
             "keep memory in the program, as the tuned rows do: GLIBC_TUNABLES in impls/settings.py",
             "medium",

@@ -105,7 +105,7 @@ def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, ri
 
 
 def fresh(batches: Sequence[Batch], task: Task, rng: np.random.Generator) -> list[Arrays]:
-    """The arguments of a call on these batches, as no call has had them: every feature times a factor drawn anew.
+    """The arguments of a call on these batches, as no call has had them: every feature times a factor drawn again.
 
     Factors lie between 0.8 and 1.25 and have either sign, so that the numbers keep their size.
     """

@@ -63,11 +63,13 @@ def check_resume(options: Options) -> Resumed:
     for what in (*SAME_PROGRAM, *(["gpus"] if run.plan.device == "gpu" else [])):
         then, now = getattr(run.environment, what), _known_then(getattr(run.environment, what), getattr(here, what))
         if then != now and what == "harness":
-            raise refuse("what measures has changed since (bench/ as far as runner and worker import it); begin anew")
+            raise refuse(
+                "what measures has changed since (bench/ as far as runner and worker import it); start a new run"
+            )
         if then != now:
-            raise refuse(f"{what} not the same ({_difference(then, now)}); begin anew")
+            raise refuse(f"{what} not the same ({_difference(then, now)}); start a new run")
     if run.preset not in BUDGETS or not run.rows:
-        raise refuse("does not say which rows and preset it had; begin anew")
+        raise refuse("does not say which rows and preset it had; start a new run")
     effort = effort_of(run, budget)
     known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
     files = {row.name: row for row in choose_rows(impl)} if impl else {}
@@ -78,7 +80,7 @@ def check_resume(options: Options) -> Resumed:
             raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
         rows[name] = row
     if unknown := [name for name in files if name not in rows]:
-        raise refuse(f"{unknown[0]} is not in it; leave --impl out, or begin anew")
+        raise refuse(f"{unknown[0]} is not in it; leave --impl out, or start a new run")
     interpreters = choose_interpreters(options.interpreter, rows.values())
     if [one.version for one in interpreters if one.version] != versions_of(run):
         had = " ".join(f"{version}=PATH" for version in versions_of(run))
@@ -87,7 +89,7 @@ def check_resume(options: Options) -> Resumed:
     for name, then_row in run.rows.items():
         facts = code_facts(rows[split(name).row], python_of[split(name).version])
         if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
-            raise refuse(f"{name} has changed since; begin anew")
+            raise refuse(f"{name} has changed since; start a new run")
     return Resumed(
         result=replace(result, path=folder.absolute()),  # workers run in another folder than the person
         rows=tuple(row for row in rows.values() if not row.is_bound),

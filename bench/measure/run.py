@@ -89,7 +89,7 @@ class Ended:
     code: int
     """The exit code that follows from that."""
     again: tuple[str, ...]
-    """What whoever goes on has to name again."""
+    """What has to be named again to go on."""
 
 
 def run(request: Request, watching: Watching) -> Ended:
@@ -109,7 +109,7 @@ def run(request: Request, watching: Watching) -> Ended:
             latest = request.interpreters[-1]
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
                 preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
-        head = _head(request, plan)  # takes a while: whoever is interrupted before has no folder
+        head = _head(request, plan)  # takes a while: a run that is interrupted before has no folder
         with new_folder(request.out) as folder, written(request.out):
             (folder / "logs").mkdir()
             start_result(head, folder)
@@ -174,7 +174,7 @@ def planned_again(resumed: Resumed) -> Plan:
         entered={name for pool in had.pools for name in pool},
     )
     if plan.names != had.pools:
-        raise InvalidInput(f"--resume {resumed.result.path}: other rows would share its pools; begin anew")
+        raise InvalidInput(f"--resume {resumed.result.path}: other rows would share its pools; start a new run")
     return plan
 
 
@@ -219,7 +219,7 @@ def _carry_out(
 
 
 def _named_again(asked: Request | Resumed) -> list[str]:
-    """What whoever goes on has to name again, for a result does not say where it is."""
+    """What has to be named again to go on, for a result does not say where it is."""
     own = [shown(row.path) for row in asked.rows if not row.path.is_relative_to(HERE)]
     pythons = [f"{one.version}={shown(one.path)}" for one in asked.interpreters if one.version]
     return [*(["--impl", *own] if own else []), *(["--interpreter", *pythons] if pythons else [])]

@@ -66,7 +66,7 @@ class Model:
         """What it gave: on a GPU it may count memory."""
 
     def reset(self) -> None:
-        """Forget what calls have left behind: load the weights anew."""
+        """Forget what calls have left behind: load the weights again."""
         self._model.load(self._problem.parameters)
 
     def body(self, cell: Cell) -> Callable[[], Any]:

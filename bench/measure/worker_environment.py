@@ -115,7 +115,7 @@ def worker_environment(
 
 
 def is_inherited(name: str) -> bool:
-    """Whether a worker has the variable of that name from whoever starts the bench."""
+    """Whether a worker has the variable of that name from the process that starts the bench."""
     return name in INHERITED or name.startswith("LC_")
 
 

@@ -26,7 +26,7 @@ Nothing has been published yet. On a machine that is at rest, with all framework
 
 ```sh
 python -m bench profile --workload seed g2p latency braun tutorial fastrnns  # every idiomatic and tuned row; an hour
-python -m bench publish results/profiles/2026-01-31T12-00-00  # the folder that it names; makes this page anew
+python -m bench publish results/profiles/2026-01-31T12-00-00  # the folder that it names; makes this page again
 ```
 """
 

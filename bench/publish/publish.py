@@ -30,7 +30,7 @@ class Publisher:
 
         Raises:
             InvalidInput: the folder holds nothing of any kind, or what proves nothing, or code that no commit has made.
-                Or what is to be made anew cannot be written.
+                Or what is to be made again cannot be written.
         """
         try:
             self._mend()
@@ -51,7 +51,7 @@ class Publisher:
         return target
 
     def refresh(self, only: Path | None = None) -> None:
-        """Make every published table, or those of one thing, and the index and README's table anew.
+        """Make every published table, or those of one thing, and the index and README's table again.
 
         Raises:
             InvalidInput: something that is published is damaged, or what is made of it cannot be written.
@@ -67,7 +67,7 @@ class Publisher:
             raise self._unwritten(error) from None
 
     def generated(self) -> dict[Path, str]:
-        """Every generated file, and what it has to say: all of it made anew from the raw records."""
+        """Every generated file, and what it has to say: all of it made again from the raw records."""
         return dict(self._files())
 
     def _files(self, only: Path | None = None) -> Iterator[tuple[Path, str]]:

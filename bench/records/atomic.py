@@ -1,4 +1,4 @@
-"""Files and folders that are there whole, or as they were, even where whoever writes them is killed."""
+"""Files and folders that are there whole, or as they were, even where the process that writes them is killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEW, BEFORE = ".new", ".before"
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Put the data into the file, on the disk: whoever reads it meets all of it or what was there before.
+    """Put the data into the file, on the disk: a reader meets all of it or what was there before.
 
     Raises:
         OSError: it cannot be written; the error names it.
@@ -56,9 +56,9 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Put a folder of these files there, on the disk and in the place of any other: whoever looks meets one or neither.
+    """Put a folder of these files there, on the disk and in the place of any other: a reader meets one or neither.
 
-    Where it was neither, for whoever wrote was killed, ``mend`` brings the old one back.
+    Where it was neither, for the writing process was killed, ``mend`` brings the old one back.
 
     Raises:
         OSError: it cannot be written.

@@ -153,7 +153,7 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     processors: list[int] = []
     hash_seed: int | None = None
     padding_bytes: int | None = None
-    """Length of a meaningless environment variable, drawn anew for each process: it moves the stack's addresses."""
+    """Length of a meaningless environment variable, drawn again for each process: it moves the stack's addresses."""
     clock_mhz: float | None = None
     """The GPU's clock after the turns."""
     square_size: int | None = None
@@ -238,7 +238,7 @@ class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
 
 
 class VerdictChange(Struct, frozen=True, kw_only=True, tag_field="type", tag="said"):
-    """A verdict that was new when a block was done: what whoever watched was told, by the rule of that day."""
+    """A verdict that was new when a block was done: as it was shown, by the rule of that day."""
 
     cell: Cell
     block: int

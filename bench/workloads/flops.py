@@ -31,7 +31,7 @@ FORWARD = 17
 three logistic functions and two tanh (5, one each whatever they cost), and what makes ``c`` and ``h`` of them (4)."""
 
 BACKWARD = 28
-"""The same of the backward pass: the state's gradient and tanh(c) anew (2), the cell's gradient (6), those of the four
+"""The same of the backward pass: the state's gradient and tanh(c) again (2), the cell's gradient (6), those of the four
 gates (16), and the sums for the four biases (4)."""
 
 ADAM = 14

@@ -1,4 +1,4 @@
-"""What every JAX row does with arrays and devices, whoever made its model."""
+"""What every JAX row does with arrays and devices, whatever made its model."""
 
 from __future__ import annotations
 

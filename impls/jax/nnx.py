@@ -199,7 +199,7 @@ class NnxRow(JaxArrays):
         state = _nnx_weights.from_canonical(self.config, nnx.state(self.model, nnx.Param), parameters)
         nnx.update(self.model, jax.device_put(state, self.device))
         self.optimizer = nnx.Optimizer(self.model, OPTIMIZER, wrt=nnx.Param)
-        # put there by name, as every later state is: else the second step would compile anew
+        # put there by name, as every later state is: else the second step would compile again
         nnx.update(self.optimizer, jax.device_put(nnx.state(self.optimizer), self.device))
         self._state = nnx.state(self.model, nnx.Param)  # the model's own variables: it changes with the model
         jax.block_until_ready((self._state, nnx.state(self.optimizer)))

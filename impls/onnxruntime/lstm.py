@@ -166,7 +166,7 @@ class OnnxRow:
         return {name: array.copy() for name, array in parameters.items()}
 
     def load(self, parameters: Parameters) -> None:
-        """Take these weights: they are constants of the graph, which is made anew."""
+        """Take these weights: they are constants of the graph, which is made again."""
         self._parameters = {name: array.copy() for name, array in parameters.items()}
         self._model = Seq2seqLSTM(self.config, self._parameters)
 

@@ -187,7 +187,7 @@ class ThincRow:
         return int(self.ops.xp.get_default_memory_pool().total_bytes())
 
     def reset_peak(self) -> None:
-        """Count anew from what is held now: the pool gives its free blocks back.
+        """Count again from what is held now: the pool gives its free blocks back.
 
         Raises:
             NoCounter: the device is no GPU.

@@ -105,7 +105,7 @@ class WrapperRow(ThincRow):
         return super().peak_bytes() + torch_adapter.peak_bytes(torch.device("cuda"))
 
     def reset_peak(self) -> None:
-        """Count anew from what is held now, in both."""
+        """Count again from what is held now, in both."""
         super().reset_peak()
         torch_adapter.reset_peak(torch.device("cuda"))
 

@@ -87,7 +87,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def reset_peak(device: torch.device) -> None:
-    """Count anew from what is held now.
+    """Count again from what is held now.
 
     Raises:
         NoCounter: the device is no GPU.
@@ -174,7 +174,7 @@ def adam(weights: Iterable[Tensor], *, fused: bool | None = None) -> torch.optim
 
 
 class TorchArrays:
-    """What every PyTorch row does with arrays, whoever made its model."""
+    """What every PyTorch row does with arrays, whatever made its model."""
 
     def __init__(self, device: str) -> None:
         self.device = find_device(device)
@@ -197,7 +197,7 @@ class TorchArrays:
         return peak_bytes(self.device)
 
     def reset_peak(self) -> None:
-        """Count anew from what is held now."""
+        """Count again from what is held now."""
         reset_peak(self.device)
 
 
