@@ -171,7 +171,7 @@ def test_a_persons_own_file_is_measured_against_a_row(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "mine" in done.stdout and "thinc/layers" in done.stdout
     assert re.search(
-        r"(?m)^plan: 3 rows with the A/A control and 1 matmul bound at 1 table, 1 block, seed \d+, budget", done.stderr
+        r"(?m)^plan: 3 rows with the A/A control and 1 matmul bound in 1 pool, 1 block, seed \d+, budget", done.stderr
     )
     result = read_result(out)
     names = {record.cell.implementation for record in result.records}
