@@ -325,7 +325,7 @@ def test_what_a_process_may_have_is_all_that_is_free() -> None:
 
 
 def test_processor_time_that_is_used_up_is_said_before_the_process_is_killed() -> None:
-    script = "import sys, bench.__main__ as bench\ndef app(*_, **__):\n    while True: pass\nbench.app = app"
+    script = "import sys, bench.cli.main as bench\ndef app(*_, **__):\n    while True: pass\nbench.app = app"
     done = limited("ulimit -t 2", "-c", f"{script}\nsys.exit(bench.main())")
     assert done.returncode == 130
     assert done.stderr == "bench: the processor time that a process may have here is used up (ulimit -t)\n"
@@ -408,7 +408,7 @@ def unknown(_uid):
 pwd.getpwuid = unknown
 os.environ.pop("HOME", None)
 sys.argv = ["bench", "list"]
-from bench.__main__ import main
+from bench.cli.main import main
 assert main() == 0
 import bench.page.write
 """
@@ -508,6 +508,6 @@ def test_what_the_system_refuses_is_one_line(refusal: OSError, words: str, monke
     def refuses() -> None:
         raise refusal
 
-    monkeypatch.setattr("bench.cli.listing.listing", refuses)
+    monkeypatch.setattr("bench.cli.list.listing", refuses)
     done = ask("list")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{words}\n")

@@ -533,7 +533,7 @@ def test_it_fits_80_columns_and_commands_stay_whole(quiet: Facts) -> None:
 
 def test_the_command_says_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setattr("bench.calibration.accuracy.measure_accuracy", lambda: Accuracy(0.006, 8, 1, 0.14, 41.0))
+    monkeypatch.setattr("bench.cli.machine.measure_accuracy", lambda: Accuracy(0.006, 8, 1, 0.14, 41.0))
     done = ask("machine")
     assert done.returncode == 0 and done.stdout.startswith("This machine\n  processors ")
     assert "differ by 0.60 % from block to block here" in " ".join(done.stdout.split())
