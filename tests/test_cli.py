@@ -325,7 +325,8 @@ def test_what_a_process_may_have_is_all_that_is_free() -> None:
 
 
 def test_processor_time_that_is_used_up_is_said_before_the_process_is_killed() -> None:
-    script = "import sys, bench.cli.main as bench\nsys.argv = ['bench', 'list']\ndef app(*_, **__):\n    while True: pass\nbench.app = app"
+    script = "import sys, bench.cli.main as bench\nsys.argv = ['bench', 'list']"
+    script += "\ndef app(*_, **__):\n    while True: pass\nbench.app = app"
     done = limited("ulimit -t 2", "-c", f"{script}\nsys.exit(bench.main())")
     assert done.returncode == 130
     assert done.stderr == "bench: the processor time that a process may have here is used up (ulimit -t)\n"
