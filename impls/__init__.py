@@ -1,4 +1,4 @@
-"""The models: one folder a framework, one file a row of the table. Finds the rows without importing any framework.
+"""The models: one folder a framework, one file a row of the table. It finds them without importing a framework.
 
 A row is a file ``impls/FRAMEWORK/VARIANT.py`` (an underscore in front makes it no row) that offers
 

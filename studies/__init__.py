@@ -1,1 +1,1 @@
-"""One script a question: why the method is as it is. Nothing in ``bench`` imports them."""
+"""The experiments behind the method, one script a question. Nothing in ``bench`` imports them."""

@@ -1,1 +1,1 @@
-"""Beside the road: how often the verdicts err, measured with workers whose ratio is known."""
+"""Optional, beside the road of a run: how often the verdicts err, measured with workers whose ratio is known."""

@@ -1,1 +1,1 @@
-"""Beside the road: costs fitted to a scaling run, and what they let one expect of other shapes."""
+"""Optional, beside the road of a run: costs fitted to a scaling run, and what they let one expect of other shapes."""

@@ -1,1 +1,2 @@
-"""From a request to records: the plan, its blocks, workers that take turns, and the proof that each is right."""
+"""From a request to records: the plan and when it stops, workers, what they start with and how they take turns, the
+proof."""

@@ -1,1 +1,1 @@
-"""Beside the road: what a row's time goes to, by its framework's own profiler."""
+"""Optional, beside the road of a run: what a row's time goes to, by its framework's own profiler."""

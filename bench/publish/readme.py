@@ -50,11 +50,11 @@ def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> s
     versions = ", ".join(f"{name} {here.versions[name]}" for name in frameworks if name in here.versions)
     parts = (
         sentence(analysis, f"{here.cpu} with one thread", is_shown),
+        f"Ratio to `{run.baseline}` (below 1 is faster); its own line shows the median time of a call. **Bold**: first in"
+        " its column, or not distinguishable from the first.",
         table([row for row in table_rows([analysis]) if is_readmes(row)]),
         f"![Ratio to {run.baseline} of each row, with intervals]({home}/ratio.svg)",
-        f"Ratio to `{run.baseline}` (below 1 is faster), whose own line has the median time of a call."
-        " **Bold**: first in its column, or not distinguishable from the first."
-        f" {sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
+        f"{sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"
         f" {duration(result.elapsed_s)}; {about_control(analysis.control)}. [All numbers]({full}); {here.cores} cores,"
         f" Python {here.python}, {versions}, {run.started_at[:10]}. {error_rate}",
     )
@@ -76,8 +76,10 @@ def table(rows: Sequence[TableRow]) -> str:
         for name in sorted(tiers, key=lambda name: _place([row for row in rows if row.implementation == name]))
     ]
     header = ["row", "tier", *(f"{WORDS[task]}: {workload}" for task, workload in columns)]
-    reasons = {row.implementation: row.reason for row in rows if row.median_s is None}
-    words = "; ".join(f"`{name}` – {reason}" for name, reason in reasons.items())
+    reasons = {row.implementation: (row.task, row.reason) for row in rows if row.median_s is None}
+    words = "; ".join(
+        f"`{name}`{f' {WORDS[task]}' * (name in tiers)} – {reason}" for name, (task, reason) in reasons.items()
+    )
     return (markdown.table(header, lines, left=2) + (f"\nNot timed: {words}." if words else "")).rstrip("\n")
 
 
