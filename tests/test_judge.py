@@ -54,7 +54,7 @@ def test_ratios_are_paired_turn_by_turn_then_by_block() -> None:
     assert len(one.blocks) == 3  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("what", ["table", "attempt", "block"])
+@pytest.mark.parametrize("what", ["pool", "attempt", "block"])
 def test_who_sat_apart_is_not_paired(what: str) -> None:
     values = {"block": 1, "pool": 0, "attempt": 0} | {what: 2}
     assert log_ratios([ours(**values)], [theirs()]) == {}

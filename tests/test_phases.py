@@ -111,7 +111,7 @@ def test_a_group_that_was_cut_off_in_the_first_block_follows_from_the_second(
 ) -> None:
     def efforts(_records, seconds, _baselines, _budget, block):  # type: ignore[no-untyped-def]
         """Of each group that may follow now: on a busy machine none of its turns may be fit to say how many."""
-        places = [{"workload": group.workload, "task": group.task, "table": table} for table, group in seconds]
+        places = [{"workload": group.workload, "task": group.task, "pool": pool} for pool, group in seconds]
         return [msgspec.structs.replace(EFFORT, block=block, **place) for place in places]
 
     monkeypatch.setattr(runner, "efforts", efforts)
