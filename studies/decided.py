@@ -94,8 +94,8 @@ def measure(result: Result) -> Experiment:
         raise InvalidInput(f"{result.path}: is no whole default run; make one with `nox -s bench`")
     command = f"python -m studies.decided results/{result.path.name} results/method"
     request = replace(default, budget=replace(default.budget, adapts=False), command=command)
-    ended = run(request, lambda plan, begun: Progress(plan, begun, stderr()))
-    second = read_result(default.out)
+    with run(request, lambda plan, begun: Progress(plan, begun, stderr())) as ended:
+        second = read_result(default.out)
     if ended.stopped or not second.whole:
         raise SystemExit(ended.code or 1)
     courses = {"following": course_of(result), "kept": course_of(second)}

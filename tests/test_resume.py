@@ -544,7 +544,7 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
     for name, value in {**here, "start_result": full}.items():
         monkeypatch.setattr(run, name, value)
     with pytest.raises(InvalidInput, match=r"--out .*out: cannot be written \(No space left on device\)"):
-        run.run(request, mock.Mock())
+        run.run(request, mock.Mock()).__enter__()
     assert not list(tmp_path.iterdir())
 
 

@@ -21,8 +21,8 @@ SHAPES = ("seed", "latency", "hidden_dim=128,embedding_dim=64,batch_size=64,sequ
 
 SCRIPT = f"""
 import numpy as np
-from bench.answers import draw_batches
-from bench.workloads import WORKLOADS, parse_shape
+from bench.workloads.reference_outputs import draw_batches
+from bench.workloads.shapes import WORKLOADS, parse_shape
 from impls import find_rows, load_row
 from impls.contract import TASKS, initial_parameters
 from impls.reference import Reference

@@ -1,7 +1,7 @@
 """What limits a row: the products that it has to make, and how fast products can be made here. Pure.
 
 Two bounds stand beside every time. The *machine's*: the best square product of any framework, on the same processors.
-The *framework's*: the very products that the model needs, made alone, by a entry of its own at the interleaved block.
+The *framework's*: the very products that the model needs, made alone, by an entry of its own in the interleaved block.
 Both are paired with the row, one block by block, the other turn by turn, so that a machine that drifts moves no share.
 """
 

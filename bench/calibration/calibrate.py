@@ -90,7 +90,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     names = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
     if names and len(names) > (room := entries_that_fit(choose([], "default", "cpu"), "cpu")):
-        raise InvalidInput(f"--rows: {len(names)} workers sit in one pool, and memory has room for {room}; name fewer")
+        raise InvalidInput(f"--rows: {len(names)} workers share one pool, and memory has room for {room}; name fewer")
 
     def done(block: Block) -> None:
         stderr.print(f"{duration(time.monotonic() - began)}: block {block.block} is done, {block.records} records")
@@ -161,7 +161,8 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
     environment = describe()
 
     def program(of: Environment) -> list[object]:
-        return [getattr(of, name) for name in SAME_PROGRAM]
+        # rows and workers have no code of their own in the head: all of it is that of the commit
+        return [getattr(of, name) for name in (*SAME_PROGRAM, "git_commit", "git_dirty")]
 
     if (out / HEAD_FILE).exists():
         head = read_head(out)

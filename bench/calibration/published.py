@@ -52,8 +52,12 @@ class Calibrations(Kind[Calibration]):
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
         return {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
 
+    def places(self, repository: Repository) -> list[Path]:
+        """Those on real rows."""
+        return [repository.method, twins(repository)]
+
     def folders(self, repository: Repository) -> list[Path]:
-        """Where the published calibrations stand."""
+        """The one of synthetic workers, which stands among other files, and those on real rows."""
         folders = [repository.method, *twins(repository).glob("[!.]*")]
         return [folder for folder in folders if (folder / calibration.HEAD_FILE).exists()]
 

@@ -37,5 +37,8 @@ def run(options: Annotated[Options, Parameter(name="*")] = DEFAULT) -> int:
         return Progress(plan, begun, console)
 
     if options.resume is not None:
-        return show(go_on(check_resume(options), watching), console)
-    return show(carry_out(check_request(options), watching), console)
+        work = go_on(check_resume(options), watching)
+    else:
+        work = carry_out(check_request(options), watching)
+    with work as ended:  # what draws would disturb another run
+        return show(ended, console)

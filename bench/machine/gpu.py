@@ -10,7 +10,6 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import psutil
-import pynvml
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -20,14 +19,15 @@ if TYPE_CHECKING:
 LIMIT_S = 15.0
 """How long the driver may take: without persistence mode it wakes the GPU up first."""
 
-THROTTLES: dict[int, str] = {
-    pynvml.nvmlClocksEventReasonSwPowerCap: "power cap",
-    pynvml.nvmlClocksEventReasonHwSlowdown: "hardware slowdown",
-    pynvml.nvmlClocksEventReasonSwThermalSlowdown: "heat (software)",
-    pynvml.nvmlClocksEventReasonHwThermalSlowdown: "heat (hardware)",
-    pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown: "power brake",
+THROTTLES = {
+    "SwPowerCap": "power cap",
+    "HwSlowdown": "hardware slowdown",
+    "SwThermalSlowdown": "heat (software)",
+    "HwThermalSlowdown": "heat (hardware)",
+    "HwPowerBrakeSlowdown": "power brake",
 }
-"""Reasons that lower the clock under load by heat or power. The others are idleness, and clocks somebody has chosen."""
+"""NVML's names, behind ``nvmlClocksEventReason``, of reasons that lower the clock under load by heat or power. The
+others are idleness, and clocks somebody has chosen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +57,16 @@ def gpus() -> tuple[Gpu, ...] | None:
     answer: list[tuple[Gpu, ...]] = []
 
     def ask() -> None:
-        with suppress(pynvml.NVMLError):
-            pynvml.nvmlInit()
-            try:
-                handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
-                answer.append(tuple(map(_read, handles)))
-            finally:
-                pynvml.nvmlShutdown()
+        with suppress(ImportError):  # an environment from before it was needed has no such library
+            import pynvml
+
+            with suppress(pynvml.NVMLError):
+                pynvml.nvmlInit()
+                try:
+                    devices = range(pynvml.nvmlDeviceGetCount())
+                    answer.append(tuple(gpu for index in devices if (gpu := _read(pynvml, index))))
+                finally:
+                    pynvml.nvmlShutdown()
 
     thread = Thread(target=ask, daemon=True)
     thread.start()
@@ -125,7 +128,20 @@ def _lineage(pid: int) -> frozenset[int] | None:
         return frozenset()
 
 
-def _read(device: Any) -> Gpu:
+def _read(pynvml: Any, index: int) -> Gpu | None:
+    """The GPU of that number; None where it does not answer, as one that fell off its bus."""
+    try:
+        device = pynvml.nvmlDeviceGetHandleByIndex(index)
+        name = pynvml.nvmlDeviceGetName(device)
+    except pynvml.NVMLError:
+        return None
+
+    def _value(ask: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return ask(*arguments)
+        except pynvml.NVMLError:  # the device does not say it
+            return None
+
     reasons = _value(pynvml.nvmlDeviceGetCurrentClocksEventReasons, device)
     if reasons is None:  # older drivers know them by another name
         reasons = _value(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, device)
@@ -134,21 +150,15 @@ def _read(device: Any) -> Gpu:
         _value(ask, device) for ask in (pynvml.nvmlDeviceGetUtilizationRates, pynvml.nvmlDeviceGetMemoryInfo)
     )
     return Gpu(
-        name=pynvml.nvmlDeviceGetName(device),
+        name=name,
         uuid=_value(pynvml.nvmlDeviceGetUUID, device) or "",
         clock_mhz=_value(pynvml.nvmlDeviceGetClockInfo, device, pynvml.NVML_CLOCK_SM),
         max_clock_mhz=_value(pynvml.nvmlDeviceGetMaxClockInfo, device, pynvml.NVML_CLOCK_SM),
-        throttles=None if reasons is None else tuple(word for bit, word in THROTTLES.items() if reasons & bit),
+        throttles=None
+        if reasons is None
+        else tuple(word for bit, word in THROTTLES.items() if reasons & getattr(pynvml, f"nvmlClocksEventReason{bit}")),
         pids=None if processes is None else frozenset(process.pid for process in processes),
         celsius=_value(pynvml.nvmlDeviceGetTemperature, device, pynvml.NVML_TEMPERATURE_GPU),
         busy=None if use is None else use.gpu / 100,
         free_bytes=None if memory is None else memory.free,
     )
-
-
-def _value(ask: Callable[..., Any], *arguments: Any) -> Any:
-    """What the library answers; None where the device does not say it."""
-    try:
-        return ask(*arguments)
-    except pynvml.NVMLError:
-        return None

@@ -19,7 +19,7 @@ Severity = Literal["high", "medium", "low"]
 QUIET_LOAD = 1 / 4  # of the processors that may be used
 MUCH_STEAL = 0.01
 MUCH_LOST = 0.05
-LITTLE_BYTES = 4 << 30  # a table entries some eight workers, of half a GiB each
+LITTLE_BYTES = 4 << 30  # a pool has some eight workers, of half a GiB each
 COARSE_S = 1e-6
 BUSY_GPU = 0.05
 

@@ -58,7 +58,7 @@ class Expected:
 
 
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed: Speed = Speed()) -> Expected:
-    """What to expect of a plan before anything is measured; compiling measures_memory most in the first block."""
+    """What to expect of a plan before anything is measured; compiling weighs most in the first block."""
     first = later = 0.0
     for pool in plan.pools:
         first += len(pool.entries) * WORKER_S * speed.start / slots

@@ -1,4 +1,4 @@
-"""A round pool: the workers of a block, alive at once, who take turns on one cell after the other.
+"""An interleaved block: the workers of a block, alive at once, who take turns on one cell after the other.
 
 Each prepares a cell on processors of its own, as many at a time as there are processors for. Then all move to the same
 processors, and sleep except in their turns. They come in a fresh random order: to the pool, and in each round.
@@ -65,7 +65,7 @@ CALLS_OF_A_CHECK = 5
 
 @dataclass(slots=True)
 class Member:
-    """A worker in a planned, until it has a record."""
+    """A worker in a planned group, until it has a record."""
 
     entry: Entry
     cell: Cell

@@ -83,14 +83,14 @@ class Revisit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):
-    """Ready to sit; a call takes about this long."""
+    """Ready for turns; a call takes about this long."""
 
     call_s: float
     phases_s: dict[Phase, float] = {}
 
 
 class Waiting(msgspec.Struct, frozen=True, tag=True):
-    """Asleep at the table."""
+    """Asleep until its turn."""
 
 
 class TurnTaken(msgspec.Struct, frozen=True, tag=True):

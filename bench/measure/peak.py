@@ -1,4 +1,4 @@
-"""``bench peak``: how fast products can be made here: the bounds alone at a round pool, no row beside them."""
+"""``bench peak``: how fast products can be made here: the bounds alone in interleaved blocks, no row beside them."""
 
 from __future__ import annotations
 

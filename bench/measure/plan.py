@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.machine.interpreters import OWN
-from bench.measure.presets import BUDGETS, Budget
+from bench.measure.presets import Budget
 from bench.records.schema import CONTROL, Cell, Group, Record, without_time
 from bench.records.versions import join, split
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from bench.workloads.shapes import Workload
     from impls import Row
     from impls.contract import Device, Precision, Task
-
-
-BUDGETS["threads"] = BUDGETS["default"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +99,9 @@ def make_plan(
 ) -> Plan:
     """Every row x workload x task in a pool for each number of threads and precision, and the control at each.
 
-    A row has a entry for each interpreter, the baseline's row before the others. Where a pool entries fewer than all,
+    A row has an entry for each interpreter, the baseline's row before the others. Where a pool has room for fewer,
     there are several, each with the baseline and the control. ``bounds``: what rows are held against, entered once.
-    ``entered``: who had a entry when a run began that goes on; nobody else gets one, whatever was installed since.
+    ``entered``: who had an entry when a run began that goes on; nobody else gets one, whatever was installed since.
     """
     rows = sorted(rows, key=lambda row: row.name != split(baseline).row)
     pools: list[Pool] = []
@@ -197,7 +194,7 @@ def calls_a_turn(call_s: float, budget: Budget) -> int:
 
 
 def rounds_of(call_s: Iterable[float], budget: Budget) -> int:
-    """How many turns each member of a planned takes, for calls that take this long."""
+    """How many turns each member of a planned group takes, for calls that take this long."""
     turns = [seconds * (budget.calls or calls_a_turn(seconds, budget)) for seconds in call_s]
     affordable = floor(budget.timed_s * len(turns) / sum(turns) + ROUNDING) if turns else 0
     return max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), affordable))

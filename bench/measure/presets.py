@@ -91,6 +91,8 @@ BUDGETS = {
 }
 
 
+BUDGETS["threads"] = BUDGETS["default"]
+
 Preset = Literal["smoke", "default", "full", "scaling", "threads"]
 
 PRESETS: dict[str, tuple[Task, ...]] = {

@@ -71,8 +71,9 @@ class Options:
     baseline: str | None = None
     """The row that ratios are to; torch/module if not given."""
     budget: str | None = None
-    """The time that it may take, such as 90s, 15m or 2h; the preset's if not given. Blocks go to what is
-    undecided until all is decided or the time is spent."""
+    """The time that it may take, such as 90s, 15m or 2h, but for the first block and a last look at each cell, which
+    are always made; the preset's if not given. Blocks go to what is undecided until all is decided or the time is
+    spent."""
     out: Path | None = None
     """Folder for the result, which must not exist yet; results/local/<time> if not given."""
     interpreter: tuple[str, ...] = ()

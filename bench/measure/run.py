@@ -6,8 +6,8 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -61,7 +61,7 @@ kernels that it has called, is some 300 MB, as PyTorch's maintainers say of CUDA
 their own."""
 
 ROOM = 0.8
-"""How much of what is free the workers of a table may need."""
+"""How much of what is free the workers of a pool may need."""
 
 
 class Watch(Protocol):
@@ -92,8 +92,9 @@ class Ended:
     """What has to be named again to go on."""
 
 
-def run(request: Request, watching: Watching) -> Ended:
-    """Measure what is asked for, and write it down.
+@contextmanager
+def run(request: Request, watching: Watching) -> Iterator[Ended]:
+    """Measure what is asked for, and write it down; the machine is held until the context ends.
 
     Raises:
         InvalidInput: no row can be timed so, a person's own file does not meet the contract, the folder cannot be
@@ -113,11 +114,12 @@ def run(request: Request, watching: Watching) -> Ended:
         with new_folder(request.out) as folder, written(request.out):
             (folder / "logs").mkdir()
             start_result(head, folder)
-        return _carry_out(plan, request, read_result(request.out), mark, began, watching)
+        yield _carry_out(plan, request, read_result(request.out), mark, began, watching)
 
 
-def go_on(resumed: Resumed, watching: Watching) -> Ended:
-    """Measure what a run lacks, and write it down.
+@contextmanager
+def go_on(resumed: Resumed, watching: Watching) -> Iterator[Ended]:
+    """Measure what a run lacks, and write it down; the machine is held until the context ends.
 
     Raises:
         InvalidInput: it would not be the same run, the folder cannot be written, or another run has this machine.
@@ -130,7 +132,7 @@ def go_on(resumed: Resumed, watching: Watching) -> Ended:
         except OSError as error:
             raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
         result = read_result(result.path)  # as it is now that nobody else writes it
-        return _carry_out(plan, resumed, result, mark, began, watching)
+        yield _carry_out(plan, resumed, result, mark, began, watching)
 
 
 def planned(request: Request, seed: int) -> Plan:

@@ -1,4 +1,4 @@
-"""Runs a plan, block by block: entries the workers, gives turns, appends and flushes what comes of it.
+"""Runs a plan, block by block: starts the workers, gives turns, appends and flushes what comes of it.
 
 Which block is next, and what it is for, follows from the records alone (``plan.next_block``): a run that was ended in
 any way goes on where it stood.
@@ -47,7 +47,7 @@ PRODUCT_SIZE = 512
 
 
 NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[PlannedGroup, ...]] | None"]
-"""Which block is due, and its planned_groups, given the records so far; None: there is no more to do."""
+"""Which block is due, and its planned groups, given the records so far; None: there is no more to do."""
 
 
 def run_plan(

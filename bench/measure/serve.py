@@ -214,7 +214,7 @@ class Worker:
         return self._job.seed, self._job.block, TASKS.index(cell.task), number
 
     def _failed(self, cell: Cell, status: Status, reason: str, attempt: int = 0) -> Record:
-        """A record of this block and table that has no time."""
+        """A record of this block and pool that has no time."""
         return without_time(cell, status, reason, block=self._job.block, pool=self._job.pool, attempt=attempt)
 
     def _verdict_on(self, error: BaseException) -> tuple[Status, str]:

@@ -112,7 +112,7 @@ def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:
 
 
 def shuffled(planned_groups: Sequence[PlannedGroup], seed: int, block: int) -> tuple[PlannedGroup, ...]:
-    """Table by pool, both the pools and the groups of each in a random order, workload by workload.
+    """Pool by pool, both the pools and the groups of each in a random order, workload by workload.
 
     A worker holds one workload's model at a time, so the tasks of a workload stay together.
     """

@@ -48,9 +48,9 @@ class PublishedProfiles(Kind[Profiles]):
         """All but the traces."""
         return {PROFILE_FILE: (folder / PROFILE_FILE).read_bytes()}
 
-    def folders(self, repository: Repository) -> list[Path]:
-        """Where the published profiles stand."""
-        return [path.parent for path in (repository.results / "profiled").glob(f"[!.]*/{PROFILE_FILE}")]
+    def places(self, repository: Repository) -> list[Path]:
+        """Apart from results."""
+        return [repository.results / "profiled"]
 
     def pages(self, things: Sequence[tuple[Path, Profiles]], repository: Repository) -> dict[Path, str]:
         """What the rows' time goes to."""

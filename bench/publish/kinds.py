@@ -77,8 +77,12 @@ class Kind(ABC, Generic[Thing]):
         """The files of it that are published, by name: what all else is made of."""
 
     @abstractmethod
+    def places(self, repository: Repository) -> list[Path]:
+        """The folders in which the published ones stand, each in one of its own."""
+
     def folders(self, repository: Repository) -> list[Path]:
-        """Where the published ones stand."""
+        """The folders of the published ones."""
+        return [path.parent for place in self.places(repository) for path in place.glob(f"[!.]*/{self.head_file}")]
 
     def made(self, thing: Thing, folder: Path) -> dict[Path, str]:
         """What is made of one, and stands beside it; nothing, for some kinds."""
@@ -102,10 +106,10 @@ def dated(path: Path, thing: Thing, kind: Kind[Thing]) -> Path:
     started_at = kind.started_at(thing)
     for number in count(1):
         numbered = path.with_name(f"{path.name}-{started_at[:10]}" + (f"-{number}" if number > 1 else ""))
-        if not (numbered / kind.head_file).exists():
+        if not numbered.exists():
+            return free or numbered
+        if all(path.name.startswith(".") for path in numbered.iterdir()):  # nothing but what a system has left
             free = free or numbered
-            if not numbered.exists():  # one that has no such file is in nobody's way
-                return free
         elif kind.started_at(kind.read(numbered)) == started_at:
             return numbered
     raise AssertionError

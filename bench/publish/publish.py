@@ -83,8 +83,10 @@ class Publisher:
 
     def _mend(self) -> None:
         """Put right what was left by a publish that was killed."""
-        results = self.repository.results
-        for folder in (results, *sorted(path for path in results.rglob("[!.]*") if path.is_dir())):
+        machines = self.repository.machines
+        places = [machines, *(place for kind in self.kinds for place in kind.places(self.repository))]
+        folders = [*machines.glob("[!.]*/"), *(one for kind in self.kinds for one in kind.folders(self.repository))]
+        for folder in (*places, *folders):
             mend(folder)
 
     def _unwritten(self, error: OSError) -> InvalidInput:

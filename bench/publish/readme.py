@@ -50,8 +50,8 @@ def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> s
     versions = ", ".join(f"{name} {here.versions[name]}" for name in frameworks if name in here.versions)
     parts = (
         sentence(analysis, f"{here.cpu} with one thread", is_shown),
-        f"Ratio to `{run.baseline}` (below 1 is faster); its own line shows the median time of a call. **Bold**: first in"
-        " its column, or not distinguishable from the first.",
+        f"Ratio to `{run.baseline}` (below 1 is faster); its own line shows the median time of a call. **Bold**: first"
+        " in its column, or not distinguishable from the first.",
         table([row for row in table_rows([analysis]) if is_readmes(row)]),
         f"![Ratio to {run.baseline} of each row, with intervals]({home}/ratio.svg)",
         f"{sum(one.is_decided for one in compared)} of {len(compared)} ratios are decided after"

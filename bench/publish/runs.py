@@ -64,9 +64,9 @@ class Runs(Kind[Analysis]):
         """The head without what may say whose machine it is, and the records."""
         return {RUN_FILE: run_text(without_names(thing.run)), RECORDS_FILE: (folder / RECORDS_FILE).read_bytes()}
 
-    def folders(self, repository: Repository) -> list[Path]:
-        """Where the published results stand."""
-        return [path.parent for path in repository.results.glob(f"[!.]*/{RUN_FILE}")]
+    def places(self, repository: Repository) -> list[Path]:
+        """All in one folder."""
+        return [repository.results]
 
     def made(self, thing: Analysis, folder: Path) -> dict[Path, str]:
         """Its table, in several formats."""
