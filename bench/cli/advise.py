@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
+from typing import Annotated
 
-from bench.cli.app import stdout
+from bench.cli.app import SEVERAL, stdout
 from bench.cli.run import run
 from bench.forecast.advise import advise as advise_on
 from bench.forecast.advise import render
@@ -18,7 +19,7 @@ from impls.contract import Device, Precision, Task
 def advise(
     *,
     shape: str,
-    task: tuple[Task, ...] = (),
+    task: Annotated[tuple[Task, ...], SEVERAL] = (),
     threads: str = "1",
     device: Device = "cpu",
     precision: Precision = "float32",

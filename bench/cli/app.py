@@ -14,14 +14,20 @@ app = App(
     help_format="plaintext",
     version_flags=[],
     suppress_keyboard_interrupt=False,  # `main` says that it was interrupted
-    default_parameter=Parameter(consume_multiple=1, negative=(), show_default=False),
+    default_parameter=Parameter(consume_multiple=1, negative=()),
 )
+
+SEVERAL = Parameter(show_default=False)
+"""What takes several words says in its own what none means."""
+
 new = App(name="new", help="Write a template.", version_flags=[])
 
 for name in ("run", "list", "machine", "peak", "profile", "advise", "calibrate", "table", "page", "compare", "publish"):
     app.command(f"bench.cli.{name}:{name}", name=name)
 app.command(new)
-new.command("bench.cli.new:row", name="row")
+new.command(
+    "bench.cli.new:row", name="row", help="Write the template of a row, to be filled in: bench new row torch/mine."
+)
 
 
 def stdout(*, soft_wrap: bool = False) -> Console:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 from bench.calibration.calibrate import calibrate as measure
+from bench.cli.app import SEVERAL
 from bench.measure.request import CALIBRATIONS, choose_twins, command_of, parse_budget
 from impls.contract import InvalidInput
 
 
 def calibrate(
     *,
-    rows: tuple[str, ...] = (),
+    rows: Annotated[tuple[str, ...], SEVERAL] = (),
     pairs: int | None = None,
     budget: str = "4h",
     out: Path | None = None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench.cli.app import stderr, stdout
+from typing import Annotated
+
+from bench.cli.app import SEVERAL, stderr, stdout
 from bench.measure.peak import BLOCKS, check_peak, measure
 from bench.report.peak_text import render
 from impls.contract import Device, Precision, Task
@@ -10,11 +12,11 @@ from impls.contract import Device, Precision, Task
 
 def peak(
     *,
-    workload: tuple[str, ...] = (),
-    task: tuple[Task, ...] = (),
+    workload: Annotated[tuple[str, ...], SEVERAL] = (),
+    task: Annotated[tuple[Task, ...], SEVERAL] = (),
     device: Device = "cpu",
-    threads: tuple[str, ...] = ("1",),
-    precision: tuple[Precision, ...] = ("float32",),
+    threads: Annotated[tuple[str, ...], SEVERAL] = ("1",),
+    precision: Annotated[tuple[Precision, ...], SEVERAL] = ("float32",),
 ) -> int:
     """Measure how fast products can be made here: the limits that a run holds its rows against. One to two minutes.
 

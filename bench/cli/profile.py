@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from bench.cli.app import stderr, stdout
+from bench.cli.app import SEVERAL, stderr, stdout
 from bench.here import shown
 from bench.profiling.measure import check_profile, measure
 from bench.profiling.report import render
@@ -13,8 +14,8 @@ from impls.contract import Task
 
 def profile(
     *rows: str,
-    workload: tuple[str, ...] = (),
-    task: tuple[Task, ...] = (),
+    workload: Annotated[tuple[str, ...], SEVERAL] = (),
+    task: Annotated[tuple[Task, ...], SEVERAL] = (),
     threads: str = "1",
     out: Path | None = None,
 ) -> int:

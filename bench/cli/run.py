@@ -19,7 +19,7 @@ from bench.report.progress import Progress
 DEFAULT = Options()
 
 
-def run(options: Annotated[Options, Parameter(name="*")] = DEFAULT) -> int:
+def run(options: Annotated[Options, Parameter(name="*", show_default=False)] = DEFAULT) -> int:
     """Measure, write a result folder, and show the table.
 
     Some examples:

@@ -40,50 +40,69 @@ PAGES = ROOT / "results" / "pages"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What ``bench run`` can be asked: the words of its command line."""
+    """What ``bench run`` can be asked: the words of its command line.
+
+    Parameters
+    ----------
+    impl
+        Rows to measure, by name, or files of your own that end in .py; all rows if not given.
+    workload
+        Workloads by name; those of the preset if not given.
+    task
+        encode, forward, gradients, train_step; forward and train_step if not given, and all in the preset full.
+    device
+        cpu, or gpu; the CPU if not given.
+    threads
+        Numbers of threads, each measured apart; 1 if not given.
+    precision
+        float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
+    preset
+        smoke (some minutes, no verdicts), default (20 minutes; if none is given), full (4 hours), or scaling (50
+        minutes): sweeps of all sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads:
+        a sweep of these, up to all processors, at the shape in the middle of scaling.
+    shape
+        A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
+        num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size. What is
+        not named is as in the notebook.
+    sweep
+        Sizes that take the values from low to high, such as hidden_dim=64:2048, each doubled from the one before; one
+        at a time, the others as in --shape or else as in the preset scaling. Names: those of --shape but for
+        bidirectional; or threads, alone.
+    against
+        The one row that those of --impl are held against: it is measured with them, and is the baseline.
+    baseline
+        The row that ratios are to; torch/module if not given.
+    budget
+        The time that it may take, such as 90s, 15m or 2h, but for the first block and a last look at each cell, which
+        are always made; the preset's if not given. Blocks go to what is undecided until all is decided or the time is
+        spent.
+    out
+        Folder for the result, which must not exist yet; results/local/<time> if not given.
+    interpreter
+        Pythons with other versions of a framework, such as 2.9.1=PATH 2.13.0=PATH, the oldest first: every row is
+        measured once under each, all in one pool, as torch/module@2.9.1 and torch/module@2.13.0. --baseline names one
+        of those; without a version, or if not given, the baseline is the last one's. Bounds are left out. `nox -s
+        versions` makes such environments.
+    resume
+        Go on with the run in this folder: what it lacks is measured. Beside it, --budget may be given, and --impl for
+        files of your own; --interpreter has to be, where the run had it.
+    """
 
     impl: tuple[str, ...] = ()
-    """Rows to measure, by name, or files of your own that end in .py; all rows if not given."""
     workload: tuple[str, ...] = ()
-    """Workloads by name; those of the preset if not given."""
     task: tuple[Task, ...] = ()
-    """encode, forward, gradients, train_step; forward and train_step if not given, and all in the preset full."""
     device: Device = "cpu"
-    """cpu or gpu."""
     threads: tuple[str, ...] = ("1",)
-    """Numbers of threads, each measured apart."""
     precision: tuple[Precision, ...] = ("float32",)
-    """float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart."""
     preset: Preset = "default"
-    """smoke (some minutes, no verdicts), default (20 minutes), full (4 hours), or scaling (50 minutes): sweeps of all
-    sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads: a sweep of these, up
-    to all processors, at the shape in the middle of scaling."""
     shape: str | None = None
-    """A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
-    num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size.
-    What is not named is as in the notebook."""
     sweep: tuple[str, ...] = ()
-    """Sizes that take the values from low to high, such as hidden_dim=64:2048, each doubled from the one before; one
-    at a time, the others as in --shape or else as in the preset scaling. Names: those of --shape but for
-    bidirectional; or threads, alone."""
     against: str | None = None
-    """The one row that those of --impl are held against: it is measured with them, and is the baseline."""
     baseline: str | None = None
-    """The row that ratios are to; torch/module if not given."""
     budget: str | None = None
-    """The time that it may take, such as 90s, 15m or 2h, but for the first block and a last look at each cell, which
-    are always made; the preset's if not given. Blocks go to what is undecided until all is decided or the time is
-    spent."""
     out: Path | None = None
-    """Folder for the result, which must not exist yet; results/local/<time> if not given."""
     interpreter: tuple[str, ...] = ()
-    """Pythons with other versions of a framework, such as 2.9.1=PATH 2.13.0=PATH, the oldest first: every row is
-    measured once under each, all in one pool, as torch/module@2.9.1 and torch/module@2.13.0. --baseline
-    names one of those; without a version, or if not given, the baseline is the last one's. Bounds are left out.
-    `nox -s versions` makes such environments."""
     resume: Path | None = None
-    """Go on with the run in this folder: what it lacks is measured. Beside it, --budget may be given, and --impl
-    for files of your own; --interpreter has to be, where the run had it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
