@@ -8,6 +8,8 @@ from __future__ import annotations
 from cyclopts import App, Parameter
 from rich.console import Console
 
+from bench.cli.new import row
+
 app = App(
     name="bench",
     help="Times one seq2seq LSTM, written in several frameworks, and refuses to time what is not proven equal.",
@@ -25,9 +27,7 @@ new = App(name="new", help="Write a template.", version_flags=[])
 for name in ("run", "list", "machine", "peak", "profile", "advise", "calibrate", "table", "page", "compare", "publish"):
     app.command(f"bench.cli.{name}:{name}", name=name)
 app.command(new)
-new.command(
-    "bench.cli.new:row", name="row", help="Write the template of a row, to be filled in: bench new row torch/mine."
-)
+new.command(row)
 
 
 def stdout(*, soft_wrap: bool = False) -> Console:
