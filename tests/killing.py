@@ -161,6 +161,6 @@ if __name__ == "__main__":
     runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]  # type: ignore[assignment]
     report.markdown = lambda head, batches: f"{head} {len(batches)}"
     readme.with_table = lambda repository, analysis, error_rate: f"{len(analysis.result.records)}"
-    index.sentence = lambda judged, run, where: where
+    index.sentence = lambda analysis, where: where
     os.fsync = lambda opened: None  # whoever is killed loses nothing that the system has
     print(check(Path(sys.argv[2]), KINDS[sys.argv[1]]))
