@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -160,7 +161,7 @@ def test_bad_input_is_one_line(words: tuple[str, ...], answer: str, house: Path)
 def test_measure_goes_on_and_measures_the_very_shape(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_scaling(house / "local" / "new", run=here())
     asked = []
-    monkeypatch.setattr("bench.cli.run.carry_out", lambda request, _: asked.append(request) or 1)
+    monkeypatch.setattr("bench.cli.run.carry_out", lambda request, _: nullcontext(asked.append(request) or 1))
     monkeypatch.setattr("bench.cli.run.show", lambda ended, _: ended)
     done = ask("advise", *SHAPE, "--task", "forward", "--measure")
     assert done.returncode == 1, "the run's own exit code"

@@ -189,8 +189,23 @@ def test_a_failure_is_no_state(nvml: Answers, function: str, code: int, monkeypa
 
     nvml()
     monkeypatch.setattr(pynvml, function, fail)
-    assert gpu.gpus() is None
+    assert gpu.gpus() == (None if function in ("nvmlInit", "nvmlDeviceGetCount") else ())
     assert gpu.state() is None
+
+
+def test_a_gpu_that_is_lost_hides_no_other(nvml: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    nvml()
+    (only,) = gpu.gpus() or ()
+    handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+
+    def of(index: int) -> object:
+        if index == 0:
+            raise failing(pynvml.NVML_ERROR_GPU_IS_LOST)
+        return handle
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: 2)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", of)
+    assert gpu.gpus() == (only,)
 
 
 def test_a_machine_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -481,7 +481,7 @@ def test_readmes_table_has_ratios_and_the_baselines_times_and_marks_the_first_pl
     assert re.fullmatch(r"\*\*\d+\.\d+ ms\*\*", cells["torch/module"][0])
     assert re.fullmatch(r"\*\*1\.0\d× UNCLEAR\*\*", cells["jax/scan"][0])
     assert re.fullmatch(r"1\.[23]\d× SLOWER", cells["thinc/layers"][0]) and cells["thinc/layers"][1] == "unsupported"
-    assert lines[5:] == ["", "Not timed: `thinc/layers` – no words; `jax/cudnn` – no GPU."]
+    assert lines[5:] == ["", "Not timed: `thinc/layers` training – no words; `jax/cudnn` – no GPU."]
 
 
 def test_markdown_cannot_be_broken_by_what_a_record_says(tmp_path: Path) -> None:
