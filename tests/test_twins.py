@@ -183,7 +183,7 @@ def test_the_table_says_what_was_planted_and_when_it_was_found() -> None:
 
 def test_more_rows_than_memory_has_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibrate, "entries_that_fit", lambda *_: 11)
-    with pytest.raises(InvalidInput, match="--rows: 12 workers sit in one pool, and memory has room for 11"):
+    with pytest.raises(InvalidInput, match="--rows: 12 workers share one pool, and memory has room for 11"):
         calibrate.calibrate(pairs=1, budget_s=1.0, out=tmp_path / "out", command="", rows=ROWS)
     assert not (tmp_path / "out").exists()
 
