@@ -3,7 +3,7 @@
 Each forward function returns its results and a *tape* (what its backward needs); each backward function is the forward
 one read from bottom to top. The matrix products of the inputs and of the weight gradients stand outside the loops over
 time, so that a float32 copy of it is also a fair "plain NumPy" to compare a framework with. Proven by finite
-differences and against PyTorch in float64 (``tests/test_reference.py``).
+differences and against PyTorch in float64 (``tests/impls/test_reference.py``).
 """
 
 from __future__ import annotations

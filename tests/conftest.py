@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from frameworks import other_process
 from hypothesis import settings
+from support.frameworks import other_process
 
 from impls import find_rows
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from support.processes import ROOT
 
 from bench.here import as_typed, command, shown
 

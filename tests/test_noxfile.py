@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from nox.command import CommandFailed
-from processes import ROOT
+from support.processes import ROOT, load_noxfile
 
 from bench.machine.interpreters import COMPANIONS
 from impls import find_rows
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-
-@cache
-def load_noxfile() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("noxfile_under_test", ROOT / "noxfile.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from frameworks import need
-from pages import blocks, check_quotes, run_page
-from processes import ROOT
+from support.frameworks import need
+from support.pages import blocks, check_quotes, run_page
+from support.processes import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def headings(page: Path) -> set[str]:
 def test_contributing_names_what_checks_it() -> None:
     words = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     named = re.findall(r"test_\w+(?!\.py)\b(?!\.)", words)
-    tests = (ROOT / "tests" / "test_published.py").read_text(encoding="utf-8")
+    tests = (ROOT / "tests" / "publish" / "test_published.py").read_text(encoding="utf-8")
     assert named and all(f"def {name}(" in tests for name in named)
 
 

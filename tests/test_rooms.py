@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from processes import ROOT
+from support.processes import ROOT
 
 SIDES = ("forecast", "profiling", "calibration")
 """Beside the road."""

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import nox
 import pytest
 import yaml
-from processes import ROOT
-from test_noxfile import load_noxfile
+from support.processes import ROOT, load_noxfile
 
 from bench.cli.app import app
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PROCESS_SD = 0.02
 """Standard deviation that fresh processes give to a log ratio, as published runs of real rows have it: of groups whose
-turns explain little of what blocks differ by, the middle one (`tests/test_effort.py` works it out again)."""
+turns explain little of what blocks differ by, the middle one (`tests/measure/test_effort.py` works it out again)."""
 
 WORTH = 4
 """That counts as much as so many groups' controls: one block shows each but once."""

@@ -1,6 +1,6 @@
 """What a worker's environment is before its Python starts.
 
-What really limits threads, by framework (measured; ``tests/test_threads.py`` checks it again):
+What really limits threads, by framework (measured; ``tests/measure/test_threads.py`` checks it again):
 
 - PyTorch and NumPy: ``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``OPENBLAS_NUM_THREADS``.
 - JAX on the CPU: ``PJRT_NPROC`` and ``NPROC`` (or affinity); ``XLA_FLAGS`` and ``OMP_NUM_THREADS`` have no effect.

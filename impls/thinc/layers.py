@@ -1,7 +1,7 @@
 """Thinc ``Model``s with hand-written backprop, on Thinc's operations: NumPy on the CPU, CuPy on the GPU.
 
 Thinc's own LSTM layer cannot stand here: its gradient is wrong, and its initial state has no batch axis, so that no
-encoder can hand its state over (``tests/test_thinc_defects.py``).
+encoder can hand its state over (``tests/impls/test_thinc_defects.py``).
 """
 
 from __future__ import annotations

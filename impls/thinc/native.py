@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from impls.contract import LSTMLayer, Parameters, Seq2seqConfig
 
-_BACKWARD_IS_WRONG = "Thinc's backprop_lstm gives wrong gradients (tests/test_thinc_defects.py)"
+_BACKWARD_IS_WRONG = "Thinc's backprop_lstm gives wrong gradients"
 
 ROW = {
     "tier": "kernel",
@@ -38,8 +38,8 @@ ROW = {
     "frameworks": ["thinc"],
     "devices": ["cpu"],
     "unsupported": {
-        "gradients": "Thinc's backprop_lstm gives wrong gradients (tests/test_thinc_defects.py)",
-        "train_step": "Thinc's backprop_lstm gives wrong gradients (tests/test_thinc_defects.py)",
+        "gradients": "Thinc's backprop_lstm gives wrong gradients",
+        "train_step": "Thinc's backprop_lstm gives wrong gradients",
         "gpu": "Thinc's generic LSTM, which CupyOps inherits, computes only the first sequence of a batch",
     },
 }
