@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from support.killing import result
+from support.page_results import result_of
 from support.recorded import BLOCK
 
 from bench.records.schema import VerdictChange
@@ -30,7 +30,7 @@ def run(
     folder: Path, at_s: tuple[float, ...], first_block_s: float, outside_s: float, budget_s: float = 1200
 ) -> Result:
     """A default run of four ratios, of which one was decided at each of these times."""
-    made = result(folder, "torch/module", "jax/scan", "thinc/layers", budget_s=budget_s)
+    made = result_of(folder, "torch/module", "jax/scan", "thinc/layers", budget_s=budget_s)
     records = [one for one in made.records if one.block == 1 and one.cell.implementation != "torch/module"]
     said = [
         VerdictChange(cell=one.cell, block=3, verdict="SLOWER", elapsed_s=when)

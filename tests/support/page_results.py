@@ -180,7 +180,7 @@ def big_page(
     )
 
 
-def result(
+def result_of(
     folder: Path,
     *rows: str,
     began: str = "2026-01-31",
