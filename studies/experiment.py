@@ -9,10 +9,9 @@ from typing import Any
 
 import msgspec
 
-from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, PlannedGroup
-from bench.measure.runner import run_plan
+from bench.measure.runner import Listener, run_plan
 from bench.records.atomic import write_whole
 from bench.records.schema import Line, Record
 from bench.records.store import decode

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.stats import median
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.records.schema import Result
 from bench.report.featured import answers_readme
 from bench.report.markdown import table

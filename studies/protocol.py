@@ -19,8 +19,7 @@ from bench.analysis.analysis import Analysis
 from bench.calibration import synthetic
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
-from bench.measure.plan import Entry, Plan, PlannedGroup, Pool
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS, Entry, Plan, PlannedGroup, Pool
 from bench.records.schema import Cell, Environment, Result, Struct
 from bench.records.store import read_result
 from bench.report.markdown import environment_line, table

@@ -21,8 +21,7 @@ from bench.analysis.stats import median
 from bench.calibration import synthetic
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
-from bench.measure.plan import Plan, Pool
-from bench.measure.presets import Budget
+from bench.measure.plan import Budget, Plan, Pool
 from bench.records.schema import Environment, Record, Struct
 from bench.report.markdown import environment_line, table
 from bench.units import percent

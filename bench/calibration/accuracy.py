@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.calibration import synthetic
-from bench.measure.journal import Listener
 from bench.measure.lock import only_run
-from bench.measure.runner import run_plan
+from bench.measure.runner import Listener, run_plan
 from bench.measure.stopping import next_block
 from bench.records.schema import Block, Line, Record
 from bench.report.machine_text import Accuracy

@@ -44,13 +44,11 @@ from bench.calibration.neighbour import noisy
 from bench.calibration.synthetic import Pair
 from bench.here import as_typed
 from bench.machine.describe import describe
-from bench.measure.journal import DiskFull, Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan
-from bench.measure.presets import BUDGETS, PRESETS
+from bench.measure.plan import BUDGETS, PRESETS, Plan
 from bench.measure.run import entries_that_fit
-from bench.measure.runner import run_plan
+from bench.measure.runner import DiskFull, Listener, run_plan
 from bench.records.atomic import write_whole
 from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
 from bench.records.store import RECORDS_FILE, drop_half_written, record_line

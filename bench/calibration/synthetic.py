@@ -19,8 +19,7 @@ from bench.analysis.stats import log_ratio_of_block
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.calibration.simulate import said_in_groups
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Entry, Plan, PlannedGroup, Pool, cells_of, groups_of
-from bench.measure.presets import Budget
+from bench.measure.plan import Budget, Entry, Plan, PlannedGroup, Pool, cells_of, groups_of
 from bench.measure.runner import NextBlock
 from bench.measure.stopping import shuffled
 from bench.records.schema import Group, Record, Struct

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import msgspec
 
 from bench.calibration.synthetic import Pair, entry
-from bench.measure.plan import Entry, Plan, Pool
-from bench.measure.presets import Budget
+from bench.measure.plan import Budget, Entry, Plan, Pool
 from bench.records.schema import Record, Struct
 from bench.workloads.shapes import Workload
 from impls import Row, RowFacts, read_row

@@ -20,10 +20,9 @@ import numpy as np
 from bench.analysis.roofline import square_rates
 from bench.machine import gpu
 from bench.machine.cpus import cpu_s, load_average, processor_ticks, stolen, taken_by_others
-from bench.measure.expected import AFTER_A_COLD_BLOCK
 from bench.measure.messages import AwaitTurns, Check, Finished, Prepare, Prepared, Turn, TurnTaken, Waiting
 from bench.measure.plan import calls_a_turn, rounds_of
-from bench.measure.stopping import checks_unseen
+from bench.measure.stopping import AFTER_A_COLD_BLOCK, checks_unseen
 from bench.measure.worker_client import Failure, WorkerProcess, together
 from bench.records.schema import BOUND, without_time
 from bench.records.store import fault_of
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from bench.measure.messages import Answer, AnyCommand, ProblemFile
-    from bench.measure.plan import Entry, Plan, PlannedGroup
+    from bench.measure.plan import Entry, PlannedGroup
     from bench.measure.worker_client import Setting
     from bench.records.schema import Cell, Flag, Group, Phase, Record
 
@@ -82,13 +81,10 @@ class Member:
 class Interleaver:
     """The workers of a pool, for one block. As a context manager it leaves no process behind."""
 
-    def __init__(
-        self, plan: Plan, setting: Setting, planned_groups: int, slots: Sequence[list[int]], place: list[int]
-    ) -> None:
+    def __init__(self, setting: Setting, slots: Sequence[list[int]], place: list[int]) -> None:
         """``slots``: processors for those who prepare. ``place``: the processors on which turns are taken."""
-        self._plan, self._setting, self._planned = plan, setting, planned_groups
-        self._slots, self._place = slots, place
-        self._rng = np.random.default_rng([plan.seed, setting.block, setting.pool])
+        self._plan, self._setting, self._slots, self._place = setting.plan, setting, slots, place
+        self._rng = np.random.default_rng([setting.plan.seed, setting.block, setting.pool])
         self._workers: dict[str, WorkerProcess] = {}
         self._never_began: dict[str, Failure] = {}
         self.phases_s: dict[Phase, float] = {}
@@ -204,7 +200,6 @@ class Interleaver:
                 entry,
                 entry.cells,
                 self._setting,
-                planned_groups=self._planned,
                 hash_seed=int(self._rng.integers(2**32)),
                 padding_bytes=int(self._rng.integers(MOST_PADDING_BYTES)),
             )

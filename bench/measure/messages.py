@@ -37,8 +37,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     block: int
     pool: int
     warmup_s: float
-    planned_groups: int
-    """How many times it can be asked to prepare."""
     processors: list[int]
     hash_seed: int
     padding_bytes: int

@@ -8,13 +8,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench.analysis.cells import analyse
-from bench.measure.journal import Listener
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Entry, Plan, Pool, cells_of
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS, Entry, Plan, Pool, cells_of
 from bench.measure.request import check_device, check_workloads, choose_precisions, choose_tasks, parse_threads
-from bench.measure.runner import run_plan
+from bench.measure.runner import Listener, run_plan
 from bench.records.schema import Record
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import choose

@@ -15,7 +15,7 @@ from bench.machine.cpus import processors
 from bench.machine.gpu import gpus
 from bench.machine.interpreters import OWN, choose_interpreters, in_words
 from bench.machine.limits import available_to_a_process
-from bench.measure.presets import BASELINE, BUDGETS, PRESETS, Budget, Preset
+from bench.measure.plan import BASELINE, BUDGETS, PRESETS, Budget, Preset
 from bench.records.schema import CONTROL, SIGN
 from bench.records.versions import join
 from bench.workloads.dictionary import read_words

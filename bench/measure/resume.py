@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.machine.describe import code_facts, describe
 from bench.machine.interpreters import choose_interpreters
-from bench.measure.presets import BUDGETS, Budget
+from bench.measure.plan import BUDGETS, Budget
 from bench.measure.request import Options, choose_budget, choose_rows
 from bench.records.schema import SAME_PROGRAM
 from bench.records.store import read_result

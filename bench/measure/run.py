@@ -21,14 +21,13 @@ from bench.machine import gpu
 from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
 from bench.machine.limits import available_bytes
-from bench.measure.expected import expected_s
-from bench.measure.journal import DiskFull, Listener, scratch
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import make_plan
 from bench.measure.preflight import preflight
-from bench.measure.runner import run_plan
+from bench.measure.runner import DiskFull, Listener, run_plan, scratch
 from bench.measure.speed import measure_speed
+from bench.measure.stopping import expected_s
 from bench.measure.worker_environment import left_out, memory_limit
 from bench.records.atomic import new_folder, written
 from bench.records.schema import End, PlanFacts, Run, WorkloadFacts

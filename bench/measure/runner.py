@@ -6,14 +6,17 @@ any way goes on where it stood.
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import islice
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -21,26 +24,108 @@ from threadpoolctl import threadpool_limits
 
 from bench.analysis.cells import analyse, counted_of
 from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, stolen
-from bench.measure.effort import efforts
-from bench.measure.expected import last_s, next_block_s
 from bench.measure.interleave import Interleaver, is_contended
-from bench.measure.journal import Journal, Listener, scratch
 from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Entry
-from bench.measure.stopping import next_block, retakes_of
+from bench.measure.stopping import efforts, last_s, next_block, next_block_s, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
 from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange, without_time
-from bench.records.store import RECORDS_FILE
+from bench.records.store import RECORDS_FILE, record_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from typing import Literal
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import BinaryIO, Literal
 
     from bench.measure.messages import Answer, ProblemFile
     from bench.measure.plan import Plan, PlannedGroup
     from bench.records.schema import Cell, Line, Phase
 
-T = TypeVar("T")
+LEAST_FREE_BYTES = 2**20
+"""With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
+
+
+class DiskFull(OSError):
+    """What was measured cannot be written; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who is told of progress."""
+
+    block: Callable[[int, Sequence[PlannedGroup]], None] = lambda _block, _planned: None
+    """A block begins, with these groups."""
+    doing: Callable[[PlannedGroup | None, str], None] = lambda _planned_group, _what: None
+    """What goes on now."""
+    kept: Callable[[Sequence[Line]], None] = lambda _lines: None
+    """These lines are on disk."""
+
+
+@dataclass(slots=True)
+class Journal:
+    """The records of a run, on disk before anybody is told of them."""
+
+    file: BinaryIO
+    listener: Listener
+    records: list[Record] = field(default_factory=list)
+    looked_at_after: dict[Cell, int] = field(default_factory=dict)
+    """After which block each cell was looked at once more, in a process of its own."""
+    blocks: list[Block] = field(default_factory=list)
+    efforts: dict[tuple[int, Group], Effort] = field(default_factory=dict)
+    said: dict[Cell, str] = field(default_factory=dict)
+    """The verdict on each cell that was told last."""
+
+    def take(self, line: Line) -> None:
+        """Know of a line that is on the disk."""
+        match line:
+            case Record():
+                self.records.append(line)
+            case Memory():
+                self.looked_at_after[line.cell] = line.block
+            case Block():
+                self.blocks.append(line)
+            case Effort():
+                self.efforts[line.pool, Group(*(getattr(line, name) for name in Group._fields))] = line
+            case VerdictChange():
+                self.said[line.cell] = line.verdict
+
+    def keep(self, *lines: Line) -> None:
+        """Append the lines, and force them to the disk.
+
+        Raises:
+            DiskFull: they cannot be written.
+        """
+        data = b"".join(map(record_line, lines))
+        try:
+            while data:  # a disk that is almost full takes a part
+                data = data[self.file.write(data) :]
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise DiskFull(f"{self.file.name}: cannot be written ({error.strerror})") from None
+        for line in lines:
+            self.take(line)
+        self.listener.kept(lines)
+        disk = os.fstatvfs(self.file.fileno())
+        if disk.f_bavail * disk.f_frsize < LEAST_FREE_BYTES:
+            raise DiskFull(f"{self.file.name}: the disk is almost full")
+
+
+@contextmanager
+def scratch(path: Path) -> Iterator[Path]:
+    """An empty folder while the context lasts; what a killed run has left there goes first.
+
+    Raises:
+        DiskFull: it cannot be made.
+    """
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise DiskFull(f"{path}: cannot be made ({error.strerror})") from None
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
 
 PRODUCT_SIZE = 512
 """Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
@@ -82,34 +167,24 @@ def run_plan(
         if skipped := [record for record in plan.skipped if record.cell not in have]:
             journal.keep(*skipped)
         with scratch(folder / "cache") as cache:
-            run = _Run(
-                plan,
-                problems,
-                folder,
-                cache,
-                listener,
-                journal,
-                mark,
-                memory_limit_bytes,
-                processors(),
-                next_block,
-                began,
-                had_s,
+            setting = Setting(
+                plan=plan,
+                folder=folder,
+                cache=cache,
+                problems=problems,
+                memory_limit_bytes=memory_limit_bytes,
+                mark=mark,
             )
-            return run.blocks()
+            return _Run(plan, setting, journal, processors(), next_block, began, had_s).blocks()
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
     plan: Plan
-    problems: Mapping[str, ProblemFile]
-    folder: Path
-    cache: Path
-    listener: Listener
+    setting: Setting
     journal: Journal
-    mark: str
-    memory_limit_bytes: int | None
     allowed: list[int]
+    """The processors that the run may use."""
     next_block: NextBlock
     began: float
     had_s: float
@@ -121,7 +196,8 @@ class _Run:
         while (due := self.next_block(self.plan, records)) is not None:
             block, planned_groups = due
             needed_s = next_block_s(planned_groups, self.journal.blocks, self.journal.efforts.values())
-            spent = needed_s + last_s(self._to_revisit(), len(self.allowed)) > self._left_s()
+            left_s = budget.total_s - (time.monotonic() - self.began)
+            spent = needed_s + last_s(self._to_revisit(), len(self.allowed)) > left_s
             if spent and not cold and block > budget.sure_blocks:
                 break
             self._block(block, planned_groups, cold=cold)
@@ -131,15 +207,10 @@ class _Run:
         self.journal.keep(*self._said(last))  # who was wrong there has lost its verdict
         if due is not None:
             return "budget"
-        most = self.plan.budget.max_blocks
-        return "blocks" if most and any(record.block == most for record in records) else "decided"
-
-    def _left_s(self) -> float:
-        """Of the budget's time."""
-        return self.plan.budget.total_s - (time.monotonic() - self.began)
+        return "blocks" if last == budget.max_blocks else "decided"
 
     def _block(self, block: int, planned_groups: Sequence[PlannedGroup], *, cold: bool) -> None:
-        self.listener.block(block, planned_groups)
+        self.journal.listener.block(block, planned_groups)
         phases_s: Counter[Phase] = Counter()
         seconds: dict[tuple[int, Group], tuple[float, float]] = {}
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
@@ -150,7 +221,7 @@ class _Run:
             place = self.allowed[-in_pool[0].pool.threads :]
             product_s.append(product(place))
             with kept_off(place, self.allowed):
-                pool = self._pool(block, in_pool, place)
+                pool = self._pool(replace(self.setting, block=block, pool=number), in_pool, place)
             phases_s.update(pool.phases_s)
             seconds |= {(number, group): spent for group, spent in pool.seconds().items()}
         product_s.append(product(place))
@@ -198,51 +269,36 @@ class _Run:
             if self.journal.said.get(cell, "UNCLEAR") != verdict
         ]
 
-    def _pool(self, block: int, planned_groups: Sequence[PlannedGroup], place: list[int]) -> Interleaver:
-        setting = self._setting(block, planned_groups[0].pool.number)
-        retakes = retakes_of(len(planned_groups))
-        with Interleaver(self.plan, setting, len(planned_groups) + retakes, self._slots(len(place)), place) as pool:
+    def _pool(self, setting: Setting, planned_groups: Sequence[PlannedGroup], place: list[int]) -> Interleaver:
+        """A pool's part of a block: each of its groups, and once more some of those that were contended."""
+        with Interleaver(setting, self._slots(len(place)), place) as pool:
             contended = []
             for planned in planned_groups:
                 records = self._measure(pool, planned)
                 if is_contended(records) and not any(record.attempt for record in records):
                     contended.append(planned)
-            for planned in contended[:retakes]:
+            for planned in contended[: retakes_of(len(planned_groups))]:
                 failed = {record.cell for record in self.journal.records if not record.ok}
-                left = tuple(member for member in planned.members if member[1] not in failed)
-                if left:
+                if left := tuple(member for member in planned.members if member[1] not in failed):
                     self._measure(pool, replace(planned, members=left))
         return pool
 
     def _measure(self, pool: Interleaver, planned: PlannedGroup) -> list[Record]:
         cells = {cell for _, cell in planned.members}
-        block = pool.block
-        before = [
+        place = pool.block, planned.pool.number
+        attempts = [
             record.attempt
             for record in self.journal.records
-            if record.block == block and record.pool == planned.pool.number and record.cell in cells
+            if (record.block, record.pool) == place and record.cell in cells
         ]
-        attempt = max(before, default=-1) + 1
+        attempt = max(attempts, default=-1) + 1
         earlier = {record.cell: record for record in self.journal.records if record.ok}  # a first attempt too
         effort = self.journal.efforts.get((planned.pool.number, planned.group))
         turns = effort.turns if effort else None
-        records = pool.measure(planned, attempt, earlier, lambda what: self.listener.doing(planned, what), turns)
+        tell = partial(self.journal.listener.doing, planned)
+        records = pool.measure(planned, attempt, earlier, tell, turns)
         self.journal.keep(*records)
         return records
-
-    def _setting(self, block: int, pool: int) -> Setting:
-        return Setting(
-            folder=self.folder,
-            cache=self.cache,
-            problems=self.problems,
-            seed=self.plan.seed,
-            block=block,
-            pool=pool,
-            warmup_s=self.plan.budget.warmup_s,
-            limit_s=self.plan.budget.limit_s,
-            memory_limit_bytes=self.memory_limit_bytes,
-            mark=self.mark,
-        )
 
     def _slots(self, threads: int) -> list[list[int]]:
         """The allowed processors, as many together as a worker has threads."""
@@ -251,20 +307,15 @@ class _Run:
 
     def _to_revisit(self) -> list[Record]:
         """The latest record of each row's cell that has a time, and was not looked at once more since that."""
-        latest: dict[Cell, Record] = {}
-        for record in self.journal.records:
-            latest[record.cell] = record
+        if not self.plan.budget.measures_memory:
+            return []
+        latest = {record.cell: record for record in self.journal.records}
         failed = {record.cell for record in self.journal.records if not record.ok}
-        return (
-            [
-                record
-                for cell, record in latest.items()
-                if record.ok and cell not in failed and cell.role == "row"
-                if self.journal.looked_at_after.get(cell, -1) < record.block
-            ]
-            if self.plan.budget.measures_memory
-            else []
-        )
+        return [
+            record
+            for cell, record in latest.items()
+            if cell not in failed and cell.role == "row" and self.journal.looked_at_after.get(cell, -1) < record.block
+        ]
 
     def _revisit_all(self) -> None:
         """Peak memory of each row's cell that has a time, and whether the cell is still right.
@@ -275,18 +326,18 @@ class _Run:
             due = {record.cell: record for record in self._to_revisit()}  # the baseline is in each pool
             slots = self._slots(pool.threads)
             pairs = [(entry, cell) for entry in pool.entries for cell in entry.cells if cell in due]
-            for some in batched(pairs, min(len(slots), len(pool.entries))):  # as many as fit into memory together
-                self.listener.doing(None, f"peak memory of {', '.join(map(_in_words, some))}")
+            size = max(1, min(len(slots), len(pool.entries)))  # as many as fit into memory together
+            for start in range(0, len(pairs), size):
+                some = pairs[start : start + size]
+                names = ", ".join(f"{entry.name} {cell.workload} {cell.task}" for entry, cell in some)
+                self.journal.listener.doing(None, f"peak memory of {names}")
                 self.journal.keep(*self._revisit(some, slots, due))
 
     def _revisit(
         self, pairs: Sequence[tuple[Entry, Cell]], slots: Sequence[list[int]], latest: Mapping[Cell, Record]
     ) -> list[Line]:
-        setting = self._setting(0, 0)
         workers = [
-            WorkerProcess(
-                entry, (cell,), setting, planned_groups=1, log=f"{entry.label}-{cell.workload}-{cell.task}-memory"
-            )
+            WorkerProcess(entry, (cell,), self.setting, log=f"{entry.label}-{cell.workload}-{cell.task}-memory")
             for entry, cell in pairs
         ]
         try:
@@ -305,11 +356,6 @@ class _Run:
         return lines
 
 
-def _in_words(pair: tuple[Entry, Cell]) -> str:
-    entry, cell = pair
-    return f"{entry.name} {cell.workload} {cell.task}"
-
-
 def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:
     """The cell's peak memory, or why there is none; and why it is not proven right once more, if it is not."""
     if isinstance(answer, Revisited):
@@ -318,13 +364,6 @@ def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failur
             return answer.memory, answer.failure
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
     return Memory(cell=cell, status=failure.status, reason=failure.reason), failure
-
-
-def batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items, so many at a time. (``itertools.batched`` is Python 3.12's.)"""
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch
 
 
 def product(place: Sequence[int]) -> float:

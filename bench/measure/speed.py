@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 from bench.machine.cpus import processors
-from bench.measure.expected import Speed
 from bench.measure.runner import product
+from bench.measure.stopping import Speed
 from bench.measure.subjects import wall_s
 
 IMPORT_S = 0.08

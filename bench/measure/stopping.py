@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
+from math import ceil, floor, sqrt
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis.cells import analyse, undecided
+from bench.analysis.cells import analyse, log_ratios, undecided
 from bench.analysis.verdict import MIN_BLOCKS
-from bench.measure.plan import Entry, Plan, PlannedGroup, groups_of
-from bench.records.schema import CONTROL, Cell, Group, Record
+from bench.measure.plan import Entry, Plan, PlannedGroup, groups_of, rounds_of
+from bench.records.schema import CONTROL, Cell, Effort, Group, Record
+from bench.workloads.flops import expected_call_s
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from bench.measure.plan import Budget
+    from bench.records.schema import Block, Phase
+    from bench.workloads.shapes import Workload
 
 
 def checks_unseen(plan: Plan, planned: PlannedGroup, block: int) -> bool:
@@ -127,3 +135,202 @@ def shuffled(planned_groups: Sequence[PlannedGroup], seed: int, block: int) -> t
             key=lambda one: (turn[one.pool.number], rank[one.group.workload], rng.random()),
         )
     )
+
+
+PROCESS_SD = 0.02
+"""Standard deviation that fresh processes give to a log ratio, as published runs of real rows have it: of groups whose
+turns explain little of what blocks differ by, the middle one (`tests/measure/test_effort.py` works it out again)."""
+
+WORTH = 4
+"""That counts as much as so many groups' controls: one block shows each but once."""
+
+LEAST_SD = 0.005
+"""Less is not believed of processes, whatever the controls of one block say."""
+
+MEDIAN_FACTOR = 1.57
+"""The variance of a median is that of a mean times about this (π/2), where what it is taken of is Gaussian."""
+
+LONGEST = 3.0
+"""A group's turns in a block may take so many times as long as a row is timed in a block by its preset."""
+
+
+def turn_variance(records: Sequence[Record], baseline: str) -> float | None:
+    """What one turn adds to the variance of a log ratio to the baseline, in the middle of a group's rows.
+
+    ``records``: a group's, of one block. None where no row has two turns beside the baseline.
+    """
+    base = next((one for one in records if one.cell.implementation == baseline and one.samples_s), None)
+    if base is None:
+        return None
+    variances = []
+    for one in records:
+        turns = min(len(one.samples_s), len(base.samples_s))
+        free = [turn for turn in range(turns) if turn not in {*one.disturbed, *base.disturbed}]
+        if one is not base and len(free) >= 2:
+            logs = np.log(np.take(one.samples_s, free)) - np.log(np.take(base.samples_s, free))
+            # few values mostly have a variance below the true one: that of the middle one of many such is known
+            variances.append(float(np.var(logs, ddof=1)) / (1 - 2 / (9 * (len(free) - 1))) ** 3)
+    return MEDIAN_FACTOR * median(variances) if variances else None
+
+
+def process_variance(controls: Sequence[tuple[float, float]]) -> float:
+    """What fresh processes add to the variance of a log ratio.
+
+    ``controls``: of each group, the log ratio of the baseline to itself, and what its turns explain of the variance.
+    """
+    seen = [max(0.0, ratio**2 - explained) for ratio, explained in controls]
+    return max(LEAST_SD**2, (WORTH * PROCESS_SD**2 + sum(seen)) / (WORTH + len(seen)))
+
+
+def turns_of(turn_var: float, process_var: float, *, round_s: float, around_s: float, least: int, most: int) -> int:
+    """How many turns a process should have, within limits."""
+    best = sqrt(around_s / round_s * turn_var / process_var)
+    return max(least, min(most, ceil(best)))
+
+
+def efforts(
+    records: Sequence[Record],
+    seconds: Mapping[tuple[int, Group], tuple[float, float]],
+    baselines: Mapping[Group, str],
+    budget: Budget,
+    block: int = 1,
+) -> list[Effort]:
+    """The turns of each group in each pool in later blocks.
+
+    ``records``: what counts of this block. ``seconds``: of each pool and group, those of its turns and those of
+    all around them that later blocks have too. ``baselines``: of each group.
+    """
+    found = {}
+    for key in seconds:
+        pool, group = key
+        own = [one for one in records if one.ok and one.pool == pool and one.cell.group == group]
+        variance = turn_variance(own, baselines[group]) if group in baselines else None
+        if variance is not None:
+            found[key] = own, variance, min(len(one.samples_s) for one in own)
+    controls = []
+    for (_, group), (own, variance, turns) in found.items():
+        sides = [[one for one in own if one.cell.implementation == name] for name in (CONTROL, baselines[group])]
+        controls += [(ratio, variance / turns) for ratio in log_ratios(*sides).values()]
+    process = process_variance(controls)
+    made = []
+    for (pool, group), (own, variance, turns) in found.items():
+        turns_s, around_s = seconds[pool, group]
+        round_s = turns_s / max(len(one.samples_s) for one in own)
+        longest_s = LONGEST * budget.timed_s * len(own)
+        most = max(budget.min_turns, min(ceil(budget.timed_s / budget.turn_s), floor(longest_s / round_s)))
+        wanted = turns_of(variance, process, round_s=round_s, around_s=around_s, least=budget.min_turns, most=most)
+        made.append(
+            Effort(
+                **group._asdict(),
+                pool=pool,
+                block=block,
+                turns=wanted,
+                before=turns,
+                turn_sd=sqrt(variance),
+                process_sd=sqrt(process),
+                round_s=round_s,
+                around_s=around_s,
+            )
+        )
+    return made
+
+
+WORKER_S = 1.3
+"""About how long a worker takes to start, its framework included."""
+
+OF_PYTHON_S = 0.4
+"""Of that, what is not the import of the row."""
+
+CELL_S = 0.15
+"""About how long it takes to load a cell and to hold it against the oracle, beside its calls."""
+
+COMPILE_S = 1.6
+"""About how long a program takes to compile."""
+
+AFTER_A_COLD_BLOCK: dict[Phase, float] = {"compile": 0.15, "check": 0.15}
+"""What share of these phases of a block that compiles everything the next ones have: they load what was compiled, and
+are held against the oracle but on what was timed."""
+OF_A_BOUND = 0.5
+"""About what share of a row's time its products take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How many times as long as on the machine that the figures here are of (Intel Xeon of 2021, two processors)."""
+
+    start: float = 1.0
+    """Starting Python, importing and compiling take."""
+    arithmetic: float = 1.0
+    """Products take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How long the parts of a run will take."""
+
+    first_block_s: float
+    later_block_s: float
+
+    def blocks_s(self, number: int) -> float:
+        """So many blocks."""
+        return self.first_block_s + (number - 1) * self.later_block_s
+
+
+def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed: Speed = Speed()) -> Expected:
+    """What to expect of a plan before anything is measured; compiling weighs most in the first block."""
+    first = later = 0.0
+    for pool in plan.pools:
+        first += len(pool.entries) * WORKER_S * speed.start / slots
+        later += len(pool.entries) * WORKER_S * speed.start / slots
+        for group, members in groups_of(pool).items():
+            workload = workloads[group.workload]
+            call_s = expected_call_s(workload, group.task) * speed.arithmetic
+            rows = sum(not entry.row.is_bound for entry, _ in members)
+            calls_s = [call_s] * rows + [OF_A_BOUND * call_s] * (len(members) - rows)
+            rounds = rounds_of(calls_s, plan.budget)
+            turns = rounds * sum(max(1.5 * plan.budget.turn_s, own_s) for own_s in calls_s)
+            apart = (len(members) * (plan.budget.warmup_s + CELL_S * speed.start) + 5 * sum(calls_s)) / slots
+            trains = 2 if group.task in ("gradients", "train_step") else 1
+            compiled = sum(workload.num_batches * trains for entry, _ in members if entry.row.compiles)
+            compiling = COMPILE_S * speed.start * compiled / slots
+            first += turns + 2 * apart + compiling
+            later += turns + apart + AFTER_A_COLD_BLOCK["compile"] * compiling
+    return Expected(first, later)
+
+
+def next_block_s(
+    planned_groups: Sequence[PlannedGroup], earlier: Sequence[Block], efforts: Iterable[Effort] = ()
+) -> float:
+    """About how long a block takes: as long as the last one with as many cells, in proportion to them.
+
+    One with fewer says little: most of it may have been the start of the workers. Without any, nothing is known.
+    """
+    cells = sum(len(one.members) for one in planned_groups)
+    full = [block for block in earlier if block.records >= cells]
+    like = full[-1] if full else max(earlier, key=lambda block: block.records, default=None)
+    if like is None:
+        return 0.0
+    return after_s(like, efforts) * cells / max(1, like.records)
+
+
+def after_s(block: Block, efforts: Iterable[Effort]) -> float:
+    """About how long a block takes that is like this one, but for the turns that have followed from it.
+
+    After one that was cold there is less to compile and to check.
+    """
+    less_s = sum((1 - share) * block.phases_s.get(phase, 0.0) for phase, share in AFTER_A_COLD_BLOCK.items())
+    followed = [one for one in efforts if one.block == block.block]
+    return (
+        block.elapsed_s
+        - (less_s if block.cold else 0.0)
+        + sum((one.turns - one.before) * one.round_s for one in followed)
+    )
+
+
+def last_s(records: Sequence[Record], slots: int) -> float:
+    """About how long it takes to start each cell of these records once more, alone, and to call it a few times."""
+    each = (
+        sum(seconds or 0.0 for seconds in (one.import_s, one.build_s, one.first_call_s)) + 4 * median(one.samples_s)
+        for one in records
+    )
+    return sum(OF_PYTHON_S + seconds for seconds in each) / slots

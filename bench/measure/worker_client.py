@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bench.machine.interpreters import Interpreter
     from bench.measure.messages import AnyCommand, ProblemFile
-    from bench.measure.plan import Entry
+    from bench.measure.plan import Entry, Plan
     from bench.records.schema import Cell
     from impls import Row
 
@@ -65,22 +65,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What the workers of a block have in common."""
+    """What the workers of a pool have in common in a block."""
 
+    plan: Plan
     folder: Path
     """The run's: the logs are in it."""
     cache: Path
     """Where compiled programs and temporary files are kept from block to block: private to the run, and empty when it
     starts."""
     problems: Mapping[str, ProblemFile]
-    seed: int
-    block: int
-    pool: int
-    warmup_s: float
-    limit_s: float
     memory_limit_bytes: int | None
     mark: str
     """Stands in the environment of every process of the run, so that strays are known."""
+    block: int = 0
+    pool: int = 0
 
 
 class WorkerProcess:
@@ -92,13 +90,12 @@ class WorkerProcess:
         cells: tuple[Cell, ...],
         setting: Setting,
         *,
-        planned_groups: int,
         hash_seed: int = 0,
         padding_bytes: int = 0,
         log: str | None = None,
     ) -> None:
         """``log``: what its log is called; as its entry if not given."""
-        self.entry, self.cells, self._setting, self._planned = entry, cells, setting, planned_groups
+        self.entry, self.cells, self._setting = entry, cells, setting
         self._hash_seed, self._padding_bytes = hash_seed, padding_bytes
         self._log = setting.folder / "logs" / f"{log or entry.label}.log"
         self._log_length = 0
@@ -130,11 +127,10 @@ class WorkerProcess:
             row_root=str(HERE) if entry.row.path.is_relative_to(HERE) else None,
             cells=list(self.cells),
             problems=dict(setting.problems),
-            seed=setting.seed,
+            seed=setting.plan.seed,
             block=setting.block,
             pool=setting.pool,
-            warmup_s=setting.warmup_s,
-            planned_groups=self._planned,
+            warmup_s=setting.plan.budget.warmup_s,
             processors=processors,
             memory_limit_bytes=setting.memory_limit_bytes,
             blocked=blocked(entry.row, entry.interpreter),
@@ -179,7 +175,7 @@ class WorkerProcess:
     def send(self, command: AnyCommand) -> None:
         """Send a command. A cell has so much time for all of its answers, which runs while one is waited for."""
         if isinstance(command, Prepare | Revisit):
-            self._limit_s = self._left_s = self._setting.limit_s + (0.0 if self.answered else START_LIMIT_S)
+            self._limit_s = self._left_s = self._setting.plan.budget.limit_s + (0.0 if self.answered else START_LIMIT_S)
         self._sent_at = time.monotonic()
         self.deadline = self._sent_at + self._left_s
         self._log_length = self._log.stat().st_size

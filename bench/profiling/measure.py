@@ -167,7 +167,6 @@ def _of_cell(
         block=1,
         pool=0,
         warmup_s=0.0,
-        planned_groups=1,
         processors=processors()[-cell.threads :],
         hash_seed=0,
         padding_bytes=0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from bench.measure.presets import BASELINE, BUDGETS
+from bench.measure.plan import BASELINE, BUDGETS
 from bench.records.versions import compares_rows
 from bench.workloads.shapes import WORKLOADS
 

@@ -24,8 +24,8 @@ from bench.analysis.cells import analyse, control, in_order, ranks_of
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.facts import read_facts
 from bench.machine.warnings import limiting
-from bench.measure.expected import after_s
-from bench.measure.journal import Listener
+from bench.measure.runner import Listener
+from bench.measure.stopping import after_s
 from bench.measure.worker_environment import CHANGE_SPEED, left_out
 from bench.records.schema import FAILURES, Block, Effort, Record
 from bench.report.tables import NAME, Part, Tables

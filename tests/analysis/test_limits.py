@@ -19,10 +19,8 @@ from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, control, undecided
 from bench.analysis.compare import compare
 from bench.analysis.roofline import machine_bounds, rooflines_of
-from bench.measure.expected import expected_s
-from bench.measure.plan import make_plan
-from bench.measure.presets import BUDGETS, PRESETS
-from bench.measure.stopping import next_block
+from bench.measure.plan import BUDGETS, PRESETS, make_plan
+from bench.measure.stopping import expected_s, next_block
 from bench.publish import readme
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result

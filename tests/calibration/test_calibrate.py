@@ -21,8 +21,7 @@ from bench.calibration.accuracy import BLOCKS, PAIRS, accuracy_of
 from bench.calibration.calibration import Batch, Comparison
 from bench.calibration.neighbour import noisy
 from bench.machine.cpus import processors
-from bench.measure.journal import DiskFull, Listener
-from bench.measure.runner import run_plan
+from bench.measure.runner import DiskFull, Listener, run_plan
 from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, without_time
 from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row

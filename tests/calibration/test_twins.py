@@ -16,7 +16,7 @@ from bench.calibration import calibrate, report, twins
 from bench.calibration.calibration import Batch, outcomes_of, pairs_of
 from bench.calibration.synthetic import Pair, undecided_pairs, works
 from bench.calibration.twins import PAIRS_A_ROW, PLANTED, plan_of, processor_of, twins_of
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.workloads.shapes import SEED, WORDS
 from impls import build_row, read_row
 from impls.contract import InvalidInput, initial_parameters

@@ -23,9 +23,9 @@ from bench.analysis.cells import analyse, control
 from bench.cli.show import show
 from bench.machine.cpus import processors
 from bench.machine.gpu import gpus
-from bench.measure.journal import DiskFull
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.measure.run import Ended
+from bench.measure.runner import DiskFull
 from bench.records.schema import CONTROL
 from bench.records.store import read_result
 from bench.workloads import sweeps

@@ -17,9 +17,17 @@ from support.publishing import published
 
 from bench.analysis.cells import analyse
 from bench.here import ROOT
-from bench.measure.effort import LEAST_SD, LONGEST, PROCESS_SD, efforts, process_variance, turn_variance, turns_of
-from bench.measure.presets import BUDGETS
-from bench.measure.stopping import next_block
+from bench.measure.plan import BUDGETS
+from bench.measure.stopping import (
+    LEAST_SD,
+    LONGEST,
+    PROCESS_SD,
+    efforts,
+    next_block,
+    process_variance,
+    turn_variance,
+    turns_of,
+)
 from bench.records.schema import Record
 
 if TYPE_CHECKING:

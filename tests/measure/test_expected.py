@@ -7,9 +7,8 @@ import pytest
 from support.pretend import plan, row, sit
 from support.recorded import EFFORT, block_of
 
-from bench.measure.expected import Speed, after_s, expected_s, last_s, next_block_s
-from bench.measure.presets import BUDGETS
-from bench.measure.stopping import next_block
+from bench.measure.plan import BUDGETS
+from bench.measure.stopping import Speed, after_s, expected_s, last_s, next_block, next_block_s
 from bench.workloads.shapes import SEED, WORDS
 
 ROWS = [row(name) for name in ("base", "fast", "slow")]

@@ -14,7 +14,7 @@ from support.recorded import EFFORT
 from bench.measure import runner
 from bench.measure.interleave import Interleaver
 from bench.measure.messages import Check
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.records.schema import Effort, Memory, VerdictChange
 from bench.records.store import RECORDS_FILE
 from impls import read_row

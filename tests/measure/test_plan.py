@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from support.pretend import BUDGET, plan, row, run, sit
 
 from bench.analysis.cells import analyse
-from bench.measure.plan import calls_a_turn, rounds_of
-from bench.measure.presets import BUDGETS, Budget
+from bench.measure.plan import BUDGETS, Budget, calls_a_turn, rounds_of
 from bench.measure.stopping import checks_unseen, next_block, retakes_of
 from bench.records.schema import CONTROL
 from bench.workloads.shapes import SEED, WORDS

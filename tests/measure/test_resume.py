@@ -33,7 +33,7 @@ from bench.cli import show
 from bench.machine.interpreters import Interpreter
 from bench.measure import resume, run
 from bench.measure.lock import MARK_VARIABLE
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.measure.request import Options, Request
 from bench.measure.resume import check_resume, effort_of
 from bench.records.schema import CONTROL, CodeFacts, Record

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.measure.interleave import Member
-    from bench.measure.plan import Entry
+    from bench.measure.plan import Entry, Plan
     from bench.records.schema import Cell
 
 ROWS = ("first", "second", "third")
@@ -363,20 +363,9 @@ class Pretended(Interleaver):
         return answers
 
 
-def setting_of(folder: Path) -> Setting:
+def setting_of(plan: Plan, folder: Path, block: int) -> Setting:
     """What workers would be told."""
-    return Setting(
-        folder=folder,
-        cache=folder,
-        problems={},
-        seed=1,
-        block=1,
-        pool=0,
-        warmup_s=0.0,
-        limit_s=1.0,
-        memory_limit_bytes=None,
-        mark="",
-    )
+    return Setting(plan=plan, folder=folder, cache=folder, problems={}, memory_limit_bytes=None, mark="", block=block)
 
 
 def test_rows_are_in_an_order_that_is_drawn_for_each_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,7 +381,7 @@ def test_rows_are_in_an_order_that_is_drawn_for_each_block(tmp_path: Path, monke
     due = next_block(plan, [])
     assert due is not None
     for block in range(1, 9):
-        with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
+        with Pretended(setting_of(plan, tmp_path, block), [[0]], [0]) as table:
             table.call_s = dict.fromkeys([*"abcdef", CONTROL], 0.002)
             records = table.measure(due[1][0], 0, {}, lambda _: None)
         assert [record.cell.implementation for record in records] == plan.names[0]  # on file as they were planned
@@ -411,7 +400,7 @@ def test_each_version_of_a_row_makes_its_own_calls_and_the_control_those_of_the_
     assert due is not None
 
     def sit(block: int, earlier: Sequence[Record], **call_s: float) -> list[Record]:
-        with Pretended(plan, replace(setting_of(tmp_path), block=block), 1, [[0]], [0]) as table:
+        with Pretended(setting_of(plan, tmp_path, block), [[0]], [0]) as table:
             table.call_s = call_s
             return table.measure(due[1][0], 0, {one.cell: one for one in earlier}, lambda _: None)
 

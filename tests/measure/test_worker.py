@@ -16,9 +16,9 @@ from support.measuring import QUICK, blocks, carry_out, last, measure, peaks, pl
 from support.processes import bench, numpy_row, python
 
 from bench.measure import interleave, worker_client
-from bench.measure.journal import Listener
 from bench.measure.lock import lock_file
 from bench.measure.preflight import preflight
+from bench.measure.runner import Listener
 from bench.measure.worker_client import blocked
 from bench.records.schema import CONTROL, Record
 from bench.records.store import read_result, record_line

@@ -9,7 +9,7 @@ from support.page_results import result_of
 from support.recorded import record, write
 from support.sweeping import write_scaling
 
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.records.store import read_result
 from bench.report import featured
 from bench.report.featured import answers_readme, weight

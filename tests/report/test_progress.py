@@ -13,7 +13,7 @@ from rich.console import Console
 from support.pretend import plan, row
 from support.recorded import EFFORT, END, RUN, block_of, record
 
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS
 from bench.records.schema import Result, VerdictChange
 from bench.report import progress
 from bench.report.progress import Progress, after_the_first, announced, followed

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
-from bench.measure.journal import Listener
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import Plan, make_plan
-from bench.measure.presets import Budget
-from bench.measure.runner import run_plan
+from bench.measure.plan import Budget, Plan, make_plan
+from bench.measure.runner import Listener, run_plan
 from bench.records.schema import CONTROL, Block, Line, Memory, Record
 from bench.records.store import RECORDS_FILE, decode
 from bench.workloads import reference_outputs

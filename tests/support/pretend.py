@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.measure.plan import Plan, PlannedGroup, make_plan
-from bench.measure.presets import BUDGETS, Budget
+from bench.measure.plan import BUDGETS, Budget, Plan, PlannedGroup, make_plan
 from bench.measure.stopping import next_block
 from bench.records.schema import Record, without_time
 from bench.workloads.shapes import SEED, WORDS

@@ -12,11 +12,9 @@ from hypothesis import strategies as st
 from support.pretend import row
 
 from bench.machine.cpus import processors
-from bench.measure.expected import expected_s
-from bench.measure.plan import make_plan
-from bench.measure.presets import BUDGETS
+from bench.measure.plan import BUDGETS, make_plan
 from bench.measure.request import Options, check_request
-from bench.measure.stopping import next_block
+from bench.measure.stopping import expected_s, next_block
 from bench.workloads.flops import expected_call_s
 from bench.workloads.shapes import SHAPE_DEFAULTS, estimate_bytes, named, shape_workload
 from bench.workloads.sweeps import (

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.measure.plan import make_plan
-from bench.measure.presets import BUDGETS, PRESETS
+from bench.measure.plan import BUDGETS, PRESETS, make_plan
 from bench.records.schema import CONTROL
 from bench.workloads import dictionary, reference_outputs
 from bench.workloads.shapes import (
