@@ -11,7 +11,7 @@ from bench.analysis.analysis import Analysis
 from bench.forecast import report as scaling
 from bench.forecast.model import model_of
 from bench.here import command, shown
-from bench.measure.error_location import where
+from bench.measure.errors import where
 from bench.measure.run import Ended
 from bench.page import REPORT_FILE
 from bench.records.atomic import write_whole

@@ -21,7 +21,7 @@ import msgspec
 
 from bench.here import ROOT
 from bench.machine.interpreters import OWN
-from bench.measure.error_location import where
+from bench.measure.errors import where
 from bench.measure.worker import block
 from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, worker_environment

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.measure.errors import Invalid
 from impls.contract import LEARNING_RATE, Gradients, TrainStep
 from impls.equality import PRECISION_LIMITS, answer, deviations, wrong_dtype, wrong_shape
 from impls.reference import Reference
@@ -57,10 +58,6 @@ SLICE = 16
 """How many sequences the oracle takes at a time where it needs all: its states are float64, and all are kept."""
 
 WHEN = "while it was timed"
-
-
-class Invalid(Exception):
-    """The row's values are wrong; the message names the quantity."""
 
 
 def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -25,9 +27,9 @@ from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import make_plan
 from bench.measure.preflight import preflight
-from bench.measure.runner import DiskFull, Listener, run_plan, scratch
-from bench.measure.speed import measure_speed
-from bench.measure.stopping import expected_s
+from bench.measure.runner import DiskFull, Listener, product, run_plan, scratch
+from bench.measure.stopping import Speed, expected_s
+from bench.measure.subjects import wall_s
 from bench.measure.worker_environment import left_out, memory_limit
 from bench.records.atomic import new_folder, written
 from bench.records.schema import End, PlanFacts, Run, WorkloadFacts
@@ -61,6 +63,15 @@ their own."""
 
 ROOM = 0.8
 """How much of what is free the workers of a pool may need."""
+
+
+IMPORT_S = 0.08
+"""A Python that imports NumPy took so long on the machine that the figures of `bench.measure.stopping` are of."""
+
+PRODUCT_S = 0.0018
+"""So did `bench.measure.runner.product`."""
+
+TRIES = 3
 
 
 class Watch(Protocol):
@@ -261,6 +272,16 @@ def entries_that_fit(workloads: Sequence[Workload], device: Device) -> int:
     if device == "gpu" and (seen := gpu.state()) and seen.free_bytes is not None:
         rooms.append(int(ROOM * seen.free_bytes) // (GPU_WORKER_BYTES + own))
     return max(3, min(rooms))
+
+
+def measure_speed() -> Speed:
+    """Half a second's look at this machine: the fastest of a few tries."""
+
+    def start() -> None:
+        subprocess.run([sys.executable, "-c", "import numpy"], check=True, stdin=subprocess.DEVNULL)
+
+    starts_s = min(wall_s(start) for _ in range(TRIES))
+    return Speed(start=starts_s / IMPORT_S, arithmetic=product(processors()[-1:]) / PRODUCT_S)
 
 
 def _head(request: Request, plan: Plan) -> Run:

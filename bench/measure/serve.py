@@ -23,8 +23,7 @@ import msgspec
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.machine.cpus import bind, children_s, delay_s, fall_asleep, is_bound
-from bench.measure.error_location import where, words_of
-from bench.measure.memory import peak_memory
+from bench.measure.errors import STATUS_OF, is_out_of_memory, where, words_of
 from bench.measure.messages import (
     AwaitTurns,
     Check,
@@ -37,11 +36,10 @@ from bench.measure.messages import (
     TurnTaken,
     Waiting,
 )
-from bench.measure.proof import Invalid
-from bench.measure.subjects import Bound, Model, Unsupported, wall_s
+from bench.measure.subjects import Bound, Model, peak_memory, wall_s
 from bench.records.schema import Memory, Phase, Record, Status, without_time
 from impls import import_row, read_row
-from impls.contract import TASKS, DeviceUnavailable, NoCounter
+from impls.contract import TASKS, NoCounter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -241,22 +239,6 @@ class Worker:
         traceback.print_exception(error)
         status = "out_of_memory" if is_out_of_memory(error) else "error"
         return status, where(error, self._row.path, self._job.blocked)
-
-
-STATUS_OF: dict[type[Exception], Status] = {
-    Invalid: "invalid",
-    DeviceUnavailable: "unavailable",
-    Unsupported: "unsupported",
-}
-"""Of what a row or the validation means to raise: all else is an error."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
-    words = words_of(error, 100_000).lower()
-    return isinstance(error, MemoryError) or any(
-        sign in words for sign in ("out of memory", "resource_exhausted", "can't allocate memory")
-    )
 
 
 PREEMPTED = 0.05

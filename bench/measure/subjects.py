@@ -1,8 +1,11 @@
-"""What a worker times: a model at a workload, or the products alone that it needs; validated and awaited alike."""
+"""What a worker times: a model at a workload, or the products alone that it needs; and what memory a call needs."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import inspect
+import re
 import time
 import traceback
 from dataclasses import dataclass
@@ -12,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.measure.error_location import words_of
-from bench.measure.proof import WHEN, Invalid, ModelTurns, product_error, timed_call, worst_error
+from bench.measure.errors import Invalid, Unsupported, words_of
+from bench.measure.proof import WHEN, ModelTurns, product_error, timed_call, worst_error
 from bench.workloads import reference_outputs
 from bench.workloads.flops import products
-from impls.contract import Compiled
+from impls.contract import Compiled, NoCounter
 from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.products import Product
@@ -36,8 +39,8 @@ SQUARES = 3
 """How often it is made before the turns of a cell."""
 
 
-class Unsupported(Exception):
-    """A row's ``load`` does not take the shape of a workload; the message is the row's own."""
+PROC_STATUS = Path("/proc/self/status")
+PROC_CLEAR = Path("/proc/self/clear_refs")
 
 
 class Model:
@@ -242,3 +245,47 @@ def wall_s(call: Callable[[], Any]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def peak_memory(row: Any, device: str, call: Callable[[], Any]) -> tuple[int, str]:
+    """Bytes at the peak of a second call, above what is held now that ``row`` is loaded; and what was read.
+
+    What a first call leaves behind, such as a compiled program, counts: it is held from then on. On a CPU it is the
+    process's ``VmHWM``, which a write to ``clear_refs`` resets. (``ru_maxrss`` would start from the parent's peak.)
+    Linux keeps it in batches of 32 pages a processor, so that it may be off by 128 KiB for each.
+
+    Raises:
+        NoCounter: the system, or the row on this device, has no counter.
+    """
+    if device == "cpu":
+        if not PROC_STATUS.exists() or not PROC_CLEAR.exists():
+            raise NoCounter("this system does not tell a process's peak memory (no /proc)")
+        _give_back()
+        held = _bytes("VmRSS")
+        call()
+        PROC_CLEAR.write_text("5")
+        call()
+        return max(0, _bytes("VmHWM") - held), "VmHWM"
+    if not hasattr(row, "peak_bytes"):
+        raise NoCounter("the row offers no peak_bytes(), which counts the device's memory")
+    row.reset_peak()
+    held = row.peak_bytes()
+    call()
+    row.reset_peak()
+    call()
+    return max(0, row.peak_bytes() - held), f"peak_bytes of {type(row).__name__}"
+
+
+def _give_back() -> None:
+    """Let the system have what was freed: else the next call finds it here already, and seems to need less."""
+    gc.collect()
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
+def _bytes(name: str) -> int:
+    match = re.search(rf"^{name}:\s*(\d+) kB$", PROC_STATUS.read_text(encoding="ascii"), flags=re.MULTILINE)
+    if match is None:
+        raise NoCounter(f"this system does not tell a process's {name}")
+    return 1024 * int(match[1])

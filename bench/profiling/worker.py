@@ -19,9 +19,8 @@ from typing import Any
 import msgspec
 
 from bench.machine.cpus import delay_s
-from bench.measure.error_location import where, words_of
+from bench.measure.errors import STATUS_OF, is_out_of_memory, where, words_of
 from bench.measure.messages import Job
-from bench.measure.serve import STATUS_OF, is_out_of_memory
 from bench.measure.subjects import Model, wall_s
 from bench.measure.worker import settle_down
 from bench.profiling.attribution import CallProfile, attribute, each_time

@@ -14,8 +14,9 @@ from support.frameworks import need
 from support.measuring import last, lines, plan_of
 from support.processes import numpy_row
 
+from bench.measure.errors import Invalid
 from bench.measure.messages import ProblemFile
-from bench.measure.proof import Invalid, product_error
+from bench.measure.proof import product_error
 from bench.measure.runner import Listener, run_plan
 from bench.measure.subjects import SQUARE_SIZE, SQUARES, Bound, factors
 from bench.records.schema import CONTROL, Cell, Record

@@ -19,7 +19,7 @@ from support.processes import alive, limited, numpy_row, wait_until
 
 from bench.machine.cpus import processors
 from bench.measure import worker_client
-from bench.measure.error_location import where, words_of
+from bench.measure.errors import where, words_of
 from bench.measure.lock import end_strays, lock_file, only_run
 from bench.records.schema import CONTROL
 from impls import read_row

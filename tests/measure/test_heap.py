@@ -35,7 +35,7 @@ PAGES = 8 * 3 * 2**20 // resource.getpagesize()
 
 def faults_of_a_second_call(before: str) -> int:
     """Page faults of a call that has been made before, in a new process."""
-    code = f"{TOUCH}\nfrom bench.measure.memory import keep_freed_memory\n{before}\ntouched()\nprint(touched())"
+    code = f"{TOUCH}\nfrom bench.measure.worker import keep_freed_memory\n{before}\ntouched()\nprint(touched())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     return int(done.stdout)
 

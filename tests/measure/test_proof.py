@@ -20,9 +20,9 @@ from bench.analysis.cells import analyse, in_order, ratio_of, undecided
 from bench.analysis.verdict import Ratio
 from bench.machine.cpus import processors
 from bench.measure import proof
+from bench.measure.errors import Invalid
 from bench.measure.interleave import IMPOSSIBLE, possible
 from bench.measure.messages import ProblemFile
-from bench.measure.proof import Invalid
 from bench.records.schema import CONTROL, Cell, Record
 from bench.workloads.flops import BatchSizes, product_flops
 from bench.workloads.reference_outputs import Batch

@@ -1,4 +1,4 @@
-"""Where an exception came from, in one line."""
+"""What goes wrong with a row: which status an exception stands for, and where it came from, in one line."""
 
 from __future__ import annotations
 
@@ -6,11 +6,37 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.records.schema import Status
+from impls.contract import DeviceUnavailable
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 MOST = 300
 """Letters of what an exception says that are shown."""
+
+
+class Invalid(Exception):
+    """The row's values are wrong; the message names the quantity."""
+
+
+class Unsupported(Exception):
+    """A row's ``load`` does not take the shape of a workload; the message is the row's own."""
+
+
+STATUS_OF: dict[type[Exception], Status] = {
+    Invalid: "invalid",
+    DeviceUnavailable: "unavailable",
+    Unsupported: "unsupported",
+}
+"""Of what a row or the validation means to raise: all else is an error."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
+    words = words_of(error, 100_000).lower()
+    signs = ("out of memory", "resource_exhausted", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(sign in words for sign in signs)
 
 
 def where(error: BaseException, path: Path, blocked: Collection[str] = ()) -> str:
