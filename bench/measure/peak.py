@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from bench.measure.messages import ProblemFile
 from bench.measure.plan import BUDGETS, Entry, Plan, Pool, cells_of
 from bench.measure.request import check_device, check_workloads, choose_precisions, choose_tasks, parse_threads
 from bench.measure.runner import Listener, run_plan
-from bench.records.schema import Record
+from bench.records.schema import Block, Record
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import choose
 from impls import find_bounds
@@ -105,9 +106,8 @@ def check_peak(
 
 def plan_of(asked: Asked) -> Plan:
     """A pool for each number of threads and precision, with all bounds at it."""
-    places = [(number, precision) for number in asked.threads for precision in asked.precisions]
     pools = []
-    for index, (number, precision) in enumerate(places):
+    for index, (number, precision) in enumerate(product(asked.threads, asked.precisions)):
         entries = []
         for bound in asked.bounds:
             cells, _ = cells_of(bound, asked.workloads, asked.tasks, asked.device, number, precision)
@@ -128,18 +128,13 @@ def measure(asked: Asked, tell: Callable[[str], None]) -> Peak:
         for workload in asked.workloads
     }
     lines: list[Line] = []
-    block = 0
-
-    def begin(number: int, _planned: Sequence[PlannedGroup]) -> None:
-        nonlocal block
-        block = number
 
     def doing(planned: PlannedGroup | None, what: str) -> None:
         if planned is not None:
+            block = 1 + sum(isinstance(line, Block) for line in lines)
             tell(f"block {block} of {BLOCKS}: {planned.group.workload} {planned.group.task}: {what}")
 
     with only_run("bench peak") as mark, TemporaryDirectory(prefix="peak-") as folder:
-        listener = Listener(block=begin, doing=doing, kept=lines.extend)
-        run_plan(plan_of(asked), problems, Path(folder), listener, mark=mark)
+        run_plan(plan_of(asked), problems, Path(folder), Listener(doing=doing, kept=lines.extend), mark=mark)
     records = [line for line in lines if isinstance(line, Record)]
     return Peak(asked=asked, problems=problems, cells=analyse(records, ""))

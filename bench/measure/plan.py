@@ -203,27 +203,24 @@ def make_plan(
     rows = sorted(rows, key=lambda row: row.name != split(baseline).row)
     pools: list[Pool] = []
     skipped: list[Record] = []
-    for number in threads:
-        for precision in precisions:
-            entries = []
-            for row, interpreter in product(rows, interpreters):
-                cells, without = cells_of(row, workloads, tasks, device, number, precision, interpreter)
-                skipped += without
-                name = join(row.name, interpreter.version)
-                if entered is not None and name not in entered:
-                    skipped += [
-                        without_time(cell, "unavailable", "was not installed when the run began") for cell in cells
-                    ]
-                elif cells:
-                    entries.append(Entry(name, row, number, precision, cells, interpreter))
-            for bound in bounds:
-                held = [entry for entry in entries if entry.row.multiplier == bound.framework]
-                groups = {cell.group for entry in held for cell in entry.cells}
-                cells, _ = cells_of(bound, workloads, tasks, device, number, precision)
-                if wanted := tuple(cell for cell in cells if cell.group in groups):
-                    entries.append(Entry(bound.name, bound, number, precision, wanted))
-            for members in _pools_of(entries, baseline, entries_a_pool):
-                pools.append(Pool(len(pools), number, members))
+    for number, precision in product(threads, precisions):
+        entries = []
+        for row, interpreter in product(rows, interpreters):
+            cells, without = cells_of(row, workloads, tasks, device, number, precision, interpreter)
+            skipped += without
+            name = join(row.name, interpreter.version)
+            if entered is not None and name not in entered:
+                skipped += [without_time(cell, "unavailable", "was not installed when the run began") for cell in cells]
+            elif cells:
+                entries.append(Entry(name, row, number, precision, cells, interpreter))
+        for bound in bounds:
+            held = [entry for entry in entries if entry.row.multiplier == bound.framework]
+            groups = {cell.group for entry in held for cell in entry.cells}
+            cells, _ = cells_of(bound, workloads, tasks, device, number, precision)
+            if wanted := tuple(cell for cell in cells if cell.group in groups):
+                entries.append(Entry(bound.name, bound, number, precision, wanted))
+        for members in _pools_of(entries, baseline, entries_a_pool):
+            pools.append(Pool(len(pools), number, members))
     return Plan(tuple(pools), tuple(skipped), budget, baseline, seed)
 
 
@@ -239,24 +236,23 @@ def cells_of(
     """What the row can be timed on, and the records of what it cannot."""
     cells, skipped = [], []
     missing = row.missing(interpreter.has)
-    for workload in workloads:
-        for task in tasks:
-            cell = Cell(
-                implementation=join(row.name, interpreter.version),
-                framework=row.framework,
-                tier=row.tier,
-                workload=workload.name,
-                task=task,
-                device=device,
-                threads=threads,
-                precision=precision,
-            )
-            if reason := row.unsupported.get(task) or _without(row, device, precision):
-                skipped.append(without_time(cell, "unsupported", reason))
-            elif missing:
-                skipped.append(without_time(cell, "unavailable", missing))
-            else:
-                cells.append(cell)
+    for workload, task in product(workloads, tasks):
+        cell = Cell(
+            implementation=join(row.name, interpreter.version),
+            framework=row.framework,
+            tier=row.tier,
+            workload=workload.name,
+            task=task,
+            device=device,
+            threads=threads,
+            precision=precision,
+        )
+        if reason := row.unsupported.get(task) or _without(row, device, precision):
+            skipped.append(without_time(cell, "unsupported", reason))
+        elif missing:
+            skipped.append(without_time(cell, "unavailable", missing))
+        else:
+            cells.append(cell)
     return tuple(cells), skipped
 
 
@@ -264,15 +260,12 @@ def _pools_of(entries: Sequence[Entry], baseline: str, most: int | None) -> Iter
     if not entries:
         return
     base = next((entry for entry in entries if entry.name == baseline), entries[0])
-    twin = replace(base, name=CONTROL, cells=tuple(_renamed(cell, CONTROL) for cell in base.cells))
+    cells = tuple(msgspec.structs.replace(cell, implementation=CONTROL) for cell in base.cells)
+    twin = replace(base, name=CONTROL, cells=cells)
     others = [entry for entry in entries if entry is not base]
     room = max(1, (most or len(entries) + 1) - 2)
     for start in range(0, max(1, len(others)), room):
         yield (base, *others[start : start + room], twin)
-
-
-def _renamed(cell: Cell, name: str) -> Cell:
-    return msgspec.structs.replace(cell, implementation=name)
 
 
 def _without(row: Row, device: Device, precision: Precision) -> str | None:

@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import count, product
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,15 @@ from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import TASKS, Device, InvalidInput, Precision, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from bench.machine.interpreters import Interpreter
     from impls import Row
-    from impls.contract import Device
 
+
+NO_ROW = (
+    "is a bound, and no row: it is measured wherever a row of its framework is; `python -m bench peak` shows it alone"
+)
 
 LOCAL = ROOT / "results" / "local"
 CALIBRATIONS = ROOT / "results" / "calibrations"
@@ -237,11 +240,6 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
     return list(by_name.values())
 
 
-NO_ROW = (
-    "is a bound, and no row: it is measured wherever a row of its framework is; `python -m bench peak` shows it alone"
-)
-
-
 def bounds_of(rows: Sequence[Row], device: Device) -> tuple[Row, ...]:
     """What these rows are held against, as far as that can be measured here."""
     multipliers = {row.multiplier for row in rows if device in row.devices and row.missing() is None}
@@ -352,7 +350,11 @@ def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
     """
     if out is None:
         stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-        return next(path for path in _numbered(home / stamp) if not path.exists())
+        path, number = home / stamp, 1
+        while path.exists():
+            number += 1
+            path = home / f"{stamp}-{number}"
+        return path
     try:
         if not out.exists():
             return out.absolute()
@@ -364,11 +366,6 @@ def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
 def plain(name: str) -> str:
     """The name of a row, or of a file without the folders of this machine."""
     return Path(name).name if name.endswith(".py") else name
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    yield path
-    yield from (path.with_name(f"{path.name}-{number}") for number in count(2))
 
 
 def command_of(*words: str, **options: Sequence[str]) -> str:

@@ -8,30 +8,27 @@ from typing import TYPE_CHECKING
 from bench.machine.describe import code_facts, describe
 from bench.machine.interpreters import choose_interpreters
 from bench.measure.plan import BUDGETS, Budget
-from bench.measure.request import Options, choose_budget, choose_rows
+from bench.measure.request import Options, Request, choose_budget, choose_rows
 from bench.records.schema import SAME_PROGRAM
 from bench.records.store import read_result
 from bench.records.versions import split, versions_of
-from bench.workloads.shapes import Workload, named
+from bench.workloads.shapes import named
 from impls import find_bounds, find_rows
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from bench.machine.interpreters import Interpreter
     from bench.records.schema import Result, Run
     from impls import Row
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Resumed:
-    """A run that is to go on: what it has, and what it set out to do."""
+    """A run that is to go on."""
 
     result: Result
-    rows: tuple[Row, ...]
-    interpreters: tuple[Interpreter, ...]
-    bounds: tuple[Row, ...]
-    workloads: tuple[Workload, ...]
-    budget: Budget
+    """What it has."""
+    request: Request
+    """What it set out to do, with the budget that it goes on with."""
 
 
 GOES_ALONG = ("resume", "impl", "budget", "interpreter")
@@ -90,14 +87,23 @@ def check_resume(options: Options) -> Resumed:
         facts = code_facts(rows[split(name).row], python_of[split(name).version])
         if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
             raise refuse(f"{name} has changed since; start a new run")
-    return Resumed(
-        result=replace(result, path=folder.absolute()),  # workers run in another folder than the person
+    out = folder.absolute()  # workers run in another folder than the person
+    request = Request(
         rows=tuple(row for row in rows.values() if not row.is_bound),
         interpreters=interpreters,
         bounds=tuple(row for row in rows.values() if row.is_bound),
         workloads=tuple(named(name, run.preset) for name in run.workloads),
+        tasks=tuple(run.plan.tasks),
+        device=run.plan.device,
+        threads=tuple(run.plan.threads),
+        precisions=tuple(run.plan.precisions),
+        preset=run.preset,
         budget=effort,
+        baseline=run.baseline,
+        out=out,
+        command=run.command,
     )
+    return Resumed(replace(result, path=out), request)
 
 
 def effort_of(run: Run, budget: str | None) -> Budget:

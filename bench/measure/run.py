@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -142,11 +142,15 @@ def go_on(resumed: Resumed, watching: Watching) -> Iterator[Ended]:
         except OSError as error:
             raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
         result = read_result(result.path)  # as it is now that nobody else writes it
-        yield _carry_out(plan, resumed, result, mark, began, watching)
+        yield _carry_out(plan, resumed.request, result, mark, began, watching)
 
 
-def planned(request: Request, seed: int) -> Plan:
-    """What is to be done of a request; ``seed`` draws the orders."""
+def planned(request: Request, seed: int, had: PlanFacts | None = None) -> Plan:
+    """What is to be done of a request; ``seed`` draws the orders.
+
+    ``had``: the plan of a run that goes on. Nobody new is entered, and no more rows share a pool.
+    """
+    fit = entries_that_fit(request.workloads, request.device) if had is None else max(map(len, had.pools), default=None)
     return make_plan(
         rows=request.rows,
         workloads=request.workloads,
@@ -157,9 +161,10 @@ def planned(request: Request, seed: int) -> Plan:
         budget=request.budget,
         baseline=request.baseline,
         seed=seed,
-        entries_a_pool=entries_that_fit(request.workloads, request.device),
+        entries_a_pool=fit,
         bounds=request.bounds,
         interpreters=request.interpreters,
+        entered=None if had is None else {name for pool in had.pools for name in pool},
     )
 
 
@@ -169,40 +174,29 @@ def planned_again(resumed: Resumed) -> Plan:
     Raises:
         InvalidInput: they would not.
     """
-    had, run = resumed.result.run.plan, resumed.result.run
-    plan = make_plan(
-        rows=resumed.rows,
-        workloads=resumed.workloads,
-        tasks=had.tasks,
-        device=had.device,
-        threads=had.threads,
-        precisions=had.precisions,
-        budget=resumed.budget,
-        baseline=run.baseline,
-        seed=had.seed,
-        entries_a_pool=max(map(len, had.pools), default=None),
-        bounds=resumed.bounds,
-        interpreters=resumed.interpreters,
-        entered={name for pool in had.pools for name in pool},
-    )
+    had = resumed.result.run.plan
+    plan = planned(resumed.request, had.seed, had)
     if plan.names != had.pools:
         raise InvalidInput(f"--resume {resumed.result.path}: other rows would share its pools; start a new run")
     return plan
 
 
-def _carry_out(
-    plan: Plan, asked: Request | Resumed, result: Result, mark: str, began: float, watching: Watching
-) -> Ended:
+def _carry_out(plan: Plan, request: Request, result: Result, mark: str, began: float, watching: Watching) -> Ended:
     folder = result.path
     stopped, code = "", 0
 
-    def ended(why: EndsBy) -> End:
-        return End(why=why, elapsed_s=time.monotonic() - began, budget_s=plan.budget.total_s)
+    def note(why: EndsBy) -> None:
+        """Add how the run ended, if that can be written."""
+        end = End(why=why, elapsed_s=time.monotonic() - began, budget_s=plan.budget.total_s)
+        with suppress(OSError):
+            drop_half_written(folder)
+            with (folder / RECORDS_FILE).open("ab") as file:
+                file.write(record_line(end))
 
     with watching(plan, result) as watch:
         try:
             with scratch(folder / "numbers") as numbers:
-                problems = _pose(asked.workloads, result.run.plan, numbers, watch)
+                problems = _pose(request, numbers, watch)
                 why = run_plan(
                     plan,
                     problems,
@@ -214,53 +208,43 @@ def _carry_out(
                     had_s=result.elapsed_s,
                     known=[*result.records, *result.memory, *result.blocks, *result.efforts, *result.said],
                 )
-            _note(folder, ended(why))
+            note(why)
         except KeyboardInterrupt as reason:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # an impatient second one must not cost the table
             stopped, code = f"{str(reason) or 'interrupted'}: what was measured is kept", 130
-            _note(folder, ended("interrupted"))
+            note("interrupted")
         except DiskFull as error:
             stopped, code = f"{error}: what was measured before is kept; make room", 1
-            _note(folder, ended("disk"))
+            note("disk")
         except OSError as error:  # no more processes, a folder that is gone, and the like
             words = f"{error.filename or 'the system'}: {error.strerror}{ULIMITS.get(error.errno or 0, '')}"
             stopped, code = f"{words}: what was measured before is kept", 1
-            _note(folder, ended("error"))
-    return Ended(folder, stopped, code, tuple(_named_again(asked)))
+            note("error")
+    return Ended(folder, stopped, code, tuple(_named_again(request)))
 
 
-def _named_again(asked: Request | Resumed) -> list[str]:
+def _named_again(request: Request) -> list[str]:
     """What has to be named again to go on, for a result does not say where it is."""
-    own = [shown(row.path) for row in asked.rows if not row.path.is_relative_to(HERE)]
-    pythons = [f"{one.version}={shown(one.path)}" for one in asked.interpreters if one.version]
+    own = [shown(row.path) for row in request.rows if not row.path.is_relative_to(HERE)]
+    pythons = [f"{one.version}={shown(one.path)}" for one in request.interpreters if one.version]
     return [*(["--impl", *own] if own else []), *(["--interpreter", *pythons] if pythons else [])]
 
 
-def _pose(workloads: Sequence[Workload], plan: PlanFacts, numbers: Path, watch: Watch) -> dict[str, ProblemFile]:
+def _pose(request: Request, numbers: Path, watch: Watch) -> dict[str, ProblemFile]:
     """Work out the oracle's answers; where they are."""
     problems = {}
-    for workload in workloads:
+    for workload in request.workloads:
         watch.say(f"the oracle works out {workload.name}")
         path = numbers / f"{workload.name}.safetensors"
         try:
-            reference_outputs.save(reference_outputs.pose(workload, tuple(plan.tasks), tuple(plan.precisions)), path)
+            reference_outputs.save(reference_outputs.pose(workload, request.tasks, request.precisions), path)
         except MemoryError:
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
         except OSError as error:
             raise DiskFull(f"{path}: cannot be written ({error.strerror})") from None
         problems[workload.name] = ProblemFile(workload.config, str(path), reference_outputs.sizes_of(workload))
     return problems
-
-
-def _note(folder: Path, end: End) -> None:
-    """Add how the run ended, if that can be written."""
-    try:
-        drop_half_written(folder)
-        with (folder / RECORDS_FILE).open("ab") as file:
-            file.write(record_line(end))
-    except OSError:
-        return
 
 
 def entries_that_fit(workloads: Sequence[Workload], device: Device) -> int:

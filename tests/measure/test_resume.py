@@ -396,7 +396,7 @@ def test_a_package_installed_since_is_no_hindrance(killed: Killed, tmp_path: Pat
     assert environment["versions"].pop("jax", None)
     head(environment=environment)(folder)
     names = [name for name in own(killed.out.parent) if name.endswith(".py")]
-    assert {row.name for row in check_resume(Options(resume=folder, impl=tuple(names))).rows} == {"one", "two"}
+    assert {row.name for row in check_resume(Options(resume=folder, impl=tuple(names))).request.rows} == {"one", "two"}
 
 
 @pytest.mark.parametrize(
