@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -87,7 +88,7 @@ class Interleaver:
         self._rng = np.random.default_rng([setting.plan.seed, setting.block, setting.pool])
         self._workers: dict[str, WorkerProcess] = {}
         self._never_began: dict[str, Failure] = {}
-        self.phases_s: dict[Phase, float] = {}
+        self.phases_s: defaultdict[Phase, float] = defaultdict(float)
         """Wall time by phase so far; what workers do side by side is shared out among theirs."""
         self._seconds: dict[Group, tuple[float, float]] = {}
 
@@ -134,6 +135,7 @@ class Interleaver:
         if planned.group.threads > 1:
             budget = replace(budget, turn_s=max(budget.turn_s, TURN_OF_SEVERAL_S))
         rounds = turns or rounds_of([one.call_s for one in _active(members)], budget)
+        most_turns = budget.most_rounds * rounds
         before = [(one.entry.versioned, earlier[one.cell]) for one in members if one.cell in earlier]
         known = {name: record.calls for name, record in before if record.calls}
         # all discard a call or none does: else one row would be timed cold beside another that is warm
@@ -145,25 +147,24 @@ class Interleaver:
             calls_of_it = budget.calls or calls_a_turn(member.call_s, budget)
             many = known.setdefault(member.entry.versioned, calls_of_it)  # the control makes as many as the baseline
             if member.worker is not None:  # it has as long for its turns and the check as its calls promise, twice over
-                calls = (budget.most_rounds * rounds + 1) * (many + discards) + CALLS_OF_A_CHECK
+                calls = (most_turns + 1) * (many + discards) + CALLS_OF_A_CHECK
                 member.worker.allow(2 * calls * member.call_s)
-            self._ask(member, AwaitTurns(budget.most_rounds * rounds, many, discards, self._place), Waiting)
+            self._ask(member, AwaitTurns(most_turns, many, discards, self._place), Waiting)
         ticks, clocks_before = processor_ticks(self._place), self._gpu(planned)
         own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}
         own_before = cpu_s(own)
-        for taken in range(budget.most_rounds * rounds):
+        for taken in range(most_turns):
             if taken >= rounds and min((one.undisturbed for one in _active(members)), default=rounds) >= rounds:
                 break
             for index in self._rng.permutation(len(members)):
                 if members[index].record is None:
-                    for member, turn in self._together([members[index]], lambda *_: Turn(), TurnTaken):
+                    for member, turn in self._ask(members[index], Turn(), TurnTaken):
                         member.undisturbed += not turn.disturbed
         after, own_s = processor_ticks(self._place), {pid: had - own_before[pid] for pid, had in cpu_s(own).items()}
         steal, others = stolen(ticks, after), taken_by_others(ticks, after, sum(own_s.values()))
         clocks_after = self._gpu(planned)
         flags = gpu.flags(clocks_before, clocks_after, own) if clocks_before and clocks_after else []
-
-        self._count("turns", time.monotonic() - start)
+        self.phases_s["turns"] += time.monotonic() - start
 
         tell("check")
         unseen = checks_unseen(self._plan, planned, self.block)
@@ -209,9 +210,9 @@ class Interleaver:
         where = {"block": self._setting.block, "pool": self._setting.pool, "attempt": attempt}
         return without_time(cell, failure.status, failure.reason, **where)
 
-    def _ask(self, member: Member, command: AnyCommand, kind: type) -> None:
-        """Ask one member alone, and wait until it has answered."""
-        self._together([member], lambda *_: command, kind)
+    def _ask(self, member: Member, command: AnyCommand, kind: type) -> list[tuple[Member, Any]]:
+        """One member's answer of this kind, if it gives one."""
+        return self._together([member], lambda *_: command, kind)
 
     def _together(
         self, members: Iterable[Member], command: Callable[[Member, list[int]], AnyCommand], kind: type | None = None
@@ -254,14 +255,13 @@ class Interleaver:
         """Share the time that the context lasts out among the phases of what the members did in it."""
         start = time.monotonic()
         yield
-        wall_s, seconds = time.monotonic() - start, [pair for one in members for pair in one.phases_s.items()]
+        wall_s = time.monotonic() - start
+        seconds = [(phase, max(0.0, own_s)) for one in members for phase, own_s in one.phases_s.items()]
+        whole_s = sum(own_s for _, own_s in seconds) or 1.0
         for phase, own_s in seconds:
-            self._count(phase, wall_s * max(0.0, own_s) / (sum(max(0.0, each) for _, each in seconds) or 1.0))
+            self.phases_s[phase] += wall_s * own_s / whole_s
         for one in members:
             one.phases_s = {}
-
-    def _count(self, phase: Phase, seconds: float) -> None:
-        self.phases_s[phase] = self.phases_s.get(phase, 0.0) + seconds
 
     def _gpu(self, planned: PlannedGroup) -> gpu.Gpu | None:
         return gpu.state() if planned.group.device == "gpu" else None

@@ -1,7 +1,6 @@
 """A worker process: one row, one number of threads, one block. ``python -m bench.measure.worker COMMANDS ANSWERS``.
 
-Before it imports the row, and with it the framework, it holds itself to its processors and its memory, asks to die with
-its parent, and makes the other frameworks unimportable. It receives commands and sends answers through two pipes, whose
+Before it imports the row, and with it the framework, it settles down. Commands and answers go through two pipes, whose
 numbers it is given: standard output and error belong to the row and its framework.
 """
 
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
 
+
+PR_SET_PDEATHSIG = 1
+"""Linux's ``prctl``: this process receives a signal when its parent ends."""
 
 HIGHEST_THRESHOLD_BYTES = 32 * 2**20
 """glibc's largest (``M_MMAP_THRESHOLD`` in mallopt(3), on 64 bits): freeing what is larger does not raise it."""
@@ -55,15 +57,11 @@ def block(names: Sequence[str]) -> None:
 
 
 def settle_down(job: Job) -> None:
-    """Bind this process to its processors, its memory and its parent's life, and block the other frameworks.
-
-    What it frees it keeps, as a process does in time that frees large blocks: see ``keep_freed_memory``.
-    """
+    """Bind this process to its processors, its memory and its parent's life, and block the other frameworks."""
     os.sched_setaffinity(0, job.processors)
     if job.memory_limit_bytes is not None:
         lower(resource.RLIMIT_AS, job.memory_limit_bytes, job.memory_limit_bytes)
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     block(job.blocked)
     keep_freed_memory()
 
@@ -74,8 +72,7 @@ def keep_freed_memory() -> None:
     Blocks above a threshold, 128 KiB at first, come from the kernel and go back to it, and each call touches them
     again, page by page (``docs/method.md`` has what that took). To free such a block raises the threshold to its size
     (and that of trimming to twice as much), up to 32 MiB: times would depend on what was measured before. Other C
-    libraries than glibc lose nothing by it. (Variables that set glibc's thresholds, which then stay where they are,
-    reach a worker only where its row asks for them: `bench.measure.worker_environment.INHERITED`.)
+    libraries than glibc lose nothing by it.
     """
     library = ctypes.CDLL(None)
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, (ctypes.c_size_t,)

@@ -112,8 +112,8 @@ class WorkerProcess:
     def start(self, processors: list[int]) -> None:
         """Start the process on these processors, if it has not started yet.
 
-        Workers start when they are first asked for something: no more of them at a time than there are slots, so that
-        the time of an import is not that of a crowd.
+        Workers start when they are first asked for something: no more at a time than there are slots, so that the time
+        of an import is not that of a crowd.
         """
         if self._process is not None:
             return
@@ -191,11 +191,9 @@ class WorkerProcess:
         """Its answer, or why there is none; None where it still has time. ``ready``: signs that are readable."""
         found = self._read() if any(sign in ready for sign in self.signs) else None
         if found is None and time.monotonic() >= self.deadline:
-            return self._failure("timeout", f"did not get done within the {self._limit_s:.0f} s that it had")
+            reason = f"did not get done within the {self._limit_s:.0f} s that it had"
+            return Failure("timeout", f"{reason}; see logs/{self._log.name}")
         return found
-
-    def _failure(self, status: Status, reason: str) -> Failure:
-        return Failure(status, f"{reason}; see logs/{self._log.name}")
 
     def _read(self) -> Answer | Failure | None:
         assert self._process is not None
@@ -203,7 +201,8 @@ class WorkerProcess:
         if chunk is None and self._process.poll() is None:  # nothing to read now
             return None
         if not chunk:
-            return self._failure(*self._ending())
+            status, reason = self._ending()
+            return Failure(status, f"{reason}; see logs/{self._log.name}")
         self._buffer += chunk
         line, newline, rest = self._buffer.partition(b"\n")
         if not newline:

@@ -81,14 +81,16 @@ def worker_environment(
     padding_bytes: int = 0,
     cache: Path,
     mark: str = "",
-    extra: Mapping[str, str] | None = None,
+    extra: Mapping[str, str] = {},
 ) -> dict[str, str]:
     """The environment that a worker starts in: what it needs of ``base``, the rest the same but for what is drawn.
 
     ``cache``: a folder for compiled programs and temporary files, which has to be there; empty in the first block.
+    ``extra``: what its row needs besides.
     """
-    environment = {name: value for name, value in base.items() if is_inherited(name)} | dict(extra or {})
-    environment |= {name: str(threads) for name in THREAD_VARIABLES}
+    environment = {name: value for name, value in base.items() if is_inherited(name)}
+    environment |= extra
+    environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     environment |= {
         "PYTHONHASHSEED": str(hash_seed),
         "SEQ2SEQ_LSTM_BENCH_PADDING": "x" * padding_bytes,
@@ -105,9 +107,13 @@ def worker_environment(
     if device == "cpu":
         environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
     else:
-        environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUBLAS_WORKSPACE_CONFIG": ":4096:2"}
-        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"  # CUDA then counts devices as nvidia-smi does
-        environment |= {"CUDA_CACHE_PATH": str(cache), "CUPY_CACHE_DIR": str(cache)}  # or kernels are kept in the home
+        environment |= {
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:2",
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # CUDA then counts devices as nvidia-smi does
+            "CUDA_CACHE_PATH": str(cache),  # or kernels are kept in the home
+            "CUPY_CACHE_DIR": str(cache),
+        }
         if precision == "float32":
             environment["NVIDIA_TF32_OVERRIDE"] = "0"  # float32 means float32
     return environment
@@ -135,9 +141,11 @@ def blas_of_workers() -> str | None:
 
 def environment_of(row: Row) -> dict[str, str]:
     """The variables that the row needs on this processor."""
-    here = features()
-    wanted = (variables for feature, variables in row.environment_with.items() if feature in here)
-    return row.environment | {name: value for variables in wanted for name, value in variables.items()}
+    found, here = dict(row.environment), features()
+    for feature, variables in row.environment_with.items():
+        if feature in here:
+            found |= variables
+    return found
 
 
 def memory_limit(device: Device) -> int | None:
