@@ -47,8 +47,8 @@ from bench.machine.describe import describe
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import BUDGETS, PRESETS, Plan
-from bench.measure.run import entries_that_fit
 from bench.measure.runner import DiskFull, Listener, run_plan
+from bench.measure.worker_environment import entries_that_fit
 from bench.records.atomic import write_whole
 from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
 from bench.records.store import RECORDS_FILE, drop_half_written, record_line

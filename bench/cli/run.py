@@ -10,8 +10,7 @@ from bench.cli.app import stderr
 from bench.cli.show import show
 from bench.measure.plan import Plan
 from bench.measure.request import Options, check_request
-from bench.measure.resume import check_resume
-from bench.measure.run import go_on
+from bench.measure.run import check_resume, go_on
 from bench.measure.run import run as carry_out
 from bench.records.schema import Result
 from bench.report.progress import Progress

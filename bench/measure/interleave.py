@@ -278,11 +278,6 @@ def _prepared_after_s(member: Member, earlier: Mapping[Cell, Record]) -> tuple[b
     return member.entry.row.compiles and before is None, sum(seconds or 0.0 for seconds in took)
 
 
-def is_contended(records: Sequence[Record]) -> bool:
-    """Whether somebody else had the processors while a group took its turns."""
-    return any("contended" in record.flags for record in records)
-
-
 def possible(
     records: Sequence[Record], problems: Mapping[str, ProblemFile], earlier: Iterable[Record] = ()
 ) -> list[Record]:
@@ -302,12 +297,11 @@ def _possible(record: Record, problem: ProblemFile, limit: float) -> Record:
     rate = product_flops(problem.config, problem.batches, record.cell.task) / median(record.samples_s)
     if rate <= IMPOSSIBLE * limit:
         return record
-    where = {"block": record.block, "pool": record.pool, "attempt": record.attempt}
     reason = (
         f"its products would have run at {rate / 1e9:.0f} GFLOP/s, {rate / limit:.1f} times what products reach here"
         f" ({limit / 1e9:.0f} GFLOP/s): its work is not all inside the timed call"
     )
-    return without_time(record.cell, "invalid", reason, **where)
+    return without_time(record.cell, "invalid", reason, block=record.block, pool=record.pool, attempt=record.attempt)
 
 
 def _noted(

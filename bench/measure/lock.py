@@ -94,11 +94,10 @@ def _opened(path: Path) -> int:
     for how in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):
         try:
             return os.open(path, how | os.O_NOFOLLOW, 0o666)
-        except PermissionError as error:
-            why = error.strerror
         except OSError as error:
             why = error.strerror
-            break
+            if not isinstance(error, PermissionError):
+                break
     raise InvalidInput(f"{path}: cannot be opened ({why}); remove it, or set TMPDIR")
 
 

@@ -79,11 +79,7 @@ def check_peak(
     threads: Sequence[str],
     precision: Sequence[Precision],
 ) -> Asked:
-    """What the words of a command line ask for.
-
-    Raises:
-        InvalidInput: a word means nothing here, or nothing that is asked for can be measured on this machine.
-    """
+    """What the words of a command line ask for; InvalidInput where that means nothing or cannot be measured here."""
     check_device(device)
     bounds = tuple(bound for bound in find_bounds().values() if bound.missing() is None and device in bound.devices)
     if not bounds:

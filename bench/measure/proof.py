@@ -61,11 +61,7 @@ WHEN = "while it was timed"
 
 
 def worst_error(cell: Cell, solved: Answer, expected: Answer, when: str, slack: Answer | None) -> float:
-    """The worst relative error of an answer.
-
-    Raises:
-        Invalid: it is beyond its limit, or something has another shape, or is not float32.
-    """
+    """The worst relative error of an answer; Invalid beyond its limit, or of another shape, or where not float32."""
     if wrong := wrong_shape(solved, expected) or wrong_dtype(solved):
         raise Invalid(f"{wrong} ({when})")
     worst = deviations(cell.task, solved, expected, slack, precision=cell.precision)[0]
@@ -79,10 +75,8 @@ def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, ri
 
     The last product is seen whole and of each other one a row, through a random vector (Freivalds): ``made v`` is held
     against ``left (right v)``, which costs a small part of the product itself and lets no wrong number through. Errors
-    are relative to the size that such a sum has, so that one that happens to vanish is no accident.
-
-    Raises:
-        Invalid: it is beyond its limit, or something has another shape, or is not float32.
+    are relative to the size that such a sum has, so that one that happens to vanish is no accident. Raises Invalid as
+    `worst_error` does.
     """
     found, counts = {"last": made.last, "rows": made.rows}, {"last": product.m, "rows": product.count}
     whole = {name: np.broadcast_to(0.0, (count, product.n)) for name, count in counts.items()}

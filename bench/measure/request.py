@@ -131,11 +131,7 @@ class Request:
 
 
 def check_request(options: Options) -> Request:
-    """What the options ask for, here and now.
-
-    Raises:
-        InvalidInput: a word means nothing here, or what it asks for cannot be done on this machine.
-    """
+    """What the options ask for; InvalidInput where a word means nothing, or cannot be done on this machine."""
     impl, against, baseline, preset = options.impl, options.against, options.baseline, options.preset
     if against is not None and baseline is not None:
         raise InvalidInput("--against names the baseline already; leave --baseline out")
@@ -191,10 +187,9 @@ def check_request(options: Options) -> Request:
 
 
 def choose_twins(names: Sequence[str]) -> tuple[Row, ...]:
-    """The rows of these names that are to be their own twins; none if none is named.
+    """The tree's rows of these names, to be their own twins; InvalidInput where one cannot do what a default run asks.
 
-    Raises:
-        InvalidInput: there is no such row in the tree, or it cannot do what a default run asks.
+    None if none is named.
     """
     rows = tuple(choose_rows(names)) if names else ()
     for row in rows:
@@ -210,11 +205,7 @@ def choose_twins(names: Sequence[str]) -> tuple[Row, ...]:
 
 
 def choose_rows(names: Sequence[str]) -> list[Row]:
-    """The rows of these names or files; all of the tree's where none is given.
-
-    Raises:
-        InvalidInput: there is no such row, or a file is not one.
-    """
+    """The rows of these names or files, all of the tree's if none is given; InvalidInput where one is no row."""
     known = find_rows()
     rows = []
     for name in names:
@@ -248,11 +239,7 @@ def bounds_of(rows: Sequence[Row], device: Device) -> tuple[Row, ...]:
 
 
 def choose_baseline(name: str, rows: Sequence[Row], interpreters: Sequence[Interpreter]) -> str:
-    """The baseline of that name; of a row without a version, the last interpreter's.
-
-    Raises:
-        InvalidInput: it is not in the run.
-    """
+    """The run's baseline of that name, the last interpreter's if it has no version; InvalidInput if there is none."""
     names = [join(row.name, one.version) for row, one in product(rows, interpreters)]
     found = next((full for full in (name, join(name, interpreters[-1].version)) if full in names), None)
     if found is None:
@@ -277,11 +264,7 @@ def choose_tasks(names: Sequence[Task], preset: str) -> tuple[Task, ...]:
 
 
 def check_device(device: Device) -> None:
-    """Make sure that the device is there.
-
-    Raises:
-        InvalidInput: it is not.
-    """
+    """Raise InvalidInput unless the device is there."""
     if device == "gpu" and not gpus():
         raise InvalidInput(
             "--device gpu: `nvidia-smi -L` lists no NVIDIA device (is the driver installed?);"
@@ -290,33 +273,21 @@ def check_device(device: Device) -> None:
 
 
 def choose_precisions(names: Sequence[Precision], device: Device) -> tuple[Precision, ...]:
-    """These precisions, each once.
-
-    Raises:
-        InvalidInput: the device does not have one.
-    """
+    """These precisions, each once; InvalidInput where the device does not have one."""
     if "tf32" in names and device == "cpu":
         raise InvalidInput("--precision tf32: is a GPU's; on the CPU there are float32 and bfloat16")
     return tuple(dict.fromkeys(names))
 
 
 def choose_budget(preset: str, budget: str | None) -> Budget:
-    """The preset's effort; a time that is given is obeyed, even if no verdict is reached in it.
-
-    Raises:
-        InvalidInput: it is no time.
-    """
+    """The preset's effort, for the time that is given, if one is: it is obeyed, though no verdict be reached in it."""
     if budget is None:
         return BUDGETS[preset]
     return replace(BUDGETS[preset], total_s=parse_budget(budget), sure_blocks=1)
 
 
 def parse_budget(budget: str) -> float:
-    """The seconds that ``90s``, ``15m`` or ``2h`` stands for.
-
-    Raises:
-        InvalidInput: it is no such time.
-    """
+    """The seconds that ``90s``, ``15m`` or ``2h`` stands for; InvalidInput where it is no such time."""
     match = re.fullmatch(r"([0-9]{1,6})(s|m|h)", budget)
     if match is None or int(match[1]) == 0:
         raise InvalidInput(f"--budget {budget}: must be a time such as 90s, 15m or 2h")
@@ -324,11 +295,7 @@ def parse_budget(budget: str) -> float:
 
 
 def check_workloads(workloads: Sequence[Workload]) -> None:
-    """Make sure that the workloads can be had here, before anything is made.
-
-    Raises:
-        InvalidInput: one is real words and the dictionary cannot be read, or one does not fit into memory.
-    """
+    """Raise InvalidInput where real words cannot be read, or a workload does not fit into memory."""
     if any(one.is_words for one in workloads):
         read_words()
     for one in workloads:
@@ -341,12 +308,9 @@ def check_workloads(workloads: Sequence[Workload]) -> None:
 
 
 def free_folder(out: Path | None, home: Path = LOCAL) -> Path:
-    """A folder for the result that does not exist yet: ``out``, or one in ``home`` named after the time. Absolute.
+    """A folder for the result: ``out``, or one in ``home`` named after the time; InvalidInput where it exists already.
 
-    Workers run in the repository's folder, and ``out`` is meant from where the person is.
-
-    Raises:
-        InvalidInput: it exists already.
+    Absolute: workers run in the repository's folder, and ``out`` is meant from where the person is.
     """
     if out is None:
         stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
@@ -375,11 +339,7 @@ def command_of(*words: str, **options: Sequence[str]) -> str:
 
 
 def parse_threads(values: Sequence[str]) -> list[int]:
-    """Whole numbers of threads, each at least 1 and at most what there is.
-
-    Raises:
-        InvalidInput: one of them is not.
-    """
+    """The numbers of threads that the words are; InvalidInput unless each is from 1 to what there is."""
     most = len(processors())
     threads = []
     for value in values:

@@ -1,4 +1,4 @@
-"""A run from its request to its end: draws the numbers, carries the plan out, writes the result."""
+"""A run from its request, or from where another was left, to its end: carries the plan out, writes the result."""
 
 from __future__ import annotations
 
@@ -10,60 +10,44 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import numpy as np
-from msgspec.structs import replace
 
 from bench.here import shown
-from bench.machine import gpu
 from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
-from bench.machine.limits import available_bytes
+from bench.machine.interpreters import choose_interpreters
 from bench.measure.lock import only_run
 from bench.measure.messages import ProblemFile
-from bench.measure.plan import make_plan
+from bench.measure.plan import BUDGETS, Budget, make_plan
 from bench.measure.preflight import preflight
+from bench.measure.request import Options, Request, choose_budget, choose_rows
 from bench.measure.runner import DiskFull, Listener, product, run_plan, scratch
 from bench.measure.stopping import Speed, expected_s
 from bench.measure.subjects import wall_s
-from bench.measure.worker_environment import left_out, memory_limit
+from bench.measure.worker_environment import entries_that_fit, left_out, memory_limit
 from bench.records.atomic import new_folder, written
-from bench.records.schema import End, PlanFacts, Run, WorkloadFacts
+from bench.records.schema import SAME_PROGRAM, End, PlanFacts, Run, WorkloadFacts
 from bench.records.store import RECORDS_FILE, SCHEMA_VERSION, drop_half_written, read_result, record_line, start_result
-from bench.records.versions import join
+from bench.records.versions import join, split, versions_of
 from bench.workloads import reference_outputs
-from bench.workloads.shapes import estimate_bytes
-from impls import HERE
+from bench.workloads.shapes import named
+from impls import HERE, find_bounds, find_rows
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bench.measure.plan import Plan
-    from bench.measure.request import Request
-    from bench.measure.resume import Resumed
     from bench.records.schema import EndsBy, Result
-    from bench.workloads.shapes import Workload
-    from impls.contract import Device
+    from impls import Row
 
 ULIMITS = {errno.EAGAIN: " (ulimit -u)", errno.EMFILE: " (ulimit -n)"}
 """By error, which limit of this process or its user it mostly comes from."""
-
-WORKER_BYTES = 2**29
-"""About what a worker holds before it has a model: Python, its framework, and a compiler."""
-
-GPU_WORKER_BYTES = 2**29
-"""About what a worker holds of a GPU's memory before it has a model. Not measured here: a process's context, with the
-kernels that it has called, is some 300 MB, as PyTorch's maintainers say of CUDA since 11.7; libraries add workspaces of
-their own."""
-
-ROOM = 0.8
-"""How much of what is free the workers of a pool may need."""
-
 
 IMPORT_S = 0.08
 """A Python that imports NumPy took so long on the machine that the figures of `bench.measure.stopping` are of."""
@@ -72,6 +56,10 @@ PRODUCT_S = 0.0018
 """So did `bench.measure.runner.product`."""
 
 TRIES = 3
+
+
+GOES_ALONG = ("resume", "impl", "budget", "interpreter")
+"""The options that a run may go on with; the others are part of what it is."""
 
 
 class Watch(Protocol):
@@ -102,6 +90,16 @@ class Ended:
     """What has to be named again to go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that is to go on."""
+
+    result: Result
+    """What it has."""
+    request: Request
+    """What it set out to do, with the budget that it goes on with."""
+
+
 @contextmanager
 def run(request: Request, watching: Watching) -> Iterator[Ended]:
     """Measure what is asked for, and write it down; the machine is held until the context ends.
@@ -116,8 +114,8 @@ def run(request: Request, watching: Watching) -> Iterator[Ended]:
         reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.skipped)
         raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
     with only_run(f"bench run into {request.out.name}") as mark:
+        latest = request.interpreters[-1]
         for row in request.rows:
-            latest = request.interpreters[-1]
             if not row.path.is_relative_to(HERE) and row.missing(latest.has) is None:
                 preflight(row, request.device, mark, (one.config for one in request.workloads), latest)
         head = _head(request, plan)  # takes a while: a run that is interrupted before has no folder
@@ -129,11 +127,7 @@ def run(request: Request, watching: Watching) -> Iterator[Ended]:
 
 @contextmanager
 def go_on(resumed: Resumed, watching: Watching) -> Iterator[Ended]:
-    """Measure what a run lacks, and write it down; the machine is held until the context ends.
-
-    Raises:
-        InvalidInput: it would not be the same run, the folder cannot be written, or another run has this machine.
-    """
+    """Measure what a run lacks, and write it down; raises and holds the machine as ``run`` does."""
     began = time.monotonic()
     result, plan = resumed.result, planned_again(resumed)
     with only_run(f"bench run --resume {result.path.name}") as mark:
@@ -169,11 +163,7 @@ def planned(request: Request, seed: int, had: PlanFacts | None = None) -> Plan:
 
 
 def planned_again(resumed: Resumed) -> Plan:
-    """The plan that a run was begun with, from what it wrote down: the same rows are in each pool.
-
-    Raises:
-        InvalidInput: they would not.
-    """
+    """The plan that a run was begun with, from what it wrote down; InvalidInput where other rows would share a pool."""
     had = resumed.result.run.plan
     plan = planned(resumed.request, had.seed, had)
     if plan.names != had.pools:
@@ -196,10 +186,9 @@ def _carry_out(plan: Plan, request: Request, result: Result, mark: str, began: f
     with watching(plan, result) as watch:
         try:
             with scratch(folder / "numbers") as numbers:
-                problems = _pose(request, numbers, watch)
                 why = run_plan(
                     plan,
-                    problems,
+                    _pose(request, numbers, watch),
                     folder,
                     watch.listener,
                     mark=mark,
@@ -224,11 +213,12 @@ def _carry_out(plan: Plan, request: Request, result: Result, mark: str, began: f
     return Ended(folder, stopped, code, tuple(_named_again(request)))
 
 
-def _named_again(request: Request) -> list[str]:
+def _named_again(request: Request) -> Iterator[str]:
     """What has to be named again to go on, for a result does not say where it is."""
-    own = [shown(row.path) for row in request.rows if not row.path.is_relative_to(HERE)]
-    pythons = [f"{one.version}={shown(one.path)}" for one in request.interpreters if one.version]
-    return [*(["--impl", *own] if own else []), *(["--interpreter", *pythons] if pythons else [])]
+    if own := [shown(row.path) for row in request.rows if not row.path.is_relative_to(HERE)]:
+        yield from ("--impl", *own)
+    if pythons := [f"{one.version}={shown(one.path)}" for one in request.interpreters if one.version]:
+        yield from ("--interpreter", *pythons)
 
 
 def _pose(request: Request, numbers: Path, watch: Watch) -> dict[str, ProblemFile]:
@@ -247,31 +237,16 @@ def _pose(request: Request, numbers: Path, watch: Watch) -> dict[str, ProblemFil
     return problems
 
 
-def entries_that_fit(workloads: Sequence[Workload], device: Device) -> int:
-    """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
-    one row."""
-    # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
-    own = max(estimate_bytes(workload) for workload in workloads) // 4
-    rooms = [int(ROOM * available_bytes()) // (WORKER_BYTES + own)]
-    if device == "gpu" and (seen := gpu.state()) and seen.free_bytes is not None:
-        rooms.append(int(ROOM * seen.free_bytes) // (GPU_WORKER_BYTES + own))
-    return max(3, min(rooms))
-
-
 def measure_speed() -> Speed:
     """Half a second's look at this machine: the fastest of a few tries."""
-
-    def start() -> None:
-        subprocess.run([sys.executable, "-c", "import numpy"], check=True, stdin=subprocess.DEVNULL)
-
+    start = partial(subprocess.run, [sys.executable, "-c", "import numpy"], check=True, stdin=subprocess.DEVNULL)
     starts_s = min(wall_s(start) for _ in range(TRIES))
     return Speed(start=starts_s / IMPORT_S, arithmetic=product(processors()[-1:]) / PRODUCT_S)
 
 
 def _head(request: Request, plan: Plan) -> Run:
-    by_name = {workload.name: workload for workload in request.workloads}
     slots = max(1, len(processors()) // min(request.threads))
-    expected = expected_s(plan, by_name, slots, measure_speed())
+    expected = expected_s(plan, {workload.name: workload for workload in request.workloads}, slots, measure_speed())
     return Run(
         schema_version=SCHEMA_VERSION,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -294,7 +269,7 @@ def _head(request: Request, plan: Plan) -> Run:
             turn_s=plan.budget.turn_s,
             memory_limit_bytes=memory_limit(request.device),
         ),
-        environment=replace(describe(), left_out=left_out(os.environ)),
+        environment=msgspec.structs.replace(describe(), left_out=left_out(os.environ)),
         workloads={
             workload.name: WorkloadFacts(
                 shape=workload.shape,
@@ -318,3 +293,96 @@ def _head(request: Request, plan: Plan) -> Run:
             if row.multiplier == bound.framework
         },
     )
+
+
+def check_resume(options: Options) -> Resumed:
+    """The run in the folder that ``--resume`` names, if program, rows, versions and machine are the same here and now.
+
+    Beside it there may be ``--budget``, the files of rows that are not in the tree, and the Pythons, where it had
+    several. A result does not say where they are: it could name any file, and that would be run.
+
+    Raises:
+        InvalidInput: it is no run, or would be another one: then the message says in what.
+    """
+    folder, impl = options.resume, options.impl
+    assert folder is not None
+    if given := [
+        one.name for one in fields(options) if one.name not in GOES_ALONG and getattr(options, one.name) != one.default
+    ]:
+        raise InvalidInput(f"--resume goes on with what the run set out to do; leave --{given[0]} out")
+    result = read_result(folder)
+    run, here = result.run, describe()
+
+    def refuse(why: str) -> InvalidInput:
+        return InvalidInput(f"--resume {folder}: {why}")
+
+    for what in (*SAME_PROGRAM, *(["gpus"] if run.plan.device == "gpu" else [])):
+        then = getattr(run.environment, what)
+        now = _known_then(then, getattr(here, what))
+        if then != now and what == "harness":
+            raise refuse(
+                "what measures has changed since (bench/ as far as runner and worker import it); start a new run"
+            )
+        if then != now:
+            raise refuse(f"{what} not the same ({_difference(then, now)}); start a new run")
+    if run.preset not in BUDGETS or not run.rows:
+        raise refuse("does not say which rows and preset it had; start a new run")
+    effort = effort_of(run, options.budget)
+    known = find_rows() | {bound.name: bound for bound in find_bounds().values()}
+    files = {row.name: row for row in choose_rows(impl)} if impl else {}
+    rows: dict[str, Row] = {}
+    for name in (split(name).row for name in run.rows):
+        row = files.get(name) or known.get(name)
+        if row is None:
+            raise refuse(f"{name} is a file of your own; name it again, with --impl {name}.py")
+        rows[name] = row
+    if unknown := [name for name in files if name not in rows]:
+        raise refuse(f"{unknown[0]} is not in it; leave --impl out, or start a new run")
+    interpreters = choose_interpreters(options.interpreter, rows.values())
+    if [one.version for one in interpreters if one.version] != versions_of(run):
+        had = " ".join(f"{version}=PATH" for version in versions_of(run))
+        raise refuse(f"name the Pythons that it had, with --interpreter {had}" if had else "it had no --interpreter")
+    python_of = {one.version: one for one in interpreters}
+    for name, then_row in run.rows.items():
+        facts = code_facts(rows[split(name).row], python_of[split(name).version])
+        if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
+            raise refuse(f"{name} has changed since; start a new run")
+    out = folder.absolute()  # workers run in another folder than the person
+    request = Request(
+        rows=tuple(row for row in rows.values() if not row.is_bound),
+        interpreters=interpreters,
+        bounds=tuple(row for row in rows.values() if row.is_bound),
+        workloads=tuple(named(name, run.preset) for name in run.workloads),
+        tasks=tuple(run.plan.tasks),
+        device=run.plan.device,
+        threads=tuple(run.plan.threads),
+        precisions=tuple(run.plan.precisions),
+        preset=run.preset,
+        budget=effort,
+        baseline=run.baseline,
+        out=out,
+        command=run.command,
+    )
+    return Resumed(replace(result, path=out), request)
+
+
+def effort_of(run: Run, budget: str | None) -> Budget:
+    """The effort that the run goes on with; a time that is given, now or when it was begun, is obeyed."""
+    preset = choose_budget(run.preset, budget)
+    if budget is not None or run.plan.budget_s == preset.total_s:
+        return preset
+    return replace(preset, total_s=run.plan.budget_s, sure_blocks=1)
+
+
+def _known_then(then: object, now: object) -> object:
+    """What of now was there then: a package installed since is in no row that had a time."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        return {name: now[name] for name in now if name in then}
+    return now
+
+
+def _difference(then: object, now: object) -> str:
+    if isinstance(then, dict) and isinstance(now, dict):
+        name = next(name for name in [*then, *now] if then.get(name) != now.get(name))
+        return f"{name} {then.get(name, 'absent')}, now {now.get(name, 'absent')}"
+    return f"{str(then)[:40]}, now {str(now)[:40]}"

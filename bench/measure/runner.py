@@ -1,7 +1,7 @@
 """Runs a plan, block by block: starts the workers, gives turns, appends and flushes what comes of it.
 
-Which block is next, and what it is for, follows from the records alone (``plan.next_block``): a run that was ended in
-any way goes on where it stood.
+Which block is next, and what it is for, follows from the records alone (``stopping.next_block``): a run that was
+ended in any way goes on where it stood.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from threadpoolctl import threadpool_limits
 
 from bench.analysis.cells import analyse, counted_of
 from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, stolen
-from bench.measure.interleave import Interleaver, is_contended
+from bench.measure.interleave import Interleaver
 from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Entry
-from bench.measure.stopping import efforts, last_s, next_block, next_block_s, retakes_of
+from bench.measure.stopping import efforts, is_contended, last_s, next_block, next_block_s, retakes_of
 from bench.measure.worker_client import Failure, Setting, WorkerProcess, together
 from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictChange, without_time
 from bench.records.store import RECORDS_FILE, record_line
@@ -89,11 +89,7 @@ class Journal:
                 self.said[line.cell] = line.verdict
 
     def keep(self, *lines: Line) -> None:
-        """Append the lines, and force them to the disk.
-
-        Raises:
-            DiskFull: they cannot be written.
-        """
+        """Append the lines, and force them to the disk; DiskFull where that cannot be done."""
         data = b"".join(map(record_line, lines))
         try:
             while data:  # a disk that is almost full takes a part
@@ -111,11 +107,7 @@ class Journal:
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """An empty folder while the context lasts; what a killed run has left there goes first.
-
-    Raises:
-        DiskFull: it cannot be made.
-    """
+    """An empty folder while the context lasts; what a killed run has left goes first. DiskFull: it cannot be made."""
     shutil.rmtree(path, ignore_errors=True)
     try:
         path.mkdir()
@@ -351,17 +343,16 @@ class _Run:
             last, memory, failure = latest[cell], *_seen(cell, answer)
             lines.append(msgspec.structs.replace(memory, block=last.block))
             if failure is not None:
+                reason = f"{failure.reason} (once more, at the end)"
                 where = {"block": last.block, "pool": last.pool, "attempt": last.attempt + 1}
-                lines.append(without_time(cell, failure.status, f"{failure.reason} (once more, at the end)", **where))
+                lines.append(without_time(cell, failure.status, reason, **where))
         return lines
 
 
 def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failure | None]:
     """The cell's peak memory, or why there is none; and why it is not proven right once more, if it is not."""
-    if isinstance(answer, Revisited):
-        about = [one.cell for one in (answer.memory, answer.failure) if one is not None]
-        if all(one == cell for one in about):
-            return answer.memory, answer.failure
+    if isinstance(answer, Revisited) and {one.cell for one in (answer.memory, answer.failure) if one} == {cell}:
+        return answer.memory, answer.failure
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
     return Memory(cell=cell, status=failure.status, reason=failure.reason), failure
 

@@ -87,10 +87,7 @@ class Worker:
     def _prepare(self, cell: Cell, attempt: int) -> tuple[Record, float]:
         """The cell's record as far as it goes before its turns, and about how long a call takes.
 
-        The cell is compiled then, validated in the first block, warm and as loaded.
-
-        Raises:
-            Invalid: the row's values are wrong.
+        The cell is compiled then, validated in the first block, warm and as loaded. Invalid where its values are wrong.
         """
         subject, compiles = self._load(cell), self._row.compiles
         subject.reset()
@@ -131,11 +128,7 @@ class Worker:
         return record, min(warmup)
 
     def _take_turns(self, record: Record) -> Record:
-        """The cell's whole record, with a sample for each turn.
-
-        Raises:
-            Invalid: the row's values are wrong.
-        """
+        """The cell's whole record, with a sample for each turn; Invalid where its values are wrong."""
         cell = record.cell
         subject = self._load(cell)
         sit: AwaitTurns = self._runner.expect(AwaitTurns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections import defaultdict
 from dataclasses import dataclass
 from math import ceil, floor, sqrt
 from statistics import median
@@ -99,18 +100,19 @@ def retakes_of(groups: int) -> int:
     return max(1, int(RETAKES * groups))
 
 
+def is_contended(records: Iterable[Record]) -> bool:
+    """Whether somebody else had the processors while a group took its turns."""
+    return any("contended" in record.flags for record in records)
+
+
 def _to_retake(records: Iterable[Record]) -> set[Group]:
     """The contended groups, of those in a pool in a block, whose second attempt a run was ended before."""
-    groups: dict[Group, list[Record]] = {}
+    groups: dict[Group, list[Record]] = defaultdict(list)
     for record in records:
-        groups.setdefault(record.cell.group, []).append(record)
-    taken = [group for group, own in groups.items() if any(record.attempt for record in own)]
-    contended = [
-        group
-        for group, own in groups.items()
-        if group not in taken and any("contended" in record.flags for record in own)
-    ]
-    return set(contended[: max(0, retakes_of(len(groups)) - len(taken))])
+        groups[record.cell.group].append(record)
+    again = [group for group, own in groups.items() if any(record.attempt for record in own)]
+    contended = [group for group, own in groups.items() if group not in again and is_contended(own)]
+    return set(contended[: max(0, retakes_of(len(groups)) - len(again))])
 
 
 def _wanted(records: Sequence[Record], baseline: str) -> dict[Group, set[str]]:

@@ -50,11 +50,7 @@ class Model:
     """Of a bound: rows and columns of the matrices of ``squares_s``."""
 
     def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device) -> None:
-        """Load the model.
-
-        Raises:
-            Unsupported: the row does not take this shape.
-        """
+        """Load the model; Unsupported where the row does not take this shape."""
         self._problem = reference_outputs.load(Path(source.path))
         start = time.perf_counter()
         try:
@@ -77,11 +73,7 @@ class Model:
         return body(self._model, cell, self._problem)
 
     def validate(self, cell: Cell, input_set: int) -> float:
-        """The worst relative error on one of ``reference_outputs.INPUT_SETS``, from a fresh start.
-
-        Raises:
-            Invalid: it is beyond its limit.
-        """
+        """The worst relative error on one of ``INPUT_SETS``, from a fresh start; Invalid where beyond its limit."""
         self.reset()
         problem = self._problem
         solved = reference_outputs.solve(self._model, cell.task, problem.batches, input_set)
@@ -92,10 +84,8 @@ class Model:
     def validate_timed(self, cell: Cell, result: Any) -> float:
         """The worst relative error of a result of ``body``.
 
-        Many timed steps of training are too many for the oracle to follow; of them, the loss must have fallen.
-
-        Raises:
-            Invalid: it is beyond its limit, or the loss has not fallen.
+        Many timed steps of training are too many for the oracle to follow; of them, the loss must have fallen. Invalid
+        where it has not, or the error is beyond its limit.
         """
         last, count = answer(self._model.convert(result)), len(self._problem.batches[0])
         expected = self._problem.answers[0, cell.task]
@@ -219,11 +209,7 @@ class BoundTurns:
         self.result = result
 
     def verify(self, call_s: float) -> float:  # noqa: ARG002
-        """The error of the products that were made last.
-
-        Raises:
-            Invalid: it is beyond its limit.
-        """
+        """The error of the products that were made last; Invalid where beyond its limit."""
         return self.error_of(self.result)
 
 

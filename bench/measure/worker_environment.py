@@ -17,15 +17,18 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from bench.here import ROOT
+from bench.machine import gpu
 from bench.machine.describe import blas_in
 from bench.machine.limits import available_bytes, process_limit
 from bench.machine.processor import features
 from bench.measure.lock import MARK_VARIABLE
+from bench.workloads.shapes import estimate_bytes
 from impls.contract import PRECISION_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from bench.workloads.shapes import Workload
     from impls import Row
     from impls.contract import Device
 
@@ -43,6 +46,17 @@ THREAD_VARIABLES = (
 LEAST_LIMIT_BYTES = 2**32
 """A worker may have this much address space in any case: frameworks reserve more than they use."""
 
+
+WORKER_BYTES = 2**29
+"""About what a worker holds before it has a model: Python, its framework, and a compiler."""
+
+GPU_WORKER_BYTES = 2**29
+"""About what a worker holds of a GPU's memory before it has a model. Not measured here: a process's context, with the
+kernels that it has called, is some 300 MB, as PyTorch's maintainers say of CUDA since 11.7; libraries add workspaces of
+their own."""
+
+ROOM = 0.8
+"""How much of what is free the workers of a pool may need."""
 
 INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME"),  # where programs are, whose settings are read, whom caches are named after
@@ -153,3 +167,14 @@ def memory_limit(device: Device) -> int | None:
     ours = max(LEAST_LIMIT_BYTES, available_bytes() // 2) if device == "cpu" else None
     limits = [limit for limit in (ours, process_limit(resource.RLIMIT_AS)) if limit is not None]
     return min(limits, default=None)
+
+
+def entries_that_fit(workloads: Sequence[Workload], device: Device) -> int:
+    """How many workers fit into memory together, on a GPU into its own as well: at least the baseline, its control and
+    one row."""
+    # the estimate counts the oracle's float64 copies as well: a row needs about a quarter of it
+    own = max(estimate_bytes(workload) for workload in workloads) // 4
+    rooms = [int(ROOM * available_bytes()) // (WORKER_BYTES + own)]
+    if device == "gpu" and (seen := gpu.state()) and seen.free_bytes is not None:
+        rooms.append(int(ROOM * seen.free_bytes) // (GPU_WORKER_BYTES + own))
+    return max(3, min(rooms))

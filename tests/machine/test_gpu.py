@@ -14,7 +14,7 @@ import pytest
 
 from bench.machine import gpu
 from bench.machine.gpu import Gpu
-from bench.measure import run
+from bench.measure import worker_environment
 from bench.workloads.shapes import SEED
 
 if TYPE_CHECKING:
@@ -271,5 +271,5 @@ def test_as_many_sit_at_a_table_as_fit_into_the_memory_of_the_host_and_of_the_gp
     device: Device, host_gib: int, gpu_mib: int | None, entries: int, nvml: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvml({"MemoryInfo": None if gpu_mib is None else SimpleNamespace(free=gpu_mib << 20)})
-    monkeypatch.setattr(run, "available_bytes", lambda: host_gib * 2**30)
-    assert run.entries_that_fit([SEED], device) == entries
+    monkeypatch.setattr(worker_environment, "available_bytes", lambda: host_gib * 2**30)
+    assert worker_environment.entries_that_fit([SEED], device) == entries

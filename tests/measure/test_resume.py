@@ -31,11 +31,11 @@ from support.recorded import record as recorded
 
 from bench.cli import show
 from bench.machine.interpreters import Interpreter
-from bench.measure import resume, run
+from bench.measure import run
 from bench.measure.lock import MARK_VARIABLE
 from bench.measure.plan import BUDGETS
 from bench.measure.request import Options, Request
-from bench.measure.resume import check_resume, effort_of
+from bench.measure.run import check_resume, effort_of
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result, record_line
 from bench.records.versions import join
@@ -442,10 +442,8 @@ def pools_of(
     with (
         tempfile.TemporaryDirectory() as folder,
         mock.patch.multiple(
-            run, entries_that_fit=lambda *_: entries, describe=lambda: RUN.environment, code_facts=facts_of
-        ),
-        mock.patch.multiple(
-            resume,
+            run,
+            entries_that_fit=lambda *_: entries,
             describe=lambda: RUN.environment,
             code_facts=facts_of,
             find_rows=lambda: rows,
@@ -550,7 +548,7 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
 
 def test_a_run_on_a_gpu_does_not_go_on_on_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = msgspec.structs.replace(RUN.environment, gpus=["NVIDIA H100"])
-    monkeypatch.setattr(resume, "describe", lambda: msgspec.structs.replace(environment, gpus=["NVIDIA L4"]))
+    monkeypatch.setattr(run, "describe", lambda: msgspec.structs.replace(environment, gpus=["NVIDIA L4"]))
     plan = msgspec.structs.replace(RUN.plan, device="gpu")
     folder = write(tmp_path / "run", run=msgspec.structs.replace(RUN, environment=environment, plan=plan))
     with pytest.raises(

@@ -21,7 +21,7 @@ from support.recorded import END, RUN, record, six_blocks, write
 from bench.machine.interpreters import choose_interpreters
 from bench.measure import worker_client
 from bench.measure.request import Options, check_request
-from bench.measure.resume import check_resume
+from bench.measure.run import check_resume
 from bench.publish import rules
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
@@ -197,9 +197,9 @@ def test_a_run_of_several_versions_goes_on_under_the_same_ones(measured: Measure
 
 
 def test_a_run_without_versions_has_no_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bench.measure import resume
+    from bench.measure import run
 
-    monkeypatch.setattr(resume, "describe", lambda: RUN.environment)
+    monkeypatch.setattr(run, "describe", lambda: RUN.environment)
     folder = write(tmp_path / "run", record(), END)
     python = environment(tmp_path / "env", tinynet=None)
     with pytest.raises(InvalidInput, match="it had no --interpreter"):
