@@ -67,10 +67,7 @@ class Watch(Protocol):
 
     @property
     def listener(self) -> Listener:
-        """Who is told of blocks and lines."""
-
-    def say(self, what: str) -> None:
-        """Show what goes on."""
+        """Who is told of blocks and lines, and of what goes on."""
 
 
 Watching = Callable[["Plan", "Result"], AbstractContextManager[Watch]]
@@ -188,7 +185,7 @@ def _carry_out(plan: Plan, request: Request, result: Result, mark: str, began: f
             with scratch(folder / "numbers") as numbers:
                 why = run_plan(
                     plan,
-                    _pose(request, numbers, watch),
+                    _pose(request, numbers, watch.listener),
                     folder,
                     watch.listener,
                     mark=mark,
@@ -221,11 +218,11 @@ def _named_again(request: Request) -> Iterator[str]:
         yield from ("--interpreter", *pythons)
 
 
-def _pose(request: Request, numbers: Path, watch: Watch) -> dict[str, ProblemFile]:
+def _pose(request: Request, numbers: Path, listener: Listener) -> dict[str, ProblemFile]:
     """Work out the oracle's answers; where they are."""
     problems = {}
     for workload in request.workloads:
-        watch.say(f"the oracle works out {workload.name}")
+        listener.doing(None, f"the oracle works out {workload.name}")
         path = numbers / f"{workload.name}.safetensors"
         try:
             reference_outputs.save(reference_outputs.pose(workload, request.tasks, request.precisions), path)

@@ -127,16 +127,10 @@ def shuffled(planned_groups: Sequence[PlannedGroup], seed: int, block: int) -> t
     A worker holds one workload's model at a time, so the tasks of a workload stay together.
     """
     rng = np.random.default_rng([seed, block])
-    pools = {planned.pool.number for planned in planned_groups}
-    workloads = {planned.group.workload for planned in planned_groups}
-    rank = {name: rng.random() for name in sorted(workloads)}
-    turn = {number: rng.random() for number in sorted(pools)}
-    return tuple(
-        sorted(
-            planned_groups,
-            key=lambda one: (turn[one.pool.number], rank[one.group.workload], rng.random()),
-        )
-    )
+    rank = {name: rng.random() for name in sorted({one.group.workload for one in planned_groups})}
+    turn = {number: rng.random() for number in sorted({one.pool.number for one in planned_groups})}
+    order = sorted(planned_groups, key=lambda one: (turn[one.pool.number], rank[one.group.workload], rng.random()))
+    return tuple(order)
 
 
 PROCESS_SD = 0.02
@@ -252,6 +246,7 @@ COMPILE_S = 1.6
 AFTER_A_COLD_BLOCK: dict[Phase, float] = {"compile": 0.15, "check": 0.15}
 """What share of these phases of a block that compiles everything the next ones have: they load what was compiled, and
 are held against the oracle but on what was timed."""
+
 OF_A_BOUND = 0.5
 """About what share of a row's time its products take."""
 
@@ -320,13 +315,11 @@ def after_s(block: Block, efforts: Iterable[Effort]) -> float:
 
     After one that was cold there is less to compile and to check.
     """
-    less_s = sum((1 - share) * block.phases_s.get(phase, 0.0) for phase, share in AFTER_A_COLD_BLOCK.items())
-    followed = [one for one in efforts if one.block == block.block]
-    return (
-        block.elapsed_s
-        - (less_s if block.cold else 0.0)
-        + sum((one.turns - one.before) * one.round_s for one in followed)
-    )
+    less_s = 0.0
+    if block.cold:
+        less_s = sum((1 - share) * block.phases_s.get(phase, 0.0) for phase, share in AFTER_A_COLD_BLOCK.items())
+    more_s = sum((one.turns - one.before) * one.round_s for one in efforts if one.block == block.block)
+    return block.elapsed_s - less_s + more_s
 
 
 def last_s(records: Sequence[Record], slots: int) -> float:

@@ -69,8 +69,11 @@ class Model:
         self._model.load(self._problem.parameters)
 
     def body(self, cell: Cell) -> Callable[[], Any]:
-        """The timed call: the task on every batch of the workload, awaited; it gives its last result."""
-        return body(self._model, cell, self._problem)
+        """The timed call on the inputs of the reference outputs, every batch of them; it gives its last result."""
+        row = self.row
+        batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in self._problem.batches[0]]
+        row.wait(batches)
+        return partial(timed_call(self._model, cell.task), batches)
 
     def validate(self, cell: Cell, input_set: int) -> float:
         """The worst relative error on one of ``INPUT_SETS``, from a fresh start; Invalid where beyond its limit."""
@@ -114,14 +117,6 @@ def _raised_beside(build: Callable[..., Any], error: BaseException) -> bool:
     """Whether the row's own file, or one beside it, raised the error: a framework's is no declaration."""
     raised = traceback.extract_tb(error.__traceback__)[-1].filename
     return Path(raised).parent == Path(inspect.getfile(build)).parent
-
-
-def body(model: NumpyModel, cell: Cell, problem: reference_outputs.Problem) -> Callable[[], Any]:
-    """The timed call of a model on the inputs that the reference outputs are for."""
-    row = model.row
-    batches = [tuple(map(row.to_device, batch.arguments(cell.task))) for batch in problem.batches[0]]
-    row.wait(batches)
-    return partial(timed_call(model, cell.task), batches)
 
 
 class Bound:

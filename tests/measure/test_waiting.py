@@ -6,6 +6,7 @@ An asynchronous row is timed by when it is done, not by when it returns.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ import pytest
 from support.crosschecks import NOTEBOOK, draw
 from support.frameworks import need
 
-from bench.measure.subjects import body, wall_s
-from bench.records.schema import Cell
-from bench.workloads.reference_outputs import Batch, Problem
+from bench.measure.proof import timed_call
+from bench.measure.subjects import wall_s
+from bench.workloads.reference_outputs import Batch
 from impls import build_row, find_rows
 from impls.contract import Gradients, LSTMOutput, TrainStep
 from impls.numpy_model import NumpyModel
@@ -25,17 +26,11 @@ from impls.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from impls.contract import Task
+
 DELAY_S = 0.2
 CASE = draw(NOTEBOOK, t_x=5, t_y=7, batch=3)
-PROBLEM = Problem(
-    parameters=CASE.parameters,
-    batches=[[Batch(x=CASE.x, y=CASE.y, d_output=CASE.d_output, target=CASE.target)] * 2] * 2,
-    answers={},
-    slack={},
-)
-CELL = Cell(
-    implementation="async", framework="numpy", tier="loop", workload="seed", task="forward", device="cpu", threads=1
-)
+BATCH = Batch(x=CASE.x, y=CASE.y, d_output=CASE.d_output, target=CASE.target)
 
 
 class Asynchronous(Reference):
@@ -58,9 +53,10 @@ class Forgetful(Asynchronous):
         pass
 
 
-def timed(row: type[Reference]) -> float:
+def timed(row: type[Reference], task: Task = "forward") -> float:
+    """Seconds that a call on two batches takes."""
     model = NumpyModel(lambda config, parameters, device: row(config, parameters), NOTEBOOK, CASE.parameters)
-    return wall_s(body(model, CELL, PROBLEM))
+    return wall_s(partial(timed_call(model, task), [BATCH.arguments(task)] * 2))
 
 
 def test_the_timed_call_ends_when_every_result_is_there() -> None:
@@ -127,11 +123,7 @@ class OneLate(Reference):
 )
 def test_the_whole_result_is_given_to_the_row_to_wait_for(task: Any, late: int) -> None:
     row = type("Row", (OneLate,), {"late": late})
-    model = NumpyModel(lambda config, parameters, device: row(config, parameters), NOTEBOOK, CASE.parameters)
-    cell = Cell(
-        implementation="late", framework="numpy", tier="loop", workload="seed", task=task, device="cpu", threads=1
-    )
-    assert wall_s(body(model, cell, PROBLEM)) >= 2 * DELAY_S
+    assert timed(row, task) >= 2 * DELAY_S
 
 
 def build(name: str) -> Any:
