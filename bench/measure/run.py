@@ -126,14 +126,14 @@ def run(request: Request, watching: Watching) -> Iterator[Ended]:
 def go_on(resumed: Resumed, watching: Watching) -> Iterator[Ended]:
     """Measure what a run lacks, and write it down; raises and holds the machine as ``run`` does."""
     began = time.monotonic()
-    result, plan = resumed.result, planned_again(resumed)
-    with only_run(f"bench run --resume {result.path.name}") as mark:
+    request, plan = resumed.request, planned_again(resumed)
+    with only_run(f"bench run --resume {request.out.name}") as mark:
         try:
-            drop_half_written(result.path)
+            drop_half_written(request.out)
         except OSError as error:
-            raise InvalidInput(f"--resume {result.path}: cannot be written ({error.strerror})") from None
-        result = read_result(result.path)  # as it is now that nobody else writes it
-        yield _carry_out(plan, resumed.request, result, mark, began, watching)
+            raise InvalidInput(f"--resume {request.out}: cannot be written ({error.strerror})") from None
+        result = read_result(request.out)  # as it is now that nobody else writes it
+        yield _carry_out(plan, request, result, mark, began, watching)
 
 
 def planned(request: Request, seed: int, had: PlanFacts | None = None) -> Plan:
@@ -164,7 +164,7 @@ def planned_again(resumed: Resumed) -> Plan:
     had = resumed.result.run.plan
     plan = planned(resumed.request, had.seed, had)
     if plan.names != had.pools:
-        raise InvalidInput(f"--resume {resumed.result.path}: other rows would share its pools; start a new run")
+        raise InvalidInput(f"--resume {resumed.request.out}: other rows would share its pools; start a new run")
     return plan
 
 
@@ -316,12 +316,11 @@ def check_resume(options: Options) -> Resumed:
     for what in (*SAME_PROGRAM, *(["gpus"] if run.plan.device == "gpu" else [])):
         then = getattr(run.environment, what)
         now = _known_then(then, getattr(here, what))
-        if then != now and what == "harness":
-            raise refuse(
-                "what measures has changed since (bench/ as far as runner and worker import it); start a new run"
-            )
         if then != now:
-            raise refuse(f"{what} not the same ({_difference(then, now)}); start a new run")
+            changed = f"{what} not the same ({_difference(then, now)})"
+            if what == "harness":
+                changed = "what measures has changed since (bench/ as far as runner and worker import it)"
+            raise refuse(f"{changed}; start a new run")
     if run.preset not in BUDGETS or not run.rows:
         raise refuse("does not say which rows and preset it had; start a new run")
     effort = effort_of(run, options.budget)
@@ -344,7 +343,6 @@ def check_resume(options: Options) -> Resumed:
         facts = code_facts(rows[split(name).row], python_of[split(name).version])
         if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
             raise refuse(f"{name} has changed since; start a new run")
-    out = folder.absolute()  # workers run in another folder than the person
     request = Request(
         rows=tuple(row for row in rows.values() if not row.is_bound),
         interpreters=interpreters,
@@ -357,10 +355,10 @@ def check_resume(options: Options) -> Resumed:
         preset=run.preset,
         budget=effort,
         baseline=run.baseline,
-        out=out,
+        out=folder.absolute(),  # workers run in another folder than the person
         command=run.command,
     )
-    return Resumed(replace(result, path=out), request)
+    return Resumed(result, request)
 
 
 def effort_of(run: Run, budget: str | None) -> Budget:
