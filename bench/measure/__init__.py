@@ -1,2 +1,1 @@
-"""From a request to records: the plan and when it stops, workers, what they start with and how they take turns, the
-proof."""
+"""From a request to records: plan, stopping, workers who take turns, and the proof that they are right."""

@@ -294,8 +294,8 @@ class _Run:
 
     def _slots(self, threads: int) -> list[list[int]]:
         """The allowed processors, as many together as a worker has threads."""
-        slots = [self.allowed[start : start + threads] for start in range(0, len(self.allowed), threads)]
-        return [slot for slot in slots if len(slot) == threads]
+        starts = range(0, len(self.allowed) - threads + 1, threads)
+        return [self.allowed[start : start + threads] for start in starts]
 
     def _to_revisit(self) -> list[Record]:
         """The latest record of each row's cell that has a time, and was not looked at once more since that."""
