@@ -75,7 +75,7 @@ def _write_page(analysis: Analysis, stderr: Console) -> bool:
     try:
         # imported late: what draws is large, and what is measured should have the machine to itself
         from bench.forecast.maps import maps
-        from bench.page.write import write_report
+        from bench.page.build import write_report
 
         with stderr.status("draws the page"):
             write_report([analysis], analysis.result.path, maps)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from bench.analysis.analysis import Analysis
 from bench.forecast.model import Model, TaskAt, forecast, model_of, tied
-from bench.page.curves import Map, in_words
+from bench.page.series import Map, in_words
 from bench.workloads.flops import BatchSizes
 from bench.workloads.sweeps import SCALING, doubled, sizes
 from impls.contract import InvalidInput, Seq2seqConfig

@@ -10,8 +10,8 @@ import msgspec
 
 from bench.analysis.analysis import Analysis
 from bench.measure.worker_environment import CHANGE_SPEED
+from bench.page.build import svgs
 from bench.page.data import page_data
-from bench.page.pictures import svgs
 from bench.publish import index, readme
 from bench.publish.kinds import Kind, Repository, dated
 from bench.publish.rules import check

@@ -411,7 +411,7 @@ os.environ.pop("HOME", None)
 sys.argv = ["bench", "list"]
 from bench.cli.main import main
 assert main() == 0
-import bench.page.write
+import bench.page.build
 """
 """What draws the page is imported by a user whom the system does not know, and who has no home."""
 
@@ -457,7 +457,7 @@ def test_a_page_that_cannot_be_drawn_costs_no_more_than_the_page(
     def fails(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr("bench.page.write.write_report", fails)
+    monkeypatch.setattr("bench.page.build.write_report", fails)
     assert show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True, highlight=False)) == 0
     said = capsys.readouterr()
     assert "torch/module" in said.out
@@ -473,7 +473,7 @@ def test_an_impatient_ctrl_c_while_the_page_is_drawn_does_not_cost_the_results_n
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.page.write.write_report", interrupted)
+    monkeypatch.setattr("bench.page.build.write_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
         show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True))
     assert capsys.readouterr().err.endswith(f"result: {tmp_path}\n")

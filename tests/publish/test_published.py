@@ -25,9 +25,8 @@ from bench.calibration.published import Calibrations
 from bench.cli.publish import OURS
 from bench.here import ROOT
 from bench.machine import describe
-from bench.page.build import page
+from bench.page.build import page, svgs
 from bench.page.data import page_data
-from bench.page.pictures import svgs
 from bench.profiling.profiles import PROFILE_FILE, read_profiles
 from bench.profiling.published import PublishedProfiles
 from bench.publish import rules
