@@ -19,7 +19,7 @@ from bench.records.schema import FAILURES
 from bench.records.store import read_result
 from bench.records.versions import failures_of
 from bench.report import markdown, text
-from bench.report.pytest_benchmark import to_pytest_benchmark
+from bench.report.export import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.workloads.sweeps import SCALING
 from impls import HERE

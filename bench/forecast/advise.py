@@ -21,7 +21,7 @@ from bench.machine.describe import code_facts, describe
 from bench.measure.request import check_device, choose_precisions, choose_tasks, parse_threads
 from bench.records.schema import Result
 from bench.records.store import RUN_FILE, read_result
-from bench.report.tables import NAME, Part, Tables
+from bench.report.text import NAME, Part, Tables
 from bench.workloads.flops import BatchSizes
 from bench.workloads.shapes import Workload, parse_shape
 from bench.workloads.sweeps import SCALING

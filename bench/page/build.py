@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 VEGA_LITE = "6.4"
 """The version that Altair's charts are written for, of those that come with vl-convert."""
 
-PICTURES = "pictures"
-SAMPLES_FILE = "samples.csv"
-
 WIDTH_PX = 330
 """Of each small multiple of a picture."""
 
@@ -56,8 +53,6 @@ MOST_FACETS = 8
 
 SCALE = 2
 """Pixels of a PNG for each of the SVG: it is still sharp where a screen or a printer has more of them."""
-
-OF_A_TURN = ("block", "table", "attempt", "turn", "seconds_a_call", "calls", "disturbed")
 
 
 def write_report(analyses: Sequence[Analysis], folder: Path, maps: MapsOf) -> Path:
@@ -83,14 +78,14 @@ def write_all(analyses: Sequence[Analysis], folder: Path, tell: Callable[[str], 
     made = {REPORT_FILE: page(data, analyses).encode()}
     for name, content in pictures(data):
         tell(f"draws {name}")
-        made[f"{PICTURES}/{name}"] = content
+        made[f"pictures/{name}"] = content
     tell("writes all")
-    made[SAMPLES_FILE] = samples([one.result for one in analyses]).encode()
+    made["samples.csv"] = samples([one.result for one in analyses]).encode()
     try:  # all is made by now: who interrupts it before has nothing half
-        (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+        (folder / "pictures").mkdir(parents=True, exist_ok=True)
         for name, content in made.items():
             write_whole(folder / name, content)
-        for name in {f"{PICTURES}/{chart.name}.{kind}" for chart in CHARTS for kind in ("svg", "png")} - made.keys():
+        for name in {f"pictures/{chart.name}.{kind}" for chart in CHARTS for kind in ("svg", "png")} - made.keys():
             (folder / name).unlink(missing_ok=True)  # of a page that was there before
     except OSError as error:
         raise InvalidInput(f"{error.filename or folder}: cannot be written ({error.strerror})") from None
@@ -99,7 +94,7 @@ def write_all(analyses: Sequence[Analysis], folder: Path, tell: Callable[[str], 
 
 def page(data: PageData, analyses: Sequence[Analysis]) -> str:
     """The page of these results, of which ``data`` is known."""
-    vega, script = vega_code(), script_code()
+    vega, script = vega_code(), _file("page.js")
     policy = (
         f"default-src 'none'; script-src {_hash(vega)} {_hash(script)}; style-src 'unsafe-inline'; img-src data:;"
         " base-uri 'none'; form-action 'none'"
@@ -154,11 +149,6 @@ def vega_code() -> str:
     """Vega, Vega-Lite and what embeds them, as one script that may stand in a page."""
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=VEGA_LITE)
     return code.replace("</script", r"<\/script").replace("<!--", r"<\!--")
-
-
-def script_code() -> str:
-    """The page's own script."""
-    return _file("page.js")
 
 
 def _hash(script: str) -> str:
@@ -239,7 +229,8 @@ def samples(results: Sequence[Result]) -> str:
     text = StringIO()
     table = csv.writer(text)
     if any(result.records for result in results):
-        table.writerow(["result", "machine", "started_at", *Cell.__struct_fields__, *OF_A_TURN])
+        of_a_turn = ("block", "table", "attempt", "turn", "seconds_a_call", "calls", "disturbed")
+        table.writerow(["result", "machine", "started_at", *Cell.__struct_fields__, *of_a_turn])
     for result in results:
         of_result = (result.path.resolve().name, result.run.environment.machine, result.run.started_at)
         for record in result.records:

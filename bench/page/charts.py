@@ -63,28 +63,18 @@ SECONDS = (
 TIMES = "format(datum.value, '~r') + '×'"
 """A label of an axis of ratios."""
 
+TEXT: dict[str, Any] = {"labelColor": INK, "titleColor": INK, "labelFontSize": 12, "titleFontSize": 12}
+LINES: dict[str, Any] = {"tickColor": GREY, "domainColor": GREY, "gridColor": GREY, "gridOpacity": 0.25}
+
 CONFIG: Mapping[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": alt.ViewConfig(stroke=None),
-    "axis": alt.AxisConfig(
-        labelColor=INK,
-        titleColor=INK,
-        tickColor=GREY,
-        domainColor=GREY,
-        gridColor=GREY,
-        gridOpacity=0.25,
-        labelFontSize=12,
-        titleFontSize=12,
-        titleFontWeight="normal",
-        labelLimit=190,
-    ),
+    "axis": alt.AxisConfig(**TEXT, **LINES, titleFontWeight="normal", labelLimit=190),
     "header": alt.HeaderConfig(
         labelColor=INK, titleColor=INK, labelFontSize=13, labelFontWeight="bold", labelLimit=420
     ),
-    "legend": alt.LegendConfig(
-        labelColor=INK, titleColor=INK, labelFontSize=12, titleFontSize=12, orient="top", labelLimit=220, columns=4
-    ),
+    "legend": alt.LegendConfig(**TEXT, orient="top", labelLimit=220, columns=4),
     "text": alt.MarkConfig(color=INK),
 }
 
@@ -99,7 +89,7 @@ def rows(by: str = "median_s") -> alt.Y:
     )
 
 
-def log_x(field: str, labels: str, ticks: int) -> alt.X:
+def log_x(field: str, labels: str, ticks: int = 5) -> alt.X:
     """A field along, on a logarithmic scale."""
     scale = alt.Scale(type="log", nice=False, padding=12)
     axis = alt.Axis(labelExpr=labels, tickCount=ticks, labelOverlap=True)
@@ -191,12 +181,12 @@ def ratio() -> Any:
     """
     base, judged = alt.Chart().encode(y=rows("ratio")), verdict()
     zone = base.transform_calculate(low=str(1 / (1 + PRACTICAL)), high=str(1 + PRACTICAL))
-    zone = zone.mark_bar(color=GREY, opacity=0.25, height=STEP).encode(x=log_x("low", TIMES, 5), x2="high:Q")
+    zone = zone.mark_bar(color=GREY, opacity=0.25, height=STEP).encode(x=log_x("low", TIMES), x2="high:Q")
     intervals = base.mark_rule(strokeWidth=2).encode(
-        x=log_x("ratio_low", TIMES, 5), x2="ratio_high:Q", color=judged["color"]
+        x=log_x("ratio_low", TIMES), x2="ratio_high:Q", color=judged["color"]
     )
     middles = base.mark_point(filled=True, size=80, opacity=1).encode(
-        x=log_x("ratio", TIMES, 5), tooltip=OF_A_ROW, **judged
+        x=log_x("ratio", TIMES), tooltip=OF_A_ROW, **judged
     )
     return alt.layer(zone, intervals, middles, height=alt.Step(STEP))
 
@@ -317,9 +307,9 @@ def machines() -> Any:
     base = alt.Chart().encode(
         y=rows("ratio"), yOffset=alt.YOffset("machine:N"), color=colour("machine", "machine", "dark2")
     )
-    intervals = base.mark_rule(strokeWidth=2).encode(x=log_x("ratio_low", TIMES, 5), x2="ratio_high:Q")
+    intervals = base.mark_rule(strokeWidth=2).encode(x=log_x("ratio_low", TIMES), x2="ratio_high:Q")
     middles = base.mark_point(filled=True, size=60, opacity=1).encode(
-        x=log_x("ratio", TIMES, 5),
+        x=log_x("ratio", TIMES),
         tooltip=tooltip("machine", "implementation", "cell_group", "ratio_words", "verdict"),
     )
     return alt.layer(intervals, middles, height=alt.Step(STEP))

@@ -265,6 +265,9 @@ def _moments(
         before = seen
 
 
+OF_A_ROW = ("implementation", "ratio", "ratio_low", "ratio_high", "verdict")
+
+
 def machines(ordered: Sequence[Analysis], groups: Sequence[PageGroup]) -> list[Datum]:
     """Rows against a baseline that several machines have, in the newest result of each that has both.
 
@@ -277,17 +280,8 @@ def machines(ordered: Sequence[Analysis], groups: Sequence[PageGroup]) -> list[D
         for row in group.rows:
             series = f"{cell_group}, to {row.baseline}\n{row.shape}"
             if row.ratio is not None and row.tier != BOUND:
-                one = {
-                    "result": group.result,
-                    "machine": machine,
-                    "series": series,
-                    "cell_group": cell_group,
-                    "implementation": row.implementation,
-                    "ratio": row.ratio,
-                    "ratio_low": row.ratio_low,
-                    "ratio_high": row.ratio_high,
-                    "verdict": row.verdict,
-                }
+                one = {"result": group.result, "machine": machine, "series": series, "cell_group": cell_group}
+                one |= {name: getattr(row, name) for name in OF_A_ROW}
                 found.setdefault((machine, series, row.implementation), one)
     of_series: dict[str, set[str]] = defaultdict(set)
     for machine, series, _ in found:

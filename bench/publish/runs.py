@@ -18,8 +18,8 @@ from bench.publish.rules import check
 from bench.records.schema import Run
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result, run_text
 from bench.report import markdown
+from bench.report.export import to_pytest_benchmark
 from bench.report.featured import answers_readme, featured_result, weight
-from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 
 if TYPE_CHECKING:

@@ -213,7 +213,7 @@ def test_a_chart_has_so_many_small_multiples_and_no_more() -> None:
     chart = next(chart for chart in CHARTS if chart.name == "ratio")
     drawn, many = of_chart(chart, some)
     assert many == 50 and [one["group"] for one in drawn] == [str(number) for number in range(MOST_FACETS)]
-    assert f"const MOST_FACETS = {MOST_FACETS};" in build.script_code()
+    assert f"const MOST_FACETS = {MOST_FACETS};" in SCRIPT
 
 
 def test_pictures_are_drawn_black_on_white_twice(result: Result) -> None:
