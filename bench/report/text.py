@@ -170,12 +170,14 @@ def render(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> Iterator[R
     for name, analysis in _named(analyses):
         if doubt := about_control(analysis.control, doubts_only=True):
             yield Text(name + as_typed(doubt), style="bold red")
+    with_bound = len(analyses) == 1 and any(row.bound_share is not None for row in rows)
     if rows:
-        yield _tables(rows, analyses)
+        yield _tables(rows, analyses, with_bound)
     yield from _reasons(rows)
     for name, analysis in _named(analyses):
         yield from _costs(name, analysis)
-    yield from _captions(rows, with_bound=len(analyses) == 1)
+    for caption in _captions(rows, with_bound):
+        yield Text(caption, style="dim")
     for name, analysis in _named(analyses):
         yield from _about(name, analysis)
     yield from endings(analyses)
@@ -201,9 +203,9 @@ LEAST_FIRST = ("tier", "±", "bound", "95 %", "place", "median")
 """What is left out where there is little room, the least important first."""
 
 
-def _tables(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> Tables[TableRow]:
+def _tables(rows: Sequence[TableRow], analyses: Sequence[Analysis], with_bound: bool) -> Tables[TableRow]:
     several = len(analyses) > 1
-    last = ["run"] if several else ["bound"] if _has_bound(rows) else []  # there is no room for both columns
+    last = ["run"] if several else ["bound"] if with_bound else []  # there is no room for both columns
     paths = ["RESULT", "..."] if several else [shown(analyses[0].result.path)]
     letters = {str(one.result.path): letter_of(number) for number, one in enumerate(analyses)}
     return Tables(
@@ -215,10 +217,6 @@ def _tables(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> Tables[Ta
         heads={"place": ""},
         every=f"`{command('table', *paths, '--format', 'markdown')}`",
     )
-
-
-def _has_bound(rows: Sequence[TableRow]) -> bool:
-    return any(row.bound_share is not None for row in rows)
 
 
 def _cells(letters: Mapping[str, str], row: TableRow, columns: Collection[str]) -> dict[str, Text]:
@@ -308,24 +306,23 @@ class Firsts:
         yield Padding(table, (0, 0, 0, 1))
 
 
-def _captions(rows: Sequence[TableRow], *, with_bound: bool) -> Iterator[RenderableType]:
+def _captions(rows: Sequence[TableRow], with_bound: bool) -> Iterator[str]:
+    """How to read the numbers, as far as these tables have them."""
     baselines = dict.fromkeys(row.baseline for row in rows if row.baseline)
     if baselines:
-        yield Text(
+        yield (
             f"\nmedian: of the process medians; ±: its 95 % interval. ratio: to {' or '.join(baselines)}, paired turn"
             " by turn, above 1 is slower. verdict: at a stricter level, fit for looking after every block; SAME: all"
             " that the blocks allow lies within 2 %; –: fewer than three blocks (or refused). 2=: not distinguishable"
-            " from the first at that place.",
-            style="dim",
+            " from the first at that place."
         )
-    if with_bound and _has_bound(rows):
-        yield Text(
+    if with_bound:
+        yield (
             "bound: the share of its time that a row's framework takes for the model's products alone, its matmul"
-            " bound; the lines of the tier bound have their times. At 100 % only faster products would help.",
-            style="dim",
+            " bound; the lines of the tier bound have their times. At 100 % only faster products would help."
         )
     if len(baselines) > 1:
-        yield Text("Where the baseline has no time, the first row that has one stands in for it.", style="dim")
+        yield "Where the baseline has no time, the first row that has one stands in for it."
 
 
 def _about(name: str, analysis: Analysis) -> Iterator[RenderableType]:
