@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.analysis.analysis import Analysis
 from bench.cli.app import stderr
-from bench.forecast.maps import maps
+from bench.forecast.report import maps
 from bench.measure.request import PAGES
 from bench.page.write import write_all
 from bench.records.store import read_result

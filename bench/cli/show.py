@@ -74,11 +74,10 @@ def _write_page(analysis: Analysis, stderr: Console) -> bool:
     """Write the page into the result's folder, if that can be done: the table has been shown by now."""
     try:
         # imported late: what draws is large, and what is measured should have the machine to itself
-        from bench.forecast.maps import maps
         from bench.page.write import write_report
 
         with stderr.status("draws the page"):
-            write_report([analysis], analysis.result.path, maps)
+            write_report([analysis], analysis.result.path, scaling.maps)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of what draws, which is no Python, is no Exception

@@ -27,8 +27,19 @@ from bench.forecast.features import (
     off_by,
     shares,
 )
-from bench.forecast.held_out import check, score
-from bench.forecast.model import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
+from bench.forecast.model import (
+    CONFIDENCE,
+    Beyond,
+    TaskAt,
+    between,
+    beyond,
+    check,
+    forecast,
+    model_of,
+    score,
+    tied,
+    times_of,
+)
 from bench.records.schema import Result
 from bench.records.store import read_result
 from bench.workloads.flops import BatchSizes, product_flops
