@@ -29,7 +29,7 @@ from bench.page.build import page
 from bench.page.data import page_data
 from bench.page.pictures import svgs
 from bench.profiling.profiles import PROFILE_FILE, read_profiles
-from bench.profiling.published import PublishedProfiles
+from bench.profiling.report import PublishedProfiles
 from bench.publish import rules
 from bench.publish.kinds import Repository
 from bench.publish.readme import END as END_OF_RESULTS

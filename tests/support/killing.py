@@ -21,7 +21,7 @@ from support.recorded import END, RUN, record, six_blocks, write
 from bench.calibration import calibration, report
 from bench.calibration.calibration import Batch
 from bench.profiling.profiles import PROFILE_FILE
-from bench.profiling.published import PublishedProfiles
+from bench.profiling.report import PublishedProfiles
 from bench.publish import index, readme, rules, runs
 from bench.publish.kinds import Repository
 from bench.report import featured
