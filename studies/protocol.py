@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.analysis.analysis import Analysis
-from bench.calibration import synthetic
+from bench.calibration import workers
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
 from bench.measure.plan import Entry, Plan, PlannedGroup, Pool
@@ -83,7 +83,7 @@ def measure(result: Result) -> Experiment:
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     with only_run("experiment on the cost of the harness") as mark, TemporaryDirectory(prefix="protocol-") as name:
         workloads = [named(one, result.run.preset) for one in result.run.workloads]
-        problems, cells = synthetic.pose(Path(name), workloads, result.run.plan.tasks), cells_of(result)
+        problems, cells = workers.pose(Path(name), workloads, result.run.plan.tasks), cells_of(result)
         for number, cell in enumerate(cells, 1):
             words = f"{cell} {cell.threads}"
             print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from bench.calibration.accuracy import measure_accuracy
+from bench.calibration.calibrate import measure_accuracy
 from bench.cli.app import stdout
 from bench.machine.facts import examine
 from bench.machine.warnings import warnings_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.calibration.published import Calibrations, error_rate_in_words
+from bench.calibration.report import Calibrations, error_rate_in_words
 from bench.forecast.report import scaling_files
 from bench.here import ROOT, shown
 from bench.profiling.report import PublishedProfiles

@@ -21,7 +21,7 @@ from bench.analysis.analysis import Analysis
 from bench.analysis.compare import compare
 from bench.calibration import calibration
 from bench.calibration.calibration import Batch
-from bench.calibration.published import Calibrations
+from bench.calibration.report import Calibrations
 from bench.cli.publish import OURS
 from bench.here import ROOT
 from bench.machine import describe
