@@ -14,8 +14,8 @@ from rich.text import Text
 
 from bench import units
 from bench.analysis.analysis import Analysis
-from bench.analysis.stats import PRACTICAL
-from bench.forecast.model import Beyond, Expected, Model, Score, TaskAt, beyond, check, forecast, model_of, score, tied
+from bench.analysis.stats import PRACTICAL, median
+from bench.forecast.model import Beyond, Checked, Expected, Model, TaskAt, beyond, check, forecast, model_of, tied
 from bench.here import ROOT, as_typed
 from bench.machine.describe import code_facts, describe
 from bench.measure.request import check_device, choose_precisions, choose_tasks, parse_threads
@@ -38,8 +38,7 @@ class OfTask:
     at: TaskAt
     expected: list[Expected]
     beyond: list[Beyond]
-    score: Score | None
-    """None where no shape was held out."""
+    held_out: list[Checked]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,7 @@ def advise(
     of_tasks = []
     for at in places:
         expected = forecast(model, at, workload.config, batches, without=workload.name)
-        outside, checked = beyond(model, at, workload.config, batches), check(model, at)
-        of_tasks.append(OfTask(at, expected, outside, score(checked) if checked else None))
+        of_tasks.append(OfTask(at, expected, beyond(model, at, workload.config, batches), check(model, at)))
     return Advice(workload, model, of_tasks, model.run.environment.machine == machine, words)
 
 
@@ -179,11 +177,12 @@ def verdict(expected: Sequence[Expected]) -> str:
 def how_sure(of_task: OfTask) -> str:
     """How the same fits did on shapes that were held out, and whether this one is like those."""
     seen = "No shape was held out: how far off it is, is known from leaving out one at a time only."
-    if found := of_task.score:
+    if checked := of_task.held_out:
+        error = median([error for one in checked for error in one.errors.values()])
         seen = (
-            f"On {found.shapes} held-out shapes times were off by {units.percent(found.error)} (median), and the"
-            f" fastest row, or one within {units.percent(PRACTICAL)} of it, was as expected, or in the tie, on"
-            f" {found.right * found.shapes:.0f}."
+            f"On {len(checked)} held-out shapes times were off by {units.percent(error)} (median), and the fastest"
+            f" row, or one within {units.percent(PRACTICAL)} of it, was as expected, or in the tie, on"
+            f" {sum(one.is_right for one in checked)}."
         )
     if not of_task.beyond:
         return f"Inside of what was swept. {seen}"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
+import numpy as np
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.text import Text
@@ -15,19 +16,7 @@ from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.stats import PRACTICAL, median
 from bench.forecast.features import CACHE_BYTES, KNOTS, Coefficients, features, identifiable
-from bench.forecast.model import (
-    Checked,
-    Fitted,
-    Model,
-    Score,
-    TaskAt,
-    check,
-    forecast,
-    model_of,
-    score,
-    shape_of,
-    tied,
-)
+from bench.forecast.model import CONFIDENCE, Checked, Fitted, Model, TaskAt, check, forecast, model_of, shape_of, tied
 from bench.here import as_typed
 from bench.page.curves import Map
 from bench.page.curves import in_words as sizes_in_words
@@ -126,7 +115,7 @@ def page(model: Model) -> str:
     for of_task in _of_tasks(model):
         parts += [f"## {of_task.task}, {of_task.at.place}\n", _costs(model, of_task)]
         if of_task.held_out:
-            parts += [f"{about(score(of_task.held_out))}\n", _held_out(of_task)]
+            parts += [f"{about(of_task.held_out)}\n", _held_out(of_task)]
     return "\n".join(parts)
 
 
@@ -197,19 +186,26 @@ def _held_out(of_task: OfTask) -> str:
     return table(["held out", "expected to be the fastest", "was", "in", "right", "times off by"], lines, left=3)
 
 
-def about(found: Score) -> str:
-    """How well the forecasts of held-out shapes did, in words."""
+def about(checked: Sequence[Checked]) -> str:
+    """How well the forecasts of held-out shapes did, in words; of one shape at least."""
+    errors = [error for one in checked for error in one.errors.values()]
+    within = [inside for one in checked for inside in one.within]
+    named = [one.is_right for one in checked if len(one.tied) == 1]
+    several = [one for one in checked if len(one.tied) > 1]
+    regrets = [one.regret for one in checked]
     ties = "none a tie"
-    if several := found.shapes - found.named:
-        average = f"of {found.mean_tied:.1f} rows on average"
-        ties = f"{several} a tie, {average}, with it in the tie on {found.tied_right}"
+    if several:
+        average = f"of {np.mean([len(one.tied) for one in several]):.1f} rows on average"
+        ties = f"{len(several)} a tie, {average}, with it in the tie on {sum(one.is_right for one in several)}"
+    nine_of_ten, inside = float(np.quantile(errors, CONFIDENCE)), float(np.mean(within))
+    right = float(np.mean([one.is_right for one in checked]))
     return (
-        f"On {found.shapes} held-out shapes, times were off by {units.percent(found.error)} (median over shapes and"
-        f" rows; nine of ten by less than {units.percent(found.error_90)}), and {units.percent(found.covered)} of them"
-        f" were in their intervals, which are made for 90 %. Of one row it was said on {found.named} shapes that it is"
-        f" the fastest: on {found.named_right} it was, or was within {units.percent(PRACTICAL)} of it; {ties}: right on"
-        f" {units.percent(found.right)} of the shapes. Who takes the row with the shortest expected time loses"
-        f" {units.percent(found.regret)} (median; at worst {units.percent(found.worst_regret)})."
+        f"On {len(checked)} held-out shapes, times were off by {units.percent(median(errors))} (median over shapes and"
+        f" rows; nine of ten by less than {units.percent(nine_of_ten)}), and {units.percent(inside)} of them"
+        f" were in their intervals, which are made for 90 %. Of one row it was said on {len(named)} shapes that it is"
+        f" the fastest: on {sum(named)} it was, or was within {units.percent(PRACTICAL)} of it; {ties}: right on"
+        f" {units.percent(right)} of the shapes. Who takes the row with the shortest expected time loses"
+        f" {units.percent(median(regrets))} (median; at worst {units.percent(max(regrets))})."
     )
 
 
@@ -223,7 +219,7 @@ def render(model: Model) -> Iterator[RenderableType]:
             words = f" {in_words(row.coefficients)}{off}"
             yield Padding(Text(row.implementation, style="bold").append(words, style="not bold"), (0, 0, 0, 1))
         if of_task.held_out:
-            yield Padding(Text(about(score(of_task.held_out))), (0, 0, 0, 1))
+            yield Padding(Text(about(of_task.held_out)), (0, 0, 0, 1))
     how_to_read = (
         "\nstate: a number of the hidden states, at each step; weight: once a call. A single coefficient is less"
         " certain than their sum. `python -m bench advise --shape …` says what to expect of a shape."
