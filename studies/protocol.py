@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -38,7 +37,6 @@ VALUES = 4
 VALUE_S = 0.1
 RUN_PROCESSES = 2
 RAW_FILE = "protocol.json"
-TABLE_FILE = "protocol.md"
 
 
 class Timed(Struct, frozen=True, kw_only=True):
@@ -132,16 +130,11 @@ def report(experiment: Experiment, result: Result) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(of: Path, folder: Path) -> str:
     """Measure, or, with a folder that has the measurements, make the table again."""
-
-    def made(of: Path, folder: Path) -> str:
-        result = read_result(of)
-        raw = folder / RAW_FILE
-        return save(raw, Experiment, lambda: measure(result), lambda found: report(found, result))
-
-    return carry_out(arguments, "studies.protocol RESULT FOLDER", made)
+    result = read_result(of)
+    return save(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.protocol RESULT FOLDER", table_of))

@@ -26,7 +26,6 @@ from studies.experiment import carry_out, save
 from studies.kinds import EFFECTS, KINDS, OUTLYING, ROWS, drifting, made, normal
 
 RAW_FILE = "rule.json"
-TABLE_FILE = "rule.md"
 COMPARISONS = 100_000
 """For each kind of table."""
 
@@ -248,14 +247,10 @@ def _replays(simulation: Simulation) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(folder: Path, *results: Path) -> str:
     """Simulate, or, with a folder that has the rates, make the table again."""
-
-    def made(folder: Path, *results: Path) -> str:
-        return save(folder / RAW_FILE, Simulation, lambda: measure([*map(read_result, results)]), report)
-
-    return carry_out(arguments, "studies.rule FOLDER [RESULT …]", made)
+    return save(folder / RAW_FILE, Simulation, lambda: measure([*map(read_result, results)]), report)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.rule FOLDER [RESULT …]", table_of))

@@ -48,7 +48,6 @@ LARGE, SMALL = (
 BLOCKS = 12
 TIMED_S = 1.2
 RAW_FILE = "turns.json"
-TABLE_FILE = "turns.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +177,10 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
     return [f"{len(log_ratios)}", *map(percent, deviations)]
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(folder: Path) -> str:
     """Measure, or, with a folder that has the measurements, make the table again."""
-
-    def made(folder: Path) -> str:
-        return save(folder / RAW_FILE, Experiment, measure, report)
-
-    return carry_out(arguments, "studies.turns FOLDER", made)
+    return save(folder / RAW_FILE, Experiment, measure, report)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.turns FOLDER", table_of))

@@ -20,7 +20,7 @@ from bench.machine.describe import describe
 from bench.records.schema import CONTROL, Cell, Effort, Run, VerdictChange
 from bench.records.store import read_result
 from studies import decided, protocol, rule, turns
-from studies.experiment import read, save
+from studies.experiment import carry_out, read, save
 from studies.kinds import EFFECTS, KINDS, made, normal
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
         command="python -m bench run --device cpu --threads 1 --preset default" + " --budget 9m" * (change == "budget"),
     )
     folder = write(tmp_path / "run", record(), BLOCK, *([] if change == "efforts" else [EFFORT]), END, run=run)
-    assert decided.main(["", str(folder), str(tmp_path)]) == 2
+    arguments = ["", str(folder), str(tmp_path)]
+    assert carry_out(arguments, "studies.decided RESULT FOLDER", decided.table_of) == 2
     assert {"machine": "another machine", "budget": "no whole default run", "efforts": "no whole default run"}[
         change
     ] in capsys.readouterr().err
