@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -185,10 +186,15 @@ def decode(data: bytes, kind: Any, where: str) -> Any:
     try:
         if any(sign in data for sign in MAY_BE_CONTROL) and CONTROL_CHARACTER.search(data):
             raise msgspec.ValidationError("it has control characters")
-        return msgspec.json.decode(data, type=kind)
+        return _decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         words = "".join(letter if letter.isprintable() else "?" for letter in str(error))[:200]
         raise InvalidInput(f"{where}: is no result of this program, or damaged ({words})") from None
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)  # made once: it takes longer than to decode a line
 
 
 def fault_of(record: Record) -> str | None:
