@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from bench.analysis import stats
-from bench.records.schema import CONTROL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bench.records.schema import Cell, Record
-
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis import verdict
-from bench.records.schema import REFUSED, Group
+from bench.analysis import stats, verdict
+from bench.records.schema import CONTROL, REFUSED, Group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -243,12 +233,6 @@ def control(judged: Iterable[CellAnalysis]) -> stats.Control | None:
         _in_order_of_blocks(one.log_ratios) for one in judged if one.cell.implementation == CONTROL and one.log_ratios
     ]
     return stats.control(ratios) if ratios else None
-
-
-def is_trusted(judged: Iterable[CellAnalysis]) -> bool:
-    """Whether verdicts may be believed: the baseline does not differ from itself, as far as that is known."""
-    check = control(judged)
-    return check is None or check.trusted is not False
 
 
 def ranks_of(judged: Iterable[CellAnalysis]) -> dict[Cell, str]:
