@@ -20,7 +20,7 @@ from support.recorded import record, write
 
 from bench import here
 from bench.analysis.cells import analyse, control
-from bench.cli.show import show
+from bench.cli.run import show
 from bench.machine.cpus import processors
 from bench.machine.gpu import gpus
 from bench.measure.journal import DiskFull
