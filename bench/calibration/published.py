@@ -9,8 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from bench.calibration import calibration, report
 from bench.calibration.calibration import Batch, Head
-from bench.publish.kinds import Kind, Repository, dated
-from bench.publish.rules import check_commit, refusal
+from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
 
 
 class Calibration(NamedTuple):

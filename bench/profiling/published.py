@@ -9,8 +9,7 @@ from typing import ClassVar
 
 from bench.profiling.profiles import PROFILE_FILE, Profiles, read_profiles
 from bench.profiling.report import BUSY, page
-from bench.publish.kinds import Kind, Repository, dated
-from bench.publish.rules import check_commit, refusal
+from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from bench.forecast import advise, report
 from bench.forecast.model import TaskAt, model_of
 from bench.here import command
 from bench.machine.describe import code_facts, describe
-from bench.publish import rules
+from bench.publish import kinds
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
 from bench.records.store import read_result
@@ -204,7 +204,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 
@@ -220,7 +220,7 @@ def test_what_is_published_of_a_scaling_run_is_made_from_its_records(
     target = publisher(tmp_path).publish(write_scaling(tmp_path / "run", run=run, shapes=shapes))
     held_out = sum(shape.held_out for shape in shapes)
     page, data = target / report.PAGE_FILE, target / report.FACTS_FILE
-    files = publisher(tmp_path).generated()
+    files = dict(publisher(tmp_path).made())
     assert {page, data} < files.keys()
     assert all(path.read_text() == text for path, text in files.items())
     assert f"[{target.name}]({target.name}/scaling.md)" in (repository / "results" / "README.md").read_text()
