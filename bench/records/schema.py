@@ -280,7 +280,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     git_commit: str | None
     git_dirty: bool
     harness: str = ""
-    """SHA-256 of what carried the run out, behind the number of the way of hashing: see ``source_code``."""
+    """SHA-256 of what carried the run out, behind the number of the way of hashing: see ``code_of_harness``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
     left_out: tuple[str, ...] = ()
