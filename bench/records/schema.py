@@ -170,14 +170,7 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
 
 def without_time(cell: Cell, status: Status, reason: str, *, block: int = 0, pool: int = 0, attempt: int = 0) -> Record:
     """The record of a cell that has no time."""
-    return Record(
-        cell=cell,
-        block=block,
-        pool=pool,
-        attempt=attempt,
-        status=status,
-        reason=reason,
-    )
+    return Record(cell=cell, block=block, pool=pool, attempt=attempt, status=status, reason=reason)
 
 
 class Memory(Struct, frozen=True, kw_only=True, tag_field="type", tag="memory"):
