@@ -26,7 +26,7 @@ from bench.publish import kinds
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
 from bench.records.store import read_result
-from bench.workloads.sweeps import BASE, Sweep, preset_shapes
+from bench.workloads.sweeps import BASE, preset_shapes
 from impls import find_rows
 from impls.contract import InvalidInput
 
@@ -247,7 +247,7 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_coefficients(tmp_path: 
 
 
 def test_a_coefficient_that_is_not_identifiable_is_not_shown(tmp_path: Path) -> None:
-    shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
+    shapes = preset_shapes(BASE, {"hidden_dim": tuple(range(16, 512, 16))})
     text = report.page(model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(report.COLUMNS, line.split(" | ")[1:], strict=False))
