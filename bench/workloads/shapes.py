@@ -17,7 +17,7 @@ class Workload:
     """A configuration, and the batches that one sample passes over.
 
     ``lengths`` holds ``(T_x, T_y)`` of each batch. Where it is empty, the batches are real words and their lengths come
-    from the dictionary (``dictionary.py``), ``num_batches`` of them.
+    from the dictionary, ``num_batches`` of them.
     """
 
     name: str
