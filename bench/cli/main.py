@@ -33,11 +33,21 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says that it was interrupted
     default_parameter=Parameter(consume_multiple=1, negative=()),
 )
-for name in ("run", "list", "machine", "peak", "profile", "advise", "calibrate", "table", "page", "compare", "publish"):
+for name in [
+    "run",
+    "list",
+    "machine",
+    "peak",
+    "profile",
+    "advise",
+    "calibrate",
+    "table",
+    "page",
+    "compare",
+    "publish",
+    "new",
+]:
     app.command(f"bench.cli.{name}:{name}", name=name)
-new = App(name="new", help="Write a template.", version_flags=[])
-new.command("bench.cli.new:row", name="row")
-app.command(new)
 
 SEVERAL = Parameter(show_default=False)
 """What takes several words says in its own what none means."""

@@ -7,6 +7,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from cyclopts import App
+
 from bench.here import shown
 from bench.records.atomic import write_whole
 from impls import HERE
@@ -14,7 +16,10 @@ from impls.contract import InvalidInput
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
+new = App(name="new", help="Write a template.", version_flags=[])
 
+
+@new.command
 def row(name: str) -> None:
     """Write the template of a row, which passes once its model is filled in.
 

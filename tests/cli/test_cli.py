@@ -398,6 +398,7 @@ def test_help_has_examples() -> None:
         done = ask(*command, "--help")
         assert done.returncode == 0
         assert f"python -m bench {' '.join(command)}" in done.stdout
+    assert "Write the template of a row" in ask("new", "--help").stdout
 
 
 NOBODY = """
