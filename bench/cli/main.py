@@ -33,21 +33,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says that it was interrupted
     default_parameter=Parameter(consume_multiple=1, negative=()),
 )
-for name in [
-    "run",
-    "list",
-    "machine",
-    "peak",
-    "profile",
-    "advise",
-    "calibrate",
-    "table",
-    "page",
-    "compare",
-    "publish",
-    "new",
-]:
+for name in ("run", "list", "machine", "peak", "profile", "advise", "calibrate", "table", "page", "compare", "publish"):
     app.command(f"bench.cli.{name}:{name}", name=name)
+app.command("bench.cli.new:new", name="new")
 
 SEVERAL = Parameter(show_default=False)
 """What takes several words says in its own what none means."""

@@ -180,7 +180,6 @@ SHAPE_DEFAULTS: dict[str, int | bool] = {
 }
 """What ``--shape`` may set, under the notebook's names, and what holds where it does not: the notebook's shape."""
 
-
 LARGEST_SIZE = 1_000_000
 """Beyond this no size makes sense, and memory need not be estimated."""
 
