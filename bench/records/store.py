@@ -85,11 +85,12 @@ def read_result(folder: Path) -> Result:
         VerdictChange: result.said,
         End: result.ends,
     }
+    records = f"{folder / RECORDS_FILE}"
     *whole, last = lines.split(b"\n")
     numbers: dict[object, int] = {}
     said: Line | None = None
     for number, line in enumerate(whole, 1):
-        where = f"{folder / RECORDS_FILE}:{number}"
+        where = f"{records}:{number}"
         said = decode(line if version >= NESTED else _nested(line), Line, where)
         if (first := numbers.setdefault(_only_once(said), number)) != number:
             raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
