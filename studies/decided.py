@@ -12,7 +12,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from bench.analysis.analysis import Analysis
-from bench.cli.app import stderr
+from bench.cli.main import stderr
 from bench.machine.describe import describe
 from bench.measure.request import Options, check_request
 from bench.measure.run import run

@@ -23,8 +23,7 @@ from bench.calibration import calibration
 from bench.calibration.calibration import Batch, Calibration, Head, Outcome, false_ones, identical_of, outcomes_of
 from bench.calibration.simulate import at_most, clopper_pearson, error_rate, lag_correlation, recorded
 from bench.calibration.workers import BUDGET, PAIRS_A_ROW
-from bench.publish.kinds import Kind, Repository, dated
-from bench.publish.rules import check_commit, refusal
+from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
 from bench.report.markdown import environment_line, table
 
 Key = TypeVar("Key", int, str)

@@ -15,8 +15,7 @@ from rich.text import Text
 
 from bench import units
 from bench.profiling.profiles import PROFILE_FILE, Category, Profile, Profiles, read_profiles
-from bench.publish.kinds import Kind, Repository, dated
-from bench.publish.rules import check_commit, refusal
+from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
 from bench.report import markdown
 
 WORDS = """# Profiles
