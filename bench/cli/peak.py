@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from bench.cli.app import SEVERAL, stderr, stdout
+from bench.cli.main import SEVERAL, stderr, stdout
 from bench.measure.peak import BLOCKS, check_peak, measure
 from bench.report.machine_text import render_peak
 from impls.contract import Device, Precision, Task

@@ -20,7 +20,7 @@ from support.recorded import record, write
 
 from bench import here
 from bench.analysis.cells import analyse, control
-from bench.cli.show import show
+from bench.cli.run import show
 from bench.machine.cpus import processors
 from bench.machine.gpu import gpus
 from bench.measure.journal import DiskFull
@@ -398,6 +398,7 @@ def test_help_has_examples() -> None:
         done = ask(*command, "--help")
         assert done.returncode == 0
         assert f"python -m bench {' '.join(command)}" in done.stdout
+    assert "Write the template of a row" in ask("new", "--help").stdout
 
 
 NOBODY = """

@@ -28,7 +28,7 @@ from support.sweeping import write_scaling
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.verdict import compare
-from bench.forecast.maps import maps
+from bench.forecast.report import maps
 from bench.here import ROOT
 from bench.page import build
 from bench.page.build import MOST_FACETS, lines, of_chart, pictures, samples
