@@ -7,13 +7,12 @@ number of turns; all else is the same but what chance draws. Its own folder stay
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
 from bench.analysis.analysis import Analysis
-from bench.cli.app import stderr
+from bench.cli.main import stderr
 from bench.machine.describe import describe
 from bench.measure.request import Options, check_request
 from bench.measure.run import run
@@ -25,7 +24,6 @@ from impls.contract import InvalidInput
 from studies.experiment import carry_out, save
 
 RAW_FILE = "decided.json"
-TABLE_FILE = "decided.md"
 SHARES = (0.6, 0.75)
 """Of the ratios: how long until so many have a verdict is compared."""
 
@@ -176,14 +174,10 @@ def _first_blocks(way: Course, seconds: float | None) -> str:
     return "never" if seconds is None else f"{seconds / way.done_s[0]:.2f}"
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(of: Path, folder: Path) -> str:
     """Measure, or, with a folder that has the measurements, make the table again."""
-
-    def made(of: Path, folder: Path) -> str:
-        return save(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report)
-
-    return carry_out(arguments, "studies.decided RESULT FOLDER", made)
+    return save(folder / RAW_FILE, Experiment, lambda: measure(read_result(of)), report)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.decided RESULT FOLDER", table_of))

@@ -16,8 +16,7 @@ from bench.analysis.stats import geometric_mean
 from bench.cli.publish import OURS
 from bench.here import ROOT
 from bench.profiling.profiles import Profiles
-from bench.profiling.published import PublishedProfiles
-from bench.profiling.report import columns_of, header, shares
+from bench.profiling.report import PublishedProfiles, columns_of, header, shares
 from bench.publish.runs import Runs
 from bench.records.atomic import write_whole
 from bench.records.schema import Cell, Group, Result
@@ -174,7 +173,12 @@ def _section(report: Report, profiled: Sequence[Profiles]) -> str:
 
 def _held(missed: Sequence[Goal], profiled: Sequence[Profiles]) -> list[str]:
     """What the calls do that miss a goal, as far as they were profiled."""
-    found = {own.cell: (own, of) for of in profiled for own in of.profiles if own.status == "ok" and own.profiler}
+    found = {
+        Cell(**{name: getattr(own, name) for name in Cell.__struct_fields__}): (own, of)
+        for of in profiled
+        for own in of.profiles
+        if own.status == "ok" and own.profiler
+    }
     order = list(WORKLOADS)
     cells = sorted(
         {cell for goal in missed for cell in goal.cells},

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.analysis.analysis import Analysis
-from bench.calibration import synthetic
+from bench.calibration import workers
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
 from bench.measure.plan import BUDGETS, Entry, Plan, PlannedGroup, Pool
@@ -37,7 +36,6 @@ VALUES = 4
 VALUE_S = 0.1
 RUN_PROCESSES = 2
 RAW_FILE = "protocol.json"
-TABLE_FILE = "protocol.md"
 
 
 class Timed(Struct, frozen=True, kw_only=True):
@@ -82,7 +80,7 @@ def measure(result: Result) -> Experiment:
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     with only_run("experiment on the cost of the harness") as mark, TemporaryDirectory(prefix="protocol-") as name:
         workloads = [named(one, result.run.preset) for one in result.run.workloads]
-        problems, cells = synthetic.pose(Path(name), workloads, result.run.plan.tasks), cells_of(result)
+        problems, cells = workers.pose(Path(name), workloads, result.run.plan.tasks), cells_of(result)
         for number, cell in enumerate(cells, 1):
             words = f"{cell} {cell.threads}"
             print(f"cell {number} of {len(cells)}: {words}", file=sys.stderr)
@@ -131,16 +129,11 @@ def report(experiment: Experiment, result: Result) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(of: Path, folder: Path) -> str:
     """Measure, or, with a folder that has the measurements, make the table again."""
-
-    def made(of: Path, folder: Path) -> str:
-        result = read_result(of)
-        raw = folder / RAW_FILE
-        return save(raw, Experiment, lambda: measure(result), lambda found: report(found, result))
-
-    return carry_out(arguments, "studies.protocol RESULT FOLDER", made)
+    result = read_result(of)
+    return save(folder / RAW_FILE, Experiment, lambda: measure(result), lambda found: report(found, result))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.protocol RESULT FOLDER", table_of))

@@ -17,28 +17,15 @@ import numpy as np
 from bench.analysis.analysis import Analysis
 from bench.analysis.stats import PRACTICAL, Interval
 from bench.analysis.verdict import FEW_BLOCKS, LEVEL, MIN_BLOCKS, MOST_FREEDOM, verdicts
-from bench.calibration.simulate import (
-    KINDS,
-    OUTLYING,
-    ROWS,
-    Floats,
-    Rates,
-    drifting,
-    error_rate,
-    made,
-    normal,
-    one_table,
-    recorded,
-    stopped,
-)
+from bench.calibration.simulate import Floats, Rates, error_rate, one_table, recorded, stopped
 from bench.records.schema import Result, Struct
 from bench.records.store import read_result
 from bench.report.markdown import table
 from bench.units import percent
 from studies.experiment import carry_out, save
+from studies.kinds import EFFECTS, KINDS, OUTLYING, ROWS, drifting, made, normal
 
 RAW_FILE = "rule.json"
-TABLE_FILE = "rule.md"
 COMPARISONS = 100_000
 """For each kind of table."""
 
@@ -103,7 +90,10 @@ def measure(results: Sequence[Result]) -> Simulation:
     replayed = [replayed_of(result) for result in results]
     noise = {f"blocks of `{run.run}`": recorded(_common(run)) for run in replayed if run.run in CHOSEN_ON}
     errors, beyond, of_rows = (
-        {name: error_rate(kind, comparisons=COMPARISONS, most_blocks=LOOKS) for name, kind in kinds.items()}
+        {
+            name: error_rate(kind, effects=EFFECTS, comparisons=COMPARISONS, most_blocks=LOOKS)
+            for name, kind in kinds.items()
+        }
         for kinds in (KINDS, BEYOND, noise)
     )
     power = [
@@ -214,7 +204,7 @@ def report(simulation: Simulation) -> str:
     return (
         f"# What the rule does, simulated and replayed\n\n`python -m studies.rule`, level {simulation.level:g},"
         f" practical threshold {100 * PRACTICAL:.0f} %, at most {MOST_FREEDOM} degrees of freedom from other"
-        " comparisons. The kinds of tables are those of `bench/calibration/simulate.py`: eight groups of"
+        " comparisons. The kinds of tables are those of `studies/kinds.py`: eight groups of"
         f" {ROWS} comparisons that share a baseline, unless they say otherwise.\n\n"
         "## How often it errs\n\n"
         f"The rule looks after each block from {MIN_BLOCKS} to {LOOKS}, and who has a verdict leaves:"
@@ -257,14 +247,10 @@ def _replays(simulation: Simulation) -> str:
     )
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(folder: Path, *results: Path) -> str:
     """Simulate, or, with a folder that has the rates, make the table again."""
-
-    def made(folder: Path, *results: Path) -> str:
-        return save(folder / RAW_FILE, Simulation, lambda: measure([*map(read_result, results)]), report)
-
-    return carry_out(arguments, "studies.rule FOLDER [RESULT …]", made)
+    return save(folder / RAW_FILE, Simulation, lambda: measure([*map(read_result, results)]), report)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.rule FOLDER [RESULT …]", table_of))

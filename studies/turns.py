@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.analysis.stats import median
-from bench.calibration import synthetic
+from bench.calibration import workers
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
 from bench.measure.plan import Budget, Plan, Pool
@@ -47,7 +47,6 @@ LARGE, SMALL = (
 BLOCKS = 12
 TIMED_S = 1.2
 RAW_FILE = "turns.json"
-TABLE_FILE = "turns.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
     words: str
     together: bool
-    sides: synthetic.Sides
+    sides: workers.Sides
 
     @property
     def log_ratios(self) -> list[float]:
@@ -119,7 +118,7 @@ def plan_of(way: Way, block: int, seed: int) -> Plan:
         measures_memory=False,
     )
     names = ((way.ours, "ours"), (way.theirs, "theirs"))
-    entries = [synthetic.entry(find_rows()[row], name, [way.workload], ["encode"]) for row, name in names]
+    entries = [workers.entry(find_rows()[row], name, [way.workload], ["encode"]) for row, name in names]
     members = [tuple(entries)] if way.together else [(entry,) for entry in entries]
     tables = [Pool(number, 1, own) for number, own in enumerate(members)]
     order = np.random.default_rng([seed, block]).permutation(len(tables))
@@ -132,7 +131,7 @@ def measure() -> Experiment:
     started_at, environment = datetime.now().astimezone().isoformat(timespec="seconds"), describe()
     records: dict[Way, list[Record]] = {way: [] for way in WAYS}
     with only_run("experiment on taking turns") as mark, TemporaryDirectory(prefix="turns-") as name:
-        folder, problems = Path(name), synthetic.pose(Path(name), (LARGE, SMALL), ["encode"])
+        folder, problems = Path(name), workers.pose(Path(name), (LARGE, SMALL), ["encode"])
         rng = np.random.default_rng(seed)
         for block in range(1, BLOCKS + 1):
             print(f"block {block} of {BLOCKS}", file=sys.stderr)
@@ -140,9 +139,9 @@ def measure() -> Experiment:
                 way = WAYS[index]
                 own = one_block(plan_of(way, block, seed), block, problems, folder, mark)
                 records[way] += [record for record in own if record.attempt == 0]  # contended or not
-    pair = synthetic.Pair("ours", "theirs")
+    pair = workers.Pair("ours", "theirs")
     outcomes = [
-        Outcome(words=way.words, together=way.together, sides=synthetic.sides_of(pair, own))
+        Outcome(words=way.words, together=way.together, sides=workers.sides_of(pair, own))
         for way, own in records.items()
     ]
     command = "python -m studies.turns"
@@ -177,14 +176,10 @@ def _spread(log_ratios: Sequence[float]) -> list[str]:
     return [f"{len(log_ratios)}", *map(percent, deviations)]
 
 
-def main(arguments: Sequence[str]) -> int:
+def table_of(folder: Path) -> str:
     """Measure, or, with a folder that has the measurements, make the table again."""
-
-    def made(folder: Path) -> str:
-        return save(folder / RAW_FILE, Experiment, measure, report)
-
-    return carry_out(arguments, "studies.turns FOLDER", made)
+    return save(folder / RAW_FILE, Experiment, measure, report)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(carry_out(sys.argv, "studies.turns FOLDER", table_of))

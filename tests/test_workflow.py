@@ -12,7 +12,7 @@ import pytest
 import yaml
 from support.processes import ROOT, load_noxfile
 
-from bench.cli.app import app
+from bench.cli.main import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

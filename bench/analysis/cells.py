@@ -2,16 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from bench.analysis import stats
-from bench.records.schema import CONTROL
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from bench.records.schema import Cell, Record
-
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -20,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.analysis import verdict
-from bench.records.schema import REFUSED, Group
+from bench.analysis import stats, verdict
+from bench.records.schema import CONTROL, REFUSED, Group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -87,15 +77,12 @@ def analyse(records: Iterable[Record], baseline: str) -> dict[Cell, CellAnalysis
     for record in records:
         cell = record.cell
         groups[cell.group][cell].append(record)
-    paired_cells: dict[Cell, CellAnalysis] = {}
-    for cells in groups.values():
-        paired_cells |= _pair_group(cells, baseline)
-    known = priors(paired_cells.values())
-    return {
-        cell: replace(one, prior=prior, ratio=_compare(one.log_ratios, prior, may_be_compared=one.may_be_compared))
-        for cell, one in paired_cells.items()
-        for prior in [known.get(cell.group, verdict.NOTHING_KNOWN)]
-    }
+    paired_groups = {group: _pair_group(cells, baseline) for group, cells in groups.items()}
+    known = priors(one for cells in paired_groups.values() for one in cells.values())
+    found: dict[Cell, CellAnalysis] = {}
+    for group, cells in paired_groups.items():
+        found |= _compare_group(cells, known.get(group, verdict.NOTHING_KNOWN))
+    return found
 
 
 def _pair_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, CellAnalysis]:
@@ -121,6 +108,21 @@ def _pair_group(cells: dict[Cell, list[Record]], baseline: str) -> dict[Cell, Ce
             may_be_compared=refused.isdisjoint({cell, base}),
         )
     return judged
+
+
+def _compare_group(cells: dict[Cell, CellAnalysis], prior: verdict.Prior) -> dict[Cell, CellAnalysis]:
+    by_blocks: dict[int, list[Cell]] = defaultdict(list)
+    for cell, one in cells.items():
+        by_blocks[len(one.log_ratios)].append(cell)
+    ratios: dict[Cell, verdict.Ratio] = {}
+    for blocks, alike in by_blocks.items():
+        if blocks:
+            compared = verdict.compare_each([_in_order_of_blocks(cells[cell].log_ratios) for cell in alike], prior)
+            ratios |= zip(alike, compared, strict=True)
+    return {
+        cell: replace(one, prior=prior, ratio=_allowed(ratios.get(cell), may_be_compared=one.may_be_compared))
+        for cell, one in cells.items()
+    }
 
 
 def priors(judged: Iterable[CellAnalysis]) -> dict[Group, verdict.Prior]:
@@ -185,8 +187,9 @@ def in_order(judged: Iterable[CellAnalysis]) -> list[list[CellAnalysis]]:
 
 def ratio_of(ours: CellAnalysis, theirs: CellAnalysis) -> verdict.Ratio | None:
     """The ratio of two rows of a group; None where no block has both."""
-    may_be_compared = not (ours.is_refused or theirs.is_refused)
-    return _compare(paired(ours, theirs), ours.prior, may_be_compared=may_be_compared)
+    ratios = paired(ours, theirs)
+    ratio = verdict.compare(_in_order_of_blocks(ratios), ours.prior) if ratios else None
+    return _allowed(ratio, may_be_compared=not (ours.is_refused or theirs.is_refused))
 
 
 def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
@@ -194,6 +197,8 @@ def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
 
     Rows that were never in one pool are compared through the baseline of each.
     """
+    if theirs.is_baseline:
+        return ours.log_ratios
     ratios = log_ratios(ours.blocks, theirs.blocks)
     if not ratios:
         both = ours.log_ratios.keys() & theirs.log_ratios.keys()
@@ -201,11 +206,12 @@ def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
     return ratios
 
 
-def _compare(ratios: dict[int, float], prior: verdict.Prior, *, may_be_compared: bool) -> verdict.Ratio | None:
-    if not ratios:
-        return None
-    ratio = verdict.compare([ratios[block] for block in sorted(ratios)], prior)
-    return ratio if may_be_compared else replace(ratio, verdict=None)
+def _in_order_of_blocks(ratios: dict[int, float]) -> list[float]:
+    return [ratios[block] for block in sorted(ratios)]
+
+
+def _allowed(ratio: verdict.Ratio | None, *, may_be_compared: bool) -> verdict.Ratio | None:
+    return ratio if may_be_compared or ratio is None else replace(ratio, verdict=None)
 
 
 def undecided(judged: Iterable[CellAnalysis]) -> dict[Group, set[str]]:
@@ -224,17 +230,9 @@ def undecided(judged: Iterable[CellAnalysis]) -> dict[Group, set[str]]:
 def control(judged: Iterable[CellAnalysis]) -> stats.Control | None:
     """The baseline against itself, pooled over all cells; None where it was not entered twice."""
     ratios = [
-        [one.log_ratios[block] for block in sorted(one.log_ratios)]
-        for one in judged
-        if one.cell.implementation == CONTROL and one.log_ratios
+        _in_order_of_blocks(one.log_ratios) for one in judged if one.cell.implementation == CONTROL and one.log_ratios
     ]
     return stats.control(ratios) if ratios else None
-
-
-def is_trusted(judged: Iterable[CellAnalysis]) -> bool:
-    """Whether verdicts may be believed: the baseline does not differ from itself, as far as that is known."""
-    check = control(judged)
-    return check is None or check.trusted is not False
 
 
 def ranks_of(judged: Iterable[CellAnalysis]) -> dict[Cell, str]:

@@ -146,10 +146,10 @@ def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float], disturbed
     Turns in which either was `disturbed` count only where fewer than `LEAST_TURNS` are left without them: who had the
     processor is known, and has nothing to do with who is faster.
     """
-    both = range(min(len(ours), len(theirs)))
-    free = [turn for turn in both if turn not in disturbed]
-    turns = list(both if len(free) < LEAST_TURNS else free)
-    return median((np.log(np.take(ours, turns)) - np.log(np.take(theirs, turns))).tolist()) if turns else None
+    turns = min(len(ours), len(theirs))
+    logs = (np.log(ours[:turns]) - np.log(theirs[:turns])).tolist()
+    free = [log for turn, log in enumerate(logs) if turn not in disturbed] if disturbed else logs
+    return median(free if len(free) >= LEAST_TURNS else logs) if logs else None
 
 
 def centre(log_ratios: Floats) -> Centre:
@@ -238,4 +238,4 @@ def _around(location: float, half: float) -> dict[str, float]:
 def as_ratio(log: float) -> float:
     """The ratio of a log ratio."""
     # two wild blocks have a t interval that no float holds as a ratio: what is shown stays finite
-    return float(np.exp(np.clip(log, -700, 700)))
+    return float(np.exp(min(max(log, -700.0), 700.0)))

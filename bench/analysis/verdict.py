@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import perm
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from scipy.special import digamma, polygamma  # type: ignore[import-untyped]
@@ -184,22 +184,41 @@ def compare(log_ratios: Sequence[float], prior: Prior = NOTHING_KNOWN) -> Ratio:
     One block gets an interval from the noise of `ONE_BLOCK_RATIO`. The minimum detectable effect is
     that of Kalibera and Jones at the rule's own level, never below `PRACTICAL`: an estimate must get past both.
     """
+    return compare_each([log_ratios], prior)[0]
+
+
+def compare_each(log_ratios: Sequence[Sequence[float]], prior: Prior = NOTHING_KNOWN) -> list[Ratio]:
+    """The same of several comparisons that have as many blocks each: NumPy's calls cost more than what they do."""
     values = np.asarray(log_ratios, dtype=np.float64)
-    blocks = len(values)
+    blocks = values.shape[-1]
     if blocks == 1:
-        estimate, half = float(values[0]), NORMAL_95 * ONE_BLOCK_RATIO
-        low, high = as_ratio(estimate - half), as_ratio(estimate + half)
-        return Ratio(estimate=as_ratio(estimate), low=low, high=high, blocks=1, mde=None, verdict=None)
-    at = locate(values, prior)
-    read, strict = at.interval(0.05), at.interval(level_of_look(blocks))
-    return Ratio(
-        estimate=as_ratio(float(at.estimate)),
-        low=as_ratio(float(read[0])),
-        high=as_ratio(float(read[1])),
-        blocks=blocks,
-        mde=_detectable(float(strict[1] - strict[0]) / 2, float(at.error)),
-        verdict=cast("Verdict", str(verdicts(values, prior))) if blocks >= MIN_BLOCKS else None,
-    )
+        half = NORMAL_95 * ONE_BLOCK_RATIO
+        return [
+            Ratio(
+                estimate=as_ratio(log),
+                low=as_ratio(log - half),
+                high=as_ratio(log + half),
+                blocks=1,
+                mde=None,
+                verdict=None,
+            )
+            for log in values[:, 0].tolist()
+        ]
+    at, level = locate(values, prior), level_of_look(blocks)
+    (low, high), (least, most) = at.interval(0.05), at.interval(level)
+    found = said(at, level).tolist() if blocks >= MIN_BLOCKS else [None] * len(values)
+    numbers = zip(*(one.tolist() for one in (at.estimate, low, high, (most - least) / 2, at.error)), found, strict=True)
+    return [
+        Ratio(
+            estimate=as_ratio(estimate),
+            low=as_ratio(low),
+            high=as_ratio(high),
+            blocks=blocks,
+            mde=_detectable(reach, error),
+            verdict=verdict,
+        )
+        for estimate, low, high, reach, error, verdict in numbers
+    ]
 
 
 def detectable(sd: float, blocks: int) -> float:

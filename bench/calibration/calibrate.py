@@ -3,7 +3,7 @@
 Pairs of identical workers, and of workers that differ by a planted amount of work, go through the same tables, turns,
 blocks and stopping rule as the rows of a run, on the machine as it is and with a noisy neighbour on its processors.
 No two comparisons of identical workers share a process. What the blocks gave is then replayed, drawn again thousands of
-times, for rates that a few hundred comparisons cannot show.
+times, for rates that a few hundred comparisons cannot show. For ``bench machine``, a few blocks of them have to do.
 """
 
 from __future__ import annotations
@@ -13,56 +13,37 @@ import shlex
 import shutil
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
+import numpy as np
 from rich.console import Console
 
-from bench.calibration import report, synthetic, twins
-from bench.calibration.calibration import (
-    COMPARISONS_FILE,
-    HEAD_FILE,
-    SCHEMA_VERSION,
-    SURROUNDINGS,
-    TABLE_FILE,
-    Batch,
-    Begun,
-    Comparison,
-    Head,
-    Surroundings,
-    pairs_of,
-    read_batches,
-    read_begun,
-    read_head,
-)
+from bench.calibration import calibration, report, workers
+from bench.calibration.calibration import SURROUNDINGS, Batch, Begun, Comparison, Head, Surroundings, pairs_of
 from bench.calibration.neighbour import noisy
-from bench.calibration.synthetic import Pair
+from bench.calibration.workers import Pair
 from bench.here import as_typed
 from bench.machine.describe import describe
 from bench.measure.lock import only_run
-from bench.measure.messages import ProblemFile
-from bench.measure.plan import BUDGETS, PRESETS, Plan
 from bench.measure.runner import DiskFull, Listener, run_plan
+from bench.measure.stopping import next_block
 from bench.measure.worker_environment import entries_that_fit
 from bench.records.atomic import write_whole
 from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
 from bench.records.store import RECORDS_FILE, drop_half_written, record_line
+from bench.report.machine_text import Accuracy
 from bench.units import duration
 from bench.workloads.shapes import choose
-from impls import HERE, Row
+from impls import Row
 from impls.contract import InvalidInput
-
-TWINS_BUDGET = replace(BUDGETS["default"], max_blocks=8, total_s=float("inf"), measures_memory=False)
-"""As many blocks as a default run has time for, about."""
-
-PAIRS_A_TABLE = 8
-PLANTED = (1, 2, 3, 5, 10)
-"""Per cent of extra work, each held against a worker of a pair of its own."""
 
 Done = Callable[[Block], object]
 """Hears of each block that is done."""
@@ -86,7 +67,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
     """
     began = time.monotonic()
     stderr = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-    names = {name for one in twins.twins_of(rows) for name in (one.pair.ours, one.pair.theirs)}
+    names = {name for pair in workers.twins_of(rows) for name in (pair.ours, pair.theirs)}
     if names and len(names) > (room := entries_that_fit(choose([], "default", "cpu"), "cpu")):
         raise InvalidInput(f"--rows: {len(names)} workers share one pool, and memory has room for {room}; name fewer")
 
@@ -95,7 +76,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
 
     with only_run(f"bench calibrate into {out.name}") as mark:
         head = _begin(out, command, [row.name for row in rows])
-        batches = read_batches(out)
+        batches = calibration.read_batches(out)
         for number in range(len(batches)):  # of one that was killed before it was gone
             shutil.rmtree(_folder(out, number), ignore_errors=True)
         kinds = SURROUNDINGS if not rows else SURROUNDINGS[:1]
@@ -105,18 +86,15 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
                 have, surroundings = sum(map(pairs_of, batches)), kinds[number % len(kinds)]
                 left_s = budget_s - (time.monotonic() - began)
                 alike = batches[number % len(kinds) :: len(kinds)]
-                begun = read_begun(_folder(out, number))
+                begun = calibration.read_begun(_folder(out, number))
                 if (have >= pairs and alike) or (alike and alike[-1].elapsed_s - begun.elapsed_s > left_s):
                     break
                 on = f", on from block {len(begun.ends_s) + 1}" if begun.ends_s else ""
                 anyhow = "" if alike else "; the first such batch is measured whatever time it takes"
                 stderr.print(f"{have} of {pairs} pairs; batch {number}, {surroundings}{on}{anyhow}")
                 begun.folder.mkdir(exist_ok=True)
-                if rows:
-                    batch = measure_twins(number, rows, head.seed, mark, begun, done)
-                else:
-                    batch = measure_batch(number, surroundings, head.seed, mark, begun, done)
-                with (out / COMPARISONS_FILE).open("ab") as file:
+                batch = measure_batch(number, rows, surroundings, head.seed, mark, begun, done)
+                with (out / calibration.COMPARISONS_FILE).open("ab") as file:
                     file.write(msgspec.json.encode(batch) + b"\n")
                     file.flush()
                     os.fsync(file.fileno())
@@ -136,13 +114,13 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
         if batches:
             text = report.markdown(head, batches)
             try:
-                write_whole(out / TABLE_FILE, text.encode())
+                write_whole(out / calibration.TABLE_FILE, text.encode())
             except OSError as error:
                 stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
             print(text)
     if stopped:
         again = as_typed(shlex.join([*shlex.split(command), "--out", str(out)]))
-        blocks = len(read_begun(_folder(out, len(batches))).ends_s)
+        blocks = len(calibration.read_begun(_folder(out, len(batches))).ends_s)
         saved = f"{len(batches)}{f', and {blocks} blocks of the next' if blocks else ''}"
         stderr.print(f"{stopped}; batches complete, and saved: {saved}; go on with: {again}")
     stderr.print(f"result: {out}, {duration(time.monotonic() - began)}")
@@ -162,17 +140,17 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
         # rows and workers have no code of their own in the head: all of it is that of the commit
         return [getattr(of, name) for name in (*SAME_PROGRAM, "git_commit", "git_dirty")]
 
-    if (out / HEAD_FILE).exists():
-        head = read_head(out)
+    if (out / calibration.HEAD_FILE).exists():
+        head = calibration.read_head(out)
         if list(head.rows) != list(rows):
             raise InvalidInput(f"--out {out}: was begun with other rows; name the same, or choose another folder")
         if program(head.environment) != program(environment):
             raise InvalidInput(f"--out {out}: was begun with another program or machine; choose another folder")
-        (out / COMPARISONS_FILE).touch()
-        drop_half_written(out, COMPARISONS_FILE)
+        (out / calibration.COMPARISONS_FILE).touch()
+        drop_half_written(out, calibration.COMPARISONS_FILE)
         return head
     head = Head(
-        schema_version=SCHEMA_VERSION,
+        schema_version=calibration.SCHEMA_VERSION,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=command,
         seed=int(time.time()),
@@ -183,23 +161,26 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
         out.mkdir(parents=True, exist_ok=True)
         if found := next((path for path in out.iterdir() if not path.name.startswith(".")), None):
             raise InvalidInput(f"--out {out}: holds {found.name}, and no calibration; choose another folder")
-        write_whole(out / HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
-        (out / COMPARISONS_FILE).touch()
+        write_whole(out / calibration.HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
+        (out / calibration.COMPARISONS_FILE).touch()
     except OSError as error:
         raise InvalidInput(f"--out {out}: cannot be written ({error.strerror})") from None
     return head
 
 
-def _go_on(
-    begun: Begun, plan: Plan, problems: Mapping[str, ProblemFile], pairs: Sequence[Pair], mark: str, done: Done
-) -> Begun:
-    """The table once each pair has its verdict, or all its blocks.
+def measure_batch(
+    number: int, rows: Sequence[Row], surroundings: Surroundings, seed: int, mark: str, begun: Begun, done: Done
+) -> Batch:
+    """One table of rows, or of synthetic workers, measured until each pair has its verdict, or all its blocks.
+
+    A pair of rows is left out where one of them fails.
 
     Raises:
+        WorkerFailed: a synthetic worker has no time, or no row has.
         DiskFull: a record cannot be written.
         OSError: the folder cannot be written.
     """
-    lines = list(begun.lines)
+    began, folder, lines = time.monotonic(), begun.folder, [*begun.lines]
 
     def saved(new: Sequence[Line]) -> None:
         lines.extend(new)
@@ -207,69 +188,77 @@ def _go_on(
             if isinstance(line, Block):
                 done(line)
 
-    write_whole(begun.folder / RECORDS_FILE, b"".join(map(record_line, begun.lines)))
-    due = synthetic.undecided_pairs(pairs)
-    run_plan(plan, problems, begun.folder, Listener(kept=saved), mark=mark, known=begun.lines, next_block=due)
-    return Begun(begun.folder, lines)
-
-
-def measure_batch(number: int, surroundings: Surroundings, seed: int, mark: str, begun: Begun, done: Done) -> Batch:
-    """One table of synthetic workers: pairs of identical ones, and one of each planted slow-down."""
-    began = time.monotonic()
-    pairs = [Pair(f"pair{index}-a", f"pair{index}-b") for index in range(PAIRS_A_TABLE)]
-    pairs += [Pair(f"plus{percent}", pair.ours, percent) for pair, percent in zip(pairs, PLANTED, strict=False)]
-    names = {name: 0 for pair in pairs for name in (pair.ours, pair.theirs)} | {one.ours: one.percent for one in pairs}
-    rows = [synthetic.write_worker(begun.folder, name, percent) for name, percent in names.items()]
     with noisy(seed + number, mark) if surroundings == "neighbour" else nullcontext():
-        plan, problems = synthetic.plan_of(rows, seed + number), synthetic.pose(begun.folder)
-        table = _go_on(begun, plan, problems, pairs, mark, done)
-    if wrong := [record for record in table.records if not record.ok]:
-        raise WorkerFailed(_failure(wrong[0]))
-    return Batch(
-        comparisons=[comparison_of(pair, table.records, number, surroundings) for pair in pairs],
-        elapsed_s=begun.elapsed_s + time.monotonic() - began,
-    )
-
-
-def measure_twins(number: int, rows: Sequence[Row], seed: int, mark: str, begun: Begun, done: Done) -> Batch:
-    """One table of rows, each several times, on the default workloads. A pair of which one fails is left out there."""
-    began, pairs = time.monotonic(), twins.twins_of(rows)
-    workloads, tasks = choose([], "default", "cpu"), PRESETS["default"]
-    longer = {
-        (row.name, percent): twins.write_longer(begun.folder, row, percent, HERE)
-        for row in rows
-        for percent in twins.PLANTED
-    }
-    problems = synthetic.pose(begun.folder, workloads, tasks)
-    plan = twins.plan_of(rows, longer, workloads, tasks, TWINS_BUDGET, seed + number)
-    table = _go_on(begun, plan, problems, [one.pair for one in pairs], mark, done)
-    failed = [f"{_failure(one)} at {one.cell.workload} {one.cell.task}" for one in table.records if not one.ok]
+        if rows:
+            table = workers.twins_table(folder, rows, seed + number)
+        else:
+            table = workers.synthetic_table(folder, seed + number)
+        write_whole(folder / RECORDS_FILE, b"".join(map(record_line, begun.lines)))
+        listener, due = Listener(kept=saved), workers.undecided_pairs(table.pairs)
+        run_plan(table.plan, table.problems, folder, listener, mark=mark, known=begun.lines, next_block=due)
+    measured = Begun(folder, lines)
     groups: dict[Group, list[Record]] = defaultdict(list)
-    for record in table.records:
+    for record in measured.records:
         groups[record.cell.group].append(record)
     comparisons = [
-        msgspec.structs.replace(
-            comparison_of(one.pair, own, number, "quiet"),
-            row=one.row,
-            workload=group.workload,
-            task=group.task,
-            processor=twins.processor_of(one.pair, own),
-        )
+        comparison_of(group, own, pair, number, surroundings)
         for group, own in groups.items()
-        for one in pairs
-        if synthetic.works(one.pair, own)
+        for pair in table.pairs
+        if workers.works(pair, own)
     ]
-    if not any(one.percent == 0 for one in comparisons):
+    failed = []
+    for one in measured.records:
+        if not one.ok:
+            where = f" at {one.cell.workload} {one.cell.task}" if rows else ""
+            failed.append(f"{one.cell.implementation} is {one.status} ({one.reason}){where}")
+    if failed and not (rows and any(one.percent == 0 for one in comparisons)):
         raise WorkerFailed(failed[0])
     elapsed_s = begun.elapsed_s + time.monotonic() - began
-    return Batch(comparisons=comparisons, elapsed_s=elapsed_s, ends_s=table.ends_s, failed=tuple(failed))
+    ends_s = measured.ends_s if rows else ()
+    return Batch(comparisons=comparisons, elapsed_s=elapsed_s, ends_s=ends_s, failed=tuple(failed))
 
 
-def _failure(record: Record) -> str:
-    return f"{record.cell.implementation} is {record.status} ({record.reason})"
-
-
-def comparison_of(pair: Pair, records: Sequence[Record], number: int, surroundings: Surroundings) -> Comparison:
+def comparison_of(
+    group: Group, records: Sequence[Record], pair: Pair, number: int, surroundings: Surroundings
+) -> Comparison:
     """What a batch has of a pair, as far as the pair itself went: others may have gone on with one of its workers."""
-    sides = synthetic.sides_of(pair, records)
-    return Comparison(batch=number, surroundings=surroundings, percent=pair.percent, sides=sides)
+    of_row: dict[str, Any] = {}
+    if pair.row:
+        taken = workers.processor_of(pair, records)
+        of_row = {"row": pair.row, "workload": group.workload, "task": group.task, "processor": taken}
+    sides = workers.sides_of(pair, records)
+    return Comparison(batch=number, surroundings=surroundings, percent=pair.percent, sides=sides, **of_row)
+
+
+PAIRS = BLOCKS = 4
+"""What ``bench machine`` measures of identical workers: so much of each."""
+
+
+def measure_accuracy() -> Accuracy:
+    """What this machine makes of identical workers that take turns for about half a minute.
+
+    Raises:
+        InvalidInput: another run has this machine.
+    """
+    began, pairs = time.monotonic(), workers.identical_pairs(PAIRS)
+    budget = replace(workers.BUDGET, min_blocks=BLOCKS, max_blocks=BLOCKS)
+    lines: list[Line] = []
+    with only_run("bench machine") as mark, TemporaryDirectory(prefix="accuracy-") as name:
+        folder, listener = Path(name), Listener(kept=lines.extend)
+        plan = workers.plan_of(workers.entries_of(folder, pairs), int(began), budget)
+        run_plan(plan, workers.pose(folder), folder, listener, mark=mark, next_block=next_block)
+    return accuracy_of(pairs, lines, time.monotonic() - began)
+
+
+def accuracy_of(pairs: Sequence[Pair], lines: Sequence[Line], seconds: float) -> Accuracy:
+    """What the lines of such blocks say: ratios, and a fixed product that shows the machine's drift."""
+    records = [line for line in lines if isinstance(line, Record)]
+    ratios = [ratio for pair in pairs for ratio in workers.sides_of(pair, records).log_ratios]
+    products = [product for line in lines if isinstance(line, Block) for product in line.product_s]
+    return Accuracy(
+        turns_sd=float(np.sqrt(np.mean(np.square(ratios)))),
+        blocks=BLOCKS,
+        contended=len({record.block for record in records if "contended" in record.flags}),
+        product_spread=float(np.std(products) / np.median(products)),
+        seconds=seconds,
+    )

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import lzma
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from bench.calibration.simulate import said_in_groups
-from bench.calibration.synthetic import Sides
-from bench.calibration.twins import Processor
+from bench.calibration.simulate import at_most, said_in_groups
+from bench.calibration.workers import Processor, Sides
 from bench.records.schema import Block, Effort, Environment, Line, Record, Struct, VerdictChange
 from bench.records.store import RECORDS_FILE, decode
 from impls.contract import InvalidInput, Task
@@ -73,6 +72,13 @@ class Batch(Struct, frozen=True, kw_only=True, tag_field="type", tag="batch"):
     """Rows that have no time somewhere, and why: no comparison there."""
 
 
+class Calibration(NamedTuple):
+    """What was calibrated, and what came of it."""
+
+    head: Head
+    batches: list[Batch]
+
+
 class Outcome(NamedTuple):
     """A comparison, the verdict that it reached, and after how many blocks; UNCLEAR if none was reached."""
 
@@ -86,9 +92,18 @@ class Outcome(NamedTuple):
         return self.comparison.percent
 
     @property
-    def sides(self) -> Sides:
-        """What was measured."""
-        return self.comparison.sides
+    def log_ratios(self) -> list[float]:
+        """Of ours over theirs, block by block."""
+        return self.comparison.sides.log_ratios
+
+
+def read(folder: Path) -> Calibration:
+    """The calibration in a folder, complete batches alone.
+
+    Raises:
+        InvalidInput: there is none, or it is damaged.
+    """
+    return Calibration(read_head(folder), read_batches(folder))
 
 
 def read_head(folder: Path) -> Head:
@@ -182,3 +197,23 @@ def outcomes_of(batches: Sequence[Batch]) -> list[Outcome]:
         for group, said in zip(groups.values(), said_in_groups(series), strict=True):
             outcomes += [Outcome(one, *own) for one, own in zip(group, said, strict=True)]
     return outcomes
+
+
+def identical_of(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """The comparisons of identical workers."""
+    return [one for one in outcomes if one.percent == 0]
+
+
+def false_ones(outcomes: Iterable[Outcome]) -> list[Outcome]:
+    """Identical workers of which one was called faster."""
+    return [one for one in identical_of(outcomes) if one.verdict in ("FASTER", "SLOWER")]
+
+
+def bound(batches: Sequence[Batch]) -> float:
+    """The rate of false verdicts a comparison that is not exceeded, at 95 %.
+
+    Each pair is one try, for its comparisons, group by group, share their workers; and each false verdict counts for a
+    pair of its own. That is more than whole tables, resampled, say: a pair has as many comparisons as there are groups.
+    """
+    pairs = sum(map(pairs_of, batches))
+    return at_most(min(len(false_ones(outcomes_of(batches))), pairs), pairs)

@@ -1,11 +1,17 @@
-"""What a calibration says, in Markdown: how often verdicts are wrong, and what they find after how many blocks."""
+"""What a calibration says: how often verdicts are wrong, and what they find after how many blocks; and its publication.
+
+Published are one of synthetic workers, and for each machine those on real rows.
+"""
 
 from __future__ import annotations
 
+import lzma
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
@@ -13,11 +19,14 @@ from scipy import stats  # type: ignore[import-untyped]
 from bench import units
 from bench.analysis.stats import PRACTICAL, median
 from bench.analysis.verdict import MIN_BLOCKS, locate
-from bench.calibration.calibration import SURROUNDINGS, Batch, Head, Outcome, outcomes_of, pairs_of
-from bench.calibration.simulate import at_most, clopper_pearson, error_rate, recorded
-from bench.calibration.synthetic import BUDGET
-from bench.calibration.twins import PAIRS_A_ROW
+from bench.calibration import calibration
+from bench.calibration.calibration import Batch, Calibration, Head, Outcome, false_ones, identical_of, outcomes_of
+from bench.calibration.simulate import at_most, clopper_pearson, error_rate, lag_correlation, recorded
+from bench.calibration.workers import BUDGET, PAIRS_A_ROW
+from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
 from bench.report.markdown import environment_line, table
+
+Key = TypeVar("Key", int, str)
 
 REPLAYS = 20_000
 REPLAYED = (0, 1, 2, 3, 5, 10)
@@ -40,13 +49,14 @@ def markdown(head: Head, batches: Sequence[Batch]) -> str:
 
 def in_words(batches: Sequence[Batch]) -> str:
     """A sentence on how often verdicts are wrong."""
-    identical, false = identical_of(outcomes_of(batches)), len(false_ones(outcomes_of(batches)))
+    identical = identical_of(outcomes_of(batches))
+    false = len(false_ones(identical))
     got = f"{false} got a false FASTER or SLOWER:"
     if any(one.comparison.row for one in identical):
-        pairs, tables = sum(map(pairs_of, batches)), f"{len(batches)} table{'s' * (len(batches) != 1)}"
+        pairs, tables = sum(map(calibration.pairs_of, batches)), f"{len(batches)} table{'s' * (len(batches) != 1)}"
         return (
             f"Of {len(identical)} comparisons of real rows with themselves ({pairs} disjoint pairs in {tables}), {got}"
-            f" at most {100 * bound(batches):.1f} % (95 %, each pair taken for one try)"
+            f" at most {100 * calibration.bound(batches):.1f} % (95 %, each pair taken for one try)"
         )
     return (
         f"Of {len(identical)} comparisons of identical workers, with calls of {_call(identical)}, {got}"
@@ -56,7 +66,7 @@ def in_words(batches: Sequence[Batch]) -> str:
 
 def _of_synthetic(head: Head, batches: Sequence[Batch]) -> Iterator[str]:
     outcomes = outcomes_of(batches)
-    numbers = [len(one.sides.ours_s) for one in outcomes]
+    numbers = [len(one.comparison.sides.ours_s) for one in outcomes]
     yield "# How often the verdicts err\n"
     yield f"{environment_line(head.environment)}  \n`{head.command}`, {head.started_at}\n"
     yield (
@@ -131,26 +141,6 @@ def _of_rows(head: Head, batches: Sequence[Batch]) -> Iterator[str]:
     yield _found_after(outcomes, looks, ["aimed at", *times])
 
 
-def identical_of(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """The comparisons of identical workers."""
-    return [one for one in outcomes if one.percent == 0]
-
-
-def false_ones(outcomes: Iterable[Outcome]) -> list[Outcome]:
-    """Identical workers of which one was called faster."""
-    return [one for one in identical_of(outcomes) if one.verdict in ("FASTER", "SLOWER")]
-
-
-def bound(batches: Sequence[Batch]) -> float:
-    """The rate of false verdicts a comparison that is not exceeded, at 95 %.
-
-    Each pair is one try, for its comparisons, group by group, share their workers; and each false verdict counts for a
-    pair of its own. That is more than whole tables, resampled, say: a pair has as many comparisons as there are groups.
-    """
-    pairs = sum(map(pairs_of, batches))
-    return at_most(min(len(false_ones(outcomes_of(batches))), pairs), pairs)
-
-
 def share(hits: int, trials: int) -> str:
     """``0.0 % [0.0, 1.2]``: a share with its bounds."""
     return _per_cent(hits / trials, *clopper_pearson(hits, trials))
@@ -163,7 +153,7 @@ def _per_cent(*values: float) -> str:
 
 def came_out_as(outcomes: Sequence[Outcome]) -> str:
     """``2.7 % [2.5, 2.9]``: the extra work as it was measured, over blocks that no verdict had a say in."""
-    logs = [float(np.mean(one.sides.log_ratios[:MIN_BLOCKS])) for one in outcomes]
+    logs = [float(np.mean(one.log_ratios[:MIN_BLOCKS])) for one in outcomes]
     mean = float(np.mean(logs))
     if len(logs) == 1:
         return f"{100 * np.expm1(mean):.1f} %"
@@ -171,16 +161,9 @@ def came_out_as(outcomes: Sequence[Outcome]) -> str:
     return _per_cent(*(float(np.expm1(mean + side)) for side in (0.0, -half, half)))
 
 
-def lag_correlation(series: Sequence[Sequence[float]]) -> float:
-    """How much a block's log ratio says of the next one's, identical workers having a mean of zero: 0 where nothing."""
-    together = [here * after for one in series for here, after in pairwise(one)]
-    alone = [ratio**2 for one in series for ratio in one]
-    return float(np.mean(together) / np.mean(alone)) if any(alone) else 0.0
-
-
 def _call(outcomes: Sequence[Outcome]) -> str:
     """How long a call of the worker that has no extra work took, in the middle."""
-    return units.seconds(median([median(samples) for one in outcomes for samples in one.sides.theirs_s]))
+    return units.seconds(median([median(samples) for one in outcomes for samples in one.comparison.sides.theirs_s]))
 
 
 def _goals(outcomes: Sequence[Outcome]) -> str:
@@ -203,30 +186,45 @@ def _shares(chosen: Sequence[Outcome], *verdicts: str) -> list[str]:
     return [units.percent(said.count(verdict) / len(said)) for verdict in verdicts]
 
 
+def _mean_blocks(chosen: Sequence[Outcome]) -> str:
+    return f"{np.mean([one.blocks for one in chosen]):.1f}"
+
+
 def _errors(outcomes: Sequence[Outcome]) -> str:
     lines = []
     for where, chosen in _by_surroundings(identical_of(outcomes)):
-        wrong, series = len(false_ones(chosen)), [one.sides.log_ratios for one in chosen]
-        lines.append(
-            [
-                *(where, f"{len(chosen)}", f"{wrong}", f"{100 * at_most(wrong, len(chosen)):.2f} %"),
-                *_shares(chosen, "SAME", "UNCLEAR"),
-                f"{np.mean([one.blocks for one in chosen]):.1f}",
-                units.percent(float(np.std([ratio for one in series for ratio in one]))),
-                f"{lag_correlation(series):.2f}",
-            ]
-        )
+        wrong, series = len(false_ones(chosen)), [one.log_ratios for one in chosen]
+        rate = [f"{wrong}", f"{100 * at_most(wrong, len(chosen)):.2f} %", *_shares(chosen, "SAME", "UNCLEAR")]
+        spread = units.percent(float(np.std([ratio for one in series for ratio in one])))
+        correlation = f"{lag_correlation(series):.2f}"
+        lines.append([where, f"{len(chosen)}", *rate, _mean_blocks(chosen), spread, correlation])
     header = ["identical workers", "comparisons", "false FASTER or SLOWER", "rate at most (95 %)", "SAME", "UNCLEAR"]
     return table([*header, "blocks", "standard deviation of a block", "correlation with the next"], lines)
 
 
+def _grouped(outcomes: Iterable[Outcome], by: Callable[[Outcome], Key]) -> dict[Key, list[Outcome]]:
+    found: dict[Key, list[Outcome]] = defaultdict(list)
+    for one in outcomes:
+        found[by(one)].append(one)
+    return {key: found[key] for key in sorted(found)}
+
+
 def _by_percent(outcomes: Iterable[Outcome]) -> dict[int, list[Outcome]]:
     """The comparisons with planted work, by how much."""
-    found: dict[int, list[Outcome]] = defaultdict(list)
-    for one in sorted(outcomes, key=lambda one: one.percent):
-        if one.percent:
-            found[one.percent].append(one)
-    return found
+    return _grouped([one for one in outcomes if one.percent], lambda one: one.percent)
+
+
+def _by_group(outcomes: Iterable[Outcome]) -> dict[str, list[Outcome]]:
+    return _grouped(outcomes, lambda one: one.comparison.group)
+
+
+def _by_surroundings(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[Outcome]]]:
+    found = {
+        name: [one for one in outcomes if one.comparison.surroundings == name] for name in calibration.SURROUNDINGS
+    }
+    yield from ((WORDS[name], own) for name, own in found.items() if own)
+    if all(found.values()):
+        yield "both", outcomes
 
 
 def _found(outcomes: Sequence[Outcome]) -> str:
@@ -236,13 +234,9 @@ def _found(outcomes: Sequence[Outcome]) -> str:
             said = Counter(one.verdict for one in chosen)
             missed = said["SAME"] if percent > 100 * PRACTICAL else 0
             numbers = (f"{number}" for number in (said["SAME"], missed, said["FASTER"]))
-            lines.append(
-                [
-                    *(f"{percent} %", where, f"{len(chosen)}", came_out_as(chosen)),
-                    *(share(said["SLOWER"], len(chosen)), *numbers, *_shares(chosen, "UNCLEAR")),
-                    f"{np.mean([one.blocks for one in chosen]):.1f}",
-                ]
-            )
+            found, (unclear,) = share(said["SLOWER"], len(chosen)), _shares(chosen, "UNCLEAR")
+            came = [f"{percent} %", where, f"{len(chosen)}", came_out_as(chosen)]
+            lines.append([*came, found, *numbers, unclear, _mean_blocks(chosen)])
     header = ["planted", "surroundings", "comparisons", "came out as", "found", "SAME", "missed", "backwards"]
     return table([*header, "UNCLEAR", "blocks"], lines, left=2)
 
@@ -258,8 +252,8 @@ def _found_after(outcomes: Sequence[Outcome], looks: Iterable[int], header: Sequ
 def _replays(outcomes: Sequence[Outcome]) -> str:
     lines = []
     for where, chosen in _by_surroundings(identical_of(outcomes)):
-        common = min(len(one.sides.log_ratios) for one in chosen)
-        tables = recorded([np.array([one.sides.log_ratios[:common] for one in chosen])])
+        common = min(len(one.log_ratios) for one in chosen)
+        tables = recorded([np.array([one.log_ratios[:common] for one in chosen])])
         for percent in REPLAYED:
             rates = error_rate(tables, comparisons=REPLAYS, most_blocks=MOST_BLOCKS, effects=[percent / 100])
             wrong = rates.wrong if percent else rates.false
@@ -271,19 +265,12 @@ def _replays(outcomes: Sequence[Outcome]) -> str:
 
 def _time(batches: Sequence[Batch]) -> str:
     lines = []
-    for name in SURROUNDINGS:
+    for name in calibration.SURROUNDINGS:
         if chosen := [batch for batch in batches if batch.comparisons[0].surroundings == name]:
             total = sum(batch.elapsed_s for batch in chosen)
             each = total / sum(len(batch.comparisons) for batch in chosen)
             lines.append([WORDS[name], f"{len(chosen)}", units.duration(total), units.duration(each)])
     return table(["surroundings", "tables", "wall time", "a comparison"], lines)
-
-
-def _by_surroundings(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, Sequence[Outcome]]]:
-    found = {name: [one for one in outcomes if one.comparison.surroundings == name] for name in SURROUNDINGS}
-    yield from ((WORDS[name], own) for name, own in found.items() if own)
-    if all(found.values()):
-        yield "both", outcomes
 
 
 def _found_in_words(outcomes: Sequence[Outcome]) -> str:
@@ -296,17 +283,12 @@ def _found_in_words(outcomes: Sequence[Outcome]) -> str:
     return f"What a default run finds on these rows: {'; '.join(parts)}. Of identical rows it calls {same} SAME."
 
 
-def _by_group(outcomes: Sequence[Outcome]) -> dict[str, list[Outcome]]:
-    names = sorted({one.comparison.group for one in outcomes})
-    return {name: [one for one in outcomes if one.comparison.group == name] for name in names}
-
-
 def _twins(identical: Sequence[Outcome]) -> str:
-    rows = sorted({f"{one.comparison.row}" for one in identical})
-    parts = {f"row `{name}`": [one for one in identical if one.comparison.row == name] for name in rows}
+    parts = {f"row `{name}`": own for name, own in _grouped(identical, lambda one: f"{one.comparison.row}").items()}
+    parts |= {f"group `{name}`": own for name, own in _by_group(identical).items()}
     lines = []
-    for name, chosen in (parts | {f"group `{name}`": own for name, own in _by_group(identical).items()}).items():
-        variances = [np.var(one.sides.log_ratios, ddof=1) for one in chosen]
+    for name, chosen in parts.items():
+        variances = [np.var(one.log_ratios, ddof=1) for one in chosen]
         shares = _shares(chosen, "SAME", "UNCLEAR")
         spread = units.percent(float(np.sqrt(np.mean(variances))))
         lines.append([name, f"{len(chosen)}", f"{len(false_ones(chosen))}", *shares, spread])
@@ -319,31 +301,94 @@ def _found_on_rows(outcomes: Sequence[Outcome]) -> str:
     for percent, planted in _by_percent(outcomes).items():
         for group, chosen in (*_by_group(planted).items(), ("all", planted)):
             said = Counter(one.verdict for one in chosen)
-            lines.append(
-                [
-                    *(f"{percent} %", group, f"{len(chosen)}", _centre(chosen, _of_processor)),
-                    *(_centre(chosen, lambda one: one.sides.log_ratios), *_shares(chosen, "SLOWER")),
-                    *(f"{said['SAME']}", f"{said['FASTER']}", *_shares(chosen, "UNCLEAR")),
-                ]
-            )
+            planted_logs = [one.comparison.processor.log_ratios for one in chosen if one.comparison.processor]
+            took, came = _centre(chosen, planted_logs), _centre(chosen, [one.log_ratios for one in chosen])
+            found, unclear = _shares(chosen, "SLOWER", "UNCLEAR")
+            numbers = (f"{said['SAME']}", f"{said['FASTER']}")
+            lines.append([f"{percent} %", group, f"{len(chosen)}", took, came, found, *numbers, unclear])
     header = ["aimed at", "group", "comparisons", "planted", "came out as", "found", "missed", "backwards", "UNCLEAR"]
     return table(header, lines, left=2)
 
 
-def _of_processor(one: Outcome) -> list[float]:
-    taken = one.comparison.processor
-    assert taken is not None
-    return list(np.log(taken.ours_s) - np.log(taken.theirs_s))
-
-
-def _centre(chosen: Sequence[Outcome], of: Callable[[Outcome], Sequence[float]]) -> str:
+def _centre(chosen: Sequence[Outcome], log_ratios: Sequence[Sequence[float]]) -> str:
     """``4.9 % [4.2, 5.6]``: the centre of the first blocks of all, which no verdict had a say in.
 
     The groups of a block share its processes: they count as one, by their mean.
     """
     of_processes: dict[tuple[int, str | None, int], list[float]] = defaultdict(list)
-    for one in chosen:
-        for block, ratio in enumerate(of(one)[:MIN_BLOCKS]):
+    for one, ratios in zip(chosen, log_ratios, strict=True):
+        for block, ratio in enumerate(ratios[:MIN_BLOCKS]):
             of_processes[one.comparison.batch, one.comparison.row, block].append(ratio)
     at = locate(np.array([fmean(own) for own in of_processes.values()]))
     return _per_cent(*(float(np.expm1(one)) for one in (at.estimate, *at.interval(0.05))))
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrations(Kind[Calibration]):
+    """Results of ``bench calibrate``."""
+
+    head_file: ClassVar[str] = calibration.HEAD_FILE
+
+    def read(self, folder: Path) -> Calibration:
+        """The calibration in a folder."""
+        return calibration.read(folder)
+
+    def check(self, thing: Calibration, folder: Path, repository: Repository) -> None:
+        """Refuse a calibration that says nothing."""
+        refuse = refusal(folder)
+        if not thing.batches:
+            raise refuse("has no complete batch yet; `python -m bench calibrate --out` goes on")
+        check_commit(thing.head.environment, repository.root, refuse, "calibrate")
+
+    def started_at(self, thing: Calibration) -> str:
+        """When it began."""
+        return thing.head.started_at
+
+    def target(self, thing: Calibration, repository: Repository) -> Path:
+        """One of synthetic workers takes the place of the one before; one on real rows stands beside the others."""
+        if not thing.head.rows:
+            return repository.method
+        return dated(twins(repository) / thing.head.environment.machine, thing, self)
+
+    def raw(self, thing: Calibration, folder: Path) -> dict[str, bytes]:
+        """The head as it is, the comparisons packed."""
+        packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
+        return {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
+
+    def places(self, repository: Repository) -> list[Path]:
+        """Those on real rows."""
+        return [repository.method, twins(repository)]
+
+    def folders(self, repository: Repository) -> list[Path]:
+        """The one of synthetic workers, which stands among other files, and those on real rows."""
+        folders = [repository.method, *twins(repository).glob("[!.]*")]
+        return [folder for folder in folders if (folder / calibration.HEAD_FILE).exists()]
+
+    def made(self, thing: Calibration, folder: Path) -> dict[Path, str]:
+        """Its table."""
+        return {folder / calibration.TABLE_FILE: markdown(*thing)}
+
+
+def twins(repository: Repository) -> Path:
+    """A folder for each calibration on real rows."""
+    return repository.method / "twins"
+
+
+def error_rate_in_words(repository: Repository, machine: str) -> str:
+    """How often verdicts were wrong when rows were compared with themselves, if measured: a sentence with a link.
+
+    Those of rows on this machine, or, where it has none, on each that has: unlike machines are not pooled. Where no row
+    was compared with itself, how often verdicts on identical workers were wrong.
+    """
+    of_synthetic: list[Batch] = []
+    of_rows: dict[tuple[str, str], list[Batch]] = {}
+    for folder in sorted(Calibrations().folders(repository)):
+        head, batches = calibration.read(folder)
+        own = of_rows.setdefault((head.environment.machine, head.environment.cpu), []) if head.rows else of_synthetic
+        own += batches
+    here = {own: batches for own, batches in of_rows.items() if own[0] == machine}
+    said = [f"{in_words(batches)}, on {cpu}" for (_, cpu), batches in (here or of_rows).items()]
+    if of_synthetic and not said:
+        said.append(in_words(of_synthetic))
+    how = "([how we measure this](docs/method.md#how-often-it-errs))"
+    return f"{'; '.join(said)} {how}." if said else "How often verdicts err has not been measured yet."

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from bench.cli.app import SEVERAL, stdout
+from bench.cli.main import SEVERAL, stdout
 from bench.cli.run import run
 from bench.forecast.advise import advise as advise_on
 from bench.forecast.advise import render

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from bench.calibration.calibrate import calibrate as measure
-from bench.cli.app import SEVERAL
+from bench.cli.main import SEVERAL
 from bench.measure.request import CALIBRATIONS, choose_twins, command_of, parse_budget
 from impls.contract import InvalidInput
 

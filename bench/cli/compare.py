@@ -10,7 +10,7 @@ from cyclopts import Parameter
 
 from bench.analysis.analysis import Analysis
 from bench.analysis.compare import compare as compare_results
-from bench.cli.app import stdout
+from bench.cli.main import stdout
 from bench.here import as_typed
 from bench.records.store import read_result
 from bench.report import comparison as report
@@ -55,12 +55,14 @@ def compare(
             sys.stdout.write(export.to_json(report.change_rows(comparison)))
             for doubt in report.doubts(comparison):
                 print(f"bench: {as_typed(doubt)}", file=sys.stderr)
-    if fail_on and not comparison.worse and not any(one.verdict for one in comparison.cells):
+    if fail_on is None:
+        return 0
+    if not comparison.worse and not any(one.verdict for one in comparison.cells):
         raise InvalidInput(
             "--fail-on slower: no cell has a verdict, so nothing can be said; compare longer runs of one machine"
         )
-    if fail_on and (untrusted := comparison.untrusted):
+    if untrusted := comparison.untrusted:
         raise InvalidInput(
             f"--fail-on slower: {' and '.join(untrusted)} may not be trusted: its baseline differs from itself"
         )
-    return 1 if fail_on and comparison.worse else 0
+    return 1 if comparison.worse else 0

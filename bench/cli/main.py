@@ -1,4 +1,7 @@
-"""``python -m bench``: from the words of a command line to an exit code, whatever goes wrong on the way."""
+"""``python -m bench``: which commands there are, and from their words to an exit code, whatever goes wrong on the way.
+
+A command's file is imported when the command is called, and no other: a table waits for no chart.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,40 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cyclopts import CycloptsError
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
 
-from bench.cli.app import app
 from bench.here import as_typed
 from bench.machine.limits import lower, too_low
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from types import FrameType
+
+app = App(
+    name="bench",
+    help="Times one seq2seq LSTM, written in several frameworks, and refuses to time what is not proven equal.",
+    help_format="plaintext",
+    version_flags=[],
+    suppress_keyboard_interrupt=False,  # `main` says that it was interrupted
+    default_parameter=Parameter(consume_multiple=1, negative=()),
+)
+for name in ("run", "list", "machine", "peak", "profile", "advise", "calibrate", "table", "page", "compare", "publish"):
+    app.command(f"bench.cli.{name}:{name}", name=name)
+app.command("bench.cli.new:new", name="new")
+
+SEVERAL = Parameter(show_default=False)
+"""What takes several words says in its own what none means."""
+
+
+def stdout(*, soft_wrap: bool = False) -> Console:
+    """Where results go: plain text when piped."""
+    return Console(highlight=False, markup=False, soft_wrap=soft_wrap)
+
+
+def stderr() -> Console:
+    """Where all goes that is about the work, and is no result."""
+    return Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> int:

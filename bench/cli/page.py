@@ -5,13 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from bench.analysis.analysis import Analysis
-from bench.cli.app import stderr
-from bench.forecast.maps import maps
+from bench.cli.main import stderr
+from bench.cli.table import read_all
+from bench.forecast.report import maps
 from bench.measure.request import PAGES
-from bench.page.write import write_all
-from bench.records.store import read_result
-from impls.contract import InvalidInput
+from bench.page.build import write_all
 
 
 def page(*results: Path, out: Path | None = None) -> None:
@@ -31,11 +29,8 @@ def page(*results: Path, out: Path | None = None) -> None:
         Folder for report.html, pictures/ and samples.csv; the result's own if there is one, and
         results/pages/<time> if there are several.
     """
-    if not results:
-        raise InvalidInput("page: name at least one result folder; `bench run` says where it put its result")
-    folders = list({folder.resolve(): folder for folder in results}.values())
-    read = [Analysis(read_result(folder)) for folder in folders]
-    place = out or (folders[0] if len(folders) == 1 else PAGES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
+    read = read_all("page", results)
+    place = out or (read[0].result.path if len(read) == 1 else PAGES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
     with stderr().status("reads the results") as status:
         written = write_all(read, place, status.update, maps)
     print(written)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from bench.cli.app import SEVERAL, stderr, stdout
+from bench.cli.main import SEVERAL, stderr, stdout
 from bench.measure.peak import BLOCKS, check_peak, measure
-from bench.report.peak_text import render
+from bench.report.machine_text import render_peak
 from impls.contract import Device, Precision, Task
 
 
@@ -44,5 +44,5 @@ def peak(
     console.print(f"bench: {bounds} take turns in {BLOCKS} blocks; in the first they compile and are checked")
     with console.status("") as status:
         found = measure(asked, status.update)
-    stdout().print(*render(found), sep="\n")
+    stdout().print(*render_peak(found), sep="\n")
     return 1 if found.failures else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from bench.cli.app import SEVERAL, stderr, stdout
+from bench.cli.main import SEVERAL, stderr, stdout
 from bench.here import shown
 from bench.profiling.measure import check_profile, measure
 from bench.profiling.report import render

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.calibration.published import Calibrations, error_rate_in_words
+from bench.calibration.report import Calibrations, error_rate_in_words
 from bench.forecast.report import scaling_files
 from bench.here import ROOT, shown
-from bench.profiling.published import PublishedProfiles
-from bench.publish.kinds import Repository
-from bench.publish.publish import Publisher
+from bench.profiling.report import PublishedProfiles
+from bench.publish.kinds import Publisher, Repository
 from bench.publish.runs import Runs
 
 OURS = Publisher(

@@ -1,19 +1,35 @@
-"""``bench run``."""
+"""``bench run``, and what a person sees when a run has ended: its tables, in its folder and here, and its page."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
-from bench.cli.app import stderr
-from bench.cli.show import show
+from bench.analysis.analysis import Analysis
+from bench.cli.main import stderr, stdout
+from bench.forecast import report as scaling
+from bench.forecast.model import Model, model_of
+from bench.here import command, shown
+from bench.measure.errors import where
 from bench.measure.plan import Plan
 from bench.measure.request import Options, check_request
-from bench.measure.run import check_resume, go_on
+from bench.measure.run import Ended, check_resume, go_on
 from bench.measure.run import run as carry_out
-from bench.records.schema import Result
+from bench.page import REPORT_FILE
+from bench.records.atomic import write_whole
+from bench.records.schema import FAILURES, Result
+from bench.records.store import read_result
+from bench.records.versions import failures_of
+from bench.report import markdown, text
+from bench.report.export import to_pytest_benchmark
 from bench.report.progress import Progress
+from bench.report.rows import table_rows
+from bench.workloads.sweeps import SCALING
+from impls import HERE
+from impls.contract import InvalidInput
 
 DEFAULT = Options()
 
@@ -41,3 +57,72 @@ def run(options: Annotated[Options, Parameter(name="*", show_default=False)] = D
         work = carry_out(check_request(options), watching)
     with work as ended:  # what draws would disturb another run
         return show(ended, console)
+
+
+def show(ended: Ended, console: Console) -> int:
+    """Write and show the tables. The exit code: 1 where a row failed or none has a time, or that of what stopped it.
+
+    A row that fails under one version and works under another has not failed: that is what was to be found out.
+    """
+    folder, stopped = ended.folder, ended.stopped
+    analysis = Analysis(read_result(folder))
+    result, rows, failed = analysis.result, table_rows([analysis]), False
+    model = _model(analysis)
+    try:
+        if model is not None:
+            for name, made in scaling.files(model).items():
+                write_whole(folder / name, made.encode())
+        write_whole(folder / markdown.TABLE_FILE, markdown.full(rows, [analysis]).encode())
+        write_whole(folder / "pytest-benchmark.json", to_pytest_benchmark(analysis))
+    except OSError as error:
+        failed = True
+        if not stopped:
+            again = command("table", shown(folder))
+            console.print(f"{shown(folder)}: its tables cannot be written ({error.strerror}); to see them: {again}")
+    # the table of a scaling run has a hundred groups: what is fitted to them is shown instead
+    said = text.render(rows, [analysis]) if model is None else chain(scaling.render(model), text.endings([analysis]))
+    try:
+        stdout().print(*said, sep="\n")
+        again = command("run", "--resume", shown(folder), *ended.again)
+        if stopped:
+            console.print(f"{stopped}; go on with: {again}")
+        elif not result.whole or result.ends[-1].why == "budget":
+            console.print(f"the budget is spent; for more blocks: {again}")
+        failed = failed or bool(failures_of(result.records))
+        if any(record.status in FAILURES for record in result.records):
+            console.print(f"what the workers that failed have said: {shown(folder)}/logs")
+        if _write_page(analysis, console):
+            console.print(f"page: {shown(folder)}/{REPORT_FILE}")
+    finally:  # whatever happens while it is shown and drawn, it has been measured
+        console.print(f"result: {shown(folder)}")
+    if stopped:
+        return ended.code
+    return 1 if failed or not any(record.ok for record in result.records) else 0
+
+
+def _write_page(analysis: Analysis, console: Console) -> bool:
+    """Write the page into the result's folder, if that can be done: the table has been shown by now."""
+    try:
+        # imported late: what draws is large, and what is measured should have the machine to itself
+        from bench.page.build import write_report
+
+        with console.status("draws the page"):
+            write_report([analysis], analysis.result.path, scaling.maps)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
+        folder = shown(analysis.result.path)
+        why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
+        console.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")
+        return False
+    return True
+
+
+def _model(analysis: Analysis) -> Model | None:
+    """Of a scaling run, what is fitted to it, if it has shapes enough."""
+    if analysis.run.preset != SCALING:
+        return None
+    try:
+        return model_of(analysis)
+    except InvalidInput:
+        return None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from bench.analysis.analysis import Analysis
-from bench.cli.app import stdout
+from bench.cli.main import stdout
 from bench.records.store import read_result
 from bench.report import export, markdown, text
 from bench.report.rows import table_rows
@@ -33,9 +34,7 @@ def table(
     style
         text, markdown, csv or json.
     """
-    if not results:
-        raise InvalidInput("table: name at least one result folder; `bench run` says where it put its result")
-    read = [Analysis(read_result(folder)) for folder in {folder.resolve(): folder for folder in results}.values()]
+    read = read_all("table", results)
     rows = table_rows(read)
     match style:
         case "text":
@@ -46,3 +45,14 @@ def table(
             sys.stdout.write(export.to_csv(rows))
         case "json":
             sys.stdout.write(export.to_json(rows))
+
+
+def read_all(command: str, folders: Sequence[Path]) -> list[Analysis]:
+    """What these folders hold, in their order; one that is named twice counts once.
+
+    Raises:
+        InvalidInput: none is named, or one holds no result.
+    """
+    if not folders:
+        raise InvalidInput(f"{command}: name at least one result folder; `bench run` says where it put its result")
+    return [Analysis(read_result(folder)) for folder in {folder.resolve(): folder for folder in folders}.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,15 +14,14 @@ from rich.text import Text
 
 from bench import units
 from bench.analysis.analysis import Analysis
-from bench.analysis.stats import PRACTICAL
-from bench.forecast.held_out import Score, check, score
-from bench.forecast.model import Beyond, Expected, Model, TaskAt, beyond, forecast, model_of, tied
+from bench.analysis.stats import PRACTICAL, median
+from bench.forecast.model import Beyond, Checked, Expected, Model, TaskAt, beyond, check, forecast, model_of, tied
 from bench.here import ROOT, as_typed
 from bench.machine.describe import code_facts, describe
 from bench.measure.request import check_device, choose_precisions, choose_tasks, parse_threads
 from bench.records.schema import Result
 from bench.records.store import RUN_FILE, read_result
-from bench.report.tables import NAME, Part, Tables
+from bench.report.text import NAME, Part, Tables
 from bench.workloads.flops import BatchSizes
 from bench.workloads.shapes import Workload, parse_shape
 from bench.workloads.sweeps import SCALING
@@ -31,17 +31,17 @@ from impls.contract import Device, InvalidInput, Precision, Task
 RESULTS = ROOT / "results"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OfTask:
     """What is expected at a task, the shortest time first, and how the same fits did on held-out shapes."""
 
     at: TaskAt
     expected: list[Expected]
     beyond: list[Beyond]
-    score: Score
+    held_out: list[Checked]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Advice:
     """What is expected of a shape, and what that rests on."""
 
@@ -78,21 +78,12 @@ def advise(
     batches = [BatchSizes(*lengths, workload.batch_size) for lengths in workload.lengths]
     words = ["python", "-m", "bench", "run", "--shape", shape, "--task", *tasks]
     words += ["--threads", str(number)] * (number != 1) + ["--device", device] * (device != "cpu")
-    return Advice(
-        workload=workload,
-        model=model,
-        tasks=[
-            OfTask(
-                at=at,
-                expected=forecast(model, at, workload.config, batches, without=workload.name),
-                beyond=beyond(model, at, workload.config, batches),
-                score=score(check(model, at)),
-            )
-            for at in places
-        ],
-        is_here=model.run.environment.machine == machine,
-        command=words + ["--precision", precision] * (precision != "float32"),
-    )
+    words += ["--precision", precision] * (precision != "float32")
+    of_tasks = []
+    for at in places:
+        expected = forecast(model, at, workload.config, batches, without=workload.name)
+        of_tasks.append(OfTask(at, expected, beyond(model, at, workload.config, batches), check(model, at)))
+    return Advice(workload, model, of_tasks, model.run.environment.machine == machine, words)
 
 
 def newest(machine: str, places: Collection[TaskAt]) -> Model:
@@ -105,25 +96,20 @@ def newest(machine: str, places: Collection[TaskAt]) -> Model:
     """
     found = []
     for path in (*RESULTS.glob(f"[!.]*/{RUN_FILE}"), *RESULTS.glob(f"local/*/{RUN_FILE}")):
-        try:
-            result = read_result(path.parent)
-        except InvalidInput:  # damaged, or older
-            continue
-        if result.run.preset == SCALING:
-            found.append(result)
+        with suppress(InvalidInput):  # damaged, or older
+            found.append(read_result(path.parent))
 
     def rank(result: Result) -> tuple[bool, datetime]:
         return result.run.environment.machine == machine, datetime.fromisoformat(result.run.started_at)
 
     first = None
-    for result in sorted(found, key=rank, reverse=True):
-        try:
+    scaling = [result for result in found if result.run.preset == SCALING]
+    for result in sorted(scaling, key=rank, reverse=True):
+        with suppress(InvalidInput):  # cut short before it had enough
             model = model_of(Analysis(result))
-        except InvalidInput:  # cut short before it had enough
-            continue
-        if model.fits.keys() >= set(places):
-            return model
-        first = first or model
+            if model.fits.keys() >= set(places):
+                return model
+            first = first or model
     if first is None:
         how_to = "`python -m bench run --preset scaling` makes one (about 50 minutes)"
         raise InvalidInput(f"there is no scaling run to go by; {how_to}")
@@ -132,10 +118,9 @@ def newest(machine: str, places: Collection[TaskAt]) -> Model:
 
 def changed(model: Model) -> list[str]:
     """The rows of the run that are not what they were: their code, what it imports, or the versions of that."""
-    here = find_rows()
-    rows = {fitted.implementation for fits in model.fits.values() for fitted in fits}
-    facts = {name: own for name, own in model.run.rows.items() if name in rows}
-    return sorted(name for name, own in facts.items() if name not in here or code_facts(here[name]) != own)
+    here, were = find_rows(), model.run.rows
+    rows = {fitted.implementation for fits in model.fits.values() for fitted in fits} & were.keys()
+    return sorted(name for name in rows if name not in here or code_facts(here[name]) != were[name])
 
 
 def render(advice: Advice) -> Iterator[RenderableType]:
@@ -191,14 +176,14 @@ def verdict(expected: Sequence[Expected]) -> str:
 
 def how_sure(of_task: OfTask) -> str:
     """How the same fits did on shapes that were held out, and whether this one is like those."""
-    found = of_task.score
-    seen = (
-        f"On {found.shapes} held-out shapes times were off by {units.percent(found.error)} (median), and the fastest"
-        f" row, or one within {units.percent(PRACTICAL)} of it, was as expected, or in the tie, on"
-        f" {found.right * found.shapes:.0f}."
-        if found.shapes
-        else "No shape was held out: how far off it is, is known from leaving out one at a time only."
-    )
+    seen = "No shape was held out: how far off it is, is known from leaving out one at a time only."
+    if checked := of_task.held_out:
+        error = median([error for one in checked for error in one.errors.values()])
+        seen = (
+            f"On {len(checked)} held-out shapes times were off by {units.percent(error)} (median), and the fastest"
+            f" row, or one within {units.percent(PRACTICAL)} of it, was as expected, or in the tie, on"
+            f" {sum(one.is_right for one in checked)}."
+        )
     if not of_task.beyond:
         return f"Inside of what was swept. {seen}"
     outside = "; ".join(map(_outside, of_task.beyond))

@@ -70,7 +70,7 @@ class Features(NamedTuple):
         return (*self[:-1], *self.flops)
 
 
-class Coefficients(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class Coefficients(Struct, frozen=True, omit_defaults=False):
     """What each of the `Features` costs, in seconds."""
 
     call_s: float
@@ -90,17 +90,18 @@ class Coefficients(Struct, frozen=True, kw_only=True, omit_defaults=False):
 def features(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> Features:
     """What one call of the task over these batches is made of."""
     batches = tuple(batches)
-    layers_of_task = (*config.encoder_layers, *(() if task == "encode" else config.decoder_layers))
-    weights = sum(math.prod(shape) for layer in layers_of_task for shape in layer.parameter_shapes.values())
+    encoder, decoder = config.encoder_layers, () if task == "encode" else config.decoder_layers
+    weights = sum(math.prod(shape) for layer in (*encoder, *decoder) for shape in layer.parameter_shapes.values())
     steps = states = far_bytes = 0
     flops = np.zeros(len(KNOTS))
     for sizes in batches:
         flops += product_flops(config, [sizes], task) * shares(sizes.batch)
-        parts = ((config.encoder_layers, sizes.t_x), (config.decoder_layers, 0 if task == "encode" else sizes.t_y))
-        for layer, length in ((layer, length) for layers, length in parts for layer in layers):
-            steps += length
-            states += length * sizes.batch * layer.hidden_dim
-            far_bytes += length * max(0, 4 * FLOAT_BYTES * layer.hidden_dim**2 - CACHE_BYTES)
+        for layers, length in ((encoder, sizes.t_x), (decoder, sizes.t_y)):
+            for layer in layers:
+                recurrent_bytes = 4 * FLOAT_BYTES * layer.hidden_dim**2
+                steps += length
+                states += length * sizes.batch * layer.hidden_dim
+                far_bytes += length * max(0, recurrent_bytes - CACHE_BYTES)
     return Features(len(batches), steps, states, len(batches) * weights, far_bytes, tuple(flops.tolist()))
 
 
@@ -148,9 +149,7 @@ def fit(shapes: Sequence[Features], times_s: Sequence[float]) -> Coefficients:
         pull = reach / np.maximum(np.abs(off), reach)
         weights, target = np.sqrt(pull) / costs, costs * (1 + off)
     call_s, step_s, state_s, weight_s, far_byte_s, *flop_s = (coefficients / scale).tolist()
-    return Coefficients(
-        call_s=call_s, step_s=step_s, state_s=state_s, weight_s=weight_s, far_byte_s=far_byte_s, flop_s=tuple(flop_s)
-    )
+    return Coefficients(call_s, step_s, state_s, weight_s, far_byte_s, tuple(flop_s))
 
 
 def off_by(coefficients: Coefficients, shape: Features, time_s: float) -> float:

@@ -20,8 +20,9 @@ import numpy as np
 
 from bench import units
 from bench.analysis.analysis import Analysis
-from bench.forecast.features import Coefficients, Features, cost_s, features, fit, leave_one_out, off_by
-from bench.records.schema import Cell, Run, Struct
+from bench.analysis.stats import PRACTICAL
+from bench.forecast.features import Coefficients, cost_s, features, fit, leave_one_out, off_by
+from bench.records.schema import Run, Struct
 from bench.workloads.flops import BatchSizes
 from bench.workloads.sweeps import sizes
 from impls.contract import Device, InvalidInput, Precision, Seq2seqConfig, Task
@@ -87,7 +88,7 @@ class Model:
         return sum(not self.run.workloads[name].held_out for name in names)
 
 
-class Expected(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class Expected(Struct, frozen=True, omit_defaults=False):
     """What is expected of a row. The intervals hold nine of ten."""
 
     implementation: str
@@ -117,24 +118,18 @@ class Beyond:
         return math.log2(self.value / self.high if self.value > self.high else self.low / self.value)
 
 
-def task_at(cell: Cell) -> TaskAt:
-    """The task of a cell, and where it was measured."""
-    return TaskAt(cell.task, cell.device, cell.precision, cell.threads)
-
-
 def times_of(analysis: Analysis) -> Times:
     """The times that costs are fitted to: the baseline's median, times the row's ratio to it.
 
     Ratios are paired turn by turn. So where the machine was slow for a block, all rows of a shape are off alike.
     """
-    medians = {
-        (cell.implementation, cell.workload, task_at(cell)): one.median_s for cell, one in analysis.cells.items()
-    }
+    medians = {(cell.group, cell.implementation): one.median_s for cell, one in analysis.cells.items()}
     found: Times = defaultdict(lambda: defaultdict(dict))
     for cell, one in analysis.cells.items():
-        base_s = medians.get((one.baseline or "", cell.workload, task_at(cell)))
+        base_s = medians.get((cell.group, one.baseline or ""))
         if one.ratio is not None and base_s is not None and cell.role == "row":
-            found[task_at(cell)][cell.implementation][cell.workload] = base_s * one.ratio.estimate
+            at = TaskAt(cell.task, cell.device, cell.precision, cell.threads)
+            found[at][cell.implementation][cell.workload] = base_s * one.ratio.estimate
     return found
 
 
@@ -142,7 +137,7 @@ def model_of(analysis: Analysis) -> Model:
     """The fits to a scaling run: of each row and task that has a time on enough shapes.
 
     Raises:
-        InvalidInput: there is none.
+        InvalidInput: there is none, or the run does not say what sizes a shape has.
     """
     run, times_s = analysis.run, times_of(analysis)
     fits: dict[TaskAt, list[Fitted]] = {}
@@ -151,19 +146,19 @@ def model_of(analysis: Analysis) -> Model:
             fitted = [name for name in of_row if not run.workloads[name].held_out]
             if len(fitted) >= LEAST_SHAPES:
                 fits.setdefault(at, []).append(_fitted(run, at, row, of_row, fitted))
-    fits = {at: rows for at, rows in fits.items() if len(seen_by_all(rows)) >= LEAST_SEEN}
+    fits = {at: rows for at, rows in fits.items() if len(_seen_by_all(rows)) >= LEAST_SEEN}
     if not fits:
         raise InvalidInput(f"{analysis.result.path}: has no row with times of {LEAST_SHAPES} shapes to fit a cost to")
     return Model(analysis.result.path, run, times_s, fits)
 
 
-def seen_by_all(rows: Sequence[Fitted]) -> list[str]:
+def _seen_by_all(rows: Sequence[Fitted]) -> list[str]:
     """The workloads of which it is known how far every row is off."""
     return [name for name in rows[0].off if all(name in row.off for row in rows)]
 
 
 def _fitted(run: Run, at: TaskAt, row: str, times_s: dict[str, float], fitted: Sequence[str]) -> Fitted:
-    shapes = {name: features_of(run, name, at.task) for name in times_s}
+    shapes = {name: features(*shape_of(run, name), at.task) for name in times_s}
     own, own_s = [shapes[name] for name in fitted], [times_s[name] for name in fitted]
     coefficients = fit(own, own_s)
     off = {name: off_by(coefficients, shapes[name], times_s[name]) for name in times_s if name not in fitted}
@@ -174,8 +169,7 @@ def _fitted(run: Run, at: TaskAt, row: str, times_s: dict[str, float], fitted: S
 
 def between(run: Run, workloads: Sequence[str]) -> set[str]:
     """Those that have no size beyond what the others have."""
-    facts = {name: run.workloads[name] for name in workloads}
-    own = {name: sizes(fact.config, fact.batches) for name, fact in facts.items() if fact.config is not None}
+    own = {name: sizes(*shape_of(run, name)) for name in workloads}
     outermost = set()
     for size in next(iter(own.values())):
         values = sorted((of_shape[size], name) for name, of_shape in own.items())
@@ -185,8 +179,8 @@ def between(run: Run, workloads: Sequence[str]) -> set[str]:
     return own.keys() - outermost
 
 
-def features_of(run: Run, workload: str, task: Task) -> Features:
-    """What a call of a workload of the run is made of.
+def shape_of(run: Run, workload: str) -> tuple[Seq2seqConfig, tuple[BatchSizes, ...]]:
+    """The configuration and batches of a workload of the run.
 
     Raises:
         InvalidInput: the run does not say.
@@ -194,7 +188,7 @@ def features_of(run: Run, workload: str, task: Task) -> Features:
     facts = run.workloads[workload]
     if facts.config is None:
         raise InvalidInput(f"{workload}: the run does not say what sizes it has")
-    return features(facts.config, facts.batches, task)
+    return facts.config, facts.batches
 
 
 def forecast(
@@ -207,20 +201,16 @@ def forecast(
     """
     fits, of = model.fits[at], features(config, batches, at.task)
     wide = 1 + sum(one.doublings for one in beyond(model, at, config, batches))
-    shapes = [name for name in seen_by_all(fits) if name != without]
+    shapes = [name for name in _seen_by_all(fits) if name != without]
     costs = np.log([cost_s(row.coefficients, of) for row in fits])
     off = wide * np.array([[row.off[name] for name in shapes] for row in fits])
     best = int(np.argmin(costs))
     first = np.argmin(costs[:, None] + off, axis=0)
     expected = []
     for index, row in enumerate(fits):
-        (time_s, low_s, high_s), (ratio, ratio_low, ratio_high) = (
-            _range(costs[index], off[index]),
-            _range(costs[index] - costs[best], off[index] - off[best]),
-        )
-        chance, times = float(np.mean(first == index)), {"time_s": time_s, "low_s": low_s, "high_s": high_s}
-        ratios = {"ratio": ratio, "ratio_low": ratio_low, "ratio_high": ratio_high}
-        expected.append(Expected(implementation=row.implementation, **times, **ratios, chance=chance))
+        time_s = _range(costs[index], off[index])
+        ratio = _range(costs[index] - costs[best], off[index] - off[best])
+        expected.append(Expected(row.implementation, *time_s, *ratio, chance=float(np.mean(first == index))))
     return sorted(expected, key=lambda one: one.time_s)
 
 
@@ -248,15 +238,63 @@ def tied(expected: Sequence[Expected]) -> list[str]:
 
 def beyond(model: Model, at: TaskAt, config: Seq2seqConfig, batches: Sequence[BatchSizes]) -> list[Beyond]:
     """The sizes in which a shape lies outside of what was measured; or, if in none, its arithmetic in all."""
-    known = [
-        (sizes(facts.config, facts.batches), sum(features(facts.config, facts.batches, at.task).flops))
-        for facts in map(model.run.workloads.__getitem__, model.timed(at))
-        if facts.config is not None
-    ]
-    found = []
+    shapes = [shape_of(model.run, name) for name in model.timed(at)]
+    known, found = [sizes(*shape) for shape in shapes], []
     for name, value in sizes(config, batches).items():
-        low, high = (extreme(own[name] for own, _ in known) for extreme in (min, max))
+        low, high = min(own[name] for own in known), max(own[name] for own in known)
         if not low <= value <= high:
             found.append(Beyond(name, value, low, high))
-    flops, most = sum(features(config, batches, at.task).flops), max(flops for _, flops in known)
+    flops = sum(features(config, batches, at.task).flops)
+    most = max(sum(features(*shape, at.task).flops) for shape in shapes)
     return found or [Beyond("operations", flops, 0.0, most)] * (flops > most)
+
+
+class Checked(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """What was expected of the rows on a held-out shape, and what was measured."""
+
+    workload: str
+    expected: list[Expected]
+    measured_s: dict[str, float]
+    """Row to seconds a call."""
+
+    @property
+    def tied(self) -> list[str]:
+        """The rows of which one was expected to be the fastest."""
+        return tied(self.expected)
+
+    @property
+    def fastest(self) -> str:
+        """The row that was the fastest."""
+        return min(self.measured_s, key=lambda row: self.measured_s[row])
+
+    @property
+    def is_right(self) -> bool:
+        """Whether one of those expected was the fastest, or within `PRACTICAL` of it."""
+        fastest_s = self.measured_s[self.fastest]
+        return min(self.measured_s[row] for row in self.tied) <= (1 + PRACTICAL) * fastest_s
+
+    @property
+    def regret(self) -> float:
+        """By what fraction the row with the shortest expected time was slower than the fastest."""
+        return self.measured_s[self.expected[0].implementation] / self.measured_s[self.fastest] - 1
+
+    @property
+    def errors(self) -> dict[str, float]:
+        """Row to the fraction by which its expected time was off; of the measured, whichever way."""
+        return {one.implementation: abs(one.time_s / self.measured_s[one.implementation] - 1) for one in self.expected}
+
+    @property
+    def within(self) -> list[bool]:
+        """Of each row, whether its time was in its interval."""
+        return [one.low_s <= self.measured_s[one.implementation] <= one.high_s for one in self.expected]
+
+
+def check(model: Model, at: TaskAt) -> list[Checked]:
+    """Each held-out shape on which all rows have a time, forecast as if nothing were known of it."""
+    found = []
+    for name in model.timed(at):
+        if model.run.workloads[name].held_out:
+            expected = forecast(model, at, *shape_of(model.run, name), without=name)
+            measured_s = {row.implementation: model.times_s[at][row.implementation][name] for row in model.fits[at]}
+            found.append(Checked(workload=name, expected=expected, measured_s=measured_s))
+    return found

@@ -64,17 +64,22 @@ def processor_ticks(numbers: Sequence[int]) -> Ticks | None:
 
 def stolen(before: Ticks | None, after: Ticks | None) -> float | None:
     """The share of processor time between two counts that went to other virtual machines."""
-    if before is None or after is None or after.all <= before.all:
-        return None
-    return (after.stolen - before.stolen) / (after.all - before.all)
+    passed = _between(before, after)
+    return None if passed is None else passed.stolen / passed.all
 
 
 def taken_by_others(before: Ticks | None, after: Ticks | None, own_s: float) -> float | None:
     """The share of processor time between two counts that other programs had: what was neither idle, stolen nor own."""
+    passed = _between(before, after)
+    if passed is None:
+        return None
+    return max(0.0, passed.all - passed.stolen - passed.idle - own_s * TICKS_A_SECOND) / passed.all
+
+
+def _between(before: Ticks | None, after: Ticks | None) -> Ticks | None:
     if before is None or after is None or after.all <= before.all:
         return None
-    stolen, idle, whole = (late - early for early, late in zip(before, after, strict=True))
-    return max(0.0, whole - stolen - idle - own_s * TICKS_A_SECOND) / whole
+    return Ticks(*(late - early for early, late in zip(before, after, strict=True)))
 
 
 def steal_share(spent: Sequence[float]) -> float | None:

@@ -136,29 +136,30 @@ def _read(pynvml: Any, index: int) -> Gpu | None:
     except pynvml.NVMLError:
         return None
 
-    def _value(ask: Callable[..., Any], *arguments: Any) -> Any:
+    def value(ask: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return ask(*arguments)
         except pynvml.NVMLError:  # the device does not say it
             return None
 
-    reasons = _value(pynvml.nvmlDeviceGetCurrentClocksEventReasons, device)
+    reasons = value(pynvml.nvmlDeviceGetCurrentClocksEventReasons, device)
     if reasons is None:  # older drivers know them by another name
-        reasons = _value(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, device)
-    processes = _value(pynvml.nvmlDeviceGetComputeRunningProcesses, device)
-    use, memory = (
-        _value(ask, device) for ask in (pynvml.nvmlDeviceGetUtilizationRates, pynvml.nvmlDeviceGetMemoryInfo)
-    )
+        reasons = value(pynvml.nvmlDeviceGetCurrentClocksThrottleReasons, device)
+    throttles = None
+    if reasons is not None:
+        bits = {word: getattr(pynvml, f"nvmlClocksEventReason{name}") for name, word in THROTTLES.items()}
+        throttles = tuple(word for word, bit in bits.items() if reasons & bit)
+    processes = value(pynvml.nvmlDeviceGetComputeRunningProcesses, device)
+    use = value(pynvml.nvmlDeviceGetUtilizationRates, device)
+    memory = value(pynvml.nvmlDeviceGetMemoryInfo, device)
     return Gpu(
         name=name,
-        uuid=_value(pynvml.nvmlDeviceGetUUID, device) or "",
-        clock_mhz=_value(pynvml.nvmlDeviceGetClockInfo, device, pynvml.NVML_CLOCK_SM),
-        max_clock_mhz=_value(pynvml.nvmlDeviceGetMaxClockInfo, device, pynvml.NVML_CLOCK_SM),
-        throttles=None
-        if reasons is None
-        else tuple(word for bit, word in THROTTLES.items() if reasons & getattr(pynvml, f"nvmlClocksEventReason{bit}")),
+        uuid=value(pynvml.nvmlDeviceGetUUID, device) or "",
+        clock_mhz=value(pynvml.nvmlDeviceGetClockInfo, device, pynvml.NVML_CLOCK_SM),
+        max_clock_mhz=value(pynvml.nvmlDeviceGetMaxClockInfo, device, pynvml.NVML_CLOCK_SM),
+        throttles=throttles,
         pids=None if processes is None else frozenset(process.pid for process in processes),
-        celsius=_value(pynvml.nvmlDeviceGetTemperature, device, pynvml.NVML_TEMPERATURE_GPU),
+        celsius=value(pynvml.nvmlDeviceGetTemperature, device, pynvml.NVML_TEMPERATURE_GPU),
         busy=None if use is None else use.gpu / 100,
         free_bytes=None if memory is None else memory.free,
     )

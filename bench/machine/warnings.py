@@ -46,25 +46,19 @@ def warnings_of(facts: Facts) -> list[MachineWarning]:
     return sorted(found, key=lambda warning: ("high", "medium", "low").index(warning.severity))
 
 
-LIMITS = ("quota", "memory")
-"""What a run says of the machine before it measures: of what it may have too little."""
-
-
 def limiting(facts: Facts, threads: Sequence[int]) -> Iterator[str]:
-    """What limits a run with these numbers of threads, and what that means for it: a line each."""
+    """Of what a run with these numbers of threads may have too little, and what that means for it: a line each."""
     quota, most = facts.quota or math.inf, max(threads)
     for warning in warnings_of(facts):
-        if warning.name in LIMITS:
-            short = warning.name == "quota" and quota < most
-            yield f"{warning.what}. {warning.why}{_of_a_short_quota(quota, most) if short else ''}"
-
-
-def _of_a_short_quota(quota: float, threads: int) -> str:
-    wanted, slower = f"{threads} thread{'s' * (threads != 1)}", threads / quota
-    return (
-        f" It is less than {wanted} can use: calls of tens of milliseconds are stopped each time and look up to"
-        f" {slower:.1f} times as slow, short ones hardly ever are. Do not trust ratios of long calls to short ones."
-    )
+        said = f"{warning.what}. {warning.why}"
+        if warning.name == "quota" and quota < most:
+            said += (
+                f" It is less than {most} thread{'s' * (most != 1)} can use: calls of tens of milliseconds are stopped"
+                f" each time and look up to {most / quota:.1f} times as slow, short ones hardly ever are. Do not trust"
+                " ratios of long calls to short ones."
+            )
+        if warning.name in ("quota", "memory"):
+            yield said
 
 
 def _clock_warnings(facts: Facts) -> Iterator[MachineWarning]:

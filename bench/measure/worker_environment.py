@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from bench.here import ROOT
 from bench.machine import gpu
 from bench.machine.describe import blas_in
+from bench.machine.facts import features
 from bench.machine.limits import available_bytes, process_limit
-from bench.machine.processor import features
 from bench.measure.lock import MARK_VARIABLE
 from bench.workloads.shapes import estimate_bytes
 from impls.contract import PRECISION_VARIABLE

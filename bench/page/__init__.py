@@ -1,8 +1,8 @@
 """The page: results as charts and tables in one file that opens from disk, and the same charts as pictures.
 
-``data`` gathers what the page knows of its results, ``charts`` says how it is drawn, ``build`` puts both into one file
-with the script that filters and sorts; ``pictures`` draws the same charts without a browser. No number is worked out
-in the script: intervals, ratios and verdicts come from where the tables have them.
+``data`` gathers what the page knows of its results, ``series`` what its charts draw; ``charts`` says how that is drawn,
+``build`` puts all into one file with the script that filters and sorts, and draws pictures without a browser. No number
+is worked out in the script: intervals, ratios and verdicts come from where the tables have them.
 """
 
 REPORT_FILE = "report.html"

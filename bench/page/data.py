@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import combinations, groupby
 from math import log
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import ratio_of
-from bench.page.blocks import Drift, Spent, drifts, times_spent
-from bench.page.curves import Map, MapsOf, Point, curves, no_maps
-from bench.page.history import Moment, OnMachine, machines, over_time, over_versions
+from bench.page.series import Datum, Map, curves, drifts, machines, over_time, over_versions, times_spent
 from bench.records.schema import Group, Struct
 from bench.records.versions import compares_rows
 from bench.report.export import rounded
@@ -27,6 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from bench.analysis.verdict import Ratio
+
+MapsOf = Callable[[int, "Analysis"], Iterable[Map]]
+"""The maps of a result, by its number on the page: forecasts are made beside the road, and put in by who asks."""
 
 
 class Logarithms(NamedTuple):
@@ -43,7 +45,7 @@ class Logarithms(NamedTuple):
     """The minimum detectable effect: the fraction that so many blocks of this noise show four times in five."""
 
 
-class PageResult(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class PageResult(Struct, frozen=True, kw_only=True):
     """A result as a whole."""
 
     name: str
@@ -53,7 +55,6 @@ class PageResult(Struct, frozen=True, kw_only=True, omit_defaults=False):
     machine: str
     started_at: str
     command: str
-    """Repeats the measurement."""
     baseline: str
     sentence: str
     """Who was the fastest at what, and how sure that is."""
@@ -68,7 +69,7 @@ class PageResult(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Name to sizes and source."""
 
 
-class PageGroup(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class PageGroup(Struct, frozen=True, kw_only=True):
     """Cells that took turns with each other, and the ratios of all pairs of them."""
 
     result: int
@@ -83,21 +84,14 @@ class PageGroup(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """Of each pair of those, in the order of ``itertools.combinations``; None where no block has both."""
 
 
-class PageData(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class PageData(NamedTuple):
     """All that a page knows."""
 
     results: list[PageResult]
     """See `in_order`."""
     groups: list[PageGroup]
-    drift: list[Drift]
-    spent: list[Spent]
-    machines: list[OnMachine]
-    """Empty where all results are of one machine."""
-    points: list[Point]
-    """Of scaling curves."""
-    maps: list[Map]
-    moments: list[Moment]
-    """The same cells over time, and over versions."""
+    datasets: dict[str, list[Datum]]
+    """What the charts read that does not depend on a baseline: see `bench.page.series`."""
 
 
 BEYOND = 100.0
@@ -105,6 +99,9 @@ BEYOND = 100.0
 
 DIGITS = 6
 """Significant ones of every number on the page."""
+
+COLUMNS = tuple(name for name in TableRow.__struct_fields__ if name != "result")
+"""What the page has of each row: not where the result lies on somebody's disk."""
 
 
 def in_order(analyses: Sequence[Analysis]) -> list[Analysis]:
@@ -120,36 +117,21 @@ def in_order(analyses: Sequence[Analysis]) -> list[Analysis]:
     return sorted(analyses, key=place, reverse=True)
 
 
-def page_data(analyses: Sequence[Analysis], maps: MapsOf = no_maps) -> PageData:
+def page_data(analyses: Sequence[Analysis], maps: MapsOf = lambda _number, _analysis: ()) -> PageData:
     """What the page of these results knows; ``maps``: what is forecast from one, by its number."""
     ordered = in_order(analyses)
     numbered = list(enumerate(ordered))
     groups = [one for number, own in numbered for one in _groups(number, own, is_only=len(ordered) == 1)]
-    return PageData(
-        results=[_result(number, own) for number, own in numbered],
-        groups=groups,
-        drift=[one for number, own in numbered for one in drifts(number, own)],
-        spent=[one for number, own in numbered for one in times_spent(number, own.result)],
-        machines=machines(ordered, groups),
-        points=[one for number, own in numbered for one in curves(number, own)],
-        maps=[one for number, own in numbered for one in maps(number, own)],
-        moments=[*over_time(ordered), *(one for number, own in numbered for one in over_versions(number, own))],
-    )
-
-
-def datasets(data: PageData) -> dict[str, list[dict[str, Any]]]:
-    """What the charts read that does not depend on a baseline: a list of flat data for each name that one asks for."""
-    plain = msgspec.to_builtins(data)
-    del plain["results"], plain["groups"]
-    for one in plain["maps"]:
-        one |= {"many": len(one["tied"]), "ties": ", ".join(one["tied"])}
-    for one in plain["moments"]:
-        one["step"] = one["verdict"] or "no verdict"
-    return {name: plain[name] for name in ("points", "maps", "moments", "machines", "drift", "spent")}
-
-
-COLUMNS = tuple(name for name in TableRow.__struct_fields__ if name != "result")
-"""What the page has of each row: not where the result lies on somebody's disk."""
+    forecast = [one for number, own in numbered for one in maps(number, own)]
+    datasets = {
+        "points": [one for number, own in numbered for one in curves(number, own)],
+        "maps": [msgspec.to_builtins(one) | {"many": len(one.tied), "ties": ", ".join(one.tied)} for one in forecast],
+        "moments": [*over_time(ordered), *(one for number, own in numbered for one in over_versions(number, own))],
+        "machines": machines(ordered, groups),
+        "drift": [one for number, own in numbered for one in drifts(number, own)],
+        "spent": [one for number, own in numbered for one in times_spent(number, own.result)],
+    }
+    return PageData([_result(number, own) for number, own in numbered], groups, datasets)
 
 
 def to_json(data: PageData) -> bytes:
@@ -158,9 +140,8 @@ def to_json(data: PageData) -> bytes:
     for group in groups:
         group["rows"] = [[row[name] for name in COLUMNS] for row in group["rows"]]
     results = msgspec.to_builtins(data.results)
-    return msgspec.json.encode(
-        rounded({"columns": COLUMNS, "results": results, "groups": groups, "datasets": datasets(data)}, DIGITS)
-    )
+    whole = {"columns": COLUMNS, "results": results, "groups": groups, "datasets": data.datasets}
+    return msgspec.json.encode(rounded(whole, DIGITS))
 
 
 def _result(number: int, analysis: Analysis) -> PageResult:

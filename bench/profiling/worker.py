@@ -11,7 +11,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,11 @@ from bench.measure.errors import STATUS_OF, is_out_of_memory, where, words_of
 from bench.measure.messages import Job
 from bench.measure.subjects import Model, wall_s
 from bench.measure.worker import settle_down
-from bench.profiling.attribution import CallProfile, attribute, each_time
-from bench.profiling.profiles import Operation, Profile, Turn
+from bench.profiling.profiles import Profile, Turn, attribute, operations_of
 from bench.records.atomic import write_whole
 from bench.records.schema import Cell, CodeFacts, Status, Struct
 from impls import Row, import_row, read_row
-from impls.profiling import Mark, Profiler, Recording, TraceEvent, find_profiler
+from impls.profiling import Mark, Profiler, Recording, find_profiler
 
 WARMUP_S = 0.5
 LEAST_WARMUP_CALLS = 3
@@ -82,7 +81,7 @@ def main(task_file: str, result_file: str) -> int:
 
 
 def profile(row: Row, assigned: Assignment) -> Profile:
-    """The row's call, timed without its framework's profiler and under it.
+    """The row's call, timed without its framework's profiler and under it; its trace is in the assigned file then.
 
     Raises:
         Invalid: the row's values are wrong.
@@ -94,24 +93,20 @@ def profile(row: Row, assigned: Assignment) -> Profile:
         profiler.prepare()
     subject = Model(import_row(row).load, assigned.job.problems[cell.workload], cell.device)
     error = subject.validate(cell, 0)
-    subject.reset()
-    call = subject.body(cell)
-    warm_up(call)
-    turns = timed(call, cell.threads)
+    turns = timed(subject, cell)
     if profiler is None:
         error = max(error, subject.validate(cell, 1))
         return assigned.ended("ok", turns=tuple(turns), max_relative_error=error)
     count = min(MOST_PROFILED_CALLS, max(LEAST_CALLS, int(PROFILED_S / min(own.wall_s for own in turns))))
     profiled, recording, result = recorded(profiler, row, subject, cell, count)
     error = max(error, subject.validate_timed(cell, result), subject.validate(cell, 1))
-    subject.reset()
-    call = subject.body(cell)  # those that were profiled may have had inputs of their own kind
-    warm_up(call)
-    turns += timed(call, cell.threads)
+    turns += timed(subject, cell)  # with its own inputs again: those that were profiled may have been of another kind
     calls = attribute(recording.events)
     if len(calls) != count:
         raise RuntimeError(f"the profiler shows {len(calls)} of {count} calls")
-    write_trace(Path(assigned.trace), recording.events)
+    # in the Chrome trace event format, compressed; Perfetto opens it so
+    trace = json.dumps({"displayTimeUnit": "ns", "traceEvents": recording.events}, separators=(",", ":"))
+    write_whole(Path(assigned.trace), gzip.compress(trace.encode(), compresslevel=6, mtime=0))
     return assigned.ended(
         "ok",
         profiler=profiler.SAYS,
@@ -144,16 +139,14 @@ def recorded(profiler: Profiler, row: Row, subject: Model, cell: Cell, count: in
     return turns, recording, result
 
 
-def warm_up(call: Callable[[], Any]) -> None:
-    """Call until it is warm."""
-    until, count = time.perf_counter() + WARMUP_S, 0
-    while count < LEAST_WARMUP_CALLS or time.perf_counter() < until:
+def timed(subject: Model, cell: Cell) -> list[Turn]:
+    """Warm turns such as a run has, for about `PLAIN_S`. Where calls are short, the first of a turn is not timed."""
+    subject.reset()
+    call = subject.body(cell)
+    until, warm_up_calls = time.perf_counter() + WARMUP_S, 0
+    while warm_up_calls < LEAST_WARMUP_CALLS or time.perf_counter() < until:
         call()
-        count += 1
-
-
-def timed(call: Callable[[], Any], threads: int) -> list[Turn]:
-    """Turns such as a run has, for about `PLAIN_S`. Where calls are short, the first of a turn is not timed."""
+        warm_up_calls += 1
     call_s = min(wall_s(call) for _ in range(LEAST_WARMUP_CALLS))
     calls = max(1, round(TURN_S / call_s))
     turns: list[Turn] = []
@@ -162,7 +155,7 @@ def timed(call: Callable[[], Any], threads: int) -> list[Turn]:
         while len(turns) < LEAST_CALLS or time.perf_counter() < until:
             if call_s < SHORT_S:
                 call()
-            with turn(turns, calls, threads):
+            with turn(turns, calls, cell.threads):
                 for _ in range(calls):
                     call()
     return turns
@@ -190,21 +183,6 @@ def without_garbage() -> Iterator[None]:
         yield
     finally:
         gc.enable()
-
-
-def operations_of(calls: Sequence[CallProfile], own_s: float) -> tuple[Operation, ...]:
-    """What a call's operations take, longest first."""
-    found = (
-        Operation(name=name, kind=kind, count=len(seconds), seconds=sum(seconds))
-        for (name, kind), seconds in each_time(calls, own_s).items()
-    )
-    return tuple(sorted(found, key=lambda operation: -operation.seconds))
-
-
-def write_trace(path: Path, events: Iterable[TraceEvent]) -> None:
-    """Write a trace in the Chrome trace event format, compressed; Perfetto opens it so."""
-    text = json.dumps({"displayTimeUnit": "ns", "traceEvents": list(events)}, separators=(",", ":"))
-    write_whole(path, gzip.compress(text.encode(), compresslevel=6, mtime=0))
 
 
 if __name__ == "__main__":

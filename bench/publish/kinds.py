@@ -1,16 +1,28 @@
-"""What can be published: a kind says how one is read, refused, placed and shown. Side products have theirs."""
+"""What can be published, each kind in its own way, and the publisher, which makes all pages of what is there.
+
+A kind says how one is read, refused, placed and shown. Side products have theirs.
+"""
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+from rich.console import Console
+
+from bench.machine.describe import git
+from bench.records.atomic import mend, write_folder, write_together, write_whole
+from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
+
+    from bench.records.schema import Environment
 
 Thing = TypeVar("Thing")
 
@@ -113,3 +125,111 @@ def dated(path: Path, thing: Thing, kind: Kind[Thing]) -> Path:
         elif kind.started_at(kind.read(numbered)) == started_at:
             return numbered
     raise AssertionError
+
+
+WAYS_OUT = {
+    "it is not": "push that commit first, or run again with code that the repository has, and publish that",
+    "no repository": "this is no clone of a repository; publish from one",
+    "a shallow clone": "the clone is shallow and may lack it; `git fetch --unshallow` gets all commits",
+}
+
+
+def refusal(folder: Path) -> Callable[[str], InvalidInput]:
+    """Makes the error that says why what is in the folder may not be published."""
+    return lambda why: InvalidInput(f"{folder}: {why}")
+
+
+def check_commit(environment: Environment, repository: Path, refuse: Callable[[str], InvalidInput], again: str) -> None:
+    """Refuse what was made by code that nobody else can have."""
+    commit = environment.git_commit
+    if commit is None or environment.git_dirty:
+        raise refuse(f"was made by code that is in no commit; commit, {again} again, publish that")
+    knows = known(commit, repository)
+    if knows != "it is an ancestor":
+        raise refuse(f"was made by commit {commit[:12]}, which HEAD here does not come from; {WAYS_OUT[knows]}")
+
+
+def known(
+    commit: str, repository: Path
+) -> Literal["it is an ancestor", "it is not", "no repository", "a shallow clone"]:
+    """Whether what is checked out comes from the commit, or why that cannot be told."""
+    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # what a record says is no option of git's
+        return "it is not"
+    if git(repository, "merge-base", "--is-ancestor", commit, "HEAD") is not None:
+        return "it is an ancestor"
+    shallow = git(repository, "rev-parse", "--is-shallow-repository")
+    if shallow is None:
+        return "no repository"
+    return "a shallow clone" if shallow == "true" else "it is not"
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """A repository, and the kinds of things that it publishes."""
+
+    repository: Repository
+    kinds: tuple[Kind[Any], ...]
+    """A folder that holds none of the others is taken for the last."""
+
+    def publish(self, folder: Path) -> Path:
+        """The published copy of what the folder holds; index, README and pages speak of it.
+
+        Raises:
+            InvalidInput: the folder holds nothing of any kind, or what proves nothing, or code that no commit has made.
+                Or what is to be made again cannot be written.
+        """
+        try:
+            self._mend()
+            kind = next((kind for kind in self.kinds if (folder / kind.head_file).exists()), self.kinds[-1])
+            thing = kind.read(folder)
+            kind.check(thing, folder, self.repository)
+            target = kind.target(thing, self.repository)
+            if target.resolve() != folder.resolve():
+                files = kind.raw(thing, folder)
+                if target == self.repository.method:  # among other files
+                    target.mkdir(parents=True, exist_ok=True)
+                    write_together({target / name: data for name, data in files.items()})
+                else:
+                    write_folder(target, files)
+        except OSError as error:
+            raise self._unwritten(error) from None
+        self.refresh(target)
+        return target
+
+    def refresh(self, only: Path | None = None) -> None:
+        """Make every published table, or those of one thing, and the index and README's table again.
+
+        Raises:
+            InvalidInput: something that is published is damaged, or what is made of it cannot be written.
+        """
+        try:
+            self._mend()
+            with Console(stderr=True, highlight=False, markup=False).status("reading what is published") as status:
+                for path, text in self.made(only):
+                    status.update(f"{path.parent.name}/{path.name}")
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_whole(path, text.encode())
+        except OSError as error:
+            raise self._unwritten(error) from None
+
+    def made(self, only: Path | None = None) -> Iterator[tuple[Path, str]]:
+        """Each file that is made of the raw ones, and its text: of each thing, or one alone, then of all of a kind."""
+        published = {}
+        for kind in self.kinds:
+            published[kind] = kind.published(self.repository)
+            for folder, thing in published[kind]:
+                if only in (None, folder):
+                    yield from kind.made(thing, folder).items()
+        for kind, things in published.items():
+            yield from kind.pages(things, self.repository).items()
+
+    def _mend(self) -> None:
+        """Put right what was left by a publish that was killed."""
+        machines = self.repository.machines
+        places = [machines, *(place for kind in self.kinds for place in kind.places(self.repository))]
+        folders = [*machines.glob("[!.]*/"), *(one for kind in self.kinds for one in kind.folders(self.repository))]
+        for folder in (*places, *folders):
+            mend(folder)
+
+    def _unwritten(self, error: OSError) -> InvalidInput:
+        return InvalidInput(f"{error.filename or self.repository.results}: cannot be written ({error.strerror})")

@@ -1,4 +1,4 @@
-"""Runs, as they are published: a folder each, pictures of each machine, the index, and README's table."""
+"""Runs, as they are published: which may be, a folder each, pictures of each machine, the index, and README's table."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 
 from bench.analysis.analysis import Analysis
+from bench.analysis.verdict import MIN_BLOCKS
 from bench.measure.worker_environment import CHANGE_SPEED
+from bench.page.build import svgs
 from bench.page.data import page_data
-from bench.page.pictures import svgs
 from bench.publish import index, readme
-from bench.publish.kinds import Kind, Repository, dated
-from bench.publish.rules import check
-from bench.records.schema import Run
+from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
+from bench.records.schema import CONTROL, Run
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result, run_text
+from bench.records.versions import failures_of
 from bench.report import markdown
+from bench.report.export import to_pytest_benchmark
 from bench.report.featured import answers_readme, featured_result, weight
-from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
+from bench.report.words import GOES_ON, about_control
+from bench.workloads.sweeps import SCALING
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-EXPORT_FILE = "pytest-benchmark.json"
 
 Extra = Callable[[Analysis], dict[str, str]]
 """More files that are made of a run, by name; it refuses a run that they cannot be made of."""
@@ -70,19 +71,24 @@ class Runs(Kind[Analysis]):
 
     def made(self, thing: Analysis, folder: Path) -> dict[Path, str]:
         """Its table, in several formats."""
-        return {
-            folder / markdown.TABLE_FILE: markdown.full(table_rows([thing]), [thing]),
-            folder / EXPORT_FILE: to_pytest_benchmark(thing).decode(),
-        } | {folder / name: text for name, text in self.extra(thing).items()}
+        files = {
+            markdown.TABLE_FILE: markdown.full(table_rows([thing]), [thing]),
+            "pytest-benchmark.json": to_pytest_benchmark(thing).decode(),
+        }
+        return {folder / name: text for name, text in (files | self.extra(thing)).items()}
 
     def pages(self, things: Sequence[tuple[Path, Analysis]], repository: Repository) -> dict[Path, str]:
         """Pictures of each machine, the index, and README."""
         analyses = [analysis for _, analysis in things]
+        of_machine: dict[str, list[Analysis]] = {}
+        for analysis in analyses:
+            of_machine.setdefault(analysis.run.environment.machine, []).append(analysis)
         files: dict[Path, str] = {}
-        for machine, own in by_machine(analyses).items():
+        for machine, own in of_machine.items():
             drawn = svgs(page_data([max(own, key=lambda one: weight(one.result))]))
             files |= {repository.machines / machine / name: text for name, text in drawn}
-        files[repository.results / "README.md"] = index.page(index.index(analyses), on_the_method(repository))
+        method = sorted(path.relative_to(repository.results).as_posix() for path in repository.method.rglob("[!.]*.md"))
+        files[repository.results / "README.md"] = index.page(index.index(analyses), method)
         shown = featured_result(one.result for one in analyses if answers_readme(one.result))
         for analysis in analyses:
             if analysis.result is shown:
@@ -91,20 +97,40 @@ class Runs(Kind[Analysis]):
         return files
 
 
+def check(analysis: Analysis, repository: Path) -> None:
+    """Refuse a result that proves nothing.
+
+    Raises:
+        InvalidInput: why it may not be published, and the way out.
+    """
+    result, run, records = analysis.result, analysis.run, analysis.result.records
+    refuse = refusal(result.path)
+    if run.preset == "smoke":
+        raise refuse("smoke is a check that all works, no measurement; publish another preset")
+    if not result.whole:
+        raise refuse(f"was cut short; {GOES_ON}, publish what went to its end")
+    if analysis.control is None:
+        raise refuse("has no control")
+    if not analysis.is_trusted:
+        raise refuse(about_control(analysis.control))
+    if not any(record.ok for record in records):
+        raise refuse("has no time in it")
+    for record in failures_of(records):
+        what = f"{record.cell} is {record.status} ({record.reason})"
+        raise refuse(f"{what}; publish a run in which every row works")
+    for record in records:
+        if "/" not in record.cell.implementation and record.cell.implementation != CONTROL:
+            raise refuse(f"{record.cell.implementation} is a file outside impls/, which no commit has")
+    blocks = max(record.block for record in records)
+    needed, why = MIN_BLOCKS, f"no verdict below {MIN_BLOCKS}"
+    if run.preset == SCALING:
+        needed, why = run.plan.min_blocks, f"{run.plan.min_blocks} were planned"
+    if blocks < needed:
+        raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; {GOES_ON}")
+    check_commit(run.environment, repository, refuse, "run")
+
+
 def without_names(run: Run) -> Run:
     """The head of a run without the names of a person's own variables, which may say whose machine it is."""
     known = tuple(name for name in run.environment.left_out if name.startswith(CHANGE_SPEED))
     return msgspec.structs.replace(run, environment=msgspec.structs.replace(run.environment, left_out=known))
-
-
-def by_machine(analyses: Sequence[Analysis]) -> dict[str, list[Analysis]]:
-    """The results of each machine, oldest first."""
-    found: dict[str, list[Analysis]] = {}
-    for analysis in analyses:
-        found.setdefault(analysis.run.environment.machine, []).append(analysis)
-    return found
-
-
-def on_the_method(repository: Repository) -> list[str]:
-    """The tables of what was simulated and measured of the method itself, by where they stand in ``results/``."""
-    return sorted(path.relative_to(repository.results).as_posix() for path in repository.method.rglob("[!.]*.md"))

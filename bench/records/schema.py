@@ -170,14 +170,7 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
 
 def without_time(cell: Cell, status: Status, reason: str, *, block: int = 0, pool: int = 0, attempt: int = 0) -> Record:
     """The record of a cell that has no time."""
-    return Record(
-        cell=cell,
-        block=block,
-        pool=pool,
-        attempt=attempt,
-        status=status,
-        reason=reason,
-    )
+    return Record(cell=cell, block=block, pool=pool, attempt=attempt, status=status, reason=reason)
 
 
 class Memory(Struct, frozen=True, kw_only=True, tag_field="type", tag="memory"):
@@ -280,7 +273,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     git_commit: str | None
     git_dirty: bool
     harness: str = ""
-    """SHA-256 of what carried the run out, behind the number of the way of hashing: see ``source_code``."""
+    """SHA-256 of what carried the run out, behind the number of the way of hashing: see ``code_of_harness``."""
     facts: dict[str, str] = {}
     """What else may explain a time: governor, boost, hypervisor, and so on, as ``bench machine`` names them."""
     left_out: tuple[str, ...] = ()

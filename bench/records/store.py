@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,9 +17,7 @@ from impls.contract import InvalidInput
 if TYPE_CHECKING:
     from pathlib import Path
 
-
 SCHEMA_VERSION = 4
-
 
 OLDEST_READ = 2
 """Its results had fewer kinds of lines, and all that they have means the same."""
@@ -28,8 +27,6 @@ NESTED = 4
 
 
 RUN_FILE = "run.json"
-
-
 RECORDS_FILE = "records.jsonl"
 
 
@@ -54,7 +51,6 @@ CONTROL_CHARACTER = re.compile(
 )
 """What would steer a terminal, in JSON: all but newline and tab. A row's exception may have it, a result has not."""
 
-
 MAY_BE_CONTROL = (b"\\", b"\x7f", b"\xc2")
 """Without any of these there is none, and hardly a line has one: to look for them is fast."""
 
@@ -71,43 +67,44 @@ def read_result(folder: Path) -> Result:
     """
     head, lines = _files(folder)
     version = decode(head, _Versioned, f"{folder / RUN_FILE}").schema_version
-    if version > SCHEMA_VERSION:
-        words = f"schema version {version}, this program reads up to {SCHEMA_VERSION}; update it"
-        raise InvalidInput(f"{folder / RUN_FILE}: {words}")
-    if version < OLDEST_READ:
-        words = f"schema version {version}, this program reads from {OLDEST_READ} on; measure again"
+    if not OLDEST_READ <= version <= SCHEMA_VERSION:
+        newer = f"up to {SCHEMA_VERSION}; update it"
+        older = f"from {OLDEST_READ} on; measure again"
+        words = f"schema version {version}, this program reads {newer if version > SCHEMA_VERSION else older}"
         raise InvalidInput(f"{folder / RUN_FILE}: {words}")
     result = Result(folder, decode(head, Run, f"{folder / RUN_FILE}"), [])
     try:
         datetime.fromisoformat(result.run.started_at)
     except ValueError as error:
-        raise InvalidInput(f"{folder / RUN_FILE}: is no result of this program, or damaged ({error})") from None
+        raise _damaged(f"{folder / RUN_FILE}", f"{error}") from None
+    lists: dict[type[Line], list[Any]] = {
+        Record: result.records,
+        Memory: result.memory,
+        Block: result.blocks,
+        Effort: result.efforts,
+        VerdictChange: result.said,
+        End: result.ends,
+    }
+    records = f"{folder / RECORDS_FILE}"
     *whole, last = lines.split(b"\n")
     numbers: dict[object, int] = {}
     said: Line | None = None
-    records = f"{folder / RECORDS_FILE}"
     for number, line in enumerate(whole, 1):
         where = f"{records}:{number}"
         said = decode(line if version >= NESTED else _nested(line), Line, where)
         if (first := numbers.setdefault(_only_once(said), number)) != number:
             raise InvalidInput(f"{where}: says what line {first} has said ({_in_words(said)}); remove one of them")
-        match said:
-            case Record() as record:
-                _check(record, result.run, where)
-                result.records.append(record)
-            case Memory() as memory:
-                _check(memory, result.run, where)
-                result.memory.append(memory)
-            case Block() as block:
-                result.blocks.append(block)
-            case Effort() as effort:
-                result.efforts.append(effort)
-            case VerdictChange() as verdict:
-                _check(verdict, result.run, where)
-                result.said.append(verdict)
-            case End() as end:
-                result.ends.append(end)
+        fault = fault_of(said) if isinstance(said, Record) else None
+        if isinstance(said, Record | Memory | VerdictChange) and said.cell.workload not in result.run.workloads:
+            fault = f"{said.cell.workload!r} is not among the run's workloads"
+        if fault:
+            raise _damaged(where, fault)
+        lists[type(said)].append(said)
     return replace(result, half_written=bool(last), cut_short=bool(last) or not isinstance(said, End))
+
+
+def _damaged(where: str, why: str) -> InvalidInput:
+    return InvalidInput(f"{where}: is no result of this program, or damaged ({why})")
 
 
 def _nested(line: bytes) -> bytes:
@@ -139,8 +136,7 @@ def _only_once(line: Line) -> object:
 def _in_words(line: Line) -> str:
     match line:
         case Record():
-            of = f"block {line.block}, pool {line.pool}, attempt {line.attempt}"
-            return f"{line.cell}, {of}"
+            return f"{line.cell}, block {line.block}, pool {line.pool}, attempt {line.attempt}"
         case Memory():
             return f"peak memory of {line.cell}"
         case Block():
@@ -185,10 +181,15 @@ def decode(data: bytes, kind: Any, where: str) -> Any:
     try:
         if any(sign in data for sign in MAY_BE_CONTROL) and CONTROL_CHARACTER.search(data):
             raise msgspec.ValidationError("it has control characters")
-        return msgspec.json.decode(data, type=kind)
+        return _decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         words = "".join(letter if letter.isprintable() else "?" for letter in str(error))[:200]
-        raise InvalidInput(f"{where}: is no result of this program, or damaged ({words})") from None
+        raise _damaged(where, words) from None
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind)  # made once: it takes longer than to decode a line
 
 
 def fault_of(record: Record) -> str | None:
@@ -198,14 +199,3 @@ def fault_of(record: Record) -> str | None:
     if record.squares_s and not (min(record.squares_s) > 0 and (record.square_size or 0) > 0):
         return "square products must have a size and times, above zero"
     return None
-
-
-def _check(line: Record | Memory | VerdictChange, run: Run, where: str) -> None:
-    """Refuse what has the right form and still makes no sense."""
-    fault = None
-    if line.cell.workload not in run.workloads:
-        fault = f"{line.cell.workload!r} is not among the run's workloads"
-    elif isinstance(line, Record):
-        fault = fault_of(line)
-    if fault:
-        raise InvalidInput(f"{where}: is no result of this program, or damaged ({fault})")

@@ -59,24 +59,18 @@ def packages_of(run: Run) -> dict[str, dict[str, str]]:
 def package_of(run: Run) -> str:
     """The package whose versions the run holds against each other: it has each, up to a build's own suffix; or ""."""
     of_versions = packages_of(run)
-    names = dict.fromkeys(name for packages in of_versions.values() for name in packages)
-    fit = (
-        name
-        for name in names
-        if all(own.get(name, "").partition("+")[0] == version for version, own in of_versions.items())
-    )
-    return next(fit, "")
+    for name in dict.fromkeys(name for packages in of_versions.values() for name in packages):
+        if all(own.get(name, "").partition("+")[0] == version for version, own in of_versions.items()):
+            return name
+    return ""
 
 
 def failures_of(records: Sequence[Record]) -> list[Record]:
     """The failures that count against a run: those of a row that does not work under another version either."""
-    failed = {record.cell for record in records if record.status in FAILURES}
+    failures = [record for record in records if record.status in FAILURES]
+    failed = {record.cell for record in failures}
     works = {_without_version(record) for record in records if record.ok and record.cell not in failed}
-    return [
-        record
-        for record in records
-        if record.status in FAILURES and not (record.cell.version and _without_version(record) in works)
-    ]
+    return [record for record in failures if not (record.cell.version and _without_version(record) in works)]
 
 
 def _without_version(record: Record) -> Cell:

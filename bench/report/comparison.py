@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
 from bench import units
@@ -16,8 +15,8 @@ from bench.analysis.verdict import MIN_BLOCKS
 from bench.here import as_typed, command, shown
 from bench.report.markdown import table as markdown_table
 from bench.report.rows import CellRow
-from bench.report.tables import NAME, Tables, parts_of
-from bench.report.words import COLOURS, SMOKE, about_control, about_end, with_folder
+from bench.report.text import NAME, Tables, in_cells, parts_of, plain_table
+from bench.report.words import SMOKE, about_control, about_end, with_folder
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -45,8 +44,13 @@ APART = {
 }
 """The statuses that are listed beneath the tables."""
 
+NUMBERS = ("OLD", "NEW", "ratio", "95 %")
 
-class ChangeRow(CellRow, frozen=True, kw_only=True, omit_defaults=False):
+LEAST_FIRST = ("through", "OLD", "NEW", "95 %")
+"""What is left out where there is little room, the least important first."""
+
+
+class ChangeRow(CellRow, frozen=True, kw_only=True):
     """A cell in two runs, flat: what ``--format json`` gives. Its status is one of `bench.analysis.compare.Status`."""
 
     ratio: float | None
@@ -106,7 +110,7 @@ def render(comparison: Comparison) -> Iterator[RenderableType]:
         yield Text(f"{name}: {_about(one.result)}")
     yield Text(_summary(comparison), style="bold")
     if comparison.unlike:
-        unlike = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+        unlike = plain_table()
         for heading in ("what differs", "OLD", "NEW"):
             unlike.add_column(heading, overflow="fold")
         for difference in comparison.unlike:
@@ -115,11 +119,18 @@ def render(comparison: Comparison) -> Iterator[RenderableType]:
         yield unlike
     rows, apart = _parted(comparison)
     if rows:
-        yield _tables(rows, comparison)
-    for status, heading in APART.items():
-        if apart[status]:
-            yield Text(f"\n{heading}", style="bold red" if status == "now failing" else "bold")
-        for row in apart[status]:
+        paths = shown(comparison.old.result.path), shown(comparison.new.result.path)
+        yield Tables(
+            parts=parts_of(rows),
+            columns=[NAME, *NUMBERS, "verdict", "through"],
+            cells=_cells,
+            least_first=LEAST_FIRST,
+            words=(NAME, "verdict", "through"),
+            every=f"`{command('compare', *paths, '--format', 'markdown')}`",
+        )
+    for status, of_status in apart.items():
+        yield Text(f"\n{APART[status]}", style="bold red" if status == "now failing" else "bold")
+        for row in of_status:
             yield Text(f" {_apart(row)}")
     for number, caption in enumerate(_captions(rows, comparison)):
         yield Text("\n" * (number == 0) + caption, style="dim")
@@ -136,11 +147,11 @@ def to_markdown(comparison: Comparison) -> str:
     for part in parts_of(rows):
         if part.above is not None:
             parts.append(f"## {part.rows[0].workload}\n\n{_plain(part.rows[0].shape)}\n")
-        lines = [[f"`{row.implementation}`", *_numbers(row), _through(row)] for row in part.rows]
+        lines = [[f"`{row.implementation}`", *_numbers(row), _verdict(row), _through(row)] for row in part.rows]
         parts.append(markdown_table([part.title, *NUMBERS, "verdict", "through"], lines))
-    for status, heading in APART.items():
-        if apart[status]:
-            parts.append(f"**{heading}**\n\n" + "\n".join(f"- {_plain(_apart(row))}" for row in apart[status]) + "\n")
+    for status, of_status in apart.items():
+        lines_apart = "\n".join(f"- {_plain(_apart(row))}" for row in of_status)
+        parts.append(f"**{APART[status]}**\n\n{lines_apart}\n")
     parts += [f"{caption}\n" for caption in _captions(rows, comparison)]
     return "\n".join(parts)
 
@@ -159,13 +170,14 @@ def _parted(comparison: Comparison) -> tuple[list[ChangeRow], Mapping[str, list[
     """The rows that the tables have, and by status those that stand beneath them."""
     rows = change_rows(comparison)
     apart = {status: [row for row in rows if row.status == status] for status in APART}
-    return [row for row in rows if row.status not in APART], apart
+    return [row for row in rows if row.status not in APART], {status: own for status, own in apart.items() if own}
 
 
 def _captions(rows: Sequence[ChangeRow], comparison: Comparison) -> Iterator[str]:
     """How to read the numbers, as far as this comparison has them."""
     if not rows:
         return
+    statuses = {row.status for row in rows}
     yield (
         "ratio: NEW over OLD, above 1 is slower; 95 %: its interval. verdict: at a stricter level, as in `bench run`;"
         f" SAME is surely less than {100 * PRACTICAL:.0f} % apart; – is fewer than {MIN_BLOCKS} blocks in a run"
@@ -173,11 +185,11 @@ def _captions(rows: Sequence[ChangeRow], comparison: Comparison) -> Iterator[str
     )
     if through := dict.fromkeys(row.through for row in rows if row.through not in (None, ABSOLUTE)):
         yield (
-            f"through {', '.join(str(name) for name in through)}: the same code and versions in both runs. The ratio to"
+            f"through {', '.join(map(str, through))}: the same code and versions in both runs. The ratio to"
             " it is compared, so that what slows both alike cancels; so does what changed for both."
         )
         yield _about_movement(comparison)
-    if any(row.status == "reference" for row in rows):
+    if "reference" in statuses:
         yield "reference: the row that others are compared through. Its own change is the drift of the machine."
     if any(row.through == ABSOLUTE and row.status == "compared" for row in rows):
         yield (
@@ -188,12 +200,12 @@ def _captions(rows: Sequence[ChangeRow], comparison: Comparison) -> Iterator[str
         )
     if comparison.drift is not None:
         yield f"The machine: a fixed NumPy product took {comparison.drift:.2f}× as long in NEW as in OLD."
-    if any(row.status == "identical" for row in rows):
+    if "identical" in statuses:
         yield (
             "same records: one measurement that stands in both runs, and not two. Its change is exactly 1, and nothing"
             " about it is uncertain."
         )
-    if any(row.status == "not comparable" for row in rows):
+    if "not comparable" in statuses:
         yield "not comparable: no row of the group is the same on both machines, and absolute times mean nothing."
 
 
@@ -219,49 +231,27 @@ def _range(of: tuple[float, float]) -> str:
     return f"{least} %" if least == most else f"{least} to {most} %"
 
 
-LEAST_FIRST = ("through", "OLD", "NEW", "95 %")
-"""What is left out where there is little room, the least important first."""
-
-
-def _tables(rows: Sequence[ChangeRow], comparison: Comparison) -> Tables[ChangeRow]:
-    paths = shown(comparison.old.result.path), shown(comparison.new.result.path)
-    return Tables(
-        parts=parts_of(rows),
-        columns=[NAME, *NUMBERS, "verdict", "through"],
-        cells=_cells,
-        least_first=LEAST_FIRST,
-        words=(NAME, "verdict", "through"),
-        every=f"`{command('compare', *paths, '--format', 'markdown')}`",
-    )
-
-
-NUMBERS = ("OLD", "NEW", "ratio", "95 %")
-
-
 def _cells(row: ChangeRow, _columns: Collection[str]) -> dict[str, Text]:
-    *numbers, verdict = _numbers(row)
     through = "absolute" if _through(row) == ABSOLUTE else _through(row)
-    words = {NAME: row.implementation, "through": through, **dict(zip(NUMBERS, numbers, strict=True))}
-    cells = {name: Text(word) for name, word in words.items()}
-    return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
+    words = {NAME: row.implementation, "verdict": _verdict(row), "through": through}
+    return in_cells(words | dict(zip(NUMBERS, _numbers(row), strict=True)))
 
 
 def _numbers(row: ChangeRow) -> list[str]:
-    """Old time, new time, ratio, its interval, verdict."""
-    return [
-        units.seconds(row.old_median_s),
-        units.seconds(row.new_median_s),
-        "–" if row.ratio is None else f"{_digits(row.ratio)}×",
-        "–"
-        if row.ratio_low is None or row.ratio_high is None
-        else f"[{_digits(row.ratio_low)}, {_digits(row.ratio_high)}]",
-        row.verdict or ("–" if row.status == "compared" else row.status),
-    ]
+    """Old time, new time, ratio, its interval."""
+    ratio = interval = "–"
+    if row.ratio is not None and row.ratio_low is not None and row.ratio_high is not None:
+        ratio, interval = f"{_digits(row.ratio)}×", f"[{_digits(row.ratio_low)}, {_digits(row.ratio_high)}]"
+    return [units.seconds(row.old_median_s), units.seconds(row.new_median_s), ratio, interval]
 
 
 def _digits(ratio: float) -> str:
     """Enough of them to show a change of a tenth of a percent, where that is not absurd."""
     return f"{ratio:.3f}" if ratio < 9.9995 else units.bare(ratio)
+
+
+def _verdict(row: ChangeRow) -> str:
+    return row.verdict or ("–" if row.status == "compared" else row.status)
 
 
 def _through(row: ChangeRow) -> str:
@@ -271,10 +261,9 @@ def _through(row: ChangeRow) -> str:
 def _apart(row: ChangeRow) -> str:
     """A cell that no table has, its time where there is one, and what else there is to say."""
     time = row.new_median_s if row.status in ("new", "now works") else row.old_median_s
-    said = [units.seconds(time) if time else "", row.reason or ""]
-    return ": ".join(
-        [f"{row.implementation} {row.workload} {row.task} {row.place}", *filter(None, [", ".join(filter(None, said))])]
-    )
+    said = ", ".join(filter(None, [units.seconds(time) if time else "", row.reason]))
+    name = f"{row.implementation} {row.workload} {row.task} {row.place}"
+    return f"{name}: {said}" if said else name
 
 
 def _about(result: Result) -> str:

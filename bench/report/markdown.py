@@ -13,7 +13,7 @@ from bench.report.sentence import sentence
 from bench.report.words import about_control, about_end, about_versions, hints
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from bench.records.schema import Environment
     from bench.report.rows import TableRow
@@ -55,6 +55,9 @@ LIMITS: tuple[Column, ...] = (
 )
 """Where a result has matmul bounds: the rate, its share of the machine's, and the products' share of the time."""
 
+RESULT: Column = ("result", lambda row: row.result)
+"""Where there are several."""
+
 
 def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 1) -> str:
     """A Markdown table; the first ``left`` columns to the left, the others to the right."""
@@ -64,53 +67,16 @@ def table(header: Sequence[str], lines: Iterable[Sequence[str]], *, left: int = 
 
 def full(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> str:
     """Every row, a table for each workload and task, with the environment, a sentence, the means and the costs."""
-    parts = []
+    parts: list[str] = []
     for analysis in analyses:
-        result, run = analysis.result, analysis.run
-        if doubt := about_control(analysis.control, doubts_only=True):
-            parts.append(f"**{doubt}**\n")
-        facts = "; ".join(f"{name} {value}" for name, value in run.environment.facts.items())
-        lines = [
-            environment_line(run.environment, {name for own in packages_of(run).values() for name in own}),
-            *filter(None, [about_versions(run), facts]),
-            *_machine_bounds([row for row in rows if row.result == str(result.path)]),
-            f"`{run.command}`, {run.started_at}, order drawn by seed {run.plan.seed}",
-            f"{about_end(result)}; {about_control(analysis.control)}",
-        ]
-        parts.append("  \n".join(lines) + "\n")
-        parts.append(f"{sentence(analysis, run.environment.cpu)}\n")
-        parts += _means(analysis)
+        parts += _about(analysis, [row for row in rows if row.result == str(analysis.result.path)])
     for (workload, shape), of_workload in groupby(rows, key=lambda row: (row.workload, row.shape)):
         source = next(one.run.workloads[workload].source for one in analyses if workload in one.run.workloads)
         parts.append(f"## {workload}\n\n{shape}. Source: {source}.\n")
-        for task, rows_of_task in groupby(of_workload, key=lambda row: row.task):
-            of_task = list(rows_of_task)
-            held = any(row.bound is not None for row in of_task)
-            if held:
-                parts.append(_operations(of_task[0]))
-            more = LIMITS if held else ()
-            if len(analyses) > 1:
-                more = *more, ("result", lambda row: row.result)
-            header = [task, *(head for head, _ in (*COLUMNS, *more))]
-            parts.append(table(header, (_line(row) + [cell(row) for _, cell in more] for row in of_task), left=4))
-            parts += [
-                f"`{row.implementation}` {row.place} compiled {row.compiled} in {units.seconds(row.compile_s)}.\n"
-                for row in of_task
-                if row.compiled and row.compile_s
-            ]
+        for task, of_task in groupby(of_workload, key=lambda row: row.task):
+            parts += _of_task(task, list(of_task), [RESULT] if len(analyses) > 1 else [])
     parts += [f"{hint}.\n" for hint in hints(row.flags for row in rows)]
     return "\n".join(parts)
-
-
-def _means(analysis: Analysis) -> list[str]:
-    """Each row's geometric mean over the workloads, for each task: where all have one baseline."""
-    lines = [
-        [f"`{name}`", at.task, units.place(*at[1:]), units.ratio(mean.estimate), units.between(mean.low, mean.high)]
-        for at, of_place in analysis.means.items()
-        for name, mean in of_place.items()
-    ]
-    header = ["over all workloads", "task", "where", "geometric mean of the ratios", "95 %"]
-    return [table(header, lines, left=3)] if lines else []
 
 
 def environment_line(environment: Environment, without: Collection[str] = ()) -> str:
@@ -124,26 +90,51 @@ def environment_line(environment: Environment, without: Collection[str] = ()) ->
     )
 
 
-def _line(row: TableRow) -> list[str]:
-    cells = [cell(row) for _, cell in COLUMNS]
-    if row.median_s is None:
-        cells = ["", row.tier, row.place, f"{row.status}: {row.reason}", *[""] * (len(COLUMNS) - 4)]
-    return [f"`{row.implementation}`", *cells]
+def _about(analysis: Analysis, rows: Sequence[TableRow]) -> Iterator[str]:
+    """A result as a whole, and each row's geometric mean over the workloads, for each task, where one has any."""
+    result, run = analysis.result, analysis.run
+    if doubt := about_control(analysis.control, doubts_only=True):
+        yield f"**{doubt}**\n"
+    bounds = {row.place: units.rate(row.machine_flops_per_s) for row in rows if row.machine_flops_per_s is not None}
+    best = "; ".join(f"{place} {rate}" for place, rate in bounds.items())
+    lines = [
+        environment_line(run.environment, {name for own in packages_of(run).values() for name in own}),
+        about_versions(run),
+        "; ".join(f"{name} {value}" for name, value in run.environment.facts.items()),
+        f"the machine's matmul bound, the best square product of any framework: {best}" if best else "",
+        f"`{run.command}`, {run.started_at}, order drawn by seed {run.plan.seed}",
+        f"{about_end(result)}; {about_control(analysis.control)}",
+    ]
+    yield "  \n".join(filter(None, lines)) + "\n"
+    yield f"{sentence(analysis, run.environment.cpu)}\n"
+    means = [
+        [f"`{name}`", at.task, units.place(*at[1:]), units.ratio(mean.estimate), units.between(mean.low, mean.high)]
+        for at, of_place in analysis.means.items()
+        for name, mean in of_place.items()
+    ]
+    if means:
+        yield table(["over all workloads", "task", "where", "geometric mean of the ratios", "95 %"], means, left=3)
 
 
-def _operations(row: TableRow) -> str:
-    """What a call of the task has to compute."""
-    return (
-        f"{row.task}: {units.flops(row.flops)} in products a call, and about {units.flops(row.elementwise_flops)} in"
-        " elementwise operations, which no rate counts.\n"
-    )
-
-
-def _machine_bounds(rows: Sequence[TableRow]) -> list[str]:
-    """The rate of the best square product, where it was measured."""
-    found = {row.place: row.machine_flops_per_s for row in rows if row.machine_flops_per_s is not None}
-    words = "; ".join(f"{place} {units.rate(rate)}" for place, rate in found.items())
-    return [f"the machine's matmul bound, the best square product of any framework: {words}"] if found else []
+def _of_task(task: str, rows: Sequence[TableRow], last: Sequence[Column]) -> Iterator[str]:
+    """The table of a workload and task, what a call of it has to compute, and what was compiled in part."""
+    columns = [*COLUMNS, *last]
+    if any(row.bound is not None for row in rows):
+        columns = [*COLUMNS, *LIMITS, *last]
+        products, others = units.flops(rows[0].flops), units.flops(rows[0].elementwise_flops)
+        elementwise = f"about {others} in elementwise operations, which no rate counts"
+        yield f"{task}: {products} in products a call, and {elementwise}.\n"
+    lines = []
+    for row in rows:
+        cells = [cell(row) for _, cell in columns]
+        if row.median_s is None:
+            untimed = ["", row.tier, row.place, f"{row.status}: {row.reason}"]
+            cells[: len(COLUMNS)] = [*untimed, *[""] * (len(COLUMNS) - len(untimed))]
+        lines.append([f"`{row.implementation}`", *cells])
+    yield table([task, *(head for head, _ in columns)], lines, left=4)
+    for row in rows:
+        if row.compiled and row.compile_s:
+            yield f"`{row.implementation}` {row.place} compiled {row.compiled} in {units.seconds(row.compile_s)}.\n"
 
 
 def _escape(cell: str) -> str:

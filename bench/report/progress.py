@@ -17,7 +17,6 @@ from rich.console import Group as Stack
 from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
-from rich.text import Text
 
 from bench import units
 from bench.analysis.cells import analyse, control, in_order, ranks_of
@@ -28,22 +27,25 @@ from bench.measure.runner import Listener
 from bench.measure.stopping import after_s
 from bench.measure.worker_environment import CHANGE_SPEED, left_out
 from bench.records.schema import FAILURES, Block, Effort, Record
-from bench.report.tables import NAME, Part, Tables
-from bench.report.words import COLOURS, label_of
+from bench.report.text import NAME, Part, Tables, in_cells
+from bench.report.words import counted, label_of
 from bench.units import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
+    from rich.text import Text
 
     from bench.analysis.cells import CellAnalysis
-    from bench.machine.facts import Facts
     from bench.measure.plan import Plan, PlannedGroup
     from bench.records.schema import Cell, Line, Result, Run
 
 SILENCE_S = 25.0
 """So long at most nothing is said where there is no bar: who reads a log wants to know that all is well."""
+
+LEAST_FIRST = ("tier", "median", "decided")
+"""What is left out of the standing where there is little room, the least important first."""
 
 
 class Progress:
@@ -65,19 +67,15 @@ class Progress:
             console=console,
         )
         self._task = self._bar.add_task("", total=1, block="")
-        self._live = Live(
-            self._bar,
-            console=console,
-            transient=True,
-            refresh_per_second=1,  # it shares the processors with what is measured
-        )
+        # once a second: it shares the processors with what is measured
+        self._live = Live(self._bar, console=console, transient=True, refresh_per_second=1)
         self.listener = Listener(block=self._begin, doing=self._doing, kept=self._kept)
 
     def __enter__(self) -> Progress:
-        for line in beforehand(read_facts(), os.environ, self._run.plan.threads):
-            self._print(line)
+        if names := [name for name in left_out(os.environ) if name.startswith(CHANGE_SPEED)]:
+            self._print(f"workers have values of their own, or none, of: {', '.join(names)}")
         have = max((record.block for record in self._records), default=0)
-        for line in announced(self._run, self._plan, have):
+        for line in (*limiting(read_facts(), self._run.plan.threads), *announced(self._run, self._plan, have)):
             self._print(line)
         if self._records:
             self._print(f"goes on: {len(self._records)} records of {counted(have, 'block')} are there already")
@@ -129,29 +127,22 @@ class Progress:
         blocks = [line for line in lines if isinstance(line, Block)]
         if not blocks:
             return
-        cells = analyse(self._records, self._run.baseline)
+        cells = analyse(self._records, self._run.baseline).values()
         if self._console.is_terminal:
-            self._live.update(Stack(live_summary(cells.values()), self._bar))
+            self._live.update(Stack(live_summary(cells), self._bar))
         else:
             if self._block == 1:
-                self._print(live_summary(cells.values()))
-            check = control(cells.values())
+                self._print(live_summary(cells))
+            check = control(cells)
             doubt = "; the A/A control fails" if check is not None and check.trusted is False else ""
-            self._print(f"block {self._block} is done: {tally(cells.values())}{doubt}")
+            self._print(f"block {self._block} is done: {tally(cells)}{doubt}")
         efforts = [line for line in lines if isinstance(line, Effort)]
         if efforts:
             self._print(followed(efforts))
         if self._block == 1:
-            elapsed_s = time.monotonic() - self._began
-            for said in after_the_first(self._plan, blocks[0], efforts, elapsed_s):
+            said = after_the_first(self._plan, blocks[0], efforts, time.monotonic() - self._began)
+            if said:
                 self._print(said)
-
-
-def beforehand(facts: Facts, environment: Mapping[str, str], threads: Sequence[int]) -> Iterator[str]:
-    """What to know before a run measures: what its workers do not have from here, or lack."""
-    if names := [name for name in left_out(environment) if name.startswith(CHANGE_SPEED)]:
-        yield f"workers have values of their own, or none, of: {', '.join(names)}"
-    yield from limiting(facts, threads)
 
 
 def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
@@ -159,11 +150,11 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
     facts, budget = run.plan, plan.budget
     least = counted(facts.min_blocks, "block")
     most = least if facts.max_blocks == facts.min_blocks else f"at least {least}"
-    bounds = {name for pool in facts.pools for name in pool} & set(run.bounds.values())
-    rows = len({name for pool in facts.pools for name in pool} - bounds)
+    names = {name for pool in facts.pools for name in pool}
+    bounds = names & set(run.bounds.values())
     limits = f" and {counted(len(bounds), 'matmul bound')}" if bounds else ""
     yield (
-        f"plan: {rows} rows with the A/A control{limits} in {counted(len(facts.pools), 'pool')}, {most},"
+        f"plan: {len(names - bounds)} rows with the A/A control{limits} in {counted(len(facts.pools), 'pool')}, {most},"
         f" seed {facts.seed}, budget {duration(budget.total_s)}"
     )
     later_s = (facts.min_blocks_s - facts.first_block_s) / max(1, facts.min_blocks - 1)
@@ -179,36 +170,24 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
         yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
 
 
-def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed_s: float) -> Iterator[str]:
-    """What follows from the first block: when there will be verdicts."""
+def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed_s: float) -> str:
+    """What follows from the first block: when there will be verdicts; nothing where none are planned."""
     budget = plan.budget
     if budget.min_blocks < MIN_BLOCKS:
-        return
+        return ""
     verdicts_s = elapsed_s + (MIN_BLOCKS - 1) * after_s(first, efforts)
     words = f"block {MIN_BLOCKS}, and with it the first verdicts, after about {duration(verdicts_s)}"
-    if verdicts_s > budget.total_s:
-        beyond = f"{words}: beyond the budget of {duration(budget.total_s)}"
-        if budget.sure_blocks >= MIN_BLOCKS:
-            yield f"{beyond}, and it goes on until then, for fewer blocks have no verdict"
-        else:
-            yield f"{beyond}, so that there will be none"
-    else:
-        yield words
+    if verdicts_s <= budget.total_s:
+        return words
+    goes_on = "and it goes on until then, for fewer blocks have no verdict"
+    then = goes_on if budget.sure_blocks >= MIN_BLOCKS else "so that there will be none"
+    return f"{words}: beyond the budget of {duration(budget.total_s)}, {then}"
 
 
 def followed(efforts: Sequence[Effort]) -> str:
     """The turns of each group from now on."""
     turns = ", ".join(f"{one.workload} {one.task} {one.before} → {one.turns}" for one in efforts)
     return f"turns of a group, in block {efforts[0].block} and from now on, by what they cost and gain: {turns}"
-
-
-def counted(number: int, what: str) -> str:
-    """``1 block``, ``2 blocks``."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
-LEAST_FIRST = ("tier", "median", "decided")
-"""What is left out where there is little room, the least important first."""
 
 
 def live_summary(cells: Collection[CellAnalysis]) -> Tables[list[CellAnalysis]]:
@@ -223,26 +202,25 @@ def live_summary(cells: Collection[CellAnalysis]) -> Tables[list[CellAnalysis]]:
     )
 
 
-def _cells(ranks: Mapping[Cell, str], timed: Sequence[CellAnalysis], _columns: Collection[str]) -> dict[str, Text]:
+def _cells(ranks: dict[Cell, str], timed: Sequence[CellAnalysis], _columns: Collection[str]) -> dict[str, Text]:
     best = timed[0]
     others = [one for one in timed if one.is_compared]
-    verdict = best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline"
     words = {
         NAME: label_of(best.cell.group),
         "fastest so far": "1= " * (ranks.get(best.cell) == "1=") + best.cell.implementation,
         "tier": best.cell.tier,
         "median": units.seconds(best.median_s),
         "ratio": units.interval(best.ratio),
+        "verdict": best.ratio.verdict or "–" if best.is_compared and best.ratio else "baseline",
         "decided": f"{sum(one.is_decided for one in others)} of {len(others)}",
     }
-    cells = {name: Text(word) for name, word in words.items()}
-    return cells | {"verdict": Text(verdict, style=COLOURS.get(verdict, ""))}
+    return in_cells(words)
 
 
 def tally(cells: Iterable[CellAnalysis]) -> str:
     """How many cells have which verdict, in words."""
     counts: Counter[str] = Counter(
-        one.ratio.verdict or "no verdict yet" for one in cells if one.ratio is not None and one.is_compared
+        one.ratio.verdict or "no verdict yet" for one in cells if one.ratio and one.is_compared
     )
     order = ("FASTER", "SLOWER", "SAME", "UNCLEAR", "no verdict yet")
     return ", ".join(f"{counts[word]} {word}" for word in order if counts[word]) or "no cell to compare"

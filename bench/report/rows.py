@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.analysis.verdict import Ratio
 
 
-class CellRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
+class CellRow(Struct, frozen=True, kw_only=True):
     """A cell, flat: what a line of every table begins with."""
 
     implementation: str
@@ -43,7 +43,7 @@ class CellRow(Struct, frozen=True, kw_only=True, omit_defaults=False):
         return units.place(self.device, self.threads, self.precision)
 
 
-class TableRow(CellRow, frozen=True, kw_only=True, omit_defaults=False):
+class TableRow(CellRow, frozen=True, kw_only=True):
     """One line of the table: what ``--format json`` gives."""
 
     rank: str | None
@@ -83,7 +83,7 @@ class TableRow(CellRow, frozen=True, kw_only=True, omit_defaults=False):
     pays_after: float | None
     """Calls after which it is done sooner than the baseline, fixed costs included; None if never."""
     flags: str
-    """What was noticed, joined by spaces: ``records.Flag``, and drifting."""
+    """What was noticed in any of the blocks that count, joined by spaces: ``Flag``, and drifting within processes."""
     flops: int | None
     """Floating-point operations of a call's products; None where the result does not say of what sizes they are."""
     elementwise_flops: int | None
@@ -107,44 +107,29 @@ class TableRow(CellRow, frozen=True, kw_only=True, omit_defaults=False):
 
 def table_rows(analyses: Sequence[Analysis]) -> list[TableRow]:
     """Every cell as a row: by workload and task as the run has them, device, threads, then time; matmul bounds last."""
-    rows = [
-        _row(one, analysis) for analysis in analyses for one in analysis.cells.values() if one.cell.role != "control"
-    ]
+    cells = [(one, analysis) for analysis in analyses for one in analysis.cells.values()]
     workloads = list(dict.fromkeys(name for analysis in analyses for name in analysis.run.workloads))
-    return sorted(
-        rows,
-        key=lambda row: (
-            workloads.index(row.workload),
-            row.shape,
-            TASKS.index(row.task),
-            row.device,
-            row.threads,
-            row.precision,
-            row.result,
-            row.tier == BOUND,
-            row.median_s is None,
-            row.ratio or 0.0,
-            row.median_s or 0.0,
-            by_number(row.implementation),
-        ),
-    )
 
+    def place(row: TableRow) -> tuple[object, ...]:
+        where = workloads.index(row.workload), row.shape, TASKS.index(row.task), row.device, row.threads, row.precision
+        time = row.tier == BOUND, row.median_s is None, row.ratio or 0.0, row.median_s or 0.0
+        return *where, row.result, *time, by_number(row.implementation)
 
-def flags_of(one: CellAnalysis) -> list[str]:
-    """What was noticed in any of the blocks that count, and whether the cell drifts within its processes."""
-    noticed = {flag for record in one.blocks for flag in record.flags}
-    drifting = [stats.steadiness(samples).drifting for samples in one.samples_s]
-    return sorted(noticed) + ["drifting"] * (2 * sum(drifting) > len(drifting))
+    return sorted((_row(one, analysis) for one, analysis in cells if one.cell.role != "control"), key=place)
 
 
 def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
-    cell, blocks, ratio, middle = one.cell, one.blocks, one.ratio, one.median_s
+    cell, blocks, middle = one.cell, one.blocks, one.median_s
     workload, limits, memory = analysis.run.workloads[cell.workload], analysis.limits[cell], analysis.memory.get(cell)
     first = next((record for record in (*one.set_aside, *blocks) if record.block == 1), None)
     interval = stats.time_interval(one.samples_s) if blocks else None
-    compared = ratio if one.is_compared else None
+    compared = one.ratio if one.is_compared else None
     cost = analysis.costs.get(cell)
     base = next((analysis.costs.get(other.cell) for other in analysis.groups[cell.group] if other.is_baseline), None)
+    drifting = [stats.steadiness(samples).drifting for samples in one.samples_s]
+    flags: list[str] = sorted({flag for record in blocks for flag in record.flags})
+    if 2 * sum(drifting) > len(drifting):
+        flags.append("drifting")
     return TableRow(
         **msgspec.structs.asdict(cell),
         shape=workload.shape,
@@ -155,7 +140,7 @@ def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
         ci_low_s=interval.low if interval else None,
         ci_high_s=interval.high if interval else None,
         per_sequence_s=middle / workload.sequences if middle else None,
-        **_with_interval("ratio", ratio),
+        **_with_interval("ratio", one.ratio),
         verdict=compared.verdict if compared else None,
         detectable=compared.mde if compared else None,
         baseline=one.baseline,
@@ -171,7 +156,7 @@ def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
         first_call_s=first.first_call_s if first else None,
         peak_bytes=memory.peak_bytes if memory else None,
         pays_after=cost.breaks_even(base) if cost and base and cost is not base else None,
-        flags=" ".join(flags_of(one)),
+        flags=" ".join(flags),
         flops=limits.flops,
         elementwise_flops=limits.elementwise_flops,
         flops_per_s=limits.flops_per_s,

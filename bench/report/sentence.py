@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import log
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ from bench.workloads.sweeps import SCALING
 from impls.contract import TASKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bench.analysis.cells import CellAnalysis
     from bench.analysis.means import TaskAtPlace
@@ -74,44 +74,42 @@ class Claim:
     ratio: Ratio | Summary
     at: str = ""
     """For what, where that is not said before."""
-    average: str = ""
-    """That it is one, where it is."""
-    parts: Counter[str | None] = field(default_factory=Counter)
-    """The verdicts that an average is made of."""
+    parts: Counter[str | None] | None = None
+    """The verdicts that it is an average of, where it is one."""
 
     def words(self, *, short: bool = False) -> str:
         """The predicate; ``short``: the baseline has just been named."""
+        average = "on average " if self.parts else ""
         to = "" if short else f" as {self.baseline}"
+        ratio = self.ratio
         match self.verdict:
             case "FASTER":
-                band = units.between(1 / self.ratio.high, 1 / self.ratio.low)
-                return f"is {self.average}{units.bare(1 / self.ratio.estimate)} times as fast{to}{self.at} {band}"
+                band = units.between(1 / ratio.high, 1 / ratio.low)
+                return f"is {average}{units.bare(1 / ratio.estimate)} times as fast{to}{self.at} {band}"
             case "SLOWER":
-                band = units.between(self.ratio.low, self.ratio.high)
-                return f"{self.average}takes {units.bare(self.ratio.estimate)} times as long{to}{self.at} {band}"
+                band = units.between(ratio.low, ratio.high)
+                return f"{average}takes {units.bare(ratio.estimate)} times as long{to}{self.at} {band}"
             case "SAME":
                 return f"is as fast as {self.baseline}{self.at}, to within {units.percent(PRACTICAL)}"
             case "UNCLEAR":
                 return f"is not distinguishable from {self.baseline}{self.at}"
-            case "MIXED":
-                of = f"{self.parts['FASTER'] or 'none'} of {self.parts.total()} workloads"
-                slower = self.parts["SLOWER"] or "none"
-                return f"is faster than {self.baseline}{self.at} with {of} and slower with {slower}"
+            case "MIXED" if self.parts:
+                faster, slower = self.parts["FASTER"] or "none", self.parts["SLOWER"] or "none"
+                of = f"{faster} of {self.parts.total()} workloads and slower with {slower}"
+                return f"is faster than {self.baseline}{self.at} with {of}"
         return f"has no verdict against {self.baseline}{self.at} yet"
 
 
 def _of_one(members: Sequence[CellAnalysis], ranks: Mapping[Cell, str]) -> str:
     """Of a single group: who has the first place, then the best of the other frameworks, or else the slowest."""
     firsts = _firsts(members, ranks)
-    names = [one.cell.implementation for one in firsts]
+    first, names = firsts[0], [one.cell.implementation for one in firsts]
     faster = next((one for one in firsts if _verdict(one) == "FASTER"), None)
     is_named = True  # whether the baseline has been, as what others are held against
     if len(firsts) == 1 and faster:
         lead = f"{names[0]} {_claim(faster).words()}"
     elif len(firsts) == 1:
-        lead, is_named = f"{names[0]} has the first place", not firsts[0].is_compared
-        if firsts[0].is_compared:
-            lead, is_named = f"{lead}, but {_claim(firsts[0]).words()}", True
+        lead = f"{names[0]} has the first place" + (f", but {_claim(first).words()}" if first.is_compared else "")
     elif faster:
         lead = f"{_listed(names)} share the first place, and {faster.cell.implementation} {_claim(faster).words()}"
     else:
@@ -150,12 +148,11 @@ def _of_several(groups: Sequence[Sequence[CellAnalysis]], ranks: Mapping[Cell, s
     cells = [one for members in groups for one in members]
     subject = _subject(leaders, places, cells)
     claims = _claims(subject, cells) if subject else []
-    parts = []
     if claims and len(claims) <= MOST:
         same = len({claim.baseline for claim in claims}) == 1
         words = [claim.words(short=same and bool(number)) for number, claim in enumerate(claims)]
-        parts = [f"{subject} {_listed(words)}"]
-    return f"{_head(groups)}, {'; '.join([lead, *parts])}"
+        lead += f"; {subject} {_listed(words)}"
+    return f"{_head(groups)}, {lead}"
 
 
 def _subject(leaders: Sequence[str], places: Counter[str], cells: Sequence[CellAnalysis]) -> str | None:
@@ -182,8 +179,7 @@ def _claims(name: str, cells: Sequence[CellAnalysis]) -> list[Claim]:
             claims.append(_claim(ours[0], f" for {_at(at)}"))
         elif mean is not None:
             parts = Counter(map(_verdict, ours))
-            words = {"at": f" for {_at(at)}", "average": "on average "}
-            claims.append(Claim(_of_mean(mean, parts), ours[0].baseline or "", mean, parts=parts, **words))
+            claims.append(Claim(_of_mean(mean, parts), ours[0].baseline or "", mean, f" for {_at(at)}", parts))
     return claims
 
 
@@ -199,7 +195,7 @@ def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
         return "FASTER"
     if "SLOWER" in verdicts and mean.low > 1 and mean.estimate > 1 + PRACTICAL:
         return "SLOWER"
-    if {"FASTER", "SLOWER"} & {*verdicts}:
+    if "FASTER" in verdicts or "SLOWER" in verdicts:
         return "MIXED"  # the mean does not tell, its parts do
     return "SAME" if {*verdicts} == {"SAME"} else "UNCLEAR"
 
@@ -235,14 +231,13 @@ def _claim(one: CellAnalysis, at: str = "") -> Claim:
     return Claim(_verdict(one), one.baseline or "", one.ratio, at)
 
 
-def _head(groups: Iterable[Sequence[CellAnalysis]]) -> str:
+def _head(groups: Sequence[Sequence[CellAnalysis]]) -> str:
     """What the groups have in common."""
-    cells = [members[0].cell for members in groups]
-    workloads = list(dict.fromkeys(cell.workload for cell in cells))
-    tasks = list(dict.fromkeys(cell.task for cell in cells))
+    workloads = {members[0].cell.workload for members in groups}
+    tasks = {members[0].cell.task for members in groups}
     if len(workloads) == 1:
-        return f"for {workloads[0]}"
-    return f"over {len(workloads)} workloads" + (f" of {WORDS[tasks[0]]}" if len(tasks) == 1 else "")
+        return f"for {workloads.pop()}"
+    return f"over {len(workloads)} workloads" + (f" of {WORDS[tasks.pop()]}" if len(tasks) == 1 else "")
 
 
 def _at(at: TaskAtPlace) -> str:
@@ -254,5 +249,6 @@ def _at(at: TaskAtPlace) -> str:
 
 def _listed(words: Sequence[str]) -> str:
     """``a, b and c``; of more than so many the rest are counted."""
-    shown = [*words] if len(words) <= MOST else [*words[: MOST - 1], f"{len(words) - MOST + 1} more"]
-    return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+    if len(words) > MOST:
+        words = [*words[: MOST - 1], f"{len(words) - MOST + 1} more"]
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

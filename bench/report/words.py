@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench import units
 from bench.analysis.stats import PRACTICAL
 from bench.here import shown
-from bench.records.versions import packages_of, versions_of
+from bench.records.versions import packages_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,6 +41,11 @@ def with_folder(text: str, result: Result) -> str:
 def label_of(group: Group) -> str:
     """``g2p train_step cpu×1``."""
     return f"{group.workload} {group.task} {units.place(group.device, group.threads, group.precision)}"
+
+
+def counted(number: int, what: str) -> str:
+    """``1 block``, ``2 blocks``."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def hints(flags: Iterable[str]) -> list[str]:
@@ -76,29 +81,21 @@ def about_control(control: Control | None, *, doubts_only: bool = False) -> str:
 
 def about_versions(run: Run) -> str:
     """What the rows of each version ran with, as far as that differs; nothing of a run that has no versions."""
-    if not versions_of(run):
-        return ""
-    words = (
+    words = [
         f"{version} with " + (", ".join(f"{name} {number}" for name, number in own.items()) or "none of what differs")
         for version, own in packages_of(run).items()
-    )
-    return f"rows of {'; of '.join(words)}"
+    ]
+    return f"rows of {'; of '.join(words)}" if words else ""
 
 
 def about_end(result: Result) -> str:
-    """How many blocks it has, why there are no more, and when its verdicts came."""
-    return "; ".join(filter(None, (_blocks(result), about_verdicts(result))))
-
-
-def about_verdicts(result: Result) -> str:
-    """How many verdicts were there after how long; nothing where none came, or none was written down."""
+    """How many blocks it has, why there are no more, and when its verdicts came, where any came and it is known."""
     parts = [f"{number} after {units.duration(elapsed_s)}" for elapsed_s, number in result.decided_after.items()]
-    return f"verdicts: {', '.join(parts)}" if parts else ""
+    return f"{_blocks(result)}; verdicts: {', '.join(parts)}" if parts else _blocks(result)
 
 
 def _blocks(result: Result) -> str:
-    blocks = max((record.block for record in result.records), default=0)
-    many = f"{blocks} block{'s' * (blocks != 1)}"
+    many = counted(max((record.block for record in result.records), default=0), "block")
     half = "; its last line is half-written and left out" if result.half_written else ""
     if result.run.preset == "smoke" and result.whole:
         return SMOKE

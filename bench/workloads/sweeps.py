@@ -7,7 +7,7 @@ as well, on the others, which are held out, the fit is evaluated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,23 +45,18 @@ BASE: dict[str, int | bool] = {
 """Where the sweeps cross, but for what ``--shape`` names: there, neither calls nor arithmetic are all of a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """A name of ``--shape``, or ``threads``, and the values that it takes, smallest first."""
+Sweeps = dict[str, tuple[int, ...]]
+"""A name of ``--shape``, or ``threads``, to the values that it takes, smallest first."""
 
-    name: str
-    values: tuple[int, ...]
-
-
-SWEEPS = (
-    Sweep("sequence_length", (4, 8, 16, 32, 64)),
-    Sweep("output_seq_length", (4, 16, 64)),
-    Sweep("batch_size", (1, 2, 4, 8, 16, 32, 64)),
-    Sweep("hidden_dim", (16, 32, 64, 128, 256, 512)),
-    Sweep("embedding_dim", (8, 64, 512)),
-    Sweep("num_encoder_layers", (1, 2)),
-    Sweep("num_decoder_layers", (1, 2)),
-)
+SWEEPS: Sweeps = {
+    "sequence_length": (4, 8, 16, 32, 64),
+    "output_seq_length": (4, 16, 64),
+    "batch_size": (1, 2, 4, 8, 16, 32, 64),
+    "hidden_dim": (16, 32, 64, 128, 256, 512),
+    "embedding_dim": (8, 64, 512),
+    "num_encoder_layers": (1, 2),
+    "num_decoder_layers": (1, 2),
+}
 """Those of the preset ``scaling``; it has the base in one direction, too."""
 
 BESIDE = 16
@@ -77,43 +72,34 @@ SEED = 2018
 """Draws them: the same ones in every run."""
 
 
-def parse_sweeps(texts: Iterable[str]) -> tuple[Sweep, ...]:
-    """The sweeps that ``hidden_dim=64:2048`` and the like describe.
+def parse_sweeps(texts: Iterable[str]) -> Sweeps:
+    """The sweeps that ``hidden_dim=64:2048`` and the like describe: values double from low on, and end with high.
 
     Raises:
-        InvalidInput: one is malformed, or named twice, or threads are swept beside sizes.
+        InvalidInput: one is malformed, or its name is none, or its values are no sizes or do not rise; or one is named
+            twice, or threads are swept beside sizes.
     """
-    sweeps: dict[str, Sweep] = {}
+    sweeps: Sweeps = {}
     for text in texts:
-        sweep = parse_sweep(text)
-        if sweep.name in sweeps:
-            raise InvalidInput(f"--sweep: {sweep.name} is given twice")
-        sweeps[sweep.name] = sweep
+        if "," in text:
+            raise InvalidInput(
+                f"--sweep: {text!r} has a comma; a space stands between sweeps: hidden_dim=64:2048 batch_size=1:64"
+            )
+        name, equals, values = (part.strip() for part in text.partition("="))
+        low, colon, high = (part.strip() for part in values.partition(":"))
+        if not (name and equals and low and colon and high):
+            raise InvalidInput(f"--sweep: {text!r} is not name=low:high; example: hidden_dim=64:2048")
+        if name not in (*SIZES, THREADS):
+            raise InvalidInput(f"--sweep: unknown name {name!r}; choose from {', '.join((*SIZES, THREADS))}")
+        first, last = (parse_size("--sweep", name, value) for value in (low, high))
+        if first >= last:
+            raise InvalidInput(f"--sweep: {name} must rise, and {first}:{last} does not")
+        if name in sweeps:
+            raise InvalidInput(f"--sweep: {name} is given twice")
+        sweeps[name] = doubled(first, last)
     if THREADS in sweeps and len(sweeps) > 1:
         raise InvalidInput("--sweep: threads are swept alone; --threads measures every shape with each number of them")
-    return tuple(sweeps.values())
-
-
-def parse_sweep(text: str) -> Sweep:
-    """The sweep that ``hidden_dim=64:2048`` describes: values double from low on, and end with high.
-
-    Raises:
-        InvalidInput: it is malformed, or the name is none, or the values are no sizes or do not rise.
-    """
-    if "," in text:
-        raise InvalidInput(
-            f"--sweep: {text!r} has a comma; a space stands between sweeps: hidden_dim=64:2048 batch_size=1:64"
-        )
-    name, equals, values = (part.strip() for part in text.partition("="))
-    low, colon, high = (part.strip() for part in values.partition(":"))
-    if not (name and equals and low and colon and high):
-        raise InvalidInput(f"--sweep: {text!r} is not name=low:high; example: hidden_dim=64:2048")
-    if name not in (*SIZES, THREADS):
-        raise InvalidInput(f"--sweep: unknown name {name!r}; choose from {', '.join((*SIZES, THREADS))}")
-    first, last = (parse_size("--sweep", name, value) for value in (low, high))
-    if first >= last:
-        raise InvalidInput(f"--sweep: {name} must rise, and {first}:{last} does not")
-    return Sweep(name, doubled(first, last))
+    return sweeps
 
 
 def doubled(first: int, last: int) -> tuple[int, ...]:
@@ -122,7 +108,7 @@ def doubled(first: int, last: int) -> tuple[int, ...]:
     return (*(first * 2**power for power in range(doublings)), last)
 
 
-def choose_sweeps(texts: Sequence[str], preset: str, processors: int) -> tuple[Sweep, ...]:
+def choose_sweeps(texts: Sequence[str], preset: str, processors: int) -> Sweeps:
     """The sweeps that are described; those of the preset ``threads``, up to so many, where that is asked for.
 
     Raises:
@@ -132,7 +118,7 @@ def choose_sweeps(texts: Sequence[str], preset: str, processors: int) -> tuple[S
         return parse_sweeps(texts)
     if texts:
         raise InvalidInput(f"--preset threads sweeps threads; leave --sweep {texts[0]} out, or the preset")
-    return (Sweep(THREADS, doubled(1, processors)),)
+    return {THREADS: doubled(1, processors)}
 
 
 def base_of(shape: str | None) -> dict[str, int | bool]:
@@ -145,7 +131,7 @@ def base_of(shape: str | None) -> dict[str, int | bool]:
 
 
 def choose_workloads(
-    names: Sequence[str], preset: str, device: str, shape: str | None, sweeps: Sequence[Sweep]
+    names: Sequence[str], preset: str, device: str, shape: str | None, sweeps: Sweeps
 ) -> list[Workload]:
     """The workloads named, the shapes of the sweeps, and the shape; those of the preset where none is named.
 
@@ -153,38 +139,38 @@ def choose_workloads(
         InvalidInput: there is no such workload, the shape is malformed, or a sweep does not fit the preset.
     """
     if preset == SCALING:
-        if names or any(sweep.name == THREADS for sweep in sweeps):
+        if names or THREADS in sweeps:
             raise InvalidInput("--preset scaling sweeps sizes; leave --workload and threads out of it, or the preset")
-        return preset_shapes(base_of(shape), *([sweeps] if sweeps else []))
+        return preset_shapes(base_of(shape), sweeps or SWEEPS)
     workloads = choose(names, preset, device) if names or (shape is None and not sweeps) else []
-    sizes = [sweep for sweep in sweeps if sweep.name != THREADS]
-    if sizes:
-        return workloads + swept(base_of(shape), sizes)
+    if sweeps and THREADS not in sweeps:
+        return workloads + swept(base_of(shape), sweeps)
     if shape is not None:
         return [*workloads, parse_shape(shape)]
     return workloads or [shape_workload(**BASE)]
 
 
-def choose_threads(threads: Sequence[str], sweeps: Sequence[Sweep]) -> Sequence[str]:
+def choose_threads(threads: Sequence[str], sweeps: Sweeps) -> Sequence[str]:
     """The numbers of threads that are given, or swept.
 
     Raises:
         InvalidInput: they are both.
     """
-    swept_threads = [sweep for sweep in sweeps if sweep.name == THREADS]
-    if swept_threads and list(threads) != ["1"]:
+    if THREADS not in sweeps:
+        return threads
+    if list(threads) != ["1"]:
         raise InvalidInput("--threads: a sweep of threads says how many; leave --threads out")
-    return [str(value) for sweep in swept_threads for value in sweep.values] or threads
+    return [str(value) for value in sweeps[THREADS]]
 
 
-def swept(base: Mapping[str, int | bool], sweeps: Iterable[Sweep]) -> list[Workload]:
+def swept(base: Mapping[str, int | bool], sweeps: Sweeps) -> list[Workload]:
     """The shapes of the sweeps, each once."""
-    shapes = (dict(base) | {sweep.name: value} for sweep in sweeps for value in sweep.values)
+    shapes = (dict(base) | {name: value} for name, values in sweeps.items() for value in values)
     workloads = (replace(shape_workload(**shape), source="--sweep") for shape in shapes)
     return list({workload.name: workload for workload in workloads}.values())
 
 
-def preset_shapes(base: Mapping[str, int | bool], sweeps: Sequence[Sweep] = SWEEPS) -> list[Workload]:
+def preset_shapes(base: Mapping[str, int | bool], sweeps: Sweeps = SWEEPS) -> list[Workload]:
     """What the preset ``scaling`` measures: the sweeps, the base in the other directions, and shapes off the lines.
 
     Raises:
@@ -196,9 +182,7 @@ def preset_shapes(base: Mapping[str, int | bool], sweeps: Sequence[Sweep] = SWEE
     return [*lines, *off[:BESIDE], *(replace(one, source="held out", held_out=True) for one in off[BESIDE:])]
 
 
-def drawn(
-    base: Mapping[str, int | bool], sweeps: Sequence[Sweep], count: int, lines: Collection[str] = ()
-) -> list[Workload]:
+def drawn(base: Mapping[str, int | bool], sweeps: Sweeps, count: int, lines: Collection[str] = ()) -> list[Workload]:
     """Shapes within what the sweeps span, drawn evenly in the logarithm of each size, in one direction or both.
 
     None is among the ``lines``, nor longer than ``LONGEST_CALL_S`` allows.
@@ -210,10 +194,10 @@ def drawn(
     found: dict[str, Workload] = {}
     for _ in range(1000 * count):
         shape = dict(base) | {"bidirectional": bool(random.integers(2))}
-        for sweep in sweeps:
-            low, high = sweep.values[0], sweep.values[-1]
+        for name, values in sweeps.items():
+            low, high = values[0], values[-1]
             size = round(math.exp(random.uniform(math.log(low - 0.5), math.log(high + 0.5))))
-            shape[sweep.name] = min(max(size, low), high)
+            shape[name] = min(max(size, low), high)
         workload = replace(shape_workload(**shape), source="drawn between the sweeps")
         if workload.name not in lines and expected_call_s(workload, "forward") <= LONGEST_CALL_S:
             found[workload.name] = workload

@@ -25,7 +25,7 @@ from bench.records.schema import CONTROL, Block, CodeFacts
 from bench.records.store import read_result
 from bench.report import comparison as report
 from bench.report import export
-from bench.report.pytest_benchmark import to_pytest_benchmark
+from bench.report.export import to_pytest_benchmark
 
 if TYPE_CHECKING:
     from bench.analysis.compare import Compared

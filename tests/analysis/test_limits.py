@@ -25,8 +25,8 @@ from bench.publish import readme
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
 from bench.report import export, markdown, text
+from bench.report.export import to_pytest_benchmark
 from bench.report.progress import live_summary, tally
-from bench.report.pytest_benchmark import to_pytest_benchmark
 from bench.report.rows import table_rows
 from bench.workloads.flops import BatchSizes, product_flops
 from bench.workloads.shapes import SEED, choose

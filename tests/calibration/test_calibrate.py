@@ -16,10 +16,11 @@ from support.calibrated import HEAD, comparison
 from support.processes import bench, wait_until
 
 from bench import here
-from bench.calibration import calibrate, calibration, report, synthetic
-from bench.calibration.accuracy import BLOCKS, PAIRS, accuracy_of
+from bench.calibration import calibrate, calibration, report, workers
+from bench.calibration.calibrate import BLOCKS, PAIRS, accuracy_of
 from bench.calibration.calibration import Batch, Comparison
 from bench.calibration.neighbour import noisy
+from bench.calibration.simulate import lag_correlation
 from bench.machine.cpus import processors
 from bench.measure.runner import DiskFull, Listener, run_plan
 from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, without_time
@@ -41,11 +42,11 @@ def test_a_worker_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monk
     monkeypatch.setattr(Reference, "forward", lambda self, x, y: passes.append(1))
     products: list[int] = []
     monkeypatch.setattr(np, "tanh", lambda state: products.append(1) or state)
-    parameters = initial_parameters(synthetic.WORKLOAD.config, 0)
+    parameters = initial_parameters(workers.WORKLOAD.config, 0)
     counts = {}
     for percent in (0, 1, 10):
-        load = build_row(synthetic.write_worker(tmp_path, f"plus{percent}", percent))
-        worker = load(synthetic.WORKLOAD.config, parameters, "cpu")
+        load = build_row(workers.write_worker(tmp_path, f"plus{percent}", percent))
+        worker = load(workers.WORKLOAD.config, parameters, "cpu")
         x = np.zeros(1)
         worker.forward(x, None)
         passes.clear()
@@ -57,7 +58,7 @@ def test_a_worker_does_exactly_as_much_more_work_as_planted(tmp_path: Path, monk
 
 def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
     def records(ratio: float, blocks: int) -> list[Record]:
-        base = {"framework": "numpy", "tier": "loop", "workload": synthetic.WORKLOAD.name, "task": "forward"}
+        base = {"framework": "numpy", "tier": "loop", "workload": workers.WORKLOAD.name, "task": "forward"}
         base |= {"device": "cpu", "threads": 1}
         rng = np.random.default_rng(0)
         return [
@@ -71,10 +72,9 @@ def test_pairs_go_on_until_they_have_a_verdict_and_no_further() -> None:
             for name, seconds in (("a", ratio), ("b", 1.0))
         ]
 
-    pair = synthetic.Pair("a", "b")
-    rows = [_row("a"), _row("b")]
-    plan = synthetic.plan_of(rows, seed=1)
-    due = synthetic.undecided_pairs([pair])
+    pair = workers.Pair("a", "b")
+    plan = workers.plan_of([workers.entry(_row(name)) for name in ("a", "b")], seed=1)
+    due = workers.undecided_pairs([pair])
     assert due(plan, []) is not None
     assert due(plan, records(1.0, 3)) is None  # SAME
     assert due(plan, records(1.5, 3)) is None  # SLOWER
@@ -93,21 +93,21 @@ def test_planted_work_is_found_by_the_pipeline_and_identical_workers_are_not_dis
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten times the work a call: beside other programs, what a call begins with is long too, and the same for both."""
-    monkeypatch.setattr(synthetic, "UNITS", 10 * synthetic.UNITS)
-    pairs = [synthetic.Pair("a", "b"), synthetic.Pair("plus100", "a", 100)]
-    rows = [synthetic.write_worker(tmp_path, name, percent) for name, percent in (("a", 0), ("b", 0), ("plus100", 100))]
+    monkeypatch.setattr(workers, "UNITS", 10 * workers.UNITS)
+    pairs = [workers.Pair("a", "b"), workers.Pair("plus100", "a", 100)]
     lines: list[Line] = []
-    plan = synthetic.plan_of(rows, seed=1)
+    plan = workers.plan_of(workers.entries_of(tmp_path, pairs), seed=1)
     run_plan(
         plan,
-        synthetic.pose(tmp_path),
+        workers.pose(tmp_path),
         tmp_path,
         Listener(kept=lines.extend),
-        next_block=synthetic.undecided_pairs(pairs),
+        next_block=workers.undecided_pairs(pairs),
     )
     records = [line for line in lines if isinstance(line, Record)]
     assert {record.status for record in records} == {"ok"}
-    same, planted = (calibrate.comparison_of(pair, records, 0, "quiet") for pair in pairs)
+    group = records[0].cell.group
+    same, planted = (calibrate.comparison_of(group, records, pair, 0, "quiet") for pair in pairs)
     outcomes = calibration.outcomes_of([Batch(comparisons=[same, planted], elapsed_s=1.0)])
     assert outcomes[0].verdict in ("SAME", "UNCLEAR")
     assert outcomes[1].verdict == "SLOWER"
@@ -157,7 +157,7 @@ def test_the_report_counts_what_was_said() -> None:
 
 def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> None:
     slow, fast = [1.05] * 3, [1.0] * 3
-    later = synthetic.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
+    later = workers.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
     one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
     outcomes = calibration.outcomes_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
     assert report.came_out_as(outcomes[:1]) == "5.0 %"
@@ -167,7 +167,7 @@ def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> No
 def wavering(percent: int, logs: list[float], **fields: object) -> Comparison:
     """Ours over theirs has these logs, block by block."""
     times = [[float(np.exp(one))] * 3 for one in logs]
-    sides = synthetic.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), disturbed=[[]] * len(logs))
+    sides = workers.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), disturbed=[[]] * len(logs))
     return msgspec.structs.replace(comparison(percent, 1.0, **fields), sides=sides)
 
 
@@ -201,19 +201,19 @@ def test_a_lean_that_lasts_shows_as_correlation() -> None:
     random = np.random.default_rng(0)
     independent = random.normal(size=(300, 9))
     drifting = independent + random.normal(size=(300, 1))
-    assert report.lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
-    assert report.lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
-    assert report.lag_correlation([[0.0, 0.0]]) == 0.0
+    assert lag_correlation(independent.tolist()) == pytest.approx(0.0, abs=0.05)
+    assert lag_correlation(drifting.tolist()) == pytest.approx(0.5, abs=0.05)
+    assert lag_correlation([[0.0, 0.0]]) == 0.0
 
 
 @pytest.mark.thorough
 def test_a_batch_in_which_a_worker_fails_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = synthetic.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
-    monkeypatch.setattr(synthetic, "TEMPLATE", broken)
-    monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
-    monkeypatch.setattr(calibrate, "PLANTED", ())
+    broken = workers.TEMPLATE.replace("return self.answer", "return self.answer * np.float32(1.1)")
+    monkeypatch.setattr(workers, "TEMPLATE", broken)
+    monkeypatch.setattr(workers, "PAIRS_A_TABLE", 1)
+    monkeypatch.setattr(workers, "PLANTED", ())
     with pytest.raises(calibrate.WorkerFailed, match=r"pair0-[ab] is invalid"):
-        calibrate.measure_batch(0, "quiet", 1, "", calibration.read_begun(tmp_path), id)
+        calibrate.measure_batch(0, [], "quiet", 1, "", calibration.read_begun(tmp_path), id)
 
 
 def test_a_batch_that_was_appended_again_is_refused(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def _block(number: int) -> Block:
 
 
 def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
-    cell = synthetic.entry(_row("a")).cells[0]
+    cell = workers.entry(_row("a")).cells[0]
 
     def record(number: int) -> Record:
         return msgspec.structs.replace(without_time(cell, "ok", "", block=number), samples_s=[1.0])
@@ -317,10 +317,10 @@ def test_of_a_broken_off_table_whole_blocks_count(tmp_path: Path) -> None:
 def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(calibrate, "PAIRS_A_TABLE", 1)
-    monkeypatch.setattr(calibrate, "PLANTED", ())
+    monkeypatch.setattr(workers, "PAIRS_A_TABLE", 1)
+    monkeypatch.setattr(workers, "PLANTED", ())
     monkeypatch.setattr(calibrate, "SURROUNDINGS", ("quiet",))
-    monkeypatch.setattr(synthetic, "UNITS", 20)
+    monkeypatch.setattr(workers, "UNITS", 20)
     monkeypatch.setattr(report, "REPLAYS", 10)
     measured: list[int] = []
     breaks_off = [3]
@@ -343,7 +343,7 @@ def test_an_interrupted_table_goes_on_from_its_last_whole_block(
     assert calibrate.calibrate(**arguments) == 130
     said = capsys.readouterr()
     assert "interrupted; batches complete, and saved: 0, and 2 blocks of the next; go on with: " in said.err
-    had = synthetic.sides_of(synthetic.Pair("pair0-a", "pair0-b"), calibration.read_begun(out / ".batch-0").records)
+    had = workers.sides_of(workers.Pair("pair0-a", "pair0-b"), calibration.read_begun(out / ".batch-0").records)
     assert measured[-1] == 3
     measured.clear()
     assert calibrate.calibrate(**arguments) == 0
@@ -376,12 +376,12 @@ def test_bad_words_are_one_line_and_exit_code_2(words: list[str], tmp_path: Path
 
 
 def test_accuracy_is_the_spread_of_identical_workers() -> None:
-    pairs = [synthetic.Pair(f"{index}-a", f"{index}-b") for index in range(PAIRS)]
+    pairs = [workers.Pair(f"{index}-a", f"{index}-b") for index in range(PAIRS)]
     lines: list[Line] = []
     for block in range(1, BLOCKS + 1):
         for pair in pairs:
             for name, seconds in ((pair.ours, 1.01), (pair.theirs, 1.0)):
-                record = without_time(synthetic.entry(_row(name)).cells[0], "ok", "", block=block)
+                record = without_time(workers.entry(_row(name)).cells[0], "ok", "", block=block)
                 lines.append(msgspec.structs.replace(record, samples_s=[seconds] * 3))
         lines.append(
             Block(block=block, started_at="", elapsed_s=1.0, records=1, product_s=[1.0, 1.0], load=None, steal=None)

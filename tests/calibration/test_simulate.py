@@ -11,17 +11,8 @@ from support.verdicts import unguarded
 
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import FEW_BLOCKS, MIN_BLOCKS, Prior, compare, priors
-from bench.calibration.simulate import (
-    KINDS,
-    OUTLYING,
-    clopper_pearson,
-    error_rate,
-    made,
-    normal,
-    recorded,
-    said_in_groups,
-    stopped,
-)
+from bench.calibration.simulate import clopper_pearson, error_rate, recorded, said_in_groups, stopped
+from studies.kinds import EFFECTS, KINDS, OUTLYING, made, normal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,13 +22,15 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_at_most_one_verdict_of_a_hundred_is_false(name: str) -> None:
-    rates = error_rate(KINDS[name], seed=1)
+    rates = error_rate(KINDS[name], effects=EFFECTS, seed=1)
     assert max(rates.false, rates.wrong) <= 0.01
 
 
 @pytest.mark.parametrize("sd", ["3", "10"])
 def test_the_worst_tables_stay_below_one_percent_with_certainty(sd: str) -> None:
-    rates = error_rate(KINDS[f"one row and the control, drifting, {sd} %"], comparisons=100_000, seed=1)
+    rates = error_rate(
+        KINDS[f"one row and the control, drifting, {sd} %"], effects=EFFECTS, comparisons=100_000, seed=1
+    )
     assert max(rates.false_bounds.high, rates.wrong_bounds.high) <= 0.01
 
 
@@ -50,13 +43,13 @@ def naive(log_ratios: Floats, _prior: Prior) -> NDArray[np.str_]:
 
 
 def test_this_simulation_catches_a_naive_rule() -> None:
-    assert error_rate(KINDS["Gaussian, 3 %"], comparisons=4000, rule=naive).false_bounds.low > 0.05
+    assert error_rate(KINDS["Gaussian, 3 %"], effects=EFFECTS, comparisons=4000, rule=naive).false_bounds.low > 0.05
 
 
 def test_this_simulation_catches_a_rule_that_two_outlying_blocks_lead() -> None:
     few = {"comparisons": 10_000, "most_blocks": FEW_BLOCKS, "seed": 1}
-    assert error_rate(KINDS["outliers, 0.6 %"], rule=unguarded, **few).false_bounds.low > 0.01
-    assert error_rate(KINDS["outliers, 0.6 %"], **few).false == 0
+    assert error_rate(KINDS["outliers, 0.6 %"], effects=EFFECTS, rule=unguarded, **few).false_bounds.low > 0.01
+    assert error_rate(KINDS["outliers, 0.6 %"], effects=EFFECTS, **few).false == 0
 
 
 def hasty(log_ratios: Floats, _prior: Prior) -> NDArray[np.str_]:
@@ -159,7 +152,9 @@ def test_tables_do_not_know_of_each_other() -> None:
 
 def test_rates_are_seeded_and_lie_in_their_bounds() -> None:
     tables = KINDS["one row and the control, drifting, 10 %"]
-    rates, again, other = (error_rate(tables, comparisons=4000, most_blocks=10, seed=seed) for seed in (0, 0, 1))
+    rates, again, other = (
+        error_rate(tables, effects=EFFECTS, comparisons=4000, most_blocks=10, seed=seed) for seed in (0, 0, 1)
+    )
     assert rates == again != other
     for share, bounds in ((rates.false, rates.false_bounds), (rates.wrong, rates.wrong_bounds)):
         assert bounds.low <= share <= bounds.high

@@ -12,11 +12,21 @@ from support.calibrated import HEAD, batch
 from support.pretend import row, sit
 from support.processes import bench, numpy_row, one_line
 
-from bench.calibration import calibrate, report, twins
-from bench.calibration.calibration import Batch, outcomes_of, pairs_of
-from bench.calibration.synthetic import Pair, undecided_pairs, works
-from bench.calibration.twins import PAIRS_A_ROW, PLANTED, plan_of, processor_of, twins_of
-from bench.measure.plan import BUDGETS
+from bench.calibration import calibrate, report
+from bench.calibration.calibration import Batch, bound, false_ones, outcomes_of, pairs_of
+from bench.calibration.workers import (
+    PAIRS_A_ROW,
+    PLANTED_IN_ROWS,
+    TWINS_BUDGET,
+    Pair,
+    plan_of,
+    processor_of,
+    twin_entries,
+    twins_of,
+    undecided_pairs,
+    works,
+    write_longer,
+)
 from bench.workloads.shapes import SEED, WORDS
 from impls import build_row, read_row
 from impls.contract import InvalidInput, initial_parameters
@@ -27,29 +37,29 @@ if TYPE_CHECKING:
     from bench.measure.plan import Plan
 
 ROWS = [row("one"), row("two")]
-LONGER = {(own.name, percent): row(f"{own.name}-{percent}") for own in ROWS for percent in PLANTED}
+LONGER = {(own.name, percent): row(f"{own.name}-{percent}") for own in ROWS for percent in PLANTED_IN_ROWS}
 
 
 def plan() -> Plan:
-    return plan_of(ROWS, LONGER, [SEED, WORDS], ("forward", "train_step"), BUDGETS["default"], 1)
+    return plan_of(twin_entries(ROWS, LONGER, [SEED, WORDS], ("forward", "train_step")), 1, TWINS_BUDGET)
 
 
 def test_no_two_pairs_of_twins_share_a_worker_and_each_slow_down_has_a_plain_one() -> None:
     pairs = twins_of(ROWS)
-    plain = [name for one in pairs if not one.pair.percent for name in (one.pair.ours, one.pair.theirs)]
+    plain = [name for one in pairs if not one.percent for name in (one.ours, one.theirs)]
     assert len(plain) == len(set(plain)) == 2 * PAIRS_A_ROW * len(ROWS)
     for own in ROWS:
-        planted = [one.pair for one in pairs if one.row == own.name and one.pair.percent]
-        assert [pair.percent for pair in planted] == list(PLANTED)
+        planted = [one for one in pairs if one.row == own.name and one.percent]
+        assert [pair.percent for pair in planted] == list(PLANTED_IN_ROWS)
         assert {pair.theirs for pair in planted} <= set(plain) and len({pair.theirs for pair in planted}) == len(
-            PLANTED
+            PLANTED_IN_ROWS
         )
 
 
 def test_all_sit_at_one_table_in_every_group() -> None:
     (table,) = plan().pools
     assert {entry.name for entry in table.entries} == {
-        name for one in twins_of(ROWS) for name in (one.pair.ours, one.pair.theirs)
+        name for one in twins_of(ROWS) for name in (one.ours, one.theirs)
     }
     for entry in table.entries:
         assert {cell.implementation for cell in entry.cells} == {entry.name}
@@ -59,7 +69,7 @@ def test_all_sit_at_one_table_in_every_group() -> None:
 
 def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
     own = plan()
-    due = undecided_pairs([one.pair for one in twins_of(ROWS)])
+    due = undecided_pairs(twins_of(ROWS))
     speeds = {
         name: 1.0 + 0.3 * (own_row.name in {"one-10"}) for name, own_row in ((one.name, one) for one in LONGER.values())
     }
@@ -75,7 +85,7 @@ def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
 
 def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp_path: Path) -> None:
     plain = read_row(numpy_row(tmp_path, "plain"))
-    longer = twins.write_longer(tmp_path, plain, 50, tmp_path)
+    longer = write_longer(tmp_path, plain, 50, tmp_path)
     assert (longer.tier, longer.frameworks, longer.compiles) == (plain.tier, plain.frameworks, plain.compiles)
     parameters = initial_parameters(SEED.config, 0)
     models = [build_row(own)(SEED.config, parameters, "cpu") for own in (plain, longer)]
@@ -94,7 +104,7 @@ def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp
 
 
 def test_what_was_planted_is_what_the_processor_saw() -> None:
-    (planned, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
+    (planned, *_) = (undecided_pairs(twins_of(ROWS))(plan(), []) or (0, ()))[1]
     records = [
         msgspec.structs.replace(one, block=block, cpu_per_wall=0.9 if one.cell.implementation == "one~1" else 1.0)
         for block in (1, 2)
@@ -109,16 +119,16 @@ def test_what_was_planted_is_what_the_processor_saw() -> None:
 def test_false_verdicts_are_counted_over_groups_and_bounded_over_tables() -> None:
     quiet = [batch(number) for number in range(10)]
     assert [pairs_of(one) for one in quiet] == [2] * 10
-    assert not report.false_ones(outcomes_of(quiet))
+    assert not false_ones(outcomes_of(quiet))
     assert "40 comparisons of real rows with themselves (20 disjoint pairs in 10 tables), 0 got" in (
         words := report.in_words(quiet)
     )
     assert "at most 13.9 % (95 %, each pair taken for one try)" in words  # 1 - 0.05^(1/20)
     assert "taken for tries, it would be at most 26 %" in table_of(quiet)  # 1 - 0.05^(1/10)
-    bounds = [report.bound([batch(one, false=one < hits) for one in range(10)]) for hits in (0, 1, 2, 10)]
+    bounds = [bound([batch(one, false=one < hits) for one in range(10)]) for hits in (0, 1, 2, 10)]
     assert bounds == sorted(bounds) and bounds[2] > 0.28, "an error makes nothing surer"
     wrong = [batch(number, false=number in (2, 5)) for number in range(10)]
-    assert len(report.false_ones(outcomes_of(wrong))) == 2
+    assert len(false_ones(outcomes_of(wrong))) == 2
     assert f"2 got a false FASTER or SLOWER: at most {100 * bounds[2]:.1f} %" in report.in_words(wrong)
 
 
@@ -127,7 +137,7 @@ def table_of(batches: list[Batch]) -> str:
 
 
 def test_who_has_no_time_is_left_out_there_and_named() -> None:
-    (planned, *_) = (undecided_pairs([one.pair for one in twins_of(ROWS)])(plan(), []) or (0, ()))[1]
+    (planned, *_) = (undecided_pairs(twins_of(ROWS))(plan(), []) or (0, ()))[1]
     records = [one for block in (1, 2, 3) for one in sit(planned, block, {}, noise=0.01)]
     lost = [
         msgspec.structs.replace(one, status="invalid", samples_s=[])

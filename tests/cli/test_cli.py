@@ -20,7 +20,7 @@ from support.recorded import record, write
 
 from bench import here
 from bench.analysis.cells import analyse, control
-from bench.cli.show import show
+from bench.cli.run import show
 from bench.machine.cpus import processors
 from bench.machine.gpu import gpus
 from bench.measure.plan import BUDGETS
@@ -398,6 +398,7 @@ def test_help_has_examples() -> None:
         done = ask(*command, "--help")
         assert done.returncode == 0
         assert f"python -m bench {' '.join(command)}" in done.stdout
+    assert "Write the template of a row" in ask("new", "--help").stdout
 
 
 NOBODY = """
@@ -411,7 +412,7 @@ os.environ.pop("HOME", None)
 sys.argv = ["bench", "list"]
 from bench.cli.main import main
 assert main() == 0
-import bench.page.write
+import bench.page.build
 """
 """What draws the page is imported by a user whom the system does not know, and who has no home."""
 
@@ -457,7 +458,7 @@ def test_a_page_that_cannot_be_drawn_costs_no_more_than_the_page(
     def fails(*_: object) -> None:
         raise fault
 
-    monkeypatch.setattr("bench.page.write.write_report", fails)
+    monkeypatch.setattr("bench.page.build.write_report", fails)
     assert show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True, highlight=False)) == 0
     said = capsys.readouterr()
     assert "torch/module" in said.out
@@ -473,7 +474,7 @@ def test_an_impatient_ctrl_c_while_the_page_is_drawn_does_not_cost_the_results_n
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.page.write.write_report", interrupted)
+    monkeypatch.setattr("bench.page.build.write_report", interrupted)
     with pytest.raises(KeyboardInterrupt):
         show(ended(write(tmp_path, record())), Console(stderr=True, soft_wrap=True))
     assert capsys.readouterr().err.endswith(f"result: {tmp_path}\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.processes import ROOT, bench, python
 
-from bench.cli.template import write_row
+from bench.cli.new import write_row
 from impls.contract import InvalidInput
 
 FRAMEWORKS = ("torch", "jax", "thinc", "brandnew")
@@ -119,7 +119,7 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
 
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "module.py").touch()
-    monkeypatch.setattr("bench.cli.template.HERE", tmp_path)
+    monkeypatch.setattr("bench.cli.new.HERE", tmp_path)
     before = sorted(tmp_path.rglob("*"))
     with (
         monkeypatch.context() as patch,

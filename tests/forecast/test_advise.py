@@ -22,11 +22,11 @@ from bench.forecast import advise, report
 from bench.forecast.model import TaskAt, model_of
 from bench.here import command
 from bench.machine.describe import code_facts, describe
-from bench.publish import rules
+from bench.publish import kinds
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
 from bench.records.store import read_result
-from bench.workloads.sweeps import BASE, Sweep, preset_shapes
+from bench.workloads.sweeps import BASE, preset_shapes
 from impls import find_rows
 from impls.contract import InvalidInput
 
@@ -204,7 +204,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 
@@ -220,7 +220,7 @@ def test_what_is_published_of_a_scaling_run_is_made_from_its_records(
     target = publisher(tmp_path).publish(write_scaling(tmp_path / "run", run=run, shapes=shapes))
     held_out = sum(shape.held_out for shape in shapes)
     page, data = target / report.PAGE_FILE, target / report.FACTS_FILE
-    files = publisher(tmp_path).generated()
+    files = dict(publisher(tmp_path).made())
     assert {page, data} < files.keys()
     assert all(path.read_text() == text for path, text in files.items())
     assert f"[{target.name}]({target.name}/scaling.md)" in (repository / "results" / "README.md").read_text()
@@ -247,7 +247,7 @@ def test_the_numbers_of_a_published_fit_are_those_of_its_coefficients(tmp_path: 
 
 
 def test_a_coefficient_that_is_not_identifiable_is_not_shown(tmp_path: Path) -> None:
-    shapes = preset_shapes(BASE, [Sweep("hidden_dim", tuple(range(16, 512, 16)))])
+    shapes = preset_shapes(BASE, {"hidden_dim": tuple(range(16, 512, 16))})
     text = report.page(model_of(Analysis(read_result(write_scaling(tmp_path, run=scaling_run(shapes), shapes=shapes)))))
     (line,) = (line for line in text.split("## train_step")[0].splitlines() if line.startswith("| `torch/module` | "))
     shown = dict(zip(report.COLUMNS, line.split(" | ")[1:], strict=False))

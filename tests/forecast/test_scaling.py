@@ -27,8 +27,18 @@ from bench.forecast.features import (
     off_by,
     shares,
 )
-from bench.forecast.held_out import check, score
-from bench.forecast.model import CONFIDENCE, Beyond, TaskAt, between, beyond, forecast, model_of, tied, times_of
+from bench.forecast.model import (
+    CONFIDENCE,
+    Beyond,
+    TaskAt,
+    between,
+    beyond,
+    check,
+    forecast,
+    model_of,
+    tied,
+    times_of,
+)
 from bench.records.schema import Result
 from bench.records.store import read_result
 from bench.workloads.flops import BatchSizes, product_flops
@@ -212,14 +222,15 @@ def test_intervals_hold_nine_of_ten(unlike: float) -> None:
 
 @pytest.mark.parametrize("unlike", [0.02, 0.1, 0.3])
 def test_the_fastest_is_named_or_among_the_tied_on_nine_of_ten(unlike: float) -> None:
-    found = [score(check(own, at)) for seed in range(4) for own in [model(unlike=unlike, seed=seed)] for at in own.fits]
-    assert np.mean([one.right for one in found]) > CONFIDENCE - 0.03
-    assert np.mean([one.error for one in found]) < 1.2 * unlike + 0.03
-    assert all(one.named + one.tied_right <= one.shapes for one in found)
+    models = [model(unlike=unlike, seed=seed) for seed in range(4)]
+    found = [check(own, at) for own in models for at in own.fits]
+    assert np.mean([one.is_right for checked in found for one in checked]) > CONFIDENCE - 0.03
+    errors = [np.median([error for one in checked for error in one.errors.values()]) for checked in found]
+    assert np.mean(errors) < 1.2 * unlike + 0.03
 
 
 def test_the_less_is_known_the_more_is_tied() -> None:
-    named = [score(check(model(unlike=unlike), FORWARD)).named for unlike in (0.02, 0.5)]
+    named = [sum(len(one.tied) == 1 for one in check(model(unlike=unlike), FORWARD)) for unlike in (0.02, 0.5)]
     assert named[0] > named[1]
 
 

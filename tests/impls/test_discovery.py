@@ -32,9 +32,9 @@ def test_every_row_of_the_table_is_found() -> None:
 
 def test_finding_rows_and_the_command_line_import_no_framework() -> None:
     script = (
-        "import sys, impls, bench.__main__, bench.measure.run, bench.publish.publish, bench.cli.listing\n"
+        "import sys, impls, bench.__main__, bench.measure.run, bench.publish.kinds, bench.cli.list\n"
         "import bench.profiling.measure, impls.torch._profile, impls.jax._profile, impls.thinc._profile\n"
-        "list(bench.cli.listing.listing())\n"
+        "list(bench.cli.list.listing())\n"
         f"print([name for name in {FRAMEWORKS} if name in sys.modules])"
     )
     done = python("-c", script)

@@ -16,7 +16,7 @@ from support.crosschecks import CONFIGS, NOTEBOOK, Case, draw, slack_of, solve
 from support.frameworks import need
 from support.wrong_rows import HandOffReversed, MissingBias, SwappedGate
 
-from bench.machine.processor import features
+from bench.machine.facts import features
 from bench.measure.plan import cells_of
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import WORKLOADS

@@ -19,10 +19,9 @@ from support.processes import ask, bench
 from bench.analysis.verdict import detectable
 from bench.machine import describe
 from bench.machine.cpus import Watched, spin, steal_share
-from bench.machine.facts import Facts, facts_for_record, read_facts, timer
+from bench.machine.facts import Facts, cpu_name, facts_for_record, name_in, read_facts, timer
 from bench.machine.gpu import Gpu
 from bench.machine.limits import available_to_a_process, process_limit, too_low
-from bench.machine.processor import cpu_name, name_in
 from bench.machine.warnings import NOT_FROM_INSIDE, limiting, warnings_of
 from bench.measure.worker_environment import blas_of_workers
 from bench.report.machine_text import Accuracy, render

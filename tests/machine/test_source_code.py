@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.machine import source_code
-from bench.machine.source_code import code_of_harness, code_of_row
+from bench.machine import describe
+from bench.machine.describe import code_of_harness, code_of_row
 from impls import HERE, read_row
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the rows."""
     copy = tmp_path / "impls"
     shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(source_code, "HERE", copy)
+    monkeypatch.setattr(describe, "HERE", copy)
     return copy
 
 
@@ -142,7 +142,7 @@ def test_the_harness_is_what_a_run_is_carried_out_by(
     here = code_of_harness()
     for package in ("bench", "impls"):
         shutil.copytree(HERE.parent / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(source_code, "HERE", tmp_path / "impls")
+    monkeypatch.setattr(describe, "HERE", tmp_path / "impls")
     assert code_of_harness() == here
     with (tmp_path / touched).open("a") as file:
         file.write("# one word more\n")

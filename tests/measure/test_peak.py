@@ -16,7 +16,7 @@ from support.recorded import record
 from bench.analysis.cells import analyse
 from bench.measure.messages import ProblemFile
 from bench.measure.peak import Asked, Peak
-from bench.report.peak_text import render
+from bench.report.machine_text import render_peak
 from bench.workloads.flops import BatchSizes, product_flops
 from bench.workloads.shapes import SEED, WORDS
 from impls import find_bounds
@@ -84,7 +84,7 @@ def test_what_was_measured_is_shown_and_what_failed_is_named() -> None:
     problems = {one.name: ProblemFile(SEED.config, "", sizes) for one in (SEED, WORDS)}
     stream = io.StringIO()
     peak = Peak(asked=asked, problems=problems, cells=analyse(records, ""))
-    Console(file=stream, width=80, highlight=False).print(*render(peak), sep="\n")
+    Console(file=stream, width=80, highlight=False).print(*render_peak(peak), sep="\n")
     shown = stream.getvalue()
     assert re.findall(r"^ ([ab]/products) +([\d.]+) MFLOP/s", shown, flags=re.MULTILINE) == [
         ("a/products", "100"),

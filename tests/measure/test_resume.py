@@ -29,7 +29,7 @@ from support.processes import alive, ask, bench, numpy_row, one_line, start, wai
 from support.recorded import END, RUN, write
 from support.recorded import record as recorded
 
-from bench.cli import show
+from bench.cli import run as cli_run
 from bench.machine.interpreters import Interpreter
 from bench.measure import run
 from bench.measure.lock import MARK_VARIABLE
@@ -566,10 +566,10 @@ def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch
 
     folder = write(tmp_path, recorded(), END)
     (folder / "table.md").write_text("as it was")
-    monkeypatch.setattr(show, "_write_page", lambda *_: False)
+    monkeypatch.setattr(cli_run, "_write_page", lambda *_: False)
     monkeypatch.setattr(os, "fsync", full)
     stderr = io.StringIO()
-    assert show.show(run.Ended(folder, "", 0, ()), Console(file=stderr)) == 1
+    assert cli_run.show(run.Ended(folder, "", 0, ()), Console(file=stderr)) == 1
     assert "its tables cannot be written (No space left on device)" in " ".join(stderr.getvalue().split())
     assert (folder / "table.md").read_text() == "as it was"
 

@@ -12,7 +12,7 @@ from support.processes import numpy_row, python
 
 from bench.here import ROOT
 from bench.machine.describe import DISTRIBUTIONS, blas_in
-from bench.machine.processor import features
+from bench.machine.facts import features
 from bench.measure.worker_environment import blas_of_workers, environment_of
 from impls import find_bounds, find_rows, read_row
 from impls.settings import SETTINGS, Setting

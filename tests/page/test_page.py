@@ -28,13 +28,12 @@ from support.sweeping import write_scaling
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.verdict import compare
-from bench.forecast.maps import maps
+from bench.forecast.report import maps
 from bench.here import ROOT
 from bench.page import build
+from bench.page.build import MOST_FACETS, lines, of_chart, pictures, samples
 from bench.page.charts import CHARTS
-from bench.page.data import datasets, in_order, page_data
-from bench.page.pictures import MOST_FACETS, lines, of_chart, pictures
-from bench.page.write import samples
+from bench.page.data import in_order, page_data
 from bench.records.schema import CONTROL, CodeFacts
 from bench.records.store import read_result
 from bench.report.rows import table_rows
@@ -127,28 +126,28 @@ def test_an_unfinished_run_and_one_without_any_time_have_a_page(tmp_path: Path) 
 
 def test_a_scaling_run_has_curves_of_each_size_and_a_map_that_tells_ties(tmp_path: Path) -> None:
     data = page_data([Analysis(read_result(write_scaling(tmp_path / "scaling")))], maps)
-    assert {"hidden_dim", "batch_size", "sequence_length"} <= {point.size for point in data.points}
-    for point in data.points:
-        assert point.low_s <= point.median_s <= point.high_s
-    values = [one.value for one in data.points if one.size == "hidden_dim" and one.implementation == "jax/scan"]
-    assert {16, 128, 512} <= {*values}
-    cells = {(one.task, one.batch_size, one.hidden_dim): one for one in data.maps}
-    assert len(cells) == len(data.maps) == 2 * 7 * 6
-    assert cells["forward", 1, 16].winner == "jax/scan"  # its steps are cheap, see `sweeping.ROWS`
-    assert all(one.winner in one.tied for one in data.maps)
-    assert all(one["many"] == len(one["tied"]) for one in datasets(data)["maps"])
+    points, own_maps = data.datasets["points"], data.datasets["maps"]
+    assert {"hidden_dim", "batch_size", "sequence_length"} <= {point["size"] for point in points}
+    for point in points:
+        assert point["low_s"] <= point["median_s"] <= point["high_s"]
+    of_scan = [point for point in points if point["implementation"] == "jax/scan"]
+    assert {16, 128, 512} <= {point["value"] for point in of_scan if point["size"] == "hidden_dim"}
+    cells = {(one["task"], one["batch_size"], one["hidden_dim"]): one for one in own_maps}
+    assert len(cells) == len(own_maps) == 2 * 7 * 6
+    assert cells["forward", 1, 16]["winner"] == "jax/scan"  # its steps are cheap, see `sweeping.ROWS`
+    assert all(one["winner"] in one["tied"] and one["many"] == len(one["tied"]) for one in own_maps)
 
 
 def test_history_marks_the_step_that_a_verdict_calls_one(tmp_path: Path) -> None:
     data = page_data([*map(Analysis, several_runs(tmp_path))])
     assert [one.name for one in data.results] == ["second", "elsewhere", "first"]
-    steps = {(one.implementation, one.order): one for one in data.moments}
-    assert steps["jax/scan", 1].verdict == "SLOWER"
-    assert steps["jax/scan", 1].change == pytest.approx(1.5, rel=0.02)
-    assert steps["jax/scan", 1].packages == "jax 0.10.2"
-    assert {steps[name, 1].verdict for name in ("thinc/layers", "torch/cell")} <= {"SAME", "UNCLEAR"}
-    assert all(one.verdict is None for (_, order), one in steps.items() if order == 0)
-    assert {one.machine for one in data.machines} == {"a-processor-2-cores", "another-processor"}
+    steps = {(one["implementation"], one["order"]): one for one in data.datasets["moments"]}
+    assert steps["jax/scan", 1]["verdict"] == "SLOWER"
+    assert steps["jax/scan", 1]["change"] == pytest.approx(1.5, rel=0.02)
+    assert steps["jax/scan", 1]["packages"] == "jax 0.10.2"
+    assert {steps[name, 1]["verdict"] for name in ("thinc/layers", "torch/cell")} <= {"SAME", "UNCLEAR"}
+    assert all(one["verdict"] is None for (_, order), one in steps.items() if order == 0)
+    assert {one["machine"] for one in data.datasets["machines"]} == {"a-processor-2-cores", "another-processor"}
 
 
 def test_a_run_whose_baseline_differs_from_itself_has_no_verdict_on_its_page(tmp_path: Path) -> None:
@@ -158,8 +157,7 @@ def test_a_run_whose_baseline_differs_from_itself_has_no_verdict_on_its_page(tmp
     rows = {name: CodeFacts(code="x", versions={}) for name in names if name != CONTROL}
     run = msgspec.structs.replace(RUN, baseline="torch/module@2.9.1", rows=rows)
     data = page_data([Analysis(read_result(write(tmp_path / "leaning", *own, END, run=run)))])
-    assert len(data.moments) == 2
-    assert {one.verdict for one in data.moments} == {None}
+    assert [one["verdict"] for one in data.datasets["moments"]] == [None, None]
     (group,) = data.groups
     assert {(row.verdict, row.rank) for row in group.rows} == {(None, None)}
     assert [ratio.verdict for ratio in group.ratios if ratio] == [None]
@@ -183,17 +181,19 @@ def test_versions_that_took_turns_have_a_history_of_their_own(tmp_path: Path) ->
     own = [one for name, seconds in (*names.items(), (CONTROL, 0.003)) for one in noisy(name, seconds=seconds)]
     rows = {name: CodeFacts(code="x", versions={"torch": name.partition("@")[2]}) for name in names}
     run = msgspec.structs.replace(RUN, baseline="torch/module@2.9.1", rows=rows)
-    old, new = page_data([Analysis(read_result(write(tmp_path / "versions", *own, END, run=run)))]).moments
-    assert (old.at, old.order, old.verdict, old.packages) == ("2.9.1", 0, None, "torch 2.9.1")
-    assert (new.at, new.order, new.verdict, new.packages) == ("2.13.0", 1, "FASTER", "torch 2.13.0")
-    assert new.change == pytest.approx(2 / 3, rel=0.02)
-    assert "versions of torch, run A" in new.series
+    result = read_result(write(tmp_path / "versions", *own, END, run=run))
+    old, new = page_data([Analysis(result)]).datasets["moments"]
+    fields = ("at", "order", "verdict", "packages")
+    assert [old[name] for name in fields] == ["2.9.1", 0, None, "torch 2.9.1"]
+    assert [new[name] for name in fields] == ["2.13.0", 1, "FASTER", "torch 2.13.0"]
+    assert new["change"] == pytest.approx(2 / 3, rel=0.02)
+    assert "versions of torch, run A" in new["series"]
 
 
 def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
     results = [*several_runs(tmp_path), read_result(write_scaling(tmp_path / "scaling"))]
     data = page_data([*map(Analysis, results)], maps)
-    sets = {**datasets(data), "lines": lines(data)}
+    sets = {**data.datasets, "lines": lines(data)}
     derived = {"low", "high", "power", "calls", "total_s", "facet_order", "phase_order"}
     words = {  # made by the page's script, for the pointer
         *("time", "interval", "ratio_words", "change_words", "rate", "bound_words", "machine_words", "memory", "fixed"),
@@ -211,9 +211,9 @@ def test_every_chart_asks_for_fields_that_its_data_have(tmp_path: Path) -> None:
 def test_a_chart_has_so_many_small_multiples_and_no_more() -> None:
     some = [{"group": f"{number // 2}", "ratio": 1.0 if number % 2 else None} for number in range(100)]
     chart = next(chart for chart in CHARTS if chart.name == "ratio")
-    drawn = of_chart(chart, some)
-    assert [one["group"] for one in drawn] == [str(number) for number in range(MOST_FACETS)]
-    assert f"const MOST_FACETS = {MOST_FACETS};" in build.script_code()
+    drawn, many = of_chart(chart, some)
+    assert many == 50 and [one["group"] for one in drawn] == [str(number) for number in range(MOST_FACETS)]
+    assert f"const MOST_FACETS = {MOST_FACETS};" in SCRIPT
 
 
 def test_pictures_are_drawn_black_on_white_twice(result: Result) -> None:
@@ -227,7 +227,7 @@ def test_pictures_are_drawn_black_on_white_twice(result: Result) -> None:
 
 
 def test_samples_are_all_there_with_what_they_are_of(result: Result) -> None:
-    found = list(csv.DictReader(io.StringIO("".join(samples([result])))))
+    found = list(csv.DictReader(io.StringIO(samples([result]))))
     timed = [one for one in result.records if one.ok]
     assert len(found) == sum(len(one.samples_s) for one in timed)
     assert [float(line["seconds_a_call"]) for line in found] == [value for one in timed for value in one.samples_s]

@@ -18,7 +18,7 @@ from support.recorded import END, RUN, memory, record, write
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, ratio_of
-from bench.forecast.maps import maps
+from bench.forecast.report import maps
 from bench.here import ROOT
 from bench.page.build import page
 from bench.page.data import page_data

@@ -93,8 +93,8 @@ def test_a_hundred_runs_of_two_hundred_cells_are_indexed_in_seconds(tmp_path: Pa
     for number in range(RUNS):
         run = run_at(number // 5, f"machine{number % 5}-2-cores", f"Machine {number % 5}")
         write(tmp_path / f"{number:03d}", *lines, END, run=msgspec.structs.replace(run, workloads=workloads, plan=plan))
-    began = time.monotonic()
+    began_s = time.process_time()
     text = page(index([*map(Analysis, results_of(tmp_path))]), [])
-    elapsed_s = time.monotonic() - began
+    took_s = time.process_time() - began_s
     assert text.count("/table.md)") == RUNS and text.count("\n## Machine ") == 5
-    assert elapsed_s < 30, elapsed_s
+    assert took_s < 10, took_s  # about 5 on a quiet processor; beside others one does less in its second

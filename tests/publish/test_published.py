@@ -21,16 +21,15 @@ from bench.analysis.analysis import Analysis
 from bench.analysis.compare import compare
 from bench.calibration import calibration
 from bench.calibration.calibration import Batch
-from bench.calibration.published import Calibrations
+from bench.calibration.report import Calibrations
 from bench.cli.publish import OURS
 from bench.here import ROOT
 from bench.machine import describe
-from bench.page.build import page
+from bench.page.build import page, svgs
 from bench.page.data import page_data
-from bench.page.pictures import svgs
 from bench.profiling.profiles import PROFILE_FILE, read_profiles
-from bench.profiling.published import PublishedProfiles
-from bench.publish import rules
+from bench.profiling.report import PublishedProfiles
+from bench.publish import kinds, runs
 from bench.publish.kinds import Repository
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
@@ -50,8 +49,8 @@ if TYPE_CHECKING:
 def studied() -> dict[Path, str]:
     """What the studies have made of their raw files."""
     method = OURS.repository.method
-    kinds = ((rule, rule.Simulation), (turns, turns.Experiment), (decided, decided.Experiment))
-    files = {method / of.TABLE_FILE: of.report(read(method / of.RAW_FILE, kind)) for of, kind in kinds}
+    of_studies = ((rule, rule.Simulation), (turns, turns.Experiment), (decided, decided.Experiment))
+    files = {method / of.TABLE_FILE: of.report(read(method / of.RAW_FILE, kind)) for of, kind in of_studies}
     experiment = read(method / protocol.RAW_FILE, protocol.Experiment)
     (of_it,) = (one for one in published(ROOT) if one.path.name == experiment.result)
     return files | {method / protocol.TABLE_FILE: protocol.report(experiment, of_it), goals.PAGE: goals.made()}
@@ -59,7 +58,7 @@ def studied() -> dict[Path, str]:
 
 @pytest.mark.thorough
 def test_every_generated_file_says_what_the_records_say() -> None:
-    made = OURS.generated() | studied()
+    made = dict(OURS.made()) | studied()
     raw = {RUN_FILE, RECORDS_FILE, PROFILE_FILE, calibration.HEAD_FILE, calibration.PACKED_FILE}
     places = {path.parent for path in made} - {
         ROOT,
@@ -102,15 +101,15 @@ def folders(place: Path, name: str) -> list[Path]:
 @pytest.fixture(scope="module")
 def history() -> None:
     """All commits, or a reason why there are none to ask."""
-    nothing = rules.known("0" * 40, ROOT)
+    nothing = kinds.known("0" * 40, ROOT)
     if nothing != "it is not":
-        pytest.skip(f"whether commits are known cannot be told: {rules.WAYS_OUT[nothing]}")
+        pytest.skip(f"whether commits are known cannot be told: {kinds.WAYS_OUT[nothing]}")
 
 
 @pytest.mark.usefixtures("history")
 @pytest.mark.parametrize("folder", folders(OURS.repository.results, RUN_FILE), ids=lambda folder: folder.name)
 def test_every_published_result_would_be_published_again(folder: Path) -> None:
-    rules.check(Analysis(read_result(folder)), ROOT)
+    runs.check(Analysis(read_result(folder)), ROOT)
 
 
 @pytest.mark.usefixtures("history")
@@ -156,7 +155,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n\nthe rest\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(rules, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
     monkeypatch.setattr(featured, "WORKLOADS", {"seed": SEED})
     return tmp_path
 
@@ -438,16 +437,16 @@ def test_a_result_is_published_only_of_a_commit_that_the_repository_comes_from(t
         run = msgspec.structs.replace(RUN, environment=environment)
         return read_result(write(tmp_path / "run", *TIMED, END, run=run))
 
-    rules.check(Analysis(of(first)), origin)
+    runs.check(Analysis(of(first)), origin)
     for commit in (aside, "0" * 40, "--all", "HEAD"):
         with pytest.raises(InvalidInput, match="HEAD here does not come from; push that commit first"):
-            rules.check(Analysis(of(commit)), origin)
+            runs.check(Analysis(of(commit)), origin)
     with pytest.raises(InvalidInput, match="the clone is shallow and may lack it; `git fetch --unshallow` gets all"):
-        rules.check(Analysis(of(first)), tmp_path / "shallow")
+        runs.check(Analysis(of(first)), tmp_path / "shallow")
     git(tmp_path / "shallow", "fetch", "--unshallow")
-    rules.check(Analysis(of(first)), tmp_path / "shallow")
+    runs.check(Analysis(of(first)), tmp_path / "shallow")
     with pytest.raises(InvalidInput, match="no clone of a repository"):
-        rules.check(Analysis(of(first)), tmp_path / "none")
+        runs.check(Analysis(of(first)), tmp_path / "none")
 
 
 def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(
@@ -459,7 +458,7 @@ def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(
     unpacked.mkdir()
     assert describe.git(around, "rev-parse", "HEAD") == commit
     assert describe.git(unpacked, "rev-parse", "HEAD") is None
-    assert rules.known(commit, unpacked) == "no repository"
+    assert kinds.known(commit, unpacked) == "no repository"
     (tmp_path / "link").symlink_to(around)
     assert describe.git(tmp_path / "link", "rev-parse", "HEAD") == commit
     git(around, "worktree", "add", str(tmp_path / "worktree"))
@@ -492,7 +491,7 @@ def test_what_was_edited_by_hand_is_made_anew(house: Path, tmp_path: Path) -> No
     target = publisher(tmp_path).publish(write(tmp_path / "run", *six_blocks(record(), record(task="train_step")), END))
     whole = (target / "table.md").read_text()
     (target / "table.md").write_text("edited by hand")
-    assert publisher(tmp_path).generated()[target / "table.md"] == whole  # what the first test here asks of all files
+    assert dict(publisher(tmp_path).made())[target / "table.md"] == whole  # what the first test here asks of all files
     publisher(tmp_path).refresh()
     assert (target / "table.md").read_text() == whole
 

@@ -55,9 +55,8 @@ def test_a_budget_by_hand_that_will_not_do_is_told_at_once() -> None:
     ],
 )
 def test_after_the_first_block_it_is_said_when_there_will_be_verdicts(own, elapsed_s: float, words: str) -> None:  # type: ignore[no-untyped-def]
-    said = list(after_the_first(own, FIRST, [EFFORT], elapsed_s))
     assert "in block 1 and from now on" in followed([EFFORT]) and "seed forward 7 → 3" in followed([EFFORT])
-    assert words in said[-1]
+    assert words in after_the_first(own, FIRST, [EFFORT], elapsed_s)
 
 
 def test_where_there_is_no_bar_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

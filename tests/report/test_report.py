@@ -30,7 +30,7 @@ from bench.records.store import read_result
 from bench.report import export, markdown, text
 from bench.report.progress import live_summary
 from bench.report.rows import table_rows
-from bench.report.tables import Tables
+from bench.report.text import Tables
 from bench.report.words import HINTS
 
 if TYPE_CHECKING:

@@ -13,14 +13,15 @@ import pytest
 from support.recorded import BLOCK, END, RUN, cell, record, write
 
 from bench.analysis.verdict import LEVEL
-from bench.calibration.simulate import KINDS, error_rate, made, normal
-from bench.calibration.synthetic import Sides
+from bench.calibration.simulate import error_rate
+from bench.calibration.workers import Sides
 from bench.cli.publish import OURS
 from bench.machine.describe import describe
 from bench.records.schema import CONTROL, Cell, Effort, Run, VerdictChange
 from bench.records.store import read_result
 from studies import decided, protocol, rule, turns
-from studies.experiment import read, save
+from studies.experiment import carry_out, read, save
+from studies.kinds import EFFECTS, KINDS, made, normal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +136,8 @@ def test_a_second_run_is_made_only_beside_a_default_run_of_this_machine(
         command="python -m bench run --device cpu --threads 1 --preset default" + " --budget 9m" * (change == "budget"),
     )
     folder = write(tmp_path / "run", record(), BLOCK, *([] if change == "efforts" else [EFFORT]), END, run=run)
-    assert decided.main(["", str(folder), str(tmp_path)]) == 2
+    arguments = ["", str(folder), str(tmp_path)]
+    assert carry_out(arguments, "studies.decided RESULT FOLDER", decided.table_of) == 2
     assert {"machine": "another machine", "budget": "no whole default run", "efforts": "no whole default run"}[
         change
     ] in capsys.readouterr().err
@@ -150,7 +152,8 @@ def test_the_published_simulation_is_that_of_this_rule(name: str) -> None:
     assert list(published.beyond) == list(rule.BEYOND)
     assert [(one.tables, one.effect) for one in published.power] == list(product(rule.POWER, rule.FOUND))
     assert rule.worst(published).high <= 0.01
-    assert published.errors[name] == error_rate(KINDS[name], comparisons=rule.COMPARISONS, most_blocks=rule.LOOKS)
+    rates = error_rate(KINDS[name], effects=EFFECTS, comparisons=rule.COMPARISONS, most_blocks=rule.LOOKS)
+    assert published.errors[name] == rates
 
 
 def test_the_published_replays_are_of_runs_that_the_rule_was_not_chosen_on() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.calibration import calibration, synthetic
+from bench.calibration import calibration
 from bench.calibration.calibration import Batch, Comparison, Head
-from bench.calibration.synthetic import Sides
-from bench.calibration.twins import Processor
+from bench.calibration.workers import Processor, Sides
 from bench.machine.describe import describe
 
 
@@ -15,9 +14,7 @@ def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object)
     """Ours is slower than theirs by ``ratio`` in every block."""
     values = {"batch": 0, "surroundings": "quiet"} | fields
     ours, theirs = [[ratio] * 3] * blocks, [[1.0] * 3] * blocks
-    return Comparison(
-        percent=percent, sides=synthetic.Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * blocks), **values
-    )
+    return Comparison(percent=percent, sides=Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * blocks), **values)
 
 
 HEAD = Head(

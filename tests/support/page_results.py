@@ -175,7 +175,7 @@ def big_page(
         workloads={},
     )
     return build.page(
-        PageData(results=[result], groups=found, drift=[], spent=[], machines=[], points=[], maps=[], moments=[]),
+        PageData([result], found, {name: [] for name in ("points", "maps", "moments", "machines", "drift", "spent")}),
         [Analysis(raw)] if raw else [],
     )
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from bench.cli.publish import OURS
 from bench.publish.index import comparable_with
-from bench.publish.kinds import Repository
+from bench.publish.kinds import Publisher, Repository
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from bench.analysis.analysis import Analysis
-    from bench.publish.publish import Publisher
     from bench.records.schema import Result
 
 

@@ -26,11 +26,9 @@ from bench.workloads.sweeps import (
     SIZES,
     SWEEPS,
     THREADS,
-    Sweep,
     choose_sweeps,
     choose_workloads,
     drawn,
-    parse_sweep,
     parse_sweeps,
     preset_shapes,
     swept,
@@ -57,16 +55,15 @@ def differs(workload: Workload, base: dict[str, int | bool] = BASE) -> list[str]
 
 @given(name=st.sampled_from([*SIZES, "threads"]), low=st.integers(1, 1000), more=st.integers(1, 100_000))
 def test_values_double_from_low_and_end_with_high(name: str, low: int, more: int) -> None:
-    sweep = parse_sweep(f"{name}={low}:{low + more}")
-    *doubled, last = sweep.values
-    assert sweep.name == name
+    ((swept_name, (*doubled, last)),) = parse_sweeps([f"{name}={low}:{low + more}"]).items()
+    assert swept_name == name
     assert doubled == [low * 2**power for power in range(len(doubled))]
     assert doubled[-1] < last == low + more <= 2 * doubled[-1]
 
 
 def test_a_sweep_is_what_its_words_say() -> None:
-    assert parse_sweep("hidden_dim=64:2048") == Sweep("hidden_dim", (64, 128, 256, 512, 1024, 2048))
-    assert parse_sweep(" batch_size = 1 : 3 ") == Sweep("batch_size", (1, 2, 3))
+    assert parse_sweeps(["hidden_dim=64:2048"]) == {"hidden_dim": (64, 128, 256, 512, 1024, 2048)}
+    assert parse_sweeps([" batch_size = 1 : 3 "]) == {"batch_size": (1, 2, 3)}
 
 
 BAD = {
@@ -91,7 +88,7 @@ BAD = {
 @pytest.mark.parametrize("text", BAD)
 def test_what_is_no_sweep_is_refused_in_a_line(text: str) -> None:
     with pytest.raises(InvalidInput, match=BAD[text]) as caught:
-        parse_sweep(text)
+        parse_sweeps([text])
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
@@ -109,8 +106,8 @@ def test_one_size_at_a_time_leaves_the_base() -> None:
 
 
 def test_the_preset_sweeps_every_size_and_has_shapes_off_the_lines() -> None:
-    assert {sweep.name for sweep in SWEEPS} == set(SIZES)
-    assert all(BASE[sweep.name] in sweep.values for sweep in SWEEPS)
+    assert SWEEPS.keys() == set(SIZES)
+    assert all(BASE[name] in values for name, values in SWEEPS.items())
     assert len({workload.name for workload in SHAPES}) == len(SHAPES)
     lines = [workload for workload in SHAPES if workload.source == "--sweep"]
     beside = [workload for workload in SHAPES if workload.source != "--sweep" and not workload.held_out]
@@ -118,7 +115,7 @@ def test_the_preset_sweeps_every_size_and_has_shapes_off_the_lines() -> None:
     assert {name for workload in lines for name in differs(workload)} == set(SHAPE_DEFAULTS)
     assert all(len(differs(workload)) <= 1 for workload in lines)
     assert (len(beside), len(held_out)) == (BESIDE, HELD_OUT)
-    limits = {sweep.name: (sweep.values[0], sweep.values[-1]) for sweep in SWEEPS}
+    limits = {name: (values[0], values[-1]) for name, values in SWEEPS.items()}
     for workload in (*beside, *held_out):
         assert len(differs(workload)) > 1, "it is on no line"
         assert expected_call_s(workload, "forward") <= LONGEST_CALL_S
@@ -139,12 +136,12 @@ PINNED = ["e16-h213-l2+2-d2-t57+5-b1", "e8-h97-l2+1-d2-t39+37-b46"]
 
 
 def test_the_notebooks_shape_is_inside_of_what_the_preset_sweeps() -> None:
-    limits = {sweep.name: (sweep.values[0], sweep.values[-1]) for sweep in SWEEPS}
+    limits = {name: (values[0], values[-1]) for name, values in SWEEPS.items()}
     assert all(low <= SHAPE_DEFAULTS[name] <= high for name, (low, high) in limits.items())
 
 
 def test_shapes_are_drawn_evenly_in_the_logarithm() -> None:
-    sweeps = [Sweep("batch_size", (1, 1024))]
+    sweeps = {"batch_size": (1, 1024)}
     sizes = [math.log2(workload.batch_size) for workload in drawn(BASE | {"hidden_dim": 1}, sweeps, 200)]
     assert 4 < sum(sizes) / len(sizes) < 7
     assert min(sizes) < 3 and max(sizes) > 8  # how many are large is no longer even: those take too long, or are there
@@ -152,7 +149,7 @@ def test_shapes_are_drawn_evenly_in_the_logarithm() -> None:
 
 def test_a_sweep_with_no_room_between_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no 32 shapes between these"):
-        preset_shapes(BASE, [Sweep("batch_size", (1, 2))])
+        preset_shapes(BASE, {"batch_size": (1, 2)})
 
 
 def test_the_preset_fits_its_time_on_two_processors() -> None:
@@ -215,10 +212,10 @@ def test_threads_are_swept_at_one_shape() -> None:
     if len(processors()) > 1:
         assert asked(sweep=("threads=1:2",)).threads == (1, 2)
     preset = asked(preset=THREADS)
-    assert preset.threads == choose_sweeps([], THREADS, len(processors()))[0].values
+    assert preset.threads == choose_sweeps([], THREADS, len(processors()))[THREADS]
     assert list(preset.workloads) == [base]
     assert [one.name for one in asked(preset=THREADS, workload=("seed",)).workloads] == ["seed"]
-    assert [choose_sweeps([], THREADS, most)[0].values for most in (1, 2, 6)] == [(1,), (1, 2), (1, 2, 4, 6)]
+    assert [choose_sweeps([], THREADS, most)[THREADS] for most in (1, 2, 6)] == [(1,), (1, 2), (1, 2, 4, 6)]
     with pytest.raises(InvalidInput, match="leave --sweep batch_size=1:2 out"):
         asked(preset=THREADS, sweep=("batch_size=1:2",))
     with pytest.raises(InvalidInput, match="leave --threads out"):
