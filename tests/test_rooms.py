@@ -94,7 +94,6 @@ def test_what_touches_the_world_is_told(tmp_path: Path) -> None:
 
 
 def test_no_file_is_longer_than_it_can_be_read() -> None:
-    """Tests are no part of it: their cases are read one at a time, and stand together by what they are about."""
-    files = [path for room in ("bench", "impls", "studies") for path in (ROOT / room).rglob("*.py")]
+    files = [path for house in ("bench", "impls", "studies", "tests") for path in (ROOT / house).rglob("*.py")]
     long = {path.relative_to(ROOT).as_posix() for path in files if len(path.read_text().splitlines()) > LONGEST}
     assert not long

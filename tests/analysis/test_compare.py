@@ -2,85 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 import pytest
-from rich.console import Console
-from support.processes import bench
-from support.recorded import BLOCK, END, RUN, record, write
+from support.changes import BASE, MANY, TIMES, cells, changed, here, records, replace, result, slower, words
+from support.recorded import BLOCK, record, write
 
 from bench.analysis.analysis import Analysis
-from bench.analysis.compare import Comparison, compare
+from bench.analysis.compare import compare
 from bench.analysis.two_runs import OF_RATIOS
 from bench.analysis.verdict import MIN_BLOCKS
-from bench.records.schema import CONTROL, Block, CodeFacts
+from bench.records.schema import CONTROL
 from bench.records.store import read_result
 from bench.report import comparison as report
 from bench.report import export
-from bench.report.export import to_pytest_benchmark
 
 if TYPE_CHECKING:
-    from bench.analysis.compare import Compared
-    from bench.records.schema import Record, Result, Run
-
-replace = msgspec.structs.replace
-
-MACHINE = 0.05
-"""Standard deviation of what hits all rows of a block alike."""
-OWN = 0.002
-"""Standard deviation of what hits a row alone."""
-
-
-def records(times: dict[str, float], *, seed: int, blocks: int = 8, **fields: object) -> list[Record]:
-    """Rows that take turns, each as fast as said, but for the noise of the machine and a little of their own."""
-    rng = np.random.default_rng(seed)
-    lines = []
-    for block in range(1, blocks + 1):
-        shared = rng.normal(0, MACHINE) + rng.normal(0, OWN, 15)
-        for name, time in times.items():
-            samples = time * np.exp(shared + rng.normal(0, OWN) + rng.normal(0, OWN, 15))
-            started_at = f"2026-01-31T12:00:{seed % 60:02}+00:00"
-            lines.append(record(name, block=block, samples_s=samples.tolist(), started_at=started_at, **fields))
-    return lines
-
-
-TIMES = {"torch/module": 0.010, "jax/scan": 0.020, "thinc/layers": 0.040}
-MANY = TIMES | {f"thinc/{number}": 0.010 + 0.001 * number for number in range(6)}
-"""Rows of which some that did not change show how much ratios move from run to run."""
-ROWS = {name: CodeFacts(code=name, versions={"numpy": "2.4.6"}) for name in MANY}
-BASE = replace(RUN, rows=ROWS)
-
-
-def changed(*names: str, run: Run = BASE) -> Run:
-    """The run, with other code in these rows."""
-    return replace(run, rows=run.rows | {name: CodeFacts(code="other", versions={}) for name in names})
-
-
-def here(run: Run = BASE, **fields: Any) -> Run:
-    """The run, in another environment."""
-    return replace(run, environment=replace(run.environment, **fields))
-
-
-def result(folder: Path, *lines: Record | Block, run: Run = BASE) -> Result:
-    return read_result(write(folder, *lines, END, run=run))
-
-
-def cells(comparison: Comparison) -> dict[str, Compared]:
-    return {one.cell.implementation: one for one in comparison.cells}
-
-
-def words(comparison: Comparison, width: int = 80) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False).print(*report.render(comparison), sep="\n")
-    return stream.getvalue()
+    from bench.records.schema import Record, Result
 
 
 @pytest.fixture
@@ -91,11 +33,6 @@ def old(tmp_path: Path) -> Result:
 @pytest.fixture
 def old_of_many(tmp_path: Path) -> Result:
     return result(tmp_path / "old of many", *records(MANY, seed=1))
-
-
-def slower(times: dict[str, float] = TIMES, /, **factors: float) -> dict[str, float]:
-    """The times, some of them changed; all those of the framework."""
-    return {name: time * factors.get(name.partition("/")[0], 1.0) for name, time in times.items()}
 
 
 def test_what_slows_all_rows_alike_is_no_change(old: Result, tmp_path: Path) -> None:
@@ -424,95 +361,3 @@ def test_a_run_that_went_on_is_not_two_samples(tmp_path: Path) -> None:
 
 
 # As real processes
-
-
-def test_the_command_says_what_changed_and_fails_only_if_asked_to(tmp_path: Path) -> None:
-    result(tmp_path / "old", *records(TIMES, seed=1))
-    result(tmp_path / "slower", *records(slower(jax=1.3), seed=2), run=changed("jax/scan"))
-    result(tmp_path / "same", *records(TIMES, seed=3))
-    result(tmp_path / "few", *records(slower(jax=3.0), seed=4, blocks=2), run=changed("jax/scan"))
-    lost = [one for one in records(TIMES, seed=5) if one.cell.implementation != "jax/scan"]
-    result(tmp_path / "lost", *lost, record("jax/scan", status="crashed", samples_s=[]))
-    expected = {"slower": 1, "lost": 1, "same": 0, "old": 0}
-    for name, code in expected.items():
-        done = bench("compare", str(tmp_path / "old"), str(tmp_path / name), "--fail-on", "slower")
-        assert (done.returncode, done.stderr) == (code, ""), (name, done.stdout)
-    done = bench("compare", str(tmp_path / "old"), str(tmp_path / "few"), "--fail-on", "slower")
-    assert done.returncode == 2 and done.stderr.startswith("bench: --fail-on slower: no cell has a verdict")
-    assert "jax/scan" in done.stdout
-    result(tmp_path / "doubtful", *records(slower(jax=1.3) | {CONTROL: 0.011}, seed=12))
-    done = bench("compare", str(tmp_path / "old"), str(tmp_path / "doubtful"), "--fail-on", "slower")
-    assert done.returncode == 2 and done.stderr.startswith("bench: --fail-on slower: NEW may not be trusted")
-    done = bench("compare", str(tmp_path / "old"), str(tmp_path / "slower"))
-    assert done.returncode == 0 and "SLOWER" in done.stdout
-
-
-def test_the_command_gives_every_format(tmp_path: Path) -> None:
-    result(tmp_path / "old", *records(TIMES, seed=1))
-    result(tmp_path / "new", *records(TIMES, seed=2), run=here(cpu="Another Processor"))
-    both = str(tmp_path / "old"), str(tmp_path / "new")
-    assert "| `jax/scan` |" in bench("compare", *both, "--format", "markdown").stdout
-    done = bench("compare", *both, "--format", "json")
-    assert len(json.loads(done.stdout)) == 3
-    assert done.stderr.startswith("bench: Two machines.")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere", "nowhere"], "nowhere: no such folder"),
-        (["tests", "tests"], "tests: holds no result"),
-        (["tests"], "(?i)new"),
-        (["tests", "tests", "--fail-on", "unclear"], "(?i)slower"),
-        (["tests", "tests", "--format", "csv"], "(?i)markdown"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
-    from support.processes import one_line
-
-    one_line(bench("compare", *arguments), words)
-
-
-def pytest_benchmark(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """The real program."""
-    command = [str(Path(sys.executable).with_name("pytest-benchmark")), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_pytest_benchmark_opens_the_export(tmp_path: Path) -> None:
-    lines = [
-        *records(TIMES | {CONTROL: 0.010}, seed=1),
-        *records(TIMES, seed=2, workload="g2p", precision="tf32", device="gpu"),
-        record("jax/nnx", status="error", samples_s=[]),
-    ]
-    one = result(tmp_path / "old", *lines)
-    (tmp_path / "one.json").write_bytes(to_pytest_benchmark(Analysis(one)))
-    (tmp_path / "other.json").write_bytes(to_pytest_benchmark(Analysis(one)))
-    done = pytest_benchmark("compare", "one.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "test_cell[torch/module-seed-forward-cpu1]" in done.stdout
-    assert "test_cell[jax/scan-g2p-forward-gpu1-tf32]" in done.stdout
-    assert "control" not in done.stdout and "jax/nnx" not in done.stdout
-    assert not done.stderr.strip()
-
-    grouped = pytest_benchmark("compare", "one.json", "--group-by", "group", "--sort", "mean", cwd=tmp_path)
-    assert "benchmark 'seed-forward': 3 tests" in grouped.stdout
-    twice = pytest_benchmark("compare", "one.json", "other.json", "--between", "median", cwd=tmp_path)
-    assert twice.returncode == 0, twice.stderr
-    assert "+0.0%" in twice.stdout
-
-
-def test_the_export_has_all_samples_and_is_the_same_at_every_look(tmp_path: Path) -> None:
-    lines = records(TIMES, seed=1)
-    one = result(tmp_path / "old", *lines)
-    data = to_pytest_benchmark(Analysis(one))
-    assert data == to_pytest_benchmark(Analysis(read_result(tmp_path / "old")))
-    saved = json.loads(data)
-    assert {entry["group"] for entry in saved["benchmarks"]} == {"seed-forward"}
-    for entry in saved["benchmarks"]:
-        mine = [line for line in lines if line.cell.implementation == entry["params"]["implementation"]]
-        samples = [sample for line in mine for sample in line.samples_s]
-        assert entry["stats"]["data"] == samples
-        assert entry["stats"]["rounds"] == len(samples) == 8 * 15
-        assert entry["stats"]["median"] == pytest.approx(float(np.median(samples)))
-        assert entry["stats"]["iterations"] == 5

@@ -8,18 +8,16 @@ import platform
 import resource
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from rich.console import Console
+from support.machines import CPU, DOCKER, H100, LAPTOP, OLD_GROUPS, QUIET_METAL, names, write
 from support.processes import ask, bench
 
 from bench.analysis.verdict import detectable
-from bench.machine import describe
-from bench.machine.cpus import Watched, spin, steal_share
-from bench.machine.facts import Facts, cpu_name, facts_for_record, name_in, read_facts, timer
+from bench.machine.cpus import Watched, spin
+from bench.machine.facts import Facts, facts_for_record, read_facts, timer
 from bench.machine.gpu import Gpu
 from bench.machine.limits import available_to_a_process, process_limit, too_low
 from bench.machine.warnings import NOT_FROM_INSIDE, limiting, warnings_of
@@ -27,124 +25,7 @@ from bench.measure.worker_environment import blas_of_workers
 from bench.report.machine_text import Accuracy, render
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    Files = Mapping[str, str | None]
-    """Path under the root to content; ``None`` takes a file away."""
-
-CPU = "sys/devices/system/cpu"
-CLOCK = "sys/devices/system/clocksource/clocksource0"
-
-QUIET_METAL: Files = {
-    "proc/self/cgroup": "0::/user.slice/user-1000.slice/session-2.scope\n",
-    "proc/self/mountinfo": "29 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw\n",
-    "proc/cpuinfo": "".join(f"processor\t: {i}\nflags\t\t: fpu vme sse2 avx2 fma\n\n" for i in range(8)),
-    "proc/loadavg": "0.21 0.18 0.16 1/412 9321\n",
-    "proc/sys/kernel/randomize_va_space": "2\n",
-    "proc/sys/kernel/osrelease": "6.8.0-45-acme-build\n",
-    "sys/kernel/mm/transparent_hugepage/enabled": "always [madvise] never\n",
-    "sys/fs/cgroup/cpu.stat": "usage_usec 1\n",
-    "sys/fs/cgroup/user.slice/cpu.max": "max 100000\n",
-    "sys/class/dmi/id/sys_vendor": "LENOVO\n",
-    "sys/class/dmi/id/product_name": "20XWCTO1WW of Jane Roe\n",
-    f"{CPU}/smt/active": "0\n",
-    f"{CPU}/cpu0/cpufreq/scaling_governor": "performance\n",
-    f"{CPU}/cpu7/cpufreq/scaling_governor": "performance\n",
-    f"{CPU}/cpu0/cpufreq/scaling_driver": "intel_pstate\n",
-    f"{CPU}/cpu0/thermal_throttle/core_throttle_count": "0\n",
-    f"{CPU}/intel_pstate/no_turbo": "1\n",
-    f"{CLOCK}/current_clocksource": "tsc\n",
-    f"{CLOCK}/available_clocksource": "tsc hpet acpi_pm \n",
-}
-
-LAPTOP: Files = {
-    f"{CPU}/smt/active": "1\n",
-    f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave\n",
-    f"{CPU}/cpu7/cpufreq/scaling_governor": "powersave\n",
-    f"{CPU}/intel_pstate/no_turbo": "0\n",
-}
-
-DOCKER: Files = {
-    ".dockerenv": "",
-    "proc/self/cgroup": "0::/\n",
-    "proc/self/mountinfo": (
-        "612 500 0:60 / / rw,relatime - overlay overlay rw,lowerdir=/a\n"
-        "620 612 259:2 /var/lib/docker/containers/0f3c/hosts /etc/hosts rw,relatime - ext4 /dev/nvme0n1p2 rw\n"
-    ),
-    "sys/fs/cgroup/cpu.max": "150000 100000\n",
-    "sys/fs/cgroup/memory.max": "8589934592\n",
-    "sys/fs/cgroup/memory.current": "6442450944\n",
-    "sys/fs/cgroup/memory.stat": "anon 1\ninactive_file 4294967296\n",
-}
-
-OLD_GROUPS: Files = {
-    "proc/self/cgroup": "5:memory:/batch/job7\n3:cpu,cpuacct:/batch/job7\n1:name=systemd:/\n0::/\n",
-    "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
-    "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
-    "sys/fs/cgroup/cpu,cpuacct/batch/cpu.cfs_quota_us": "200000\n",
-    "sys/fs/cgroup/cpu,cpuacct/batch/cpu.cfs_period_us": "100000\n",
-    "sys/fs/cgroup/cpu,cpuacct/batch/job7/cpu.cfs_quota_us": "600000\n",
-    "sys/fs/cgroup/cpu,cpuacct/batch/job7/cpu.cfs_period_us": "100000\n",
-    "sys/fs/cgroup/memory/batch/job7/memory.limit_in_bytes": "9223372036854771712\n",
-    "sys/fs/cgroup/memory/batch/job7/memory.usage_in_bytes": "1073741824\n",
-    "sys/fs/cgroup/memory/batch/memory.limit_in_bytes": "4294967296\n",
-    "sys/fs/cgroup/memory/batch/memory.usage_in_bytes": "3221225472\n",
-}
-
-VIRTUAL: Files = {
-    "proc/cpuinfo": "processor\t: 0\nflags\t: fpu sse2 hypervisor avx2\n\nprocessor\t: 1\nflags\t: fpu hypervisor\n",
-    f"{CPU}/cpu0/cpufreq/scaling_governor": None,
-    f"{CPU}/cpu7/cpufreq/scaling_governor": None,
-    f"{CPU}/cpu0/cpufreq/scaling_driver": None,
-    f"{CPU}/intel_pstate/no_turbo": None,
-    "sys/class/dmi/id/sys_vendor": "QEMU\n",
-    "sys/class/dmi/id/product_name": "Standard PC (Q35 + ICH9, 2009)\n",
-}
-
-H100 = Gpu(name="NVIDIA H100 80GB HBM3", clock_mhz=1980, max_clock_mhz=1980, throttles=(), celsius=31, busy=0)
-
-STOLEN = (8000, 0, 1000, 50000, 0, 0, 0, 1000, 0, 0)
-"""Ticks since boot: user, nice, system, idle, iowait, irq, softirq, steal, and two for guests."""
-
-
-@pytest.fixture(autouse=True)
-def psutil_says(monkeypatch: pytest.MonkeyPatch) -> Mapping[str, object]:
-    """What ``psutil`` says of every invented machine; tests change it."""
-    said: dict[str, object] = {
-        "cpu_count": 8,
-        "cpu_times": (1000, 0, 200, 90000, 10, 0, 5, 0, 0, 0),
-        "virtual_memory": SimpleNamespace(total=32 << 30, available=24 << 30),
-        "swap_memory": SimpleNamespace(used=0),
-        "sensors_temperatures": {
-            "k10temp": [SimpleNamespace(current=50.0), SimpleNamespace(current=51.25)],
-            "nvme": [SimpleNamespace(current=70.0)],
-        },
-    }
-    for name in said:
-        monkeypatch.setattr(psutil, name, lambda name=name: said[name])
-    monkeypatch.setattr("bench.machine.facts.processors", lambda: [*range(8)])
-    monkeypatch.setattr("bench.machine.facts.load_average", lambda: 0.21)
-    return said
-
-
-def write(root: Path, *layers: Files) -> Path:
-    for path, text in {path: text for files in layers for path, text in files.items()}.items():
-        if text is not None:
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text, encoding="utf-8")
-    return root
-
-
-@pytest.fixture
-def quiet(tmp_path: Path) -> Facts:
-    """A machine that nothing disturbs."""
-    facts = read_facts(write(tmp_path, QUIET_METAL), during=lambda: Watched(0.001, 2e-4), gpus=(H100,))
-    return replace(facts, timer_step_s=30e-9, timer_call_s=45e-9)
-
-
-def names(facts: Facts) -> set[str]:
-    return {warning.name for warning in warnings_of(facts)}
 
 
 def test_a_quiet_machine(quiet: Facts) -> None:
@@ -259,85 +140,6 @@ def test_a_path_of_the_host_in_a_container(tmp_path: Path) -> None:
     assert (facts.quota, facts.container) == (0.5, "docker")
     [warning] = [warning for warning in warnings_of(facts) if warning.name == "quota"]
     assert warning.severity == "high" and "--threads" not in warning.fix
-
-
-def test_a_virtual_machine_that_is_stolen_from(tmp_path: Path, psutil_says: dict[str, object]) -> None:
-    psutil_says["cpu_times"] = STOLEN
-    facts = read_facts(write(tmp_path, QUIET_METAL, VIRTUAL))
-    assert (facts.virtual, facts.hypervisor) == (True, "KVM")
-    assert (facts.governor, facts.boost, facts.smt) == (None, None, None), "they are the host's"
-    assert facts.steal is None and facts.steal_since_boot == 0.1
-    assert {"virtual", "steal"} <= names(facts)
-    assert all(NOT_FROM_INSIDE in warning.fix for warning in warnings_of(facts) if warning.name in ("virtual", "steal"))
-
-
-@pytest.mark.parametrize(("features", "reported"), [("011001" + "0" * 58, True), ("0" * 64, False)])
-def test_a_balloon_may_report_free_pages(tmp_path: Path, features: str, reported: bool) -> None:
-    balloon = {"sys/bus/virtio/drivers/virtio_balloon/virtio3/features": features + "\n"}
-    assert read_facts(write(tmp_path, VIRTUAL, balloon)).free_pages_reported is reported
-    assert read_facts(write(tmp_path / "none", VIRTUAL)).free_pages_reported is None
-
-
-def test_steal_is_read_before_and_after(tmp_path: Path, psutil_says: dict[str, object]) -> None:
-    psutil_says["cpu_times"] = STOLEN
-
-    def during() -> Watched:
-        psutil_says["cpu_times"] = (8090, 0, 1000, 50100, 0, 0, 0, 1010, 0, 0)
-        return Watched(0.1, 0.02)
-
-    facts = read_facts(write(tmp_path, VIRTUAL), during=during)
-    assert facts.steal == pytest.approx(0.1)
-    assert (facts.lost, facts.longest_gap_s) == (0.1, 0.02)
-    assert [warning.severity for warning in warnings_of(facts) if warning.name == "steal"] == ["high"]
-
-
-def test_steal_is_a_share_of_what_was_wanted() -> None:
-    assert steal_share([50, 0, 40, 9000, 900, 5, 4, 1, 30, 0]) == 0.01
-    assert steal_share([0, 0, 0, 100, 0, 0, 0, 0]) is None, "nothing was wanted"
-
-
-@pytest.mark.parametrize(
-    ("files", "which"),
-    [
-        ({"sys/hypervisor/type": "xen\n"}, "Xen"),
-        ({f"{CLOCK}/available_clocksource": "tsc kvm-clock acpi_pm"}, "KVM"),
-        ({f"{CLOCK}/available_clocksource": "hyperv_clocksource_tsc_page acpi_pm"}, "Hyper-V"),
-        ({"sys/class/dmi/id/sys_vendor": "Amazon EC2", "sys/class/dmi/id/product_name": "c7i.large"}, "EC2"),
-        ({"sys/class/dmi/id/sys_vendor": "Roe's own"}, None),
-    ],
-)
-def test_hypervisors(tmp_path: Path, files: Files, which: str | None) -> None:
-    flags = {"proc/cpuinfo": "flags : fpu hypervisor"}
-    facts = read_facts(write(tmp_path, flags, files))
-    assert (facts.virtual, facts.hypervisor) == (True, which)
-    assert "virtual" in names(facts)
-
-
-def test_metal_that_is_rented_is_metal(tmp_path: Path) -> None:
-    rented = {"sys/class/dmi/id/sys_vendor": "Amazon EC2", "sys/class/dmi/id/product_name": "c7g.metal"}
-    assert read_facts(write(tmp_path, rented, {"proc/cpuinfo": "flags : fpu"})).virtual is False
-    assert read_facts(write(tmp_path, rented, {"proc/cpuinfo": "Features : fp asimd"})).virtual is None
-    other = write(tmp_path, {"sys/class/dmi/id/product_name": "c7g.large", "proc/cpuinfo": "Features : fp asimd"})
-    assert read_facts(other).virtual is True
-
-
-@pytest.mark.parametrize(
-    ("files", "which"),
-    [
-        ({"proc/self/cgroup": "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-1.scope"}, "kubernetes"),
-        ({"proc/1/environ": "PATH=/docker\0container=lxc\0"}, "lxc"),
-        ({"proc/1/environ": "PATH=/docker\0"}, "none"),
-        ({"run/systemd/container": "systemd-nspawn"}, "nspawn"),
-        ({"run/.containerenv": "", "proc/self/mountinfo": "6 5 0:6 / / rw - overlay overlay rw\n"}, "podman"),
-        ({"proc/self/mountinfo": "6 5 0:6 / / rw - overlay overlay rw\n"}, "unknown kind"),
-        ({"proc/self/mountinfo": "6 5 0:6 / /var/lib/docker/overlay2/1 rw - overlay overlay rw\n"}, "none"),
-        ({".dockerenv": "", "proc/self/mountinfo": "27 1 254:0 / / rw - ext4 /dev/vda rw\n"}, "none"),
-        ({".dockerenv": ""}, "docker"),
-    ],
-)
-def test_containers(tmp_path: Path, files: Files, which: str) -> None:
-    (tmp_path / "proc").mkdir()
-    assert read_facts(write(tmp_path, files)).container == which
 
 
 CHANGES: dict[str, tuple[dict[str, object], dict[str, object]]] = {
@@ -548,103 +350,3 @@ def test_the_command() -> None:
     assert len(done.stderr.splitlines()) == 1
     assert "\x1b" not in done.stdout and max(map(len, done.stdout.splitlines())) <= 80
     assert "python -m bench machine" in bench("machine", "--help").stdout
-
-
-def x86(name: str, family: int, model: int) -> str:
-    return (
-        f"processor\t: 0\nvendor_id\t: AnyMaker\ncpu family\t: {family}\nmodel\t\t: {model}\nmodel name\t: {name}\n"
-        "stepping\t: 1\ncpu MHz\t\t: 2600.000\nflags\t\t: fpu vme\n\nprocessor\t: 1\nmodel name\t: Another\n"
-    )
-
-
-def arm(*cores: tuple[int, int, int], name: str = "") -> str:
-    """Implementer, part and variant of each processor."""
-    return "".join(
-        f"processor\t: {number}\n{name}BogoMIPS\t: 50.00\nFeatures\t: fp asimd\nCPU implementer\t: {maker:#04x}\n"
-        f"CPU architecture: 8\nCPU variant\t: {variant:#x}\nCPU part\t: {part:#05x}\nCPU revision\t: 1\n\n"
-        for number, (maker, part, variant) in enumerate(cores)
-    )
-
-
-POWER = """processor\t: 0
-cpu\t\t: POWER9 (architected), altivec supported
-clock\t\t: 3800.000000MHz
-revision\t: 2.2 (pvr 004e 1202)
-
-timebase\t: 512000000
-platform\t: pSeries
-model\t\t: IBM,9009-22A
-"""
-MAINFRAME = """vendor_id       : IBM/S390
-# processors    : 2
-bogomips per cpu: 21881.00
-features\t: esan3 zarch stfle msa ldisp eimm dfp
-cache0          : level=1 type=Data scope=Private size=128K line_size=256 associativity=8
-processor 0: version = FF,  identification = 233EF7,  machine = 3906
-processor 1: version = FF,  identification = 233EF7,  machine = 3906
-"""
-RISCV = (
-    "processor\t: 0\nhart\t\t: 1\nisa\t\t: rv64imafdc\nmmu\t\t: sv39\nuarch\t\t: sifive,u74-mc\nmvendorid\t: 0x489\n"
-)
-LOONG = (
-    "system type\t\t: generic\n\nprocessor\t\t: 0\nCPU Family\t\t: Loongson-64bit\nModel Name\t\t: Loongson-3A5000\n"
-)
-
-NAMES = [
-    # published results have these: they must not change
-    (x86("AMD EPYC", 26, 2), "AMD EPYC (family 26 model 2)"),
-    (x86("AMD EPYC Processor", 25, 1), "AMD EPYC (family 25 model 1)"),
-    (x86("AMD EPYC 7763 64-Core Processor", 25, 1), "AMD EPYC 7763 64-Core (family 25 model 1)"),
-    (x86("Intel(R) Core(TM) i7-10750H CPU @ 2.60GHz", 6, 165), "Intel Core i7-10750H (family 6 model 165)"),
-    (x86("Intel(R) Xeon(R) Processor", 6, 167), "Intel Xeon (family 6 model 167)"),
-    ("processor\t: 0\ncpu family\t: 6\nmodel\t\t: 167\n", f"{platform.machine()} (family 6 model 167)"),
-    ("processor\t: 0\nflags\t\t: fpu\n", platform.machine()),
-    (arm((0x41, 0xD0C, 3)), "ARM Neoverse-N1 (variant 3)"),
-    (arm((0x41, 0xD40, 1), (0x41, 0xD40, 1)), "ARM Neoverse-V1 (variant 1)"),
-    (arm((0x41, 0xD4F, 0)), "ARM Neoverse-V2 (variant 0)"),
-    (arm((0xC0, 0xAC3, 0)), "Ampere AmpereOne (variant 0)"),
-    (arm((0x41, 0xD99, 2)), "ARM part 0xd99 (variant 2)"),
-    (arm((0x77, 0x001, 0)), "implementer 0x77 part 0x001 (variant 0)"),
-    (arm((0x41, 0xD03, 0), name="model name\t: ARMv7 Processor rev 4 (v7l)\n"), "ARM Cortex-A53 (variant 0)"),
-    (arm((0x61, 0x023, 1), (0x61, 0x022, 1)), "Apple M1 Icestorm (variant 1) + Apple M1 Firestorm (variant 1)"),
-    (POWER, "POWER9"),
-    (MAINFRAME, "IBM/S390 machine 3906"),
-    (RISCV, "sifive,u74-mc"),
-    (
-        "processor\t: 0\nmvendorid\t: 0x710\nmarchid\t\t: 0x8000000058000001\n",
-        f"{platform.machine()} (vendor 0x710 architecture 0x8000000058000001)",
-    ),
-    (LOONG, "Loongson-3A5000"),
-    ("", platform.machine()),
-]
-
-
-@pytest.mark.parametrize(("text", "name"), NAMES)
-def test_processors_of_every_architecture_have_a_name(text: str, name: str, tmp_path: Path) -> None:
-    assert cpu_name(write(tmp_path, {"proc/cpuinfo": text})) == name
-
-
-def test_several_kinds_of_core_have_one_name_whichever_comes_first() -> None:
-    little, big = (0x41, 0xD05, 1), (0x41, 0xD0B, 4)
-    names = {name_in(arm(*cores)) for cores in ([little, big], [big, little], [big, big, little, little, big])}
-    assert names == {"ARM Cortex-A55 (variant 1) + ARM Cortex-A76 (variant 4)"}
-
-
-@pytest.mark.parametrize(
-    ("board", "added"),
-    [
-        ("Raspberry Pi 4 Model B Rev 1.4\0", ", Raspberry Pi 4 Model B Rev 1.4"),
-        ("linux,dummy-virt\0", ""),
-        ("A board \x1b[2J\0", ""),
-        (None, ""),
-    ],
-)
-def test_a_boards_name_stands_behind_its_processors(board: str | None, added: str, tmp_path: Path) -> None:
-    files = {"proc/cpuinfo": arm((0x41, 0xD08, 0)), "sys/firmware/devicetree/base/model": board}
-    assert cpu_name(write(tmp_path, files)) == f"ARM Cortex-A72 (variant 0){added}"
-
-
-def test_a_machines_name_is_that_of_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(describe, "cpu_name", lambda: "ARM Neoverse-N1 (variant 3)")
-    monkeypatch.setattr(describe, "processors", lambda: [0, 1, 2, 3])
-    assert describe.machine_name() == "arm-neoverse-n1-variant-3-4-cores"

@@ -7,13 +7,9 @@ import io
 import json
 import os
 import re
-import resource
 import shutil
 import signal
-import subprocess
-import tempfile
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unittest import mock
@@ -21,96 +17,33 @@ from unittest import mock
 import msgspec
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
-from support.pretend import row as pretended
-from support.processes import alive, ask, bench, numpy_row, one_line, start, wait_until
+from support.interrupting import TASKS, Started, begin, is_alive, kill, marked, own, read, read_lines, wait_for_block
+from support.processes import alive, ask, bench, one_line, start, wait_until
 from support.recorded import END, RUN, write
 from support.recorded import record as recorded
+from support.requests import facts_of, python_of, request_of
 
 from bench.cli import run as cli_run
-from bench.machine.interpreters import Interpreter
 from bench.measure import run
-from bench.measure.lock import MARK_VARIABLE
 from bench.measure.plan import BUDGETS
-from bench.measure.request import Options, Request
+from bench.measure.request import Options
 from bench.measure.run import check_resume, effort_of
-from bench.records.schema import CONTROL, CodeFacts, Record
+from bench.records.schema import CONTROL, Record
 from bench.records.store import read_result, record_line
-from bench.records.versions import join
-from bench.workloads.shapes import SEED
-from impls.contract import PRECISIONS, InvalidInput
+from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
-    from bench.measure.plan import Plan
     from bench.records.schema import Run
-    from impls import Row
 
-TASKS = ("encode", "forward")
 STRAY = f"5432.{os.getpid()}"
 LEAVES_A_STRAY = f"""
 import subprocess
 if in_a_turn() and not hasattr(self, 'left'):
     self.left = subprocess.Popen(['sleep', '{STRAY}'], start_new_session=True)
 """
-
-
-def own(folder: Path) -> tuple[str, ...]:
-    """The rows of ``begin`` again: a result does not say where they are."""
-    return "--impl", str(folder / "one.py"), str(folder / "two.py")
-
-
-class Started(NamedTuple):
-    """A run in a folder, on a machine of its own (a ``TMPDIR``, which has the lock)."""
-
-    process: subprocess.Popen[str]
-    out: Path
-    env: dict[str, str]
-
-
-def begin(folder: Path, *more: str, before: str = "pass", out: Path | None = None) -> Started:
-    """A run of two quick rows: at least three blocks."""
-    (folder / "machine").mkdir(exist_ok=True)
-    env = {"TMPDIR": str(folder / "machine")}
-    out = out or folder / "out"
-    rows = [str(numpy_row(folder, "one")), str(numpy_row(folder, "two", before=before))]
-    arguments = ["run", "--impl", *rows, "--workload", "seed", "--task", *TASKS, "--baseline", "one", "--out", str(out)]
-    return Started(start(*arguments, *more, env=env), out, env)
-
-
-def read(out: Path) -> list[Record]:
-    """The records so far."""
-    return read_result(out).records if (out / "run.json").exists() else []
-
-
-def wait_for_block(run: Started, block: int) -> None:
-    """Wait until a group of this block is on disk."""
-
-    def has_it() -> bool:
-        assert run.process.poll() is None, run.process.communicate()
-        return any(record.block == block for record in read(run.out))
-
-    wait_until(has_it, f"block {block}")
-
-
-def kill(process: subprocess.Popen[str]) -> None:
-    process.kill()
-    process.communicate()
-
-
-def marked(run: Started) -> list[psutil.Process]:
-    """The processes of the run that are left."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK_VARIABLE, "").startswith(run.env["TMPDIR"]) and is_alive(process):
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 class Killed(NamedTuple):
@@ -153,13 +86,6 @@ def test_a_killed_runner_loses_nothing_and_takes_its_workers_along(killed: Kille
     assert alive(f"sleep {STRAY}")  # what has a session of its own outlives them all, until the next run
 
 
-def is_alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
 def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> None:
     strays = alive(f"sleep {STRAY}")
     with (killed.out / "records.jsonl").open("ab") as file:
@@ -188,11 +114,6 @@ def test_resume_measures_what_is_missing_and_nothing_else(killed: Killed) -> Non
     assert len(result.memory) == 4  # of two rows on two tasks, at the end
     assert not any(map(is_alive, strays)) and not alive(f"sleep {STRAY}")
     assert not [path for path in killed.out.iterdir() if path.name.startswith("numbers")]
-
-
-def read_lines(data: bytes) -> list[dict[str, object]]:
-    """The cells' lines."""
-    return [line for line in map(json.loads, data.splitlines()) if line["type"] == "cell"]
 
 
 def is_retake(record: Record, records: list[Record]) -> bool:
@@ -260,67 +181,6 @@ def interrupted(run: Started) -> None:
     assert f"--resume {run.out} --impl {run.out.parent / 'one.py'} {run.out.parent / 'two.py'}" in stderr
     assert not marked(run)
     assert not [path for path in run.out.iterdir() if path.name.startswith("numbers")]
-
-
-def test_a_full_file_loses_nothing(tmp_path: Path) -> None:
-    run = begin(tmp_path)
-    try:
-        wait_for_block(run, 1)
-        limit = (run.out / "records.jsonl").stat().st_size + 700  # it breaks in the middle of a line
-        psutil.Process(run.process.pid).rlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        out_of_disk(run, r"records\.jsonl: cannot be written \(File too large\)")
-    finally:
-        kill(run.process)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a file system can be mounted by root only")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-@pytest.mark.thorough
-def test_a_full_disk_loses_nothing(small_disk: Path, tmp_path: Path) -> None:
-    run = begin(tmp_path, out=small_disk / "out")
-    filler = small_disk / "filler"
-    try:
-        wait_for_block(run, 1)
-        with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
-        out_of_disk(run, r"records\.jsonl: (cannot be written \(No space left on device\)|the disk is almost full)")
-    finally:
-        kill(run.process)
-    have = (run.out / "records.jsonl").read_bytes()
-    one_line(bench("run", "--resume", str(tmp_path / "nowhere"), env=run.env), "no such folder")
-    filler.unlink()
-    done = bench("run", "--resume", str(run.out), *own(tmp_path), "--budget", "1s", env=run.env)
-    assert "the budget will hardly do for 3 blocks: with fewer there is no verdict" in done.stderr
-    assert done.returncode == 0, done.stderr
-    result = read_result(run.out)
-    assert (run.out / "records.jsonl").read_bytes().startswith(have)
-    assert result.whole and max(record.block for record in result.records if record.ok) >= 1
-    assert len(result.records) > len(read_lines(have))
-
-
-def out_of_disk(run: Started, words: str) -> None:
-    """Check how a run ends that cannot write."""
-    stdout, stderr = run.process.communicate(timeout=60)
-    assert run.process.returncode == 1, stderr
-    assert "Traceback" not in stderr
-    (line,) = [line for line in stderr.splitlines() if "what was measured before is kept; make room" in line]
-    assert re.search(words, line), line
-    assert "one" in stdout
-    result = read_result(run.out)
-    assert result.records and {record.status for record in result.records} == {"ok"}  # no row is to blame
-    assert [end.why for end in result.ends] in ([], ["disk"])
-    assert not marked(run)
 
 
 def head(**fields: object) -> Callable[[Path], object]:
@@ -416,116 +276,6 @@ def test_a_row_that_has_changed_cannot_go_on(change: Callable[[Path], object], w
         row.write_text(text)
 
 
-ABLE = {"a": {}, "b": {"precisions": ("float32",)}, "c": {"unsupported": {"forward": "c does not"}}, "d": {}}
-ROWS_OF = {name: pretended(f"{name}/row", frameworks=(name,), **able) for name, able in ABLE.items()}
-BOUNDS = tuple(pretended(f"{name}/products", frameworks=(name,), tier="bound") for name in ("a", "c"))
-
-
-def python_of(version: str, *lacks: str) -> Interpreter:
-    """A Python that has what the rows above need, but for some of it."""
-    return Interpreter(version, Path("/python"), "3.11", frozenset({*ABLE} - {*lacks}), {})
-
-
-def pools_of(
-    request: Request,
-    entries: int,
-    *,
-    now: tuple[Interpreter, ...] = (),
-    written: list[list[str]] | None = None,
-) -> tuple[Plan, Plan]:
-    """A run's plan, and that of its continuation, which knows no more than what the run has written down.
-
-    ``entries``: how many there is room for in a pool, when the run begins. ``now``: the interpreters as they are
-    later. ``written``: what stands in the result instead of its pools.
-    """
-    rows, bounds = ({row.name: row for row in some} for some in (request.rows, request.bounds))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.multiple(
-            run,
-            entries_that_fit=lambda *_: entries,
-            describe=lambda: RUN.environment,
-            code_facts=facts_of,
-            find_rows=lambda: rows,
-            find_bounds=lambda: bounds,
-            choose_interpreters=lambda *_: now or request.interpreters,
-        ),
-    ):
-        begun = run.planned(request, 7)
-        begins = run._head(request, begun)
-        facts = msgspec.structs.replace(begins.plan, pools=written or begins.plan.pools)
-        result = write(Path(folder) / "run", run=msgspec.structs.replace(begins, plan=facts))
-        return begun, run.planned_again(check_resume(Options(resume=result)))
-
-
-def facts_of(row: Row, _: Interpreter) -> CodeFacts:
-    return CodeFacts(code=row.name, versions={})
-
-
-def request_of(
-    names: Sequence[str], interpreters: tuple[Interpreter, ...], baseline: str = "", **more: object
-) -> Request:
-    rows = tuple(ROWS_OF[name] for name in names)
-    values = {
-        "rows": rows,
-        "interpreters": interpreters,
-        "bounds": (),
-        "workloads": (SEED,),
-        "tasks": ("encode", "forward"),
-        "device": "cpu",
-        "threads": (1,),
-        "precisions": ("float32",),
-        "preset": "default",
-        "budget": BUDGETS["default"],
-        "baseline": baseline or join(rows[0].name, interpreters[0].version),
-        "out": Path("out"),
-        "command": "",
-    }
-    return Request(**(values | more))  # type: ignore[arg-type]
-
-
-@given(data=st.data())
-def test_a_run_that_goes_on_has_the_same_rows_in_the_same_pools(data: st.DataObject) -> None:
-    names = data.draw(st.lists(st.sampled_from([*ABLE]), min_size=1, unique=True))
-    versions = data.draw(st.lists(st.sampled_from(["1.0", "2.0", "10.0"]), max_size=3, unique=True))
-    lacks = st.sets(st.sampled_from([*ABLE]), max_size=2)
-    interpreters = tuple(python_of(version, *data.draw(lacks)) for version in versions) or (
-        python_of("", *data.draw(lacks)),
-    )
-    request = request_of(
-        names,
-        interpreters,
-        data.draw(st.sampled_from([join(f"{name}/row", one.version) for name in names for one in interpreters])),
-        bounds=() if versions else BOUNDS,
-        device="gpu",
-        threads=tuple(data.draw(st.permutations([1, 2, 3]))[: data.draw(st.integers(1, 3))]),
-        precisions=tuple(data.draw(st.permutations(PRECISIONS))[: data.draw(st.integers(1, 3))]),
-    )
-    begun, again = pools_of(request, data.draw(st.integers(3, 14)))
-    assert again == replace(begun, budget=again.budget)
-
-
-def test_the_baselines_row_is_the_first_entry_of_a_run_and_of_its_continuation() -> None:
-    request = request_of("ab", (python_of("1.0"), python_of("2.0")), "b/row@2.0")
-    begun, again = pools_of(request, 4)
-    assert begun.names == [
-        ["b/row@2.0", "b/row@1.0", "a/row@1.0", CONTROL],
-        ["b/row@2.0", "a/row@2.0", CONTROL],
-    ]
-    assert again.names == begun.names
-
-
-def test_what_was_installed_since_has_no_entry_in_a_run_that_goes_on() -> None:
-    request = request_of("abc", (python_of("1.0", "b"), python_of("2.0")))
-    begun, again = pools_of(request, 4, now=(python_of("1.0"), python_of("2.0")))
-    assert again.names == begun.names
-    assert "b/row@1.0" not in {name for table in again.names for name in table}
-    skipped = [{(one.cell, one.status) for one in plan.skipped} for plan in (begun, again)]
-    assert skipped[0] == skipped[1]
-    said = {one.reason for one in again.skipped if one.cell.implementation == "b/row@1.0"}
-    assert said == {"was not installed when the run began"}
-
-
 def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_head: object, folder: Path) -> None:
         (folder / "records.jsonl").touch()
@@ -546,20 +296,6 @@ def test_a_run_that_cannot_write_its_head_leaves_no_folder(tmp_path: Path, monke
     assert not list(tmp_path.iterdir())
 
 
-def test_a_run_on_a_gpu_does_not_go_on_on_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = msgspec.structs.replace(RUN.environment, gpus=["NVIDIA H100"])
-    monkeypatch.setattr(run, "describe", lambda: msgspec.structs.replace(environment, gpus=["NVIDIA L4"]))
-    plan = msgspec.structs.replace(RUN.plan, device="gpu")
-    folder = write(tmp_path / "run", run=msgspec.structs.replace(RUN, environment=environment, plan=plan))
-    with pytest.raises(
-        InvalidInput, match=r"gpus not the same \(\['NVIDIA H100'\], now \['NVIDIA L4'\]\); start a new run"
-    ):
-        check_resume(Options(resume=folder))
-    folder = write(tmp_path / "cpu", run=msgspec.structs.replace(RUN, environment=environment, rows={}))
-    with pytest.raises(InvalidInput, match="does not say which rows"):  # to which a GPU does not matter
-        check_resume(Options(resume=folder))
-
-
 def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -572,9 +308,3 @@ def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch
     assert cli_run.show(run.Ended(folder, "", 0, ()), Console(file=stderr)) == 1
     assert "its tables cannot be written (No space left on device)" in " ".join(stderr.getvalue().split())
     assert (folder / "table.md").read_text() == "as it was"
-
-
-def test_a_run_whose_pools_would_differ_does_not_go_on() -> None:
-    request = request_of("ab", (python_of(""),))
-    with pytest.raises(InvalidInput, match=r"--resume .*run: other rows would share its pools; start a new run"):
-        pools_of(request, 4, written=[["a/row", CONTROL, "b/row"]])

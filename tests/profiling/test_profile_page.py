@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from support.profiled import QUIET, profile, profiles
 from support.publishing import publisher
-from support.recorded import RUN
+from support.recorded import DIRTY
 
 from bench.profiling.profiles import PROFILE_FILE, Profiles, Turn, read_profiles
 from bench.profiling.report import page
@@ -89,7 +89,6 @@ def test_a_full_disk_leaves_nothing_that_keeps_profiles_from_being_published(
     assert read_profiles(publisher(tmp_path).publish(folder)) == read_profiles(folder)
 
 
-DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
 REFUSED = {
     "a failure": (profiles(msgspec.structs.replace(QUIET, status="invalid", reason="h_n is off")), "is invalid"),
     "a person's own file": (profiles(msgspec.structs.replace(QUIET, implementation="mine")), "a file outside impls/"),

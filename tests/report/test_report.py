@@ -5,42 +5,34 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 from support.processes import bench
-from support.recorded import BLOCK, END, RUN, memory, record, renamed, write
+from support.recorded import END, LONG, RUN, a_whole_run, record, write
+from support.tables import shown
 
-from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse
 from bench.analysis.stats import median
 from bench.page.build import words_of
 from bench.page.data import page_data
 from bench.publish import readme
-from bench.records.schema import BOUND, CONTROL, REFUSED, Record
+from bench.records.schema import CONTROL, REFUSED, Record
 from bench.records.store import read_result
-from bench.report import export, markdown, text
+from bench.report import export, markdown
 from bench.report.progress import live_summary
 from bench.report.rows import table_rows
-from bench.report.text import Tables
 from bench.report.words import HINTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from rich.console import RenderableType
-
     from bench.records.schema import Flag, Line, Result
-    from bench.report.rows import TableRow
 
 
 @pytest.fixture
@@ -134,39 +126,11 @@ def test_a_result_that_is_not_whole_says_so(tmp_path: Path) -> None:
     assert "its last line is half-written and left out" in words
 
 
-def shown(rows: list, *results: Result, width: int = 80) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False).print(*text.render(rows, [*map(Analysis, results)]), sep="\n")
-    return stream.getvalue()
-
-
 def test_the_table_fits_80_columns_and_says_why_there_is_no_time(result: Result) -> None:
     words = shown(table_rows([Analysis(result)]), result)
     assert max(map(len, words.splitlines())) <= 80
     assert "h_n is off by 1e-02" in " ".join(words.split())
     assert "…" not in words  # nothing is cut
-
-
-LONG = ("torch/cell_compiled", "thinc/pytorch_wrapper")
-
-
-def a_whole_run(**fields: object) -> list[Line]:
-    """Ten blocks of rows with long names, with each of the verdicts, and what is noticed."""
-    ratios = {"torch/module": 1.0, CONTROL: 1.0, "jax/scan": 0.5, LONG[0]: 12.4, LONG[1]: 1.001, "torch/unclear": 1.1}
-    rng = np.random.default_rng(1)
-    lines: list[Line] = []
-    for block in range(1, 11):
-        for name, ratio in ratios.items():
-            rough = 0.3 if name == "torch/unclear" else 0.001
-            seconds = (0.12345 * ratio * rng.lognormal(0, rough) * rng.lognormal(0, 1e-4, 7)).tolist()
-            flags = ["contended", "throttled"] if name == LONG[0] else []
-            compiles = 123.4 if name in LONG else None
-            costs = {"import_s": 1.5, "build_s": 0.1, "first_call_s": 130.0, "compile_s": compiles}
-            lines.append(record(name, block=block, samples_s=seconds, flags=flags, **(costs | fields)))
-        lines.append(msgspec.structs.replace(BLOCK, block=block))
-    lines += [memory(name, **{key: fields[key] for key in fields if key != "samples_s"}) for name in ratios]
-    lines.append(record("thinc/greedy_wrapper", status="out_of_memory", reason="it was greedy", samples_s=[], **fields))
-    return [*lines, END]
 
 
 @pytest.mark.parametrize("fields", [{}, {"device": "gpu", "precision": "tf32"}, {"workload": "e1024-h1024-l4+4-d2"}])
@@ -203,108 +167,6 @@ def test_what_was_noticed_of_a_row_is_explained_and_what_is_refused_has_no_verdi
         assert f"{flag}: {HINTS[flag]}" in " ".join(words.split())
     (own,) = (row for row in rows if row.implementation == LONG[0])
     assert (own.verdict is None) == (flag in REFUSED) and own.ratio is not None
-
-
-FASTEST = "torch/tuned@2.13.0+cpu"
-
-
-def versioned(folder: Path) -> Result:
-    """A run whose rows have names with versions, at two numbers of threads, one of them without a time."""
-    names = {"jax/scan": FASTEST, LONG[0]: "torch/module@2.13.0", LONG[1]: "thinc/pytorch@8.3.14"}
-    lines = [
-        renamed(line, names.get(line.cell.implementation, line.cell.implementation))
-        for threads in (1, 2)
-        for line in a_whole_run(threads=threads)
-        if isinstance(line, Record)
-    ]
-    return read_result(write(folder, *lines, END))
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Result]]:
-    """One, of names with versions, two side by side, and of a name that no terminal has room for."""
-    folder = tmp_path_factory.mktemp("runs")
-    one = read_result(write(folder / "one", *a_whole_run()))
-    long = record("mine/" + "a_very_long_name_" * 2, samples_s=[0.2])
-    return {
-        "one": [one],
-        "versions": [versioned(folder / "versions")],
-        "two": [one, read_result(write(folder / "two", *a_whole_run()))],
-        "long": [read_result(write(folder / "long", *a_whole_run(), long))],
-    }
-
-
-def printed(part: RenderableType, width: int) -> str:
-    stream = io.StringIO()
-    Console(file=stream, width=width, highlight=False).print(part)
-    return stream.getvalue()
-
-
-def stand_whole(rows: Sequence[TableRow], table: str) -> None:
-    """Check that the rows follow each other, each with its name, its ratio and verdict, or why it has no time."""
-    words, places = table.split(), [-1]
-    for row in rows:
-        places.append(words.index(row.implementation + "*" * bool(row.flags), places[-1] + 1))
-    for row, begin, end in zip(rows, places[1:], [*places[2:], len(words)], strict=True):
-        verdict = "baseline" if row.implementation == row.baseline else row.verdict or "–"
-        timed = [units.ratio(row.ratio), *([] if row.tier == BOUND else [verdict])]
-        wanted = timed if row.median_s is not None else row.status.split("_")
-        assert {*wanted} <= {*words[begin:end]}, (row.implementation, words[begin:end])
-
-
-@pytest.mark.parametrize("what", ["one", "versions", "two", "long"])
-def test_at_any_width_each_row_stands_whole_with_its_ratio_and_verdict(
-    what: str, runs: dict[str, list[Result]]
-) -> None:
-    rows = table_rows([*map(Analysis, runs[what])])
-    (tables,) = (part for part in text.render(rows, [*map(Analysis, runs[what])]) if isinstance(part, Tables))
-    for width in (*range(40, 100), *range(100, 201, 20)):
-        table = printed(tables, width).partition("\nno room for ")[0]
-        assert max(map(len, table.splitlines())) <= width
-        stand_whole(rows, table)
-
-
-def test_what_is_least_important_is_left_out_first_and_it_is_said(runs: dict[str, list[Result]]) -> None:
-    rows = table_rows([*map(Analysis, runs["versions"])])
-    (tables,) = (part for part in text.render(rows, [*map(Analysis, runs["versions"])]) if isinstance(part, Tables))
-    order = []
-    for width in range(90, 30, -1):
-        said = printed(tables, width).partition("\nno room for ")[2]
-        left_out, _, more = " ".join(said.split()).partition(": ")
-        order += [name for name in left_out.split(", ") if name and name not in order]
-        if said:
-            least = int(more.removeprefix("a terminal ").partition(" ")[0])
-            assert "no room" not in printed(tables, least) and "no room" in printed(tables, least - 1)
-            assert re.search("-m bench table .* --format markdown` has it all$", more)
-    assert order[:4] == ["tier", "±", "95 %", "place"] and set(order) <= {*text.LEAST_FIRST}
-
-
-@pytest.mark.parametrize("width", [80, 72, 60])
-def test_what_is_done_first_is_told_in_whole_words(width: int, runs: dict[str, list[Result]]) -> None:
-    (result,) = runs["versions"]
-    words = shown(table_rows([Analysis(result)]), result, width=width).partition("Done first")[2].split()
-    named = {word.strip(";,") for word in words[: words.index("or")] if "/" in word}
-    assert named and named <= {row.implementation for row in table_rows([Analysis(result)])}
-
-
-def test_the_standing_of_a_group_with_a_long_name_fits_80_columns(tmp_path: Path) -> None:
-    name = "e1024-h1024-l4+4-d2-bi-t128+128-b64"
-    run = msgspec.structs.replace(RUN, workloads={name: RUN.workloads["g2p"]})
-    result = read_result(write(tmp_path, *a_whole_run(workload=name), run=run))
-    stream = io.StringIO()
-    Console(file=stream, width=80).print(live_summary(analyse(result.records, RUN.baseline).values()))
-    assert "…" not in stream.getvalue() and "3 of 4" in stream.getvalue()
-    assert "jax/scan" in stream.getvalue() and "idiomatic" in stream.getvalue() and "FASTER" in stream.getvalue()
-    assert max(map(len, stream.getvalue().splitlines())) <= 80
-
-
-def test_the_standing_stands_whole_where_there_is_little_room(runs: dict[str, list[Result]]) -> None:
-    (result,) = runs["versions"]
-    for width in (80, 72, 60, 50, 40):
-        said = printed(live_summary(analyse(result.records, RUN.baseline).values()), width)
-        words = said.partition("\nno room for ")[0].split()
-        assert words.count(FASTEST) == words.count("FASTER") == 2 and "0.50×" in words
-        assert max(map(len, said.splitlines())) <= width
 
 
 def is_of(line: Line, *implementations: str) -> bool:
@@ -492,104 +354,6 @@ def test_markdown_cannot_be_broken_by_what_a_record_says(tmp_path: Path) -> None
 
 def test_statistics_are_those_of_the_samples() -> None:
     assert median([3.0, 1.0, 2.0]) == 2.0
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (0.000312, "312 µs"),
-        (0.00124, "1.24 ms"),
-        (35.14, "35.1 s"),
-        (3e-8, "0.03 µs"),
-        (None, "–"),
-        (0.0999, "99.9 ms"),
-    ],
-)
-def test_seconds_come_in_the_unit_that_fits(value: float | None, words: str) -> None:
-    assert units.seconds(value) == words
-
-
-@pytest.mark.parametrize(
-    ("value", "words"), [(0.051, "5.1 %"), (0.5, "50 %"), (99.9, "9990 %"), (7.8e15, "> 9999 %"), (None, "–")]
-)
-def test_what_is_beyond_all_bounds_has_no_digits(value: float | None, words: str) -> None:
-    assert units.percent(value) == words
-
-
-def value_of(words: str) -> float:
-    """The number that words stand for."""
-    number, _, unit = words.replace("×", "").partition(" ")
-    return float(number) * SIZES[unit.removesuffix("FLOP/s").removesuffix("FLOP")]
-
-
-SIZES = {"": 1.0, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "%": 0.01}
-SIZES |= {"k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "MiB": 2.0**20, "GiB": 2.0**30}
-
-# each, and from where to where it has so many digits
-IN_WORDS: dict[str, tuple[Callable[[Any], str], float, float]] = {
-    "seconds": (units.seconds, 1e-6, 999),
-    "ratio": (units.ratio, 1.0, 999),
-    "rate": (units.rate, 1e3, 9.99e14),
-    "flops": (units.flops, 1e3, 9.99e14),
-}
-
-
-def near(what: str) -> st.SearchStrategy[float]:
-    """Values of all orders, many of them where another digit or unit begins."""
-    _, least, most = IN_WORDS[what]
-    edges = st.builds(
-        lambda digits, power, off: digits * 10.0**power * (1 + off),
-        st.sampled_from([1.0, 9.995, 9.9949999, 9.996, 9.95, 9.9999999]),
-        st.integers(-9, 15),
-        st.sampled_from([0.0, 1e-16, -1e-16, 2e-16, -2e-16, 1e-9, -1e-9]),
-    )
-    every = st.floats(math.log10(least) - 3, math.log10(most) + 3).map(lambda power: 10.0**power)
-    return edges | every
-
-
-@pytest.mark.parametrize("what", IN_WORDS)
-@given(data=st.data())
-def test_numbers_have_three_digits_the_nearest_ones_and_never_a_thousand(what: str, data: st.DataObject) -> None:
-    in_words, least, most = IN_WORDS[what]
-    value, other = sorted(data.draw(st.tuples(near(what), near(what))))
-    words = in_words(value)
-    number = words.removesuffix("×").partition(" ")[0]
-    digits = len(number.replace(".", "").lstrip("0"))
-    if least <= value <= most:
-        assert digits == 3, words
-        unit = value_of(words) / float(number.replace(".", ""))  # of the last digit
-        assert abs(value_of(words) - value) <= 0.5 * unit * (1 + 1e-9)
-    elif value < least:
-        assert number == f"{float(number):.2f}", words  # two behind the point
-    else:
-        assert "." not in number
-    assert float(number) < 1000 or value > most
-    assert value_of(words) <= value_of(in_words(other)) * (1 + 1e-12)
-
-
-@pytest.mark.parametrize(
-    ("words", "at_least"),
-    [
-        (units.seconds(0.9996e-3), "1.00 ms"),
-        (units.seconds(0.00999951), "10.0 ms"),
-        (units.seconds(0.9995), "1.00 s"),
-        (units.seconds(0.09996), "100 ms"),
-        (units.percent(99.996), "> 9999 %"),
-        (units.size(2**30 - 2**15), "1.00 GiB"),
-        (units.duration(119.6), "2 min"),
-        (units.duration(7175), "2.0 h"),
-        (units.rate(999.6e9), "1.00 TFLOP/s"),
-    ],
-)
-def test_what_would_be_rounded_up_to_the_next_unit_is_in_it(words: str, at_least: str) -> None:
-    assert words == at_least
-
-
-@given(value=st.floats(0, 1e6), other=st.floats(0, 1e6))
-def test_longer_durations_do_not_read_as_shorter_ones(value: float, other: float) -> None:
-    value, other = sorted((value, other))
-    assert value_of(units.duration(value)) <= value_of(units.duration(other)) * (1 + 1e-12)
-    assert value_of(units.size(int(1e4 * value))) <= value_of(units.size(int(1e4 * other))) * (1 + 1e-12)
 
 
 def test_a_row_of_the_table_is_all_that_is_derived(result: Result) -> None:

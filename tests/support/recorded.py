@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from bench.records.schema import (
     CONTROL,
@@ -156,3 +159,37 @@ def six_blocks(*records: Record) -> list[Record]:
 def block_of(records: int, elapsed_s: float, **more: object) -> Block:
     plain = Block(block=1, started_at="", elapsed_s=elapsed_s, records=records, product_s=[], load=None, steal=None)
     return msgspec.structs.replace(plain, **more)
+
+
+LONG = ("torch/cell_compiled", "thinc/pytorch_wrapper")
+
+
+def a_whole_run(**fields: object) -> list[Line]:
+    """Ten blocks of rows with long names, with each of the verdicts, and what is noticed."""
+    ratios = {"torch/module": 1.0, CONTROL: 1.0, "jax/scan": 0.5, LONG[0]: 12.4, LONG[1]: 1.001, "torch/unclear": 1.1}
+    rng = np.random.default_rng(1)
+    lines: list[Line] = []
+    for block in range(1, 11):
+        for name, ratio in ratios.items():
+            rough = 0.3 if name == "torch/unclear" else 0.001
+            seconds = (0.12345 * ratio * rng.lognormal(0, rough) * rng.lognormal(0, 1e-4, 7)).tolist()
+            flags = ["contended", "throttled"] if name == LONG[0] else []
+            compiles = 123.4 if name in LONG else None
+            costs = {"import_s": 1.5, "build_s": 0.1, "first_call_s": 130.0, "compile_s": compiles}
+            lines.append(record(name, block=block, samples_s=seconds, flags=flags, **(costs | fields)))
+        lines.append(msgspec.structs.replace(BLOCK, block=block))
+    lines += [memory(name, **{key: fields[key] for key in fields if key != "samples_s"}) for name in ratios]
+    lines.append(record("thinc/greedy_wrapper", status="out_of_memory", reason="it was greedy", samples_s=[], **fields))
+    return [*lines, END]
+
+
+DIRTY = msgspec.structs.replace(RUN.environment, git_dirty=True)
+
+
+def head(**fields: object) -> Callable[[Path], object]:
+    """A change of the run's head."""
+
+    def change(folder: Path) -> None:
+        (folder / "run.json").write_text(json.dumps(json.loads((folder / "run.json").read_text()) | fields))
+
+    return change
