@@ -139,11 +139,12 @@ def _found(root: Path) -> dict[str, Row]:
 
 
 def read_row(path: Path, root: Path | None = None) -> Row:
-    """The row that a file describes; its name is its place under ``root``, or the file's own name.
+    """The row that a file describes; its name is its place under ``root`` or in this package, or the file's own name.
 
     Raises:
         InvalidInput: the file is absent, does not parse, or its ROW is missing or wrong. The message names the line.
     """
+    root = HERE if root is None and path.is_relative_to(HERE) else root
     shown = path.relative_to(root.parent) if root else path.name
     try:
         tree = parse(path)

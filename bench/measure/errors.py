@@ -32,6 +32,20 @@ STATUS_OF: dict[type[Exception], Status] = {
 """Of what a row or the validation means to raise: all else is an error."""
 
 
+def verdict_on(error: BaseException, path: Path, blocked: Collection[str] = ()) -> tuple[Status, str]:
+    """The status and the reason that an exception of the file at ``path`` stands for; `where` says what is `blocked`.
+
+    What is an error is printed with its trace. Who interrupts a worker ends it: that exception goes on.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    for kind, status in STATUS_OF.items():
+        if isinstance(error, kind):
+            return status, words_of(error)
+    traceback.print_exception(error)
+    return "out_of_memory" if is_out_of_memory(error) else "error", where(error, path, blocked)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is how Python, PyTorch, JAX or CuPy says that memory has run out."""
     words = words_of(error, 100_000).lower()

@@ -27,8 +27,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker has to know before the first command."""
 
     row_path: str
-    row_root: str | None
-    """The folder that the row's name is relative to; None for a person's own file."""
     cells: list[Cell]
     problems: dict[str, ProblemFile]
     """Workload to where its numbers are."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import traceback
@@ -19,11 +17,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bench.here import ROOT
 from bench.machine.interpreters import OWN
 from bench.measure.errors import where
 from bench.measure.worker import block
-from bench.measure.worker_client import blocked
+from bench.measure.worker_client import blocked, exit_code
 from bench.measure.worker_environment import environment_of, worker_environment
 from impls import build_row, load_line, parse, read_row
 from impls.contract import DeviceUnavailable, Implementation, InvalidInput, Seq2seqConfig, initial_parameters
@@ -64,26 +61,13 @@ def preflight(
         environment = worker_environment(
             os.environ, threads=1, device=device, cache=Path(cache), mark=mark, extra=environment_of(row)
         )
-        process = subprocess.Popen(
-            [interpreter.path, "-m", "bench.measure.preflight", str(row.path), device, shapes_json, *known],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(timeout=PREFLIGHT_LIMIT_S)
-            printed.seek(0)
-            why = printed.read().strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {code}"
-        except subprocess.TimeoutExpired:
+        command = [interpreter.path, "-m", "bench.measure.preflight", str(row.path), device, shapes_json, *known]
+        code = exit_code(command, environment, PREFLIGHT_LIMIT_S, stdout=printed, stderr=log)
+        printed.seek(0)
+        why = printed.read().strip().rpartition("\n")[2] or f"{row.path.name}: ended Python with exit code {code}"
+        if code is None:
             why = f"{row.path.name}: load did not return within {PREFLIGHT_LIMIT_S:.0f} s"
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    trace, fits = Path(log.name), process.returncode == 0 and why == FITS
+    trace, fits = Path(log.name), code == 0 and why == FITS
     has_trace = not fits and trace.stat().st_size > 0
     if not has_trace:
         trace.unlink()

@@ -213,7 +213,7 @@ def choose_rows(names: Sequence[str]) -> list[Row]:
             rows.append(known[name])
         elif name.endswith(".py"):
             path = Path(name).resolve()
-            rows.append(read_row(path, HERE if path.is_relative_to(HERE) else None))
+            rows.append(read_row(path))
         elif name in {bound.name for bound in find_bounds().values()}:
             raise InvalidInput(f"{name} {NO_ROW}")
         else:

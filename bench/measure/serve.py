@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import resource
 import time
-import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +22,7 @@ import msgspec
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.machine.cpus import bind, children_s, delay_s, fall_asleep, is_bound
-from bench.measure.errors import STATUS_OF, is_out_of_memory, where, words_of
+from bench.measure.errors import verdict_on, words_of
 from bench.measure.messages import (
     AwaitTurns,
     Check,
@@ -55,7 +54,7 @@ class Worker:
 
     def __init__(self, job: Job, runner: Runner) -> None:
         self._job, self._runner = job, runner
-        self._row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
+        self._row = read_row(Path(job.row_path))
         self._loaded: tuple[str, Model | Bound] | None = None
         """A workload, and the row at it."""
         self._phases_s: dict[Phase, float] = {}
@@ -223,15 +222,7 @@ class Worker:
         return without_time(cell, status, reason, block=self._job.block, pool=self._job.pool, attempt=attempt)
 
     def _verdict_on(self, error: BaseException) -> tuple[Status, str]:
-        """The status and the reason that an exception stands for; who interrupts a worker ends it."""
-        if isinstance(error, KeyboardInterrupt):
-            raise error
-        for kind, status in STATUS_OF.items():
-            if isinstance(error, kind):
-                return status, words_of(error)
-        traceback.print_exception(error)
-        status = "out_of_memory" if is_out_of_memory(error) else "error"
-        return status, where(error, self._row.path, self._job.blocked)
+        return verdict_on(error, self._row.path, self._job.blocked)
 
 
 PREEMPTED = 0.05

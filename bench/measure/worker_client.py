@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
@@ -22,7 +22,7 @@ from bench.machine.interpreters import OWN
 from bench.measure.messages import Answer, Job, Prepare, Revisit, send
 from bench.measure.worker_environment import environment_of, worker_environment
 from bench.records.schema import Status
-from impls import HERE, find_rows
+from impls import find_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -124,7 +124,6 @@ class WorkerProcess:
         drawn = {"hash_seed": self._hash_seed, "padding_bytes": self._padding_bytes}
         job = Job(
             row_path=str(entry.row.path),
-            row_root=str(HERE) if entry.row.path.is_relative_to(HERE) else None,
             cells=list(self.cells),
             problems=dict(setting.problems),
             seed=setting.plan.seed,
@@ -275,6 +274,29 @@ def together(
                 free.append(busy.pop(worker))
                 outcomes.append((worker, outcome))
     return outcomes
+
+
+def exit_code(
+    command: Sequence[str | Path], environment: Mapping[str, str], limit_s: float, stdout: IO[Any], stderr: IO[Any]
+) -> int | None:
+    """How a process of its own has ended, and its children with it; None where it took more than ``limit_s``."""
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        start_new_session=True,
+    )
+    try:
+        return process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def blocked(row: Row, interpreter: Interpreter = OWN) -> list[str]:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +29,7 @@ from bench.measure.request import (
     parse_threads,
     plain,
 )
-from bench.measure.worker_client import blocked
+from bench.measure.worker_client import blocked, exit_code
 from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Assignment
@@ -153,7 +150,7 @@ def measure(request: ProfileRequest, tell: Callable[[str], None]) -> Profiles:
 
 
 def _of_cell(
-    row: Row, code: CodeFacts, cell: Cell, problem: ProblemFile, folder: Path, scratch: Path, mark: str
+    row: Row, facts: CodeFacts, cell: Cell, problem: ProblemFile, folder: Path, scratch: Path, mark: str
 ) -> Profile:
     """The profile of a row at a workload and task, by a process of its own."""
     name = f"{row.name.replace('/', '-')}-{cell.workload}-{cell.task}"
@@ -161,7 +158,6 @@ def _of_cell(
     job = Job(
         seed=reference_outputs.SEED,
         row_path=str(row.path),
-        row_root=str(HERE) if row.path.is_relative_to(HERE) else None,
         cells=[cell],
         problems={cell.workload: problem},
         block=1,
@@ -174,33 +170,26 @@ def _of_cell(
         blocked=blocked(row),
         started_s=time.monotonic(),
     )
-    assignment = Assignment(job=job, code=code, trace=str(folder / f"{name}.trace.json.gz"))
+    assignment = Assignment(job=job, code=facts, trace=str(folder / f"{name}.trace.json.gz"))
     write_whole(assigned, msgspec.json.encode(assignment))
     cache = scratch / row.name.replace("/", "-")
     cache.mkdir(exist_ok=True)
-    extra = environment_of(row)
     with log.open("wb") as said:
-        process = subprocess.Popen(
+        code = exit_code(
             [sys.executable, "-m", "bench.profiling.worker", str(assigned), str(result)],
-            cwd=ROOT,
-            env=worker_environment(
-                os.environ, threads=cell.threads, device=cell.device, cache=cache, mark=mark, extra=extra
+            worker_environment(
+                os.environ, threads=cell.threads, device=cell.device, cache=cache, mark=mark, extra=environment_of(row)
             ),
-            stdin=subprocess.DEVNULL,
+            LIMIT_S,
             stdout=said,
             stderr=said,
-            start_new_session=True,
         )
-    try:
-        profile = assignment.ended("crashed", f"the process ended with exit code {process.wait(timeout=LIMIT_S)}")
-        if result.exists():
-            profile = msgspec.json.decode(result.read_bytes(), type=Profile)
-    except subprocess.TimeoutExpired:
+    if code is None:
         profile = assignment.ended("timeout", f"did not get done within {LIMIT_S:.0f} s")
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    elif result.exists():
+        profile = msgspec.json.decode(result.read_bytes(), type=Profile)
+    else:
+        profile = assignment.ended("crashed", f"the process ended with exit code {code}")
     if profile.status != "ok":
         (folder / "logs").mkdir(exist_ok=True)
         write_whole(folder / "logs" / f"{name}.log", log.read_bytes())

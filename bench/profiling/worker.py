@@ -10,7 +10,6 @@ import gzip
 import json
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import msgspec
 
 from bench.machine.cpus import delay_s
-from bench.measure.errors import STATUS_OF, is_out_of_memory, where, words_of
+from bench.measure.errors import verdict_on
 from bench.measure.messages import Job
 from bench.measure.subjects import Model, wall_s
 from bench.measure.worker import settle_down
@@ -65,17 +64,11 @@ def main(task_file: str, result_file: str) -> int:
     assigned = msgspec.json.decode(Path(task_file).read_bytes(), type=Assignment)
     job = assigned.job
     settle_down(job)
-    row = read_row(Path(job.row_path), Path(job.row_root) if job.row_root else None)
+    row = read_row(Path(job.row_path))
     try:
         found = profile(row, assigned)
-    except KeyboardInterrupt:
-        raise
-    except tuple(STATUS_OF) as error:
-        found = assigned.ended(next(STATUS_OF[kind] for kind in STATUS_OF if isinstance(error, kind)), words_of(error))
     except BaseException as error:  # a row that calls sys.exit() has no result either
-        traceback.print_exception(error)
-        status: Status = "out_of_memory" if is_out_of_memory(error) else "error"
-        found = assigned.ended(status, where(error, row.path, job.blocked))
+        found = assigned.ended(*verdict_on(error, row.path, job.blocked))
     write_whole(Path(result_file), msgspec.json.encode(found))
     return 0
 
