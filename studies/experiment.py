@@ -12,7 +12,7 @@ import msgspec
 from bench.measure.messages import ProblemFile
 from bench.measure.plan import Plan, PlannedGroup
 from bench.measure.runner import Listener, run_plan
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import Line, Record
 from bench.records.store import decode
 from impls.contract import InvalidInput
@@ -64,9 +64,9 @@ def save(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[An
     if not raw.exists():
         measured = measure()
         raw.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(raw, msgspec.json.encode(measured) + b"\n")
+        write_atomic(raw, msgspec.json.encode(measured) + b"\n")
     text = report(read(raw, kind))
-    write_whole(raw.with_suffix(".md"), text.encode())
+    write_atomic(raw.with_suffix(".md"), text.encode())
     return text
 
 

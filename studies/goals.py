@@ -18,7 +18,7 @@ from bench.here import ROOT
 from bench.profiling.profiles import Profiles
 from bench.profiling.report import PublishedProfiles, columns_of, header, shares
 from bench.publish.runs import Runs
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import Cell, Group, Result
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
@@ -305,4 +305,4 @@ def made() -> str:
 
 
 if __name__ == "__main__":
-    write_whole(PAGE, made().encode())
+    write_atomic(PAGE, made().encode())

@@ -160,8 +160,8 @@ def log_ratios(ours: Sequence[Record], theirs: Sequence[Record]) -> dict[int, fl
     for record in ours:
         other = others.get((record.block, record.pool, record.attempt))
         if other is not None:
-            disturbed = {*record.disturbed, *other.disturbed}
-            ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s, disturbed)
+            preempted = {*record.preempted, *other.preempted}
+            ratio = stats.log_ratio_of_block(record.samples_s, other.samples_s, preempted)
             if ratio is not None:
                 ratios[record.block].append(ratio)
     return {block: fmean(of_block) for block, of_block in ratios.items()}

@@ -29,7 +29,7 @@ ONE_BLOCK_TIME = 0.12
 """Standard deviation supposed of the log time of a single process: the robust one seen from process to process."""
 
 LEAST_TURNS = 2
-"""A block's ratio rests on undisturbed turns alone where there are at least this many."""
+"""A block's ratio rests on turns that were not preempted alone where there are at least this many."""
 
 _POINTS = 100
 _RESAMPLES = 1000
@@ -140,15 +140,15 @@ def time_interval(blocks: Sequence[Sequence[float]]) -> Interval:
     return Interval(as_ratio(low), as_ratio(high))
 
 
-def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float], disturbed: Collection[int] = ()) -> float | None:
+def log_ratio_of_block(ours: Sequence[float], theirs: Sequence[float], preempted: Collection[int] = ()) -> float | None:
     """Median of log(ours/theirs) over the turns that both have; None if there is none.
 
-    Turns in which either was `disturbed` count only where fewer than `LEAST_TURNS` are left without them: who had the
+    Turns in which either was `preempted` count only where fewer than `LEAST_TURNS` are left without them: who had the
     processor is known, and has nothing to do with who is faster.
     """
     turns = min(len(ours), len(theirs))
     logs = (np.log(ours[:turns]) - np.log(theirs[:turns])).tolist()
-    free = [log for turn, log in enumerate(logs) if turn not in disturbed] if disturbed else logs
+    free = [log for turn, log in enumerate(logs) if turn not in preempted] if preempted else logs
     return median(free if len(free) >= LEAST_TURNS else logs) if logs else None
 
 

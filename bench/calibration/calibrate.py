@@ -36,7 +36,7 @@ from bench.measure.lock import only_run
 from bench.measure.runner import DiskFull, Listener, run_plan
 from bench.measure.stopping import next_block
 from bench.measure.worker_environment import entries_that_fit
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
 from bench.records.store import RECORDS_FILE, drop_half_written, record_line
 from bench.report.machine_text import Accuracy
@@ -114,7 +114,7 @@ def calibrate(*, pairs: int, budget_s: float, out: Path, command: str, rows: Seq
         if batches:
             text = report.markdown(head, batches)
             try:
-                write_whole(out / calibration.TABLE_FILE, text.encode())
+                write_atomic(out / calibration.TABLE_FILE, text.encode())
             except OSError as error:
                 stopped, code = stopped or f"the table cannot be written ({error.strerror})", code or 1
             print(text)
@@ -161,7 +161,7 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
         out.mkdir(parents=True, exist_ok=True)
         if found := next((path for path in out.iterdir() if not path.name.startswith(".")), None):
             raise InvalidInput(f"--out {out}: holds {found.name}, and no calibration; choose another folder")
-        write_whole(out / calibration.HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
+        write_atomic(out / calibration.HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
         (out / calibration.COMPARISONS_FILE).touch()
     except OSError as error:
         raise InvalidInput(f"--out {out}: cannot be written ({error.strerror})") from None
@@ -193,7 +193,7 @@ def measure_batch(
             table = workers.twins_table(folder, rows, seed + number)
         else:
             table = workers.synthetic_table(folder, seed + number)
-        write_whole(folder / RECORDS_FILE, b"".join(map(record_line, begun.lines)))
+        write_atomic(folder / RECORDS_FILE, b"".join(map(record_line, begun.lines)))
         listener, due = Listener(kept=saved), workers.undecided_pairs(table.pairs)
         run_plan(table.plan, table.problems, folder, listener, mark=mark, known=begun.lines, next_block=due)
     measured = Begun(folder, lines)

@@ -270,13 +270,13 @@ class Sides(Struct, frozen=True, kw_only=True):
     ours_s: list[list[float]]
     """Seconds a call of each turn."""
     theirs_s: list[list[float]]
-    disturbed: list[list[int]]
+    preempted: list[list[int]] = msgspec.field(name="disturbed")
     """The turns in which somebody else had the processor of either."""
 
     @property
     def log_ratios(self) -> list[float]:
         """Log of ours over theirs, block by block."""
-        ratios = map(log_ratio_of_block, self.ours_s, self.theirs_s, self.disturbed)
+        ratios = map(log_ratio_of_block, self.ours_s, self.theirs_s, self.preempted)
         return [ratio for ratio in ratios if ratio is not None]
 
 
@@ -305,7 +305,7 @@ def sides_of(pair: Pair, records: Sequence[Record]) -> Sides:
     return Sides(
         ours_s=[ours[block].samples_s for block in both],
         theirs_s=[theirs[block].samples_s for block in both],
-        disturbed=[sorted({*ours[block].disturbed, *theirs[block].disturbed}) for block in both],
+        preempted=[sorted({*ours[block].preempted, *theirs[block].preempted}) for block in both],
     )
 
 

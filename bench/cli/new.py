@@ -10,7 +10,7 @@ from pathlib import Path
 from cyclopts import App
 
 from bench.here import shown
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from impls import HERE
 from impls.contract import InvalidInput
 
@@ -53,7 +53,7 @@ def write_row(name: str) -> Path:
     text = (template if template.exists() else TEMPLATES / "other.txt").read_text(encoding="utf-8")
     try:
         path.parent.mkdir(exist_ok=True)
-        write_whole(path, text.replace("FRAMEWORK", framework).encode())
+        write_atomic(path, text.replace("FRAMEWORK", framework).encode())
     except OSError as error:
         with suppress(OSError):
             path.parent.rmdir()  # of a framework that is new: all others have something in theirs

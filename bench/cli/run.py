@@ -19,7 +19,7 @@ from bench.measure.request import Options, check_request
 from bench.measure.run import Ended, check_resume, go_on
 from bench.measure.run import run as carry_out
 from bench.page import REPORT_FILE
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import FAILURES, Result
 from bench.records.store import read_result
 from bench.records.versions import failures_of
@@ -71,9 +71,9 @@ def show(ended: Ended, console: Console) -> int:
     try:
         if model is not None:
             for name, made in scaling.files(model).items():
-                write_whole(folder / name, made.encode())
-        write_whole(folder / markdown.TABLE_FILE, markdown.full(rows, [analysis]).encode())
-        write_whole(folder / "pytest-benchmark.json", to_pytest_benchmark(analysis))
+                write_atomic(folder / name, made.encode())
+        write_atomic(folder / markdown.TABLE_FILE, markdown.full(rows, [analysis]).encode())
+        write_atomic(folder / "pytest-benchmark.json", to_pytest_benchmark(analysis))
     except OSError as error:
         failed = True
         if not stopped:

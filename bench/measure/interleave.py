@@ -38,14 +38,14 @@ if TYPE_CHECKING:
     from bench.records.schema import Cell, Flag, Group, Phase, Record
 
 CONTENDED = 0.5
-"""A group in which more than this share of all turns was disturbed is measured again."""
+"""A group in which more than this share of all turns was preempted is measured again."""
 
 STOLEN = 0.05
 """More than this share of the processors' time given to other virtual machines is contention too."""
 
 TAKEN = 0.1
 """More than this share of the processors' time taken by other programs is contention where a row has several threads:
-which of its turns were disturbed cannot be told then."""
+which of its turns were preempted cannot be told then."""
 
 TURN_OF_SEVERAL_S = 0.01
 """About how long a turn lasts where a row has several threads, which take 10 to 20 ms to fall asleep after it."""
@@ -72,7 +72,7 @@ class Member:
     attempt: int
     worker: WorkerProcess | None
     call_s: float = 0.0
-    undisturbed: int = 0
+    unpreempted: int = 0
     """How many of its turns it did not have to wait for a processor in."""
     phases_s: dict[Phase, float] = field(default_factory=dict)
     """What it did since that was last looked at."""
@@ -154,12 +154,12 @@ class Interleaver:
         own = {os.getpid(), *(worker.pid for worker in self._workers.values() if worker.pid)}
         own_before = cpu_s(own)
         for taken in range(most_turns):
-            if taken >= rounds and min((one.undisturbed for one in _active(members)), default=rounds) >= rounds:
+            if taken >= rounds and min((one.unpreempted for one in _active(members)), default=rounds) >= rounds:
                 break
             for index in self._rng.permutation(len(members)):
                 if members[index].record is None:
                     for member, turn in self._ask(members[index], Turn(), TurnTaken):
-                        member.undisturbed += not turn.disturbed
+                        member.unpreempted += not turn.preempted
         after, own_s = processor_ticks(self._place), {pid: had - own_before[pid] for pid, had in cpu_s(own).items()}
         steal, others = stolen(ticks, after), taken_by_others(ticks, after, sum(own_s.values()))
         clocks_after = self._gpu(planned)
@@ -313,7 +313,7 @@ def _noted(
 ) -> list[Record]:
     """The records with what was noticed of the whole group."""
     turns = sum(len(record.samples_s) for record in records)
-    contended = crowded or sum(len(record.disturbed) for record in records) > CONTENDED * turns
+    contended = crowded or sum(len(record.preempted) for record in records) > CONTENDED * turns
     common: list[Flag] = ["contended", *flags] if contended else [*flags]
     return [
         msgspec.structs.replace(

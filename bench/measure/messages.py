@@ -92,7 +92,7 @@ class Waiting(msgspec.Struct, frozen=True, tag=True):
 class TurnTaken(msgspec.Struct, frozen=True, tag=True):
     """A turn is over."""
 
-    disturbed: bool
+    preempted: bool
     """Whether it was preempted: it waited for a processor that somebody else had."""
 
 

@@ -48,7 +48,7 @@ class Budget:
     calls: int | None = None
     """How many calls a turn has; as many as fill it where this is not given."""
     most_rounds: int = 2
-    """Rounds go on until every row has had its number of undisturbed turns, for at most so many times that number."""
+    """Rounds go on until every row had its turns without preemption, for at most so many times their number."""
     measures_memory: bool = True
     """Whether peak memory is measured."""
     sure_blocks: int = 1

@@ -154,7 +154,7 @@ class Worker:
             discards=sit.discards,
             compiled=subject.compiled(),
             max_relative_error=max(errors),
-            disturbed=turns.preempted,
+            preempted=turns.preempted,
             cpu_per_wall=turns.cpu_s / turns.wall_s,
             waiting_cpu_s=turns.waiting_cpu_s,
             involuntary_switches=turns.switches,

@@ -161,7 +161,7 @@ def turn_variance(records: Sequence[Record], baseline: str) -> float | None:
     variances = []
     for one in records:
         turns = min(len(one.samples_s), len(base.samples_s))
-        free = [turn for turn in range(turns) if turn not in {*one.disturbed, *base.disturbed}]
+        free = [turn for turn in range(turns) if turn not in {*one.preempted, *base.preempted}]
         if one is not base and len(free) >= 2:
             logs = np.log(np.take(one.samples_s, free)) - np.log(np.take(base.samples_s, free))
             # few values mostly have a variance below the true one: that of the middle one of many such is known

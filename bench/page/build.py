@@ -26,7 +26,7 @@ from bench.analysis.analysis import Analysis
 from bench.page import REPORT_FILE
 from bench.page.charts import CHARTS, INK, Chart
 from bench.page.data import MapsOf, PageData, in_order, page_data, to_json
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import BOUND, Cell
 from bench.records.store import RECORDS_FILE, RUN_FILE
 from bench.report.words import hints
@@ -61,7 +61,7 @@ def write_report(analyses: Sequence[Analysis], folder: Path, maps: MapsOf) -> Pa
     Raises:
         OSError: it cannot be written.
     """
-    write_whole(folder / REPORT_FILE, page(page_data(analyses, maps), analyses).encode())
+    write_atomic(folder / REPORT_FILE, page(page_data(analyses, maps), analyses).encode())
     return folder / REPORT_FILE
 
 
@@ -84,7 +84,7 @@ def write_all(analyses: Sequence[Analysis], folder: Path, tell: Callable[[str], 
     try:  # all is made by now: who interrupts it before has nothing half
         (folder / "pictures").mkdir(parents=True, exist_ok=True)
         for name, content in made.items():
-            write_whole(folder / name, content)
+            write_atomic(folder / name, content)
         for name in {f"pictures/{chart.name}.{kind}" for chart in CHARTS for kind in ("svg", "png")} - made.keys():
             (folder / name).unlink(missing_ok=True)  # of a page that was there before
     except OSError as error:
@@ -237,5 +237,5 @@ def samples(results: Sequence[Result]) -> str:
             cell = msgspec.structs.astuple(record.cell)
             for turn, seconds in enumerate(record.samples_s):
                 where = (record.block, record.pool, record.attempt, turn)
-                table.writerow([*of_result, *cell, *where, seconds, record.calls, turn in record.disturbed])
+                table.writerow([*of_result, *cell, *where, seconds, record.calls, turn in record.preempted])
     return text.getvalue()

@@ -33,7 +33,7 @@ from bench.measure.worker_client import blocked, exit_code
 from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
 from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Profiles
 from bench.profiling.worker import Assignment
-from bench.records.atomic import new_folder, write_whole, written
+from bench.records.atomic import new_folder, write_atomic, written
 from bench.records.schema import Cell, CodeFacts
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import Workload, choose
@@ -145,7 +145,7 @@ def measure(request: ProfileRequest, tell: Callable[[str], None]) -> Profiles:
             profiles=profiles,
         )
         with written(request.out):
-            write_whole(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+            write_atomic(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     return found
 
 
@@ -171,7 +171,7 @@ def _of_cell(
         started_s=time.monotonic(),
     )
     assignment = Assignment(job=job, code=facts, trace=str(folder / f"{name}.trace.json.gz"))
-    write_whole(assigned, msgspec.json.encode(assignment))
+    write_atomic(assigned, msgspec.json.encode(assignment))
     cache = scratch / row.name.replace("/", "-")
     cache.mkdir(exist_ok=True)
     with log.open("wb") as said:
@@ -192,5 +192,5 @@ def _of_cell(
         profile = assignment.ended("crashed", f"the process ended with exit code {code}")
     if profile.status != "ok":
         (folder / "logs").mkdir(exist_ok=True)
-        write_whole(folder / "logs" / f"{name}.log", log.read_bytes())
+        write_atomic(folder / "logs" / f"{name}.log", log.read_bytes())
     return profile

@@ -23,7 +23,7 @@ from bench.measure.messages import Job
 from bench.measure.subjects import Model, wall_s
 from bench.measure.worker import settle_down
 from bench.profiling.profiles import Profile, Turn, attribute, operations_of
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import Cell, CodeFacts, Status, Struct
 from impls import Row, import_row, read_row
 from impls.profiling import Mark, Profiler, Recording, find_profiler
@@ -69,7 +69,7 @@ def main(task_file: str, result_file: str) -> int:
         found = profile(row, assigned)
     except BaseException as error:  # a row that calls sys.exit() has no result either
         found = assigned.ended(*verdict_on(error, row.path, job.blocked))
-    write_whole(Path(result_file), msgspec.json.encode(found))
+    write_atomic(Path(result_file), msgspec.json.encode(found))
     return 0
 
 
@@ -99,7 +99,7 @@ def profile(row: Row, assigned: Assignment) -> Profile:
         raise RuntimeError(f"the profiler shows {len(calls)} of {count} calls")
     # in the Chrome trace event format, compressed; Perfetto opens it so
     trace = json.dumps({"displayTimeUnit": "ns", "traceEvents": recording.events}, separators=(",", ":"))
-    write_whole(Path(assigned.trace), gzip.compress(trace.encode(), compresslevel=6, mtime=0))
+    write_atomic(Path(assigned.trace), gzip.compress(trace.encode(), compresslevel=6, mtime=0))
     return assigned.ended(
         "ok",
         profiler=profiler.SAYS,

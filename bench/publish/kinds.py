@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 from rich.console import Console
 
 from bench.machine.describe import git
-from bench.records.atomic import mend, write_folder, write_together, write_whole
+from bench.records.atomic import mend, write_atomic, write_folder, write_together
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class Publisher:
                 for path, text in self.made(only):
                     status.update(f"{path.parent.name}/{path.name}")
                     path.parent.mkdir(parents=True, exist_ok=True)
-                    write_whole(path, text.encode())
+                    write_atomic(path, text.encode())
         except OSError as error:
             raise self._unwritten(error) from None
 

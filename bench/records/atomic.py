@@ -18,7 +18,7 @@ NEW, BEFORE = ".new", ".before"
 """What the hidden names end in of what is not whole yet, and of a folder while another takes its place."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Put the data into the file, on the disk: a reader meets all of it or what was there before.
 
     Raises:
@@ -68,7 +68,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     try:
         fresh.mkdir(parents=True)
         for name, data in files.items():
-            write_whole(fresh / name, data)
+            write_atomic(fresh / name, data)
         if path.exists():
             path.rename(before)
         fresh.rename(path)

@@ -120,7 +120,7 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     reason: str | None = None
     samples_s: list[float] = []
     """Seconds a call, one number a turn, in the order of the turns: turn ``i`` of all rows in a pool is one round."""
-    disturbed: list[int] = []
+    preempted: list[int] = msgspec.field(default_factory=list, name="disturbed")
     """The turns in which the row waited for a processor that somebody else had."""
     calls: int | None = None
     """How many calls a turn times; the sample is their mean."""

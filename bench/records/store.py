@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench.records.atomic import write_whole
+from bench.records.atomic import write_atomic
 from bench.records.schema import Block, Cell, Effort, End, Line, Memory, Record, Result, Run, Struct, VerdictChange
 from impls.contract import InvalidInput
 
@@ -33,7 +33,7 @@ RECORDS_FILE = "records.jsonl"
 def start_result(run: Run, folder: Path) -> None:
     """Write the head of a result, and a file of no records yet; both are on the disk then, and the head is whole."""
     (folder / RECORDS_FILE).touch()
-    write_whole(folder / RUN_FILE, run_text(run))
+    write_atomic(folder / RUN_FILE, run_text(run))
 
 
 def run_text(run: Run) -> bytes:

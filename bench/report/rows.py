@@ -146,7 +146,7 @@ def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
         baseline=one.baseline,
         blocks=len({record.block for record in blocks}),
         samples=sum(map(len, one.samples_s)),
-        disturbed=sum(len(record.disturbed) for record in blocks),
+        disturbed=sum(len(record.preempted) for record in blocks),
         outliers=sum(stats.outliers(samples).severe for samples in one.samples_s),
         max_relative_error=max((record.max_relative_error or 0.0 for record in blocks), default=None),
         import_s=_median(record.import_s for record in blocks),

@@ -245,10 +245,10 @@ def test_the_control_of_a_baseline_without_a_time_says_nothing() -> None:
     assert control(judged.values()) is None  # it doubles a row that it cannot be held against
 
 
-def test_ratios_rest_on_undisturbed_turns() -> None:
-    ours = [record("jax/scan", samples_s=[2.0, 2.0, 8.0], disturbed=[2])]
-    theirs = [record(samples_s=[1.0, 4.0, 1.0], disturbed=[1])]
+def test_ratios_rest_on_turns_that_were_not_preempted() -> None:
+    ours = [record("jax/scan", samples_s=[2.0, 2.0, 8.0], preempted=[2])]
+    theirs = [record(samples_s=[1.0, 4.0, 1.0], preempted=[1])]
     assert log_ratios(
-        [record("jax/scan", samples_s=[2.0, 2.0, 8.0], disturbed=[2])], [record(samples_s=[1.0] * 3)]
+        [record("jax/scan", samples_s=[2.0, 2.0, 8.0], preempted=[2])], [record(samples_s=[1.0] * 3)]
     ) == {1: pytest.approx(log(2))}
     assert log_ratios(ours, theirs) == {1: pytest.approx(log(2))}  # one turn is left: all three count

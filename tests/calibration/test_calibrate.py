@@ -157,7 +157,7 @@ def test_the_report_counts_what_was_said() -> None:
 
 def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> None:
     slow, fast = [1.05] * 3, [1.0] * 3
-    later = workers.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, disturbed=[[]] * 10)
+    later = workers.Sides(ours_s=[slow] * 6 + [[9.0] * 3] * 4, theirs_s=[fast] * 10, preempted=[[]] * 10)
     one = Comparison(batch=0, surroundings="quiet", percent=5, sides=later)
     outcomes = calibration.outcomes_of([Batch(comparisons=[one, comparison(5, 1.05)], elapsed_s=1.0)])
     assert report.came_out_as(outcomes[:1]) == "5.0 %"
@@ -167,7 +167,7 @@ def test_what_planted_work_came_out_as_rests_on_the_blocks_that_all_have() -> No
 def wavering(percent: int, logs: list[float], **fields: object) -> Comparison:
     """Ours over theirs has these logs, block by block."""
     times = [[float(np.exp(one))] * 3 for one in logs]
-    sides = workers.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), disturbed=[[]] * len(logs))
+    sides = workers.Sides(ours_s=times, theirs_s=[[1.0] * 3] * len(logs), preempted=[[]] * len(logs))
     return msgspec.structs.replace(comparison(percent, 1.0, **fields), sides=sides)
 
 

@@ -196,10 +196,10 @@ def test_who_waits_by_himself_is_not_preempted(what: str, tmp_path: Path) -> Non
 
     def preempted(folder: Path) -> Any:
         records = [record for record in measure(folder, row, tasks=["encode"], budget=budget) if record.attempt == 0]
-        few = all(len(record.disturbed) <= len(record.samples_s) / 2 for record in records)
+        few = all(len(record.preempted) <= len(record.samples_s) / 2 for record in records)
         if few and not any("contended" in record.flags for record in records):
             return None
-        return [(record.disturbed, record.flags, record.steal) for record in records]
+        return [(record.preempted, record.flags, record.steal) for record in records]
 
     sooner_or_later(preempted, tmp_path)
 
@@ -216,7 +216,7 @@ def after(call):
     records = carry_out(tmp_path, plan_of(*rows, tasks=["encode"], threads=[2], budget=replace(QUICK, min_turns=6)))
     assert all(record.ok for record in records)
     assert not any("restless" in record.flags for record in records)
-    assert not any(record.disturbed for record in records)
+    assert not any(record.preempted for record in records)
 
 
 @pytest.mark.quiet
@@ -238,7 +238,7 @@ def test_rounds_go_on_for_those_who_were_preempted_but_not_for_ever(tmp_path: Pa
     with neighbour(processors()[-1]):
         preempted = measure(tmp_path, row, tasks=["encode"], budget=budget)
     assert all(len(record.samples_s) == 10 * budget.most_rounds for record in preempted if record.attempt == 0)
-    assert all(record.disturbed for record in preempted)
+    assert all(record.preempted for record in preempted)
 
     def too_many(folder: Path) -> int | None:
         calm = measure(folder, row, tasks=["encode"], budget=budget)

@@ -29,7 +29,7 @@ from bench.profiling.report import PublishedProfiles
 from bench.publish import kinds, runs
 from bench.publish.kinds import Repository
 from bench.publish.readme import START
-from bench.records.atomic import BEFORE, write_whole
+from bench.records.atomic import BEFORE, write_atomic
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result
 from impls.contract import InvalidInput
 from studies import decided, goals, protocol, rule, turns
@@ -249,14 +249,14 @@ def test_what_cannot_be_written_is_one_line_and_leaves_nothing(
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "README.md"
-    write_whole(path, b"as it was")
+    write_atomic(path, b"as it was")
 
     def fails(_fd: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fails)
     with pytest.raises(OSError, match="No space") as caught:
-        write_whole(path, b"half of")
+        write_atomic(path, b"half of")
     assert caught.value.filename == str(path), "not that of the file beside it"
     assert path.read_bytes() == b"as it was" and [*tmp_path.iterdir()] == [path]
 

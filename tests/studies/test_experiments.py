@@ -67,11 +67,11 @@ def test_turns_and_processes_one_after_the_other_are_really_run(monkeypatch: pyt
 
 
 def test_processes_that_ran_apart_are_not_paired_turn_by_turn() -> None:
-    sides = Sides(ours_s=[[1.0, 2.0, 9.0]], theirs_s=[[4.0, 2.0, 1.0]], disturbed=[[]])
+    sides = Sides(ours_s=[[1.0, 2.0, 9.0]], theirs_s=[[4.0, 2.0, 1.0]], preempted=[[]])
     apart, paired = (turns.Outcome(words="", together=together, sides=sides) for together in (False, True))
     assert apart.log_ratios == [pytest.approx(0.0)]  # the medians are 2 and 2
     assert paired.log_ratios == [pytest.approx(0.0)]
-    sides = Sides(ours_s=[[1.0, 2.0, 9.0]], theirs_s=[[2.0, 4.0, 3.0]], disturbed=[[]])
+    sides = Sides(ours_s=[[1.0, 2.0, 9.0]], theirs_s=[[2.0, 4.0, 3.0]], preempted=[[]])
     apart, paired = (turns.Outcome(words="", together=together, sides=sides) for together in (False, True))
     assert apart.log_ratios == [pytest.approx(np.log(2 / 3))]
     assert paired.log_ratios == [pytest.approx(np.log(1 / 2))]

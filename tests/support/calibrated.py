@@ -14,7 +14,7 @@ def comparison(percent: int, ratio: float, *, blocks: int = 6, **fields: object)
     """Ours is slower than theirs by ``ratio`` in every block."""
     values = {"batch": 0, "surroundings": "quiet"} | fields
     ours, theirs = [[ratio] * 3] * blocks, [[1.0] * 3] * blocks
-    return Comparison(percent=percent, sides=Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * blocks), **values)
+    return Comparison(percent=percent, sides=Sides(ours_s=ours, theirs_s=theirs, preempted=[[]] * blocks), **values)
 
 
 HEAD = Head(
@@ -39,7 +39,7 @@ def batch(number: int, *, false: bool = False, planted: float = 0.05) -> Batch:
                     batch=number,
                     surroundings="quiet",
                     percent=percent,
-                    sides=Sides(ours_s=ours, theirs_s=theirs, disturbed=[[]] * 6),
+                    sides=Sides(ours_s=ours, theirs_s=theirs, preempted=[[]] * 6),
                     row="torch/module",
                     workload="seed",
                     task=task,
