@@ -43,9 +43,8 @@ gate (about 1/2) damp what a step hands to the next, so that errors do not grow 
 
 The oracle's own code in float32 with such products (``tests/impls/test_precision.py``) agrees. At the shapes of
 ``seed``, ``latency``, ``braun`` and ``tutorial`` it is off by 2e-4 to 9e-4 with rounded factors, by 7e-4 to 3.1e-3 with
-cut ones.
-The limits are three to five times the worst of that. They see a wrong gate, bias, state or step. What they cannot see,
-such as a gradient that is 1 % too large, is seen in float32, where the same code is checked.
+cut ones. The limits are three to five times the worst of that. They see a wrong gate, bias, state or step. What they
+cannot see, such as a gradient that is 1 % too large, is seen in float32, where the same code is checked.
 """
 
 BFLOAT16_LIMITS: dict[Task, float] = {

@@ -1,1 +1,4 @@
-"""The experiments behind the method, one script a question. Nothing in ``bench`` imports them."""
+"""The experiments behind the method, one script a question; they share `kinds` and `experiment`.
+
+Nothing in ``bench`` imports them.
+"""

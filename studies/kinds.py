@@ -115,4 +115,4 @@ KINDS: dict[str, Tables] = {
     "one row and the control, outliers": made(normal, UNLIKE, rows=2, outlying=OUTLYING),
     "one row alone, drifting, 10 %": made(drifting(), [0.1], rows=1, alike=np.inf),
 }
-"""The tables that `rule.LEVEL` was chosen for: the worst of these stays below 1 %."""
+"""The tables that `verdict.LEVEL` was chosen for: the worst of these stays below 1 %."""

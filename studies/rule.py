@@ -1,8 +1,8 @@
 """What the rule of verdicts does: ``python -m studies.rule FOLDER [RESULT …]``.
 
-How often it errs in whole tables of each kind that `rule.LEVEL` was chosen for, in some that it was not chosen for, and
-in tables of noise that real rows had; what it finds after how many blocks; and what it would have said in runs that it
-was not chosen on, beside what their later blocks say.
+How often it errs in whole tables of each kind that `verdict.LEVEL` was chosen for, in some that it was not chosen for,
+and in tables of noise that real rows had; what it finds after how many blocks; and what it would have said in runs that
+it was not chosen on, beside what their later blocks say.
 """
 
 from __future__ import annotations

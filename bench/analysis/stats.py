@@ -1,4 +1,4 @@
-"""Pure functions on raw samples: times, ratios of times, and how sure they are. What may be said of them has `rule`."""
+"""Pure functions on raw samples: times, ratios of times, and how sure they are. The rule of verdicts builds on them."""
 
 from __future__ import annotations
 

@@ -10,7 +10,8 @@ far from the median are pulled in, none is dropped. Its error is a share of `LEV
 number of blocks that all looks together, however many there are, spend no more than `LEVEL`.
 
 **Verdict.** A difference is called where the interval excludes "equal" and its estimate lies beyond `PRACTICAL`; "the
-same" where the whole interval lies within. `method.simulate` measures what the rule does to whole tables.
+same" where the whole interval lies within. `bench.calibration.simulate` measures what the rule does to whole
+tables.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ FEW_BLOCKS = 4
 
 LEVEL = 0.004
 """The nominal error of a comparison over all its looks: chosen so that at most 1 % of comparisons get a false verdict
-in each kind of table that `method.simulate` draws. ``results/method/rule.md`` has the rates."""
+in each kind of table in `studies.kinds`. ``results/method/rule.md`` has the rates."""
 
 MOST_FREEDOM = 5
 """What other comparisons say of a variance counts for at most so many degrees of freedom, however alike they are: they
@@ -187,8 +188,8 @@ def compare(log_ratios: Sequence[float], prior: Prior = NOTHING_KNOWN) -> Ratio:
     return compare_each([log_ratios], prior)[0]
 
 
-def compare_each(log_ratios: Sequence[Sequence[float]], prior: Prior = NOTHING_KNOWN) -> list[Ratio]:
-    """The same of several comparisons that have as many blocks each: NumPy's calls cost more than what they do."""
+def compare_each(log_ratios: Sequence[Sequence[float]], prior: Prior) -> list[Ratio]:
+    """What `compare` says of several comparisons that have as many blocks each: one call of NumPy for all is faster."""
     values = np.asarray(log_ratios, dtype=np.float64)
     blocks = values.shape[-1]
     if blocks == 1:

@@ -32,7 +32,7 @@ from bench.measure.stopping import shuffled
 from bench.records.schema import Group, Record, Struct
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import Workload, choose, shape_workload
-from impls import HERE, Row, RowFacts, read_row
+from impls import Row, RowFacts, read_row
 from impls.contract import Task
 
 WORKLOAD = shape_workload(
@@ -145,7 +145,7 @@ class Longer:
 
 
 def load(config, parameters, device):
-    row = read_row(Path({path!r}), Path({root!r}))
+    row = read_row(Path({path!r}))
     return Longer(import_row(row).load(config, parameters, device))
 '''
 
@@ -163,7 +163,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Workers that take turns with each other, and who of them is held against whom in every group."""
+    """Workers that take turns with each other, and which is held against which in every group."""
 
     pairs: list[Pair]
     plan: Plan
@@ -229,11 +229,11 @@ def write_worker(folder: Path, name: str, percent: int = 0) -> Row:
     return read_row(path)
 
 
-def write_longer(folder: Path, row: Row, percent: int, root: Path = HERE) -> Row:
-    """The row whose calls take so much more, written into the folder; ``root``: what the row's name is relative to."""
+def write_longer(folder: Path, row: Row, percent: int) -> Row:
+    """The row whose calls take so much more, written into the folder."""
     facts = msgspec.to_builtins({name: getattr(row, name) for name in RowFacts.__struct_fields__})
     path = folder / f"{row.name.replace('/', '-')}-{percent}.py"
-    text = LONGER_TEMPLATE.format(name=row.name, percent=percent, facts=facts, path=str(row.path), root=str(root))
+    text = LONGER_TEMPLATE.format(name=row.name, percent=percent, facts=facts, path=str(row.path))
     path.write_text(text, encoding="utf-8")
     return read_row(path)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bench.cli.main import stdout
 from bench.machine.gpu import gpus
+from bench.report.text import plain_table
 from bench.workloads.shapes import WORKLOADS
 from impls import find_bounds, find_rows
 
@@ -46,7 +47,7 @@ def listing() -> Iterator[RenderableType]:
 
 
 def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = plain_table()
     for name in names:
         table.add_column(name, no_wrap=name not in ("presets", "what"))
     return table

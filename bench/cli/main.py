@@ -1,6 +1,6 @@
 """``python -m bench``: which commands there are, and from their words to an exit code, whatever goes wrong on the way.
 
-A command's file is imported when the command is called, and no other: a table waits for no chart.
+A command's file is imported when it is needed: a table waits for no chart.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def _have_a_home() -> None:
     """Let libraries go on that ask for a person's home where there is none: Altair does when it is imported."""
     try:
         Path.home()
-    except RuntimeError:  # no HOME, and a user whom the system does not know, as in many a container
+    except RuntimeError:  # no HOME, and a user that the system does not know, as in many a container
         os.environ["HOME"] = "/nonexistent"  # a folder that others can write in would be a place for their packages
 
 

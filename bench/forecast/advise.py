@@ -97,14 +97,15 @@ def newest(machine: str, places: Collection[TaskAt]) -> Model:
     found = []
     for path in (*RESULTS.glob(f"[!.]*/{RUN_FILE}"), *RESULTS.glob(f"local/*/{RUN_FILE}")):
         with suppress(InvalidInput):  # damaged, or older
-            found.append(read_result(path.parent))
+            result = read_result(path.parent)
+            if result.run.preset == SCALING:
+                found.append(result)
 
     def rank(result: Result) -> tuple[bool, datetime]:
         return result.run.environment.machine == machine, datetime.fromisoformat(result.run.started_at)
 
     first = None
-    scaling = [result for result in found if result.run.preset == SCALING]
-    for result in sorted(scaling, key=rank, reverse=True):
+    for result in sorted(found, key=rank, reverse=True):
         with suppress(InvalidInput):  # cut short before it had enough
             model = model_of(Analysis(result))
             if model.fits.keys() >= set(places):

@@ -333,8 +333,8 @@ def _of_arm(cpuinfo: str) -> str | None:
 
 
 def _core(maker: int, part: int, variant: int) -> str:
-    of_whom, _, parts = (match(rf"^{maker:#04x} (.+)$", ARM) or f"implementer {maker:#04x}:").partition(":")
-    return f"{of_whom} {match(rf' {part:#05x} ([^,]+)', parts) or f'part {part:#05x}'} (variant {variant})"
+    maker_name, _, parts = (match(rf"^{maker:#04x} (.+)$", ARM) or f"implementer {maker:#04x}:").partition(":")
+    return f"{maker_name} {match(rf' {part:#05x} ([^,]+)', parts) or f'part {part:#05x}'} (variant {variant})"
 
 
 def _of_x86(cpuinfo: str) -> str | None:

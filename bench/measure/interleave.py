@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import msgspec
 import numpy as np
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from bench.measure.plan import Entry, PlannedGroup
     from bench.measure.worker_client import Setting
     from bench.records.schema import Cell, Flag, Group, Phase, Record
+
+Kind = TypeVar("Kind")
 
 CONTENDED = 0.5
 """A group in which more than this share of all turns was preempted is measured again."""
@@ -158,8 +160,8 @@ class Interleaver:
                 break
             for index in self._rng.permutation(len(members)):
                 if members[index].record is None:
-                    for member, turn in self._ask(members[index], Turn(), TurnTaken):
-                        member.unpreempted += not turn.preempted
+                    turn = self._ask(members[index], Turn(), TurnTaken)
+                    members[index].unpreempted += turn is not None and not turn.preempted
         after, own_s = processor_ticks(self._place), {pid: had - own_before[pid] for pid, had in cpu_s(own).items()}
         steal, others = stolen(ticks, after), taken_by_others(ticks, after, sum(own_s.values()))
         clocks_after = self._gpu(planned)
@@ -210,9 +212,9 @@ class Interleaver:
         where = {"block": self._setting.block, "pool": self._setting.pool, "attempt": attempt}
         return without_time(cell, failure.status, failure.reason, **where)
 
-    def _ask(self, member: Member, command: AnyCommand, kind: type) -> list[tuple[Member, Any]]:
-        """One member's answer of this kind, if it gives one."""
-        return self._together([member], lambda *_: command, kind)
+    def _ask(self, member: Member, command: AnyCommand, kind: type[Kind]) -> Kind | None:
+        """One member's answer, if it is of this kind."""
+        return next((answer for _, answer in self._together([member], lambda *_: command, kind)), None)
 
     def _together(
         self, members: Iterable[Member], command: Callable[[Member, list[int]], AnyCommand], kind: type | None = None

@@ -1,4 +1,4 @@
-"""Which entries share a pool, for how many turns, and what the next block is for: pure."""
+"""Presets and their budgets; which entries share a pool, and for how many turns. Pure."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ PRESETS: dict[str, tuple[Task, ...]] = {
     "smoke": ("forward", "train_step"),  # what compiles longest is left out: it takes two minutes on two cores
     "default": ("forward", "train_step"),  # inference and training: what decides, in twenty minutes
     "full": TASKS,
-    "scaling": ("forward", "train_step"),  # not the workloads below, but shapes: see `bench.workloads.sweeps`
+    "scaling": ("forward", "train_step"),  # not named workloads, but shapes: see `bench.workloads.sweeps`
     "threads": ("forward", "train_step"),  # one such shape
 }
 """Name to the tasks that it measures where none is named."""

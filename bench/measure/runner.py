@@ -167,12 +167,11 @@ def run_plan(
                 memory_limit_bytes=memory_limit_bytes,
                 mark=mark,
             )
-            return _Run(plan, setting, journal, processors(), next_block, began, had_s).blocks()
+            return _Run(setting, journal, processors(), next_block, began, had_s).blocks()
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    plan: Plan
     setting: Setting
     journal: Journal
     allowed: list[int]
@@ -184,8 +183,8 @@ class _Run:
 
     def blocks(self) -> Literal["decided", "blocks", "budget"]:
         """Block after block, until all is decided, or the next would end after the budget; and each cell once more."""
-        cold, budget, records = True, self.plan.budget, self.journal.records
-        while (due := self.next_block(self.plan, records)) is not None:
+        cold, budget, records = True, self.setting.plan.budget, self.journal.records
+        while (due := self.next_block(self.setting.plan, records)) is not None:
             block, planned_groups = due
             needed_s = next_block_s(planned_groups, self.journal.blocks, self.journal.efforts.values())
             left_s = budget.total_s - (time.monotonic() - self.began)
@@ -229,7 +228,7 @@ class _Run:
                 cold=cold,
                 phases_s=dict(phases_s),
             ),
-            *(self._efforts(block, seconds) if self.plan.budget.adapts else []),
+            *(self._efforts(block, seconds) if self.setting.plan.budget.adapts else []),
             *self._said(block),
         )
 
@@ -243,16 +242,16 @@ class _Run:
             if record.block == block:
                 of_cell[record.cell].append(record)
         counted = [one for records in of_cell.values() for one in counted_of(records)]
-        cells = analyse(counted, self.plan.baseline)
+        cells = analyse(counted, self.setting.plan.baseline)
         baselines = {cell.group: one.baseline for cell, one in cells.items() if one.baseline}
-        return efforts(counted, seconds, baselines, self.plan.budget, block)
+        return efforts(counted, seconds, baselines, self.setting.plan.budget, block)
 
     def _said(self, block: int) -> list[VerdictChange]:
         """The verdicts that are other than they were before this block; UNCLEAR of what had one and has none now."""
         elapsed_s = self.had_s + time.monotonic() - self.began
         verdicts = dict.fromkeys(self.journal.said, "UNCLEAR") | {
             cell: one.ratio.verdict
-            for cell, one in analyse(self.journal.records, self.plan.baseline).items()
+            for cell, one in analyse(self.journal.records, self.setting.plan.baseline).items()
             if one.is_compared and one.ratio is not None and one.ratio.verdict is not None
         }
         return [
@@ -299,7 +298,7 @@ class _Run:
 
     def _to_revisit(self) -> list[Record]:
         """The latest record of each row's cell that has a time, and was not looked at once more since that."""
-        if not self.plan.budget.measures_memory:
+        if not self.setting.plan.budget.measures_memory:
             return []
         latest = {record.cell: record for record in self.journal.records}
         failed = {record.cell for record in self.journal.records if not record.ok}
@@ -314,7 +313,7 @@ class _Run:
 
         Each has a process of its own: memory that an earlier call left behind would be used again, and not be seen.
         """
-        for pool in self.plan.pools:
+        for pool in self.setting.plan.pools:
             due = {record.cell: record for record in self._to_revisit()}  # the baseline is in each pool
             slots = self._slots(pool.threads)
             pairs = [(entry, cell) for entry in pool.entries for cell in entry.cells if cell in due]

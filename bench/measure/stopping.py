@@ -1,4 +1,4 @@
-"""Which block is next, what it is for, and when a run is done. Pure."""
+"""Which block is next, how many turns it has, how long it will take, and when a run is done. Pure."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class Model:
         return partial(timed_call(self._model, cell.task), batches)
 
     def validate(self, cell: Cell, input_set: int) -> float:
-        """The worst relative error on one of ``INPUT_SETS``, from a fresh start; Invalid where beyond its limit."""
+        """The worst relative error on one of the input sets, from a fresh start; Invalid where beyond its limit."""
         self.reset()
         problem = self._problem
         solved = reference_outputs.solve(self._model, cell.task, problem.batches, input_set)

@@ -1,4 +1,4 @@
-"""A worker process as the runner sees it: started, sent commands, waited for, ended."""
+"""A worker process as the runner sees it: started, sent commands, waited for, ended; and plainer processes."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ class Setting:
     mark: str
     """Stands in the environment of every process of the run, so that strays are known."""
     block: int = 0
+    """0, as the pool, where a cell is looked at once more at the end."""
     pool: int = 0
 
 

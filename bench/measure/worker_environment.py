@@ -1,4 +1,4 @@
-"""What a worker's environment is before its Python starts.
+"""What a worker has before its Python starts: its environment, how much memory, and room beside others.
 
 What really limits threads, by framework (measured; ``tests/measure/test_threads.py`` checks it again):
 
@@ -59,7 +59,7 @@ ROOM = 0.8
 """How much of what is free the workers of a pool may need."""
 
 INHERITED = (
-    *("PATH", "HOME", "USER", "LOGNAME"),  # where programs are, whose settings are read, whom caches are named after
+    *("PATH", "HOME", "USER", "LOGNAME"),  # where programs are, whose settings are read, what caches are named after
     *("LANG", "LOCALE_ARCHIVE", "TZ"),  # how text and times are written; the archive is where Nix has locales
     *("LD_LIBRARY_PATH", "NIX_LD", "NIX_LD_LIBRARY_PATH"),  # libraries, and on NixOS the loader of foreign programs
     "CONDA_PREFIX",  # CuPy looks for CUDA there

@@ -235,7 +235,8 @@ def samples(results: Sequence[Result]) -> str:
         of_result = (result.path.resolve().name, result.run.environment.machine, result.run.started_at)
         for record in result.records:
             cell = msgspec.structs.astuple(record.cell)
+            preempted = frozenset(record.preempted)
             for turn, seconds in enumerate(record.samples_s):
                 where = (record.block, record.pool, record.attempt, turn)
-                table.writerow([*of_result, *cell, *where, seconds, record.calls, turn in record.preempted])
+                table.writerow([*of_result, *cell, *where, seconds, record.calls, turn in preempted])
     return text.getvalue()

@@ -17,6 +17,7 @@ from bench import units
 from bench.profiling.profiles import PROFILE_FILE, Category, Profile, Profiles, read_profiles
 from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
 from bench.report import markdown
+from bench.report.text import plain_table
 
 WORDS = """# Profiles
 
@@ -159,7 +160,7 @@ def _of(profile: Profile, folder: Path) -> Iterator[RenderableType]:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = plain_table()
     table.add_column(Text(title, style="dim"), overflow="fold", min_width=18)
     for name in columns:
         table.add_column(name, justify="left" if name == "kind" else "right", no_wrap=True)

@@ -83,7 +83,7 @@ class TableRow(CellRow, frozen=True, kw_only=True):
     pays_after: float | None
     """Calls after which it is done sooner than the baseline, fixed costs included; None if never."""
     flags: str
-    """What was noticed in any of the blocks that count, joined by spaces: ``Flag``, and drifting within processes."""
+    """What was noticed in any of the blocks that count, joined by spaces; and drifting within processes."""
     flops: int | None
     """Floating-point operations of a call's products; None where the result does not say of what sizes they are."""
     elementwise_flops: int | None

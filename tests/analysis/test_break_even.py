@@ -26,7 +26,7 @@ def test_a_row_pays_where_the_two_lines_cross(one: Cost, other: Cost) -> None:
     if one.fixed_s <= other.fixed_s:
         assert after == 0
     else:
-        assert math.isclose(one.of(after), other.of(after), rel_tol=1e-6)  # type: ignore[arg-type]
+        assert math.isclose(one.of(after), other.of(after), rel_tol=1e-6)
     assume(other.call_s - one.call_s > 1e-9 * other.call_s)
     later = math.ceil(after * 1.001 + 1)
     assert one.of(later) < other.of(later)

@@ -50,8 +50,8 @@ def test_ratios_are_paired_turn_by_turn_then_by_block() -> None:
         theirs(block=4),
     ]
     one = named(pairs)["jax/scan"]
-    assert one.log_ratios == {1: pytest.approx(log(2)), 2: pytest.approx(log(3))}  # type: ignore[attr-defined]
-    assert len(one.blocks) == 3  # type: ignore[attr-defined]
+    assert one.log_ratios == {1: pytest.approx(log(2)), 2: pytest.approx(log(3))}
+    assert len(one.blocks) == 3
 
 
 @pytest.mark.parametrize("what", ["pool", "attempt", "block"])
@@ -75,8 +75,8 @@ def test_of_two_attempts_the_later_counts_and_the_other_is_set_aside() -> None:
     for records in (first + again, again + first):
         judged = named(records)
         one = judged["jax/scan"]
-        assert one.blocks == (again[0],) and one.set_aside == (first[0],)  # type: ignore[attr-defined]
-        assert one.log_ratios == {1: pytest.approx(log(2))}  # type: ignore[attr-defined]
+        assert one.blocks == (again[0],) and one.set_aside == (first[0],)
+        assert one.log_ratios == {1: pytest.approx(log(2))}
 
 
 def test_the_baseline_of_several_tables_is_paired_at_each() -> None:
@@ -86,7 +86,7 @@ def test_the_baseline_of_several_tables_is_paired_at_each() -> None:
         record(CONTROL, pool=1, samples_s=[10.0]),
     ]
     judged = named(records)
-    found = {name: one.ratio.estimate for name, one in judged.items()}  # type: ignore[attr-defined]
+    found = {name: one.ratio.estimate for name, one in judged.items()}
     assert found == pytest.approx(
         {"torch/module": 1.0, "jax/scan": 2.0, "thinc/layers": 3.0, CONTROL: exp((log(1.1) + log(1.0)) / 2)}
     )
@@ -95,21 +95,21 @@ def test_the_baseline_of_several_tables_is_paired_at_each() -> None:
 def test_what_fails_once_has_no_time() -> None:
     bad = ours(block=2, status="invalid", reason="h_n is off", samples_s=[])
     one = named([ours(), theirs(), bad, theirs(block=2)])["jax/scan"]
-    assert one.failure == bad  # type: ignore[attr-defined]
-    assert one.blocks == () and one.ratio is None and one.median_s is None  # type: ignore[attr-defined]
+    assert one.failure == bad
+    assert one.blocks == () and one.ratio is None and one.median_s is None
 
 
 def test_where_the_baseline_has_no_time_the_first_that_has_one_stands_in() -> None:
     records = [theirs(status="error", samples_s=[]), ours(samples_s=[2.0]), record("thinc/layers", samples_s=[6.0])]
     judged = named(records)
-    assert {one.baseline for one in judged.values()} == {"jax/scan"}  # type: ignore[attr-defined]
-    assert judged["thinc/layers"].ratio.estimate == pytest.approx(3.0)  # type: ignore[attr-defined]
-    assert judged["torch/module"].ratio is None  # type: ignore[attr-defined]
+    assert {one.baseline for one in judged.values()} == {"jax/scan"}
+    assert judged["thinc/layers"].ratio.estimate == pytest.approx(3.0)
+    assert judged["torch/module"].ratio is None
 
 
 def test_the_control_never_stands_in() -> None:
     judged = named([record(CONTROL), theirs(status="error", samples_s=[])])
-    assert {one.baseline for one in judged.values()} == {None}  # type: ignore[attr-defined]
+    assert {one.baseline for one in judged.values()} == {None}
 
 
 NAMES = ("base", "fast", "slow", "same")
@@ -172,8 +172,8 @@ def test_what_the_run_knows_of_noise_is_lent_to_each_comparison_of_a_group() -> 
 def test_the_ratio_of_two_rows_knows_what_their_ratios_to_the_baseline_know() -> None:
     judged = named([one for one in run(PLAN, SPEEDS, noise=0.002) if one.block <= 3], "base")
     slow, fast = judged["slow"], judged["fast"]
-    ratios = list(paired(slow, fast).values())  # type: ignore[arg-type]
-    assert ratio_of(slow, fast) == compare(ratios, slow.prior) != compare(ratios)  # type: ignore[arg-type, attr-defined]
+    ratios = list(paired(slow, fast).values())
+    assert ratio_of(slow, fast) == compare(ratios, slow.prior) != compare(ratios)
 
 
 def test_who_has_too_few_blocks_for_a_verdict_tells_nothing_of_noise() -> None:

@@ -55,7 +55,7 @@ def test_the_interval_of_a_time_holds_the_truth_95_times_of_100(blocks: int) -> 
     held = 0
     for _ in range(200):
         processes = random.normal(0, 0.1, (blocks, 1))
-        low, high = time_interval(list(np.exp(processes + random.normal(0, 0.05, (blocks, 9)))))  # type: ignore[arg-type]
+        low, high = time_interval(list(np.exp(processes + random.normal(0, 0.05, (blocks, 9)))))
         held += low <= 1 <= high
     assert held >= 0.93 * 200
 
@@ -91,7 +91,7 @@ def test_blocks_that_few_cells_reached_do_not_decide_a_control() -> None:
 
 def test_a_sound_control_is_doubted_once_in_200() -> None:
     random = np.random.default_rng(6)
-    trusted = [control(list(random.normal(0, 0.02, (5, 6)))).trusted for _ in range(600)]  # type: ignore[arg-type]
+    trusted = [control(list(random.normal(0, 0.02, (5, 6)))).trusted for _ in range(600)]
     assert np.mean([bool(each) for each in trusted]) >= 0.98
 
 

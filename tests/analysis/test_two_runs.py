@@ -82,7 +82,7 @@ def pairs(
                 Sample(rng.normal(at, spread, many).tolist(), prior) for at, many in zip(middles, blocks, strict=True)
             )
         )
-    return made  # type: ignore[return-value]
+    return made
 
 
 @pytest.mark.parametrize("blocks", [(8, 12), (3, 4)])

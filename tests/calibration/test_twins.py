@@ -56,7 +56,7 @@ def test_no_two_pairs_of_twins_share_a_worker_and_each_slow_down_has_a_plain_one
         )
 
 
-def test_all_sit_at_one_table_in_every_group() -> None:
+def test_all_are_in_one_pool_in_every_group() -> None:
     (table,) = plan().pools
     assert {entry.name for entry in table.entries} == {
         name for one in twins_of(ROWS) for name in (one.ours, one.theirs)
@@ -85,14 +85,14 @@ def test_pairs_go_on_group_by_group_until_they_have_a_verdict() -> None:
 
 def test_a_longer_row_takes_so_much_more_of_the_processor_and_gives_the_same(tmp_path: Path) -> None:
     plain = read_row(numpy_row(tmp_path, "plain"))
-    longer = write_longer(tmp_path, plain, 50, tmp_path)
+    longer = write_longer(tmp_path, plain, 50)
     assert (longer.tier, longer.frameworks, longer.compiles) == (plain.tier, plain.frameworks, plain.compiles)
     parameters = initial_parameters(SEED.config, 0)
     models = [build_row(own)(SEED.config, parameters, "cpu") for own in (plain, longer)]
     rng = np.random.default_rng(0)
     x, y = (rng.standard_normal((steps, 2, 10)).astype(np.float32) for steps in (10, 9))
 
-    def taken(model) -> float:  # type: ignore[no-untyped-def]
+    def taken(model) -> float:
         start = time.process_time()
         model.forward(x, y)
         return time.process_time() - start

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.changes import TIMES, changed, here, records, result, slower
-from support.processes import bench
+from support.processes import bench, one_line
 from support.recorded import record
 
 from bench.analysis.analysis import Analysis
@@ -61,8 +61,6 @@ def test_the_command_gives_every_format(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], words: str) -> None:
-    from support.processes import one_line
-
     one_line(bench("compare", *arguments), words)
 
 

@@ -58,7 +58,7 @@ from bench.cli.main import main
 assert main() == 0
 import bench.page.build
 """
-"""What draws the page is imported by a user whom the system does not know, and who has no home."""
+"""What draws the page is imported by a user that the system does not know, and who has no home."""
 
 
 def test_a_user_without_a_name_and_a_home_has_a_page() -> None:
@@ -139,7 +139,7 @@ def test_a_full_disk_leaves_no_half_of_a_table(tmp_path: Path, monkeypatch: pyte
     stderr = Console(file=io.StringIO(), soft_wrap=True, highlight=False)
     assert show(ended(tmp_path), stderr) == 1
     assert sorted(tmp_path.iterdir()) == before
-    said = stderr.file.getvalue()  # type: ignore[attr-defined]
+    said = stderr.file.getvalue()
     assert f"its tables cannot be written (No space left on device); to see them: {here.command('table')}" in said
 
 

@@ -53,19 +53,19 @@ if TYPE_CHECKING:
     from bench.forecast.model import Expected, Model
     from bench.workloads.shapes import Workload
 
-FORWARD, TRAIN = (TaskAt(task, "cpu", "float32", 1) for task in TASKS)  # type: ignore[arg-type]
+FORWARD, TRAIN = (TaskAt(task, "cpu", "float32", 1) for task in TASKS)
 FITTED = [workload for workload in SHAPES if not workload.held_out]
 HELD_OUT = [workload for workload in SHAPES if workload.held_out]
 
 
 def of(workload: Workload, task: str = "forward") -> Features:
-    return features(workload.config, sizes_of(workload), task)  # type: ignore[arg-type]
+    return features(workload.config, sizes_of(workload), task)
 
 
 @cache
 def model(**how: object) -> Model:
     """A model of a pretended run."""
-    return model_of(Analysis(Result(None, scaling_run(), lines(**how))))  # type: ignore[arg-type]
+    return model_of(Analysis(Result(None, scaling_run(), lines(**how))))
 
 
 def expect(own: Model, at: TaskAt = FORWARD, **sizes: int | bool) -> list[Expected]:
@@ -168,7 +168,7 @@ def test_what_no_other_shape_reaches_is_no_evidence_when_it_is_left_out() -> Non
 
 
 def test_times_are_those_of_the_baseline_times_the_ratio_to_it() -> None:
-    found = times_of(Analysis(Result(None, scaling_run(), lines(noise=0.0))))  # type: ignore[arg-type]
+    found = times_of(Analysis(Result(None, scaling_run(), lines(noise=0.0))))
     assert found.keys() == {FORWARD, TRAIN}
     for row in ROWS:
         for workload in SHAPES:
@@ -189,7 +189,7 @@ def test_what_is_held_out_is_never_fitted_to() -> None:
         else one
         for one in before
     ]
-    old, new = (model_of(Analysis(Result(None, run, own))) for own in (before, after))  # type: ignore[arg-type]
+    old, new = (model_of(Analysis(Result(None, run, own))) for own in (before, after))
     for at in old.fits:
         for one, other in zip(old.fits[at], new.fits[at], strict=True):
             assert one.coefficients == other.coefficients
@@ -247,7 +247,7 @@ def test_each_row_is_the_fastest_where_its_coefficients_say() -> None:
 
 def test_rows_that_cost_the_same_are_tied() -> None:
     twins = {"torch/module": coefficients(), "jax/scan": coefficients(), "thinc/layers": coefficients(step_s=9e-5)}
-    own = model_of(Analysis(Result(None, scaling_run(), lines(rows=twins, unlike=0.03))))  # type: ignore[arg-type]
+    own = model_of(Analysis(Result(None, scaling_run(), lines(rows=twins, unlike=0.03))))
     assert all(set(one.tied) <= {"torch/module", "jax/scan"} for one in check(own, FORWARD))
     assert sum(len(one.tied) == 2 for one in check(own, FORWARD)) >= len(HELD_OUT) / 2
 
@@ -260,7 +260,7 @@ def test_what_rows_are_off_by_together_does_not_blur_who_is_faster() -> None:
         msgspec.structs.replace(one, samples_s=[weather[one.cell.workload] * own for own in one.samples_s])
         for one in lines()
     ]
-    own = model_of(Analysis(Result(None, scaling_run(), records)))  # type: ignore[arg-type]
+    own = model_of(Analysis(Result(None, scaling_run(), records)))
     second = expect(own, hidden_dim=100)[1]
     assert second.high_s / second.low_s > 1.5
     assert second.ratio_high / second.ratio_low < second.high_s / second.low_s / 1.2
@@ -283,7 +283,7 @@ def test_outside_it_is_said_and_wider() -> None:
 def test_a_row_that_fails_somewhere_is_forecast_from_the_rest() -> None:
     gone = FITTED[3].name
     records = [one for one in lines() if (one.cell.implementation, one.cell.workload) != ("jax/scan", gone)]
-    own = model_of(Analysis(Result(None, scaling_run(), records)))  # type: ignore[arg-type]
+    own = model_of(Analysis(Result(None, scaling_run(), records)))
     assert len(expect(own)) == len(ROWS)
     assert gone not in next(row for row in own.fits[FORWARD] if row.implementation == "jax/scan").off
 

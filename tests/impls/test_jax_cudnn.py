@@ -115,7 +115,7 @@ def test_cudnn_may_use_tf32_only_where_it_was_asked_for() -> None:
     from impls.jax._arrays import MATMUL_PRECISION
 
     for chosen, allowed in (("float32", False), ("tf32", True)):
-        with jax.default_matmul_precision(MATMUL_PRECISION[chosen]):  # type: ignore[index]
+        with jax.default_matmul_precision(MATMUL_PRECISION[chosen]):
             assert _lstm_cudnn_allow_tf32(None) is allowed
 
 

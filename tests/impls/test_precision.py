@@ -177,7 +177,7 @@ SIMULATED = {"rounded": simulated(rounded, "rounded"), "cut": simulated(cut, "cu
 
 
 def worst(row: type[Reference], task: Task, own: Precision) -> Any:
-    actual = solve(row(NOTEBOOK, CASE.parameters, np.float32), CASE, task)  # type: ignore[arg-type]
+    actual = solve(row(NOTEBOOK, CASE.parameters, np.float32), CASE, task)
     slack = slack_of(CASE, own) if task == "train_step" else None
     return deviations(task, actual, solve(CASE.oracle(), CASE, task), slack, precision=own)[0]
 

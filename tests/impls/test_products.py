@@ -58,7 +58,7 @@ def cell(task: Task = "forward", precision: str = "float32") -> Cell:
         task=task,
         device="cpu",
         threads=1,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
     )
 
 

@@ -267,7 +267,7 @@ def test_the_first_visible_device_is_read(nvml: Answers, visible: str | None, cl
         ("cpu", 64, 4096, 102),
     ],
 )
-def test_as_many_sit_at_a_table_as_fit_into_the_memory_of_the_host_and_of_the_gpu(
+def test_as_many_take_turns_as_fit_into_the_memory_of_the_host_and_of_the_gpu(
     device: Device, host_gib: int, gpu_mib: int | None, entries: int, nvml: Answers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nvml({"MemoryInfo": None if gpu_mib is None else SimpleNamespace(free=gpu_mib << 20)})

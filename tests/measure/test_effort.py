@@ -40,7 +40,7 @@ BUDGET = BUDGETS["default"]
 variances, seconds = st.floats(1e-6, 1.0), st.floats(0.001, 100.0)
 
 
-def of_first_block(noise: float, *, round_s: float = 0.1, around_s: float = 3.0) -> list:  # type: ignore[type-arg]
+def of_first_block(noise: float, *, round_s: float = 0.1, around_s: float = 3.0) -> list:
     due = next_block(PLAN, [])
     assert due is not None
     records = [one for planned in due[1] for one in sit(planned, 1, {}, noise=noise)]

@@ -1,4 +1,4 @@
-"""Rows with real faults: each costs its own cell, the others at the table go on, and no process outlives the run."""
+"""Rows with real faults: each costs its own cell, the others of the pool go on, and no process outlives the run."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def is_settled(fault: str, faulty: Faulty) -> None:
     assert re.search(words, record.reason or ""), record.reason
 
 
-def test_the_others_at_the_table_keep_all_their_turns(at_once: Faulty, in_a_turn: Faulty) -> None:
+def test_the_others_of_the_pool_keep_all_their_turns(at_once: Faulty, in_a_turn: Faulty) -> None:
     for (records, found), faults in ((at_once, AT_ONCE), (in_a_turn, IN_A_TURN)):
         right = [one for one in records if one.cell.implementation in ("good", CONTROL) and one.attempt == 0]
         assert [record.status for record in right] == ["ok", "ok"], [record.reason for record in right]
@@ -303,7 +303,7 @@ def test_of_long_words_the_beginning_and_the_end_are_kept(said: str, words: str)
 
 
 def test_a_lower_limit_of_memory_is_not_raised() -> None:
-    """Whoever may raise it had no limit, and to whoever may not it was an error."""
+    """Who may raise it had no limit, and who may not had an error."""
     settle = """
 import resource
 from unittest import mock

@@ -40,7 +40,7 @@ def faults_of_a_second_call(before: str) -> int:
     return int(done.stdout)
 
 
-def test_memory_given_back_is_not_touched_anew() -> None:
+def test_memory_given_back_is_not_touched_again() -> None:
     assert faults_of_a_second_call("") > PAGES / 2, "glibc has changed: keep_freed_memory may not be needed any more"
     assert faults_of_a_second_call("keep_freed_memory()") < PAGES / 100
 

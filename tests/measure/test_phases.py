@@ -41,8 +41,8 @@ def test_an_unseen_input_is_met_when_it_is_due(tmp_path: Path, monkeypatch: pyte
     asked: dict[int, bool] = {}
     together = Interleaver._together
 
-    def watch(table, members, command, kind=None):  # type: ignore[no-untyped-def]
-        def heard(one, slot):  # type: ignore[no-untyped-def]
+    def watch(table, members, command, kind=None):
+        def heard(one, slot):
             made = command(one, slot)
             if isinstance(made, Check):
                 asked[table.block] = made.unseen
@@ -109,7 +109,7 @@ def test_a_run_that_goes_on_looks_once_more_at_what_it_has_measured_since(tmp_pa
 def test_a_group_that_was_cut_off_in_the_first_block_follows_from_the_second(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def efforts(_records, seconds, _baselines, _budget, block):  # type: ignore[no-untyped-def]
+    def efforts(_records, seconds, _baselines, _budget, block):
         """Of each group that may follow now: on a busy machine none of its turns may be fit to say how many."""
         places = [{"workload": group.workload, "task": group.task, "pool": pool} for pool, group in seconds]
         return [msgspec.structs.replace(EFFORT, block=block, **place) for place in places]

@@ -237,7 +237,7 @@ def test_an_unseen_input_is_met_in_the_first_block_and_in_one_drawn_after_the_fi
     assert all(checks_unseen(of_five, planned, 5) for planned in due[1])
 
 
-def test_a_group_that_was_cut_short_is_measured_anew_under_another_number() -> None:
+def test_a_group_that_was_cut_short_is_measured_again_under_another_number() -> None:
     due = next_block(PLAN, [])
     assert due is not None
     half = sit(due[1][0], 1, SPEEDS)[:2]

@@ -120,7 +120,7 @@ ROWS = {
     def to_numpy(self, array):
         return np.array(array.value() if isinstance(array, Later) else array)
 """,
-    "deferred_anew": """
+    "deferred_again": """
     def forward(self, x, y):
         return Later(lambda: Slow.forward(self, x, y))
 
@@ -219,7 +219,7 @@ def measured(folder: Path, name: str, task: Task) -> tuple[Record, Record]:
 
 WORDS = {
     "deferred": ("forward", "the work is not done when the call returns"),
-    "deferred_anew": ("forward", "the work is not done when the call returns"),
+    "deferred_again": ("forward", "the work is not done when the call returns"),
     "deferred_encode": ("encode", "the work is not done when the call returns"),
     "deferred_gradients": ("gradients", "the work is not done when the call returns"),
     "gives_the_first_weight_gradients": ("gradients", "d .* is off by .*while it was timed"),
@@ -233,7 +233,7 @@ WORDS = {
 @pytest.mark.parametrize("name", WORDS)
 def test_work_outside_the_clock_is_invalid(name: str, tmp_path: Path) -> None:
     task, words = WORDS[name]
-    _, found = measured(tmp_path, name, task)  # type: ignore[arg-type]
+    _, found = measured(tmp_path, name, task)
     assert (found.status, found.samples_s) == ("invalid", []), found
     assert re.search(words, found.reason or ""), found.reason
 

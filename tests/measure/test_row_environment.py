@@ -88,7 +88,7 @@ def test_a_worker_has_what_its_row_asks_for(tmp_path: Path) -> None:
 
 
 def test_numpy_in_a_worker_chooses_its_kernels_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever OpenBLAS is told by the environment of whoever starts the bench, for another build's sake."""
+    """Whatever OpenBLAS is told by the environment of the person who starts the bench, for another build's sake."""
     plain = blas_of_workers()
     assert plain
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Prescott")
@@ -140,7 +140,7 @@ def test_a_bounds_products_are_right_with_its_own_variables(framework: str) -> N
 
 
 def test_the_variables_reach_the_row_that_is_tested() -> None:
-    """XLA ends the process of whoever names a flag that it does not know."""
+    """XLA ends the process of a row that names a flag that it does not know."""
     name, flag = "jax/tuned", "--xla_no_such_flag=true"
     options = ("-s", "--impl", name)  # what XLA says would end with the process that pytest captures it in
     done = checked(find_rows()[name], "test_rows.py", f"edges and both and {name}", *options, XLA_FLAGS=flag)

@@ -48,7 +48,7 @@ print(whole / max(spent - before.get(task, 0) for task, spent in had().items()))
 
 
 def workers(framework: str, environment: dict[str, str]) -> float:
-    """How many threads worked at large products: the time of all over that of the busiest, whoever else is at work."""
+    """How many threads worked at large products: the time of all over that of the busiest, whatever else is at work."""
     done = python("-c", SCRIPT, framework, env=environment)
     assert done.returncode == 0, done.stderr
     return float(done.stdout)

@@ -279,13 +279,11 @@ def test_what_an_earlier_task_left_behind_does_not_hide_the_memory_of_a_later_on
     rows[1].write_text(rows[1].read_text().replace("    def encode(", f"{forward}    def encode("))
     carry_out(tmp_path, plan_of(*map(read_row, rows), budget=replace(QUICK, measures_memory=True)))
     found = peaks(tmp_path)
-    assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
-    assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))  # type: ignore[operator]
+    assert all(found["hoards", task].peak_bytes >= 64 * 2**20 for task in ("encode", "forward"))
+    assert all(found["little", task].peak_bytes < 8 * 2**20 for task in ("encode", "forward"))
 
 
-def test_no_more_are_measured_at_a_time_than_may_sit_at_a_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_take_turns_at_a_time_than_a_pool_may_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [pretended(f"row{number}") for number in range(9)]
     plan = plan_of(*rows, budget=replace(QUICK, measures_memory=True), entries_a_pool=4)  # so many fit into memory
     known = [

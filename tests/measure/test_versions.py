@@ -289,7 +289,7 @@ def versions_run(folder: Path, *more: object) -> Path:
     ]
     timed = [one for one in six_blocks(*lines) if one.cell.implementation != CONTROL]
     failed = [record("torch/cell@2.9.1", task=task, **FAILED) for task in tasks]
-    return write(folder, *timed, *control, *failed, *more, END, run=VERSIONS)  # type: ignore[arg-type]
+    return write(folder, *timed, *control, *failed, *more, END, run=VERSIONS)
 
 
 @pytest.fixture

@@ -251,7 +251,7 @@ LEAVES = "import pathlib, tempfile; pathlib.Path(tempfile.gettempdir(), f'left-{
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files of whoever starts the bench."""
+    """The folder for temporary files of the person who starts the bench."""
     folder = tmp_path / "machine"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))

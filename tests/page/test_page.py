@@ -251,7 +251,7 @@ def test_the_command_writes_page_pictures_and_samples(tmp_path: Path, result: Re
     assert (tmp_path / "a" / "site" / "report.html").read_bytes() == (result.path / "report.html").read_bytes()
 
 
-def test_whoever_interrupts_it_is_told_and_has_nothing_half(tmp_path: Path) -> None:
+def test_who_interrupts_it_is_told_and_has_nothing_half(tmp_path: Path) -> None:
     """At any moment: the files are written when all of them are made."""
     slow = write_scaling(tmp_path / "scaling")
     process = start("page", str(slow), "--out", str(tmp_path / "site"))

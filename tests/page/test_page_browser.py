@@ -66,7 +66,7 @@ def test_charts_are_drawn_and_every_cell_stands_in_the_table(chromium: Browser, 
         assert it.page.get_by_role("status").inner_text() == "16 of 16 cells, in 4 of 4 groups"
         for name in ("ratio", "time", "break_even", "memory", "drift"):
             assert it.page.locator(f"#{name} svg").is_visible()
-            assert it.page.locator(f"#{name} svg").bounding_box()["height"] > 150  # type: ignore[index]
+            assert it.page.locator(f"#{name} svg").bounding_box()["height"] > 150
         for name, field in (("ratio", "ratio"), ("time", "median_s"), ("memory", "bytes")):
             drawn = [mark for mark in it.marks(name) if f"{field}: " in mark]
             assert len(drawn) == (4 if name == "memory" else len(timed)), drawn
@@ -286,7 +286,7 @@ def test_it_is_readable_in_the_dark_on_a_phone_and_on_paper(chromium: Browser, p
             assert it.page.locator("html").evaluate("one => one.scrollWidth") <= 360, (
                 "the page itself never scrolls aside"
             )
-            assert it.page.locator("#ratio svg").bounding_box()["width"] <= 360  # type: ignore[index]
+            assert it.page.locator("#ratio svg").bounding_box()["width"] <= 360
             it.page.emulate_media(media="print", color_scheme=scheme)
             assert luminance(it.page.locator("body").evaluate("one => getComputedStyle(one).color")) == 0
             assert not it.page.locator("#filters").is_visible()

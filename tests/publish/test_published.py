@@ -184,7 +184,7 @@ def test_a_row_that_is_not_installed_is_named_below_the_table_and_counts_for_not
 
 def test_the_readme_keeps_its_table_where_other_shapes_or_threads_are_published(house: Path, tmp_path: Path) -> None:
     def of(**fields: object) -> list:
-        return [one for task in ("forward", "train_step") for one in six_blocks(record(task=task, **fields))]  # type: ignore[arg-type]
+        return [one for task in ("forward", "train_step") for one in six_blocks(record(task=task, **fields))]
 
     two = of(samples_s=[0.5]) + of(samples_s=[0.25], threads=2)
     publisher(tmp_path).publish(write(tmp_path / "both", *two, END))
@@ -211,7 +211,7 @@ THOROUGH = [pytest.param(what, marks=pytest.mark.thorough) for what in ("profile
 
 
 @pytest.mark.parametrize("what", ["result", *THOROUGH])
-def test_whoever_publishes_may_be_killed_at_any_moment(what: str, tmp_path: Path) -> None:
+def test_who_publishes_may_be_killed_at_any_moment(what: str, tmp_path: Path) -> None:
     done = python("tests/support/killing.py", what, str(tmp_path), env=WITH_TESTS, timeout=600)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 20  # so often it was, in both
@@ -342,7 +342,7 @@ def test_a_gpus_result_stands_beside_the_cpus_and_the_readme_shows_the_cpus(hous
     assert "500 ms" in (house / "README.md").read_text()
 
 
-def test_what_was_edited_by_hand_is_made_anew(house: Path, tmp_path: Path) -> None:
+def test_what_was_edited_by_hand_is_made_again(house: Path, tmp_path: Path) -> None:
     target = publisher(tmp_path).publish(write(tmp_path / "run", *six_blocks(record(), record(task="train_step")), END))
     whole = (target / "table.md").read_text()
     (target / "table.md").write_text("edited by hand")
@@ -351,7 +351,7 @@ def test_what_was_edited_by_hand_is_made_anew(house: Path, tmp_path: Path) -> No
     assert (target / "table.md").read_text() == whole
 
 
-def test_making_it_anew_says_nothing_where_nobody_watches(
+def test_making_it_again_says_nothing_where_nobody_watches(
     house: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     publisher(tmp_path).refresh()

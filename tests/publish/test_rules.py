@@ -59,7 +59,7 @@ LEANING = [
 )
 @pytest.mark.usefixtures("house")
 def test_what_proves_nothing_is_not_published(lines: list, run: object, words: str, tmp_path: Path) -> None:
-    folder = write(tmp_path / "run", *lines, run=run)  # type: ignore[arg-type]
+    folder = write(tmp_path / "run", *lines, run=run)
     with pytest.raises(InvalidInput, match=words):
         publisher(tmp_path).publish(folder)
     assert not list((tmp_path / "results").iterdir())

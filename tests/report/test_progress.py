@@ -54,7 +54,7 @@ def test_a_budget_by_hand_that_will_not_do_is_told_at_once() -> None:
         (BY_HAND, 410.0, "beyond the budget of 5 min, so that there will be none"),
     ],
 )
-def test_after_the_first_block_it_is_said_when_there_will_be_verdicts(own, elapsed_s: float, words: str) -> None:  # type: ignore[no-untyped-def]
+def test_after_the_first_block_it_is_said_when_there_will_be_verdicts(own, elapsed_s: float, words: str) -> None:
     assert "in block 1 and from now on" in followed([EFFORT]) and "seed forward 7 → 3" in followed([EFFORT])
     assert words in after_the_first(own, FIRST, [EFFORT], elapsed_s)
 

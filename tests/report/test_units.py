@@ -112,3 +112,20 @@ def test_longer_durations_do_not_read_as_shorter_ones(value: float, other: float
     value, other = sorted((value, other))
     assert value_of(units.duration(value)) <= value_of(units.duration(other)) * (1 + 1e-12)
     assert value_of(units.size(int(1e4 * value))) <= value_of(units.size(int(1e4 * other))) * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "–"),
+        (1.32e6, "1.32 MFLOP"),
+        (999.6e6, "1.00 GFLOP"),
+        (85.46e9, "85.5 GFLOP"),
+        (253.4e9, "253 GFLOP"),
+        (9.87e12, "9.87 TFLOP"),
+        (17.0, "0.02 kFLOP"),
+    ],
+)
+def test_operations_come_in_the_unit_that_fits(value: float | None, words: str) -> None:
+    assert units.flops(value) == words
+    assert units.rate(value) == (words if value is None else f"{words}/s")

@@ -155,13 +155,13 @@ def check(place: Path, make: Callable[[Path, int], Path]) -> int:
 
 
 if __name__ == "__main__":
-    kinds.known = lambda commit, repository: "it is an ancestor"  # type: ignore[assignment]
+    kinds.known = lambda commit, repository: "it is an ancestor"
     featured.WORKLOADS = {"seed": SEED}
     # what is made of the raw files takes long, and is written like this
-    runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.result.records)}"}  # type: ignore[method-assign]
-    runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]  # type: ignore[assignment]
+    runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.result.records)}"}
+    runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]
     report.markdown = lambda head, batches: f"{head} {len(batches)}"
     readme.with_table = lambda repository, analysis, error_rate: f"{len(analysis.result.records)}"
     index.sentence = lambda analysis, where: where
-    os.fsync = lambda opened: None  # whoever is killed loses nothing that the system has
+    os.fsync = lambda opened: None  # who is killed loses nothing that the system has
     print(check(Path(sys.argv[2]), KINDS[sys.argv[1]]))

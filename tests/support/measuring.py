@@ -64,7 +64,7 @@ def carry_out(folder: Path, plan: Plan, listener: Listener = LISTENER, **more: o
         folder,
         listener,
         **more,
-    )  # type: ignore[arg-type]
+    )
     return [line for line in lines(folder) if isinstance(line, Record)]
 
 

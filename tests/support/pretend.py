@@ -23,13 +23,13 @@ BUDGET = replace(BUDGETS["default"], max_blocks=20)
 def row(name: str, **fields: object) -> Row:
     """A row that needs nothing but NumPy and is in no file."""
     values = {"tier": "loop", "summary": "", "frameworks": ("numpy",), "name": name, "path": Path(f"/{name}.py")}
-    return Row(**(values | fields))  # type: ignore[arg-type]
+    return Row(**(values | fields))
 
 
 def plan(*rows: Row, budget: Budget = BUDGET, seed: int = 1, **more: object) -> Plan:
     """A plan of rows at two workloads and two tasks; the first row is the baseline."""
     wanted = {"threads": [1], "workloads": [SEED, WORDS], "tasks": ("forward", "train_step")} | more
-    return make_plan(rows=rows, device="cpu", budget=budget, baseline=rows[0].name, seed=seed, **wanted)  # type: ignore[arg-type]
+    return make_plan(rows=rows, device="cpu", budget=budget, baseline=rows[0].name, seed=seed, **wanted)
 
 
 def sit(

@@ -23,7 +23,7 @@ def profile(*operations: tuple[str, float], call_s: float = 10.0) -> Profile:
         code=CodeFacts(code="", versions={}),
         turns=(Turn(call_s + 1, 1.0),),
         profiled=(Turn(2 * call_s, 0.0),),
-        operations=tuple(Operation(name=kind, kind=kind, count=1, seconds=seconds) for kind, seconds in operations),  # type: ignore[arg-type]
+        operations=tuple(Operation(name=kind, kind=kind, count=1, seconds=seconds) for kind, seconds in operations),
     )
 
 

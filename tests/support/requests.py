@@ -52,4 +52,4 @@ def request_of(
         "out": Path("out"),
         "command": "",
     }
-    return Request(**(values | more))  # type: ignore[arg-type]
+    return Request(**(values | more))

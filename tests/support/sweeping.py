@@ -94,7 +94,7 @@ def lines(
     found = []
     for workload in shapes:
         for task in TASKS:
-            of = features(workload.config, sizes_of(workload), task)  # type: ignore[arg-type]
+            of = features(workload.config, sizes_of(workload), task)
             own = {name: cost_s(coefficient, of) * random.lognormal(0, unlike) for name, coefficient in rows.items()}
             own[CONTROL] = own["torch/module"]
             for block in range(1, blocks + 1):
@@ -108,5 +108,5 @@ def lines(
 
 def write_scaling(folder: Path, *, run: Run | None = None, **how: object) -> Path:
     """A result folder of such a run."""
-    all_lines: list[Line] = [*lines(**how), END]  # type: ignore[arg-type]
+    all_lines: list[Line] = [*lines(**how), END]
     return write(folder, *all_lines, run=run or scaling_run())

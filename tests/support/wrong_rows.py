@@ -255,4 +255,4 @@ class StatesFromZero(RightRow):
 class StatesNotOffered(RightRow):
     """No states, and its ROW declares nothing."""
 
-    states = None  # type: ignore[assignment]
+    states = None

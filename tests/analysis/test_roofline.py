@@ -10,17 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
-from support.pretend import BUDGET, plan, row, run, sit
+from support.pretend import plan, row, run
 from support.publishing import the_one_before
 from support.recorded import BLOCK, END, RUN, record, write
 
-from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse, control, undecided
 from bench.analysis.compare import compare
 from bench.analysis.roofline import machine_bounds, rooflines_of
-from bench.measure.plan import BUDGETS, PRESETS, make_plan
-from bench.measure.stopping import expected_s, next_block
 from bench.publish import readme
 from bench.records.schema import CONTROL, CodeFacts, Record
 from bench.records.store import read_result
@@ -29,8 +26,7 @@ from bench.report.export import to_pytest_benchmark
 from bench.report.progress import live_summary, tally
 from bench.report.rows import table_rows
 from bench.workloads.flops import BatchSizes, product_flops
-from bench.workloads.shapes import SEED, choose
-from impls import find_bounds, find_rows
+from bench.workloads.shapes import SEED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,72 +192,12 @@ def test_a_bound_that_fails_leaves_the_rows_theirs(tmp_path: Path) -> None:
 
 
 BASE, OTHER = row("base"), row("other", frameworks=("msgspec",))
-LIMIT = row("limit", tier="bound")
 OF_OTHER = row("of_other", tier="bound", frameworks=("msgspec",))
 
 
-def test_bounds_sit_once_and_with_the_rows_that_are_held_against_them() -> None:
-    stranger = row("stranger", tier="bound", frameworks=("psutil",))
-    tables = plan(BASE, OTHER, bounds=[LIMIT, OF_OTHER, stranger]).pools
-    assert [[entry.name for entry in table.entries] for table in tables] == [
-        ["base", "other", "limit", "of_other", CONTROL]
-    ]
-    shy = row("shy", frameworks=("msgspec",), unsupported={"train_step": "it is shy"})
-    (table,) = plan(BASE, shy, bounds=[OF_OTHER]).pools
-    assert {cell.task for entry in table.entries if entry.name == "of_other" for cell in entry.cells} == {"forward"}
-    pair = row("pair", frameworks=("msgspec", "numpy"), multiplies_with="numpy")
-    assert [entry.name for entry in plan(pair, bounds=[OF_OTHER, LIMIT]).pools[0].entries] == [
-        "pair",
-        "limit",
-        CONTROL,
-    ]
-
-
-def test_bounds_sit_in_the_smallest_number_of_blocks_and_ask_for_no_more() -> None:
-    own = plan(BASE, OTHER, bounds=[LIMIT], workloads=[SEED])
-    clear = run(own, {"base": 1.0, "other": 2.0, "limit": 0.99}, noise=0.02)  # the bound itself would be UNCLEAR
-    assert max(one.block for one in clear) == BUDGET.min_blocks
-    open_ = run(own, {"base": 1.0, "other": 0.98, "limit": 0.5}, noise=0.05)
-    assert max(one.block for one in open_) > BUDGET.min_blocks
-    assert {one.block for one in open_ if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
-    assert {one.baseline for one in analyse(open_, "base").values()} == {"base"}
-
-
-def test_the_default_run_has_time_for_its_blocks_with_all_bounds_in_them() -> None:
-    workloads = choose([], "default", "cpu")
-    optional = ("keras", "onnxruntime")  # they are in a run where they are named
-    own = make_plan(
-        rows=[row for row in find_rows().values() if row.framework not in optional],
-        bounds=list(find_bounds().values()),
-        workloads=workloads,
-        tasks=PRESETS["default"],
-        device="cpu",
-        threads=[1],
-        budget=BUDGETS["default"],
-        baseline="torch/module",
-        seed=1,
-    )
-    needed_s = expected_s(own, {one.name: one for one in workloads}, 2).blocks_s(own.budget.min_blocks)
-    assert needed_s < BUDGETS["default"].total_s  # or each such run would begin with a warning
-
-
-def test_a_bound_whose_rows_have_all_failed_does_not_sit_any_longer() -> None:
-    own = plan(BASE, row("third"), OTHER, bounds=[LIMIT, OF_OTHER], workloads=[SEED])
-    records = run(own, {"other": 2.0, "third": 3.0}, fails={("other", 2)})
-    assert {one.block for one in records if one.cell.implementation == "of_other"} == {1, 2}
-    assert {one.block for one in records if one.cell.implementation == "limit"} == set(range(1, BUDGET.min_blocks + 1))
-
-
-def test_a_bound_that_fails_is_not_asked_again() -> None:
-    own = plan(BASE, OTHER, bounds=[LIMIT], workloads=[SEED])
-    records = run(own, {"other": 2.0}, fails={("limit", 1)})
-    assert sum(one.cell.implementation == "limit" for one in records) == 2  # a record for each task
-    assert max(one.block for one in records) == BUDGET.min_blocks
-
-
-def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_baseline() -> None:
+def test_where_a_bound_is_in_another_pool_its_share_is_found_through_the_baseline() -> None:
     own = plan(BASE, OTHER, row("third"), bounds=[OF_OTHER], entries_a_pool=4, workloads=[SEED], tasks=("forward",))
-    assert [[entry.name for entry in table.entries] for table in own.pools] == [
+    assert [[entry.name for entry in pool.entries] for pool in own.pools] == [
         ["base", "other", "third", CONTROL],
         ["base", "of_other", CONTROL],
     ]
@@ -271,44 +207,3 @@ def test_where_a_bound_sits_at_another_table_its_share_is_found_through_the_base
         one.bound_share for cell, one in rooflines_of(judged, bounded).items() if cell.implementation == "other"
     ]
     assert share is not None and share.estimate == pytest.approx(0.75, rel=0.02)
-
-
-def test_with_bounds_alone_every_block_is_due_until_all_are_there() -> None:
-    from bench.measure.peak import BLOCKS, Asked, plan_of
-
-    asked = Asked(
-        bounds=(LIMIT, OF_OTHER),
-        workloads=(SEED,),
-        tasks=("forward", "train_step"),
-        device="cpu",
-        threads=(1, 2),
-        precisions=("float32",),
-    )
-    own, records = plan_of(asked), []
-    while (due := next_block(own, records)) is not None:
-        records += [one for planned in due[1] for one in sit(planned, due[0], {})]
-    assert {(one.block, one.cell.implementation, one.cell.task, one.cell.threads) for one in records} == {
-        (block, name, task, threads)
-        for block in range(1, BLOCKS + 1)
-        for name in ("limit", "of_other")
-        for task in asked.tasks
-        for threads in (1, 2)
-    }
-    assert len({one.cell for one in records}) * BLOCKS == len(records)
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        (None, "–"),
-        (1.32e6, "1.32 MFLOP"),
-        (999.6e6, "1.00 GFLOP"),
-        (85.46e9, "85.5 GFLOP"),
-        (253.4e9, "253 GFLOP"),
-        (9.87e12, "9.87 TFLOP"),
-        (17.0, "0.02 kFLOP"),
-    ],
-)
-def test_operations_come_in_the_unit_that_fits(value: float | None, words: str) -> None:
-    assert units.flops(value) == words
-    assert units.rate(value) == (words if value is None else f"{words}/s")
