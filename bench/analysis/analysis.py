@@ -15,7 +15,7 @@ from bench.analysis.roofline import rooflines_of
 if TYPE_CHECKING:
     from bench.analysis.break_even import Cost
     from bench.analysis.cells import CellAnalysis
-    from bench.analysis.means import TaskAtPlace
+    from bench.analysis.means import TaskAt
     from bench.analysis.roofline import Roofline
     from bench.records.schema import Cell, Group, Memory, Result, Run
 
@@ -73,7 +73,7 @@ class Analysis:
         return rooflines_of(self.cells, self.run)
 
     @cached_property
-    def means(self) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
+    def means(self) -> dict[TaskAt, dict[str, stats.Summary]]:
         """Each row's mean ratio over the workloads, where it has all."""
         return means(self.cells.values())
 

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from bench import units
 from bench.analysis import stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench.analysis.cells import CellAnalysis
-    from bench.records.schema import Group
+    from bench.records.schema import Cell, Group
+    from impls.contract import Device, Precision, Task
 
 
-class TaskAtPlace(NamedTuple):
-    """What of a group is the same from workload to workload."""
+class TaskAt(NamedTuple):
+    """A task, and where it is measured: a group without its workload."""
 
-    task: str
-    device: str
+    task: Task
+    device: Device
+    precision: Precision
     threads: int
-    precision: str
+
+    @property
+    def place(self) -> str:
+        """``cpu×1``."""
+        return units.place(self.device, self.threads, self.precision)
 
 
-def task_at_place(group: Group) -> TaskAtPlace:
-    """The group without its workload."""
-    return TaskAtPlace(group.task, group.device, group.threads, group.precision)
+def task_at(one: Group | Cell) -> TaskAt:
+    """The task of a group or cell, and where it is measured."""
+    return TaskAt(one.task, one.device, one.precision, one.threads)
 
 
-def means(cells: Iterable[CellAnalysis]) -> dict[TaskAtPlace, dict[str, stats.Summary]]:
+def means(cells: Iterable[CellAnalysis]) -> dict[TaskAt, dict[str, stats.Summary]]:
     """For each task at its place, the mean ratio of each row that has all workloads: none of a single workload."""
-    ratios: dict[TaskAtPlace, dict[str, list[list[float]]]] = {}
-    workloads: dict[TaskAtPlace, set[str]] = {}
-    baselines: dict[TaskAtPlace, set[str | None]] = {}
+    ratios: dict[TaskAt, dict[str, list[list[float]]]] = {}
+    workloads: dict[TaskAt, set[str]] = {}
+    baselines: dict[TaskAt, set[str | None]] = {}
     for one in cells:
-        at = task_at_place(one.cell.group)
+        at = task_at(one.cell.group)
         if one.cell.role == "row" and one.log_ratios:
             of_row = ratios.setdefault(at, {}).setdefault(one.cell.implementation, [])
             of_row.append([one.log_ratios[block] for block in sorted(one.log_ratios)])

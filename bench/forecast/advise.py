@@ -14,8 +14,9 @@ from rich.text import Text
 
 from bench import units
 from bench.analysis.analysis import Analysis
+from bench.analysis.means import TaskAt
 from bench.analysis.stats import PRACTICAL, median
-from bench.forecast.model import Beyond, Checked, Expected, Model, TaskAt, beyond, check, forecast, model_of, tied
+from bench.forecast.model import Beyond, Checked, Expected, Model, beyond, check, forecast, model_of, tied
 from bench.here import ROOT, as_typed
 from bench.machine.describe import code_facts, describe
 from bench.measure.request import check_device, choose_precisions, choose_tasks, parse_threads

@@ -13,19 +13,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
-from bench import units
 from bench.analysis.analysis import Analysis
+from bench.analysis.means import TaskAt, task_at
 from bench.analysis.stats import PRACTICAL
 from bench.forecast.features import Coefficients, cost_s, features, fit, leave_one_out, off_by
 from bench.records.schema import Run, Struct
 from bench.workloads.flops import BatchSizes
 from bench.workloads.sweeps import sizes
-from impls.contract import Device, InvalidInput, Precision, Seq2seqConfig, Task
+from impls.contract import InvalidInput, Seq2seqConfig
 
 LEAST_SHAPES = 12
 """With fewer shapes there is no fit: it has nine coefficients."""
@@ -35,20 +34,6 @@ LEAST_SEEN = 5
 
 CONFIDENCE = 0.9
 """Of intervals, and of a tie: rows are tied whose chances to be the fastest add up to this."""
-
-
-class TaskAt(NamedTuple):
-    """A task, and where it is measured: rows are compared where all of it is the same."""
-
-    task: Task
-    device: Device
-    precision: Precision
-    threads: int
-
-    @property
-    def place(self) -> str:
-        """``cpu×1``."""
-        return units.place(self.device, self.threads, self.precision)
 
 
 Times = dict[TaskAt, dict[str, dict[str, float]]]
@@ -128,7 +113,7 @@ def times_of(analysis: Analysis) -> Times:
     for cell, one in analysis.cells.items():
         base_s = medians.get((cell.group, one.baseline or ""))
         if one.ratio is not None and base_s is not None and cell.role == "row":
-            at = TaskAt(cell.task, cell.device, cell.precision, cell.threads)
+            at = task_at(cell)
             found[at][cell.implementation][cell.workload] = base_s * one.ratio.estimate
     return found
 

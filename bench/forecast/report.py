@@ -14,9 +14,10 @@ from rich.text import Text
 
 from bench import units
 from bench.analysis.analysis import Analysis
+from bench.analysis.means import TaskAt
 from bench.analysis.stats import PRACTICAL, median
 from bench.forecast.features import CACHE_BYTES, KNOTS, Coefficients, features, identifiable
-from bench.forecast.model import CONFIDENCE, Checked, Fitted, Model, TaskAt, check, forecast, model_of, shape_of, tied
+from bench.forecast.model import CONFIDENCE, Checked, Fitted, Model, check, forecast, model_of, shape_of, tied
 from bench.here import as_typed
 from bench.page.series import Map
 from bench.page.series import in_words as sizes_in_words

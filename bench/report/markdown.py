@@ -108,7 +108,7 @@ def _about(analysis: Analysis, rows: Sequence[TableRow]) -> Iterator[str]:
     yield "  \n".join(filter(None, lines)) + "\n"
     yield f"{sentence(analysis, run.environment.cpu)}\n"
     means = [
-        [f"`{name}`", at.task, units.place(*at[1:]), units.ratio(mean.estimate), units.between(mean.low, mean.high)]
+        [f"`{name}`", at.task, at.place, units.ratio(mean.estimate), units.between(mean.low, mean.high)]
         for at, of_place in analysis.means.items()
         for name, mean in of_place.items()
     ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import in_order
-from bench.analysis.means import means, task_at_place
+from bench.analysis.means import means, task_at
 from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.report.words import GOES_ON
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from bench.analysis.cells import CellAnalysis
-    from bench.analysis.means import TaskAtPlace
+    from bench.analysis.means import TaskAt
     from bench.analysis.stats import Summary
     from bench.analysis.verdict import Ratio
     from bench.records.schema import Cell, Run
@@ -119,7 +119,7 @@ def _of_one(members: Sequence[CellAnalysis], ranks: Mapping[Cell, str]) -> str:
         f"{one.cell.implementation} {_claim(one).words(short=is_named or bool(number))}"
         for number, one in enumerate(_others(members, firsts))
     ]
-    at = task_at_place(members[0].cell.group)
+    at = task_at(members[0].cell.group)
     return f"for {members[0].cell.workload} {_at(at)}, {'; '.join([lead, *rest])}"
 
 
@@ -167,10 +167,10 @@ def _subject(leaders: Sequence[str], places: Counter[str], cells: Sequence[CellA
 
 def _claims(name: str, cells: Sequence[CellAnalysis]) -> list[Claim]:
     """What may be said of a row at each task and place."""
-    points: dict[TaskAtPlace, list[CellAnalysis]] = {}
+    points: dict[TaskAt, list[CellAnalysis]] = {}
     for one in cells:
         if one.cell.implementation == name:
-            points.setdefault(task_at_place(one.cell.group), []).append(one)
+            points.setdefault(task_at(one.cell.group), []).append(one)
     averages = means(cells)
     claims = []
     for at, ours in sorted(points.items(), key=_in_order_of_tasks):
@@ -183,8 +183,9 @@ def _claims(name: str, cells: Sequence[CellAnalysis]) -> list[Claim]:
     return claims
 
 
-def _in_order_of_tasks(point: tuple[TaskAtPlace, object]) -> tuple[object, ...]:
-    return TASKS.index(point[0].task), *point[0][1:]
+def _in_order_of_tasks(point: tuple[TaskAt, object]) -> tuple[object, ...]:
+    at, _ = point
+    return TASKS.index(at.task), at.device, at.threads, at.precision
 
 
 def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
@@ -203,9 +204,9 @@ def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:
 def _of_shapes(groups: Sequence[Sequence[CellAnalysis]], run: Run) -> str:
     """Of a scaling run, which has no verdicts: who came out first how often."""
     held_out = [members for members in groups if run.workloads[members[0].cell.workload].held_out]
-    first: dict[TaskAtPlace, Counter[str]] = {}
+    first: dict[TaskAt, Counter[str]] = {}
     for members in held_out or groups:
-        at = task_at_place(members[0].cell.group)
+        at = task_at(members[0].cell.group)
         first.setdefault(at, Counter())[members[0].cell.implementation] += 1
     shapes = "held-out shapes" if held_out else "shapes"
     parts = []
@@ -240,7 +241,7 @@ def _head(groups: Sequence[Sequence[CellAnalysis]]) -> str:
     return f"over {len(workloads)} workloads" + (f" of {WORDS[tasks.pop()]}" if len(tasks) == 1 else "")
 
 
-def _at(at: TaskAtPlace) -> str:
+def _at(at: TaskAt) -> str:
     """``training``, and where that is not one thread of the CPU."""
     threads = f" on {at.threads} threads" if at.device == "cpu" and at.threads > 1 else ""
     device = "" if at.device == "cpu" else f" on the {at.device.upper()}"

@@ -18,8 +18,9 @@ from support.recorded import END, RUN, record, write
 from support.sweeping import ROWS, SHAPES, coefficients, scaling_run, write_scaling
 
 from bench.analysis.analysis import Analysis
+from bench.analysis.means import TaskAt
 from bench.forecast import advise, report
-from bench.forecast.model import TaskAt, model_of
+from bench.forecast.model import model_of
 from bench.here import command
 from bench.machine.describe import code_facts, describe
 from bench.publish import kinds

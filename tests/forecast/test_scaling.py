@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from support.sweeping import ROWS, SHAPES, TASKS, coefficients, lines, scaling_run, write_scaling
 
 from bench.analysis.analysis import Analysis
+from bench.analysis.means import TaskAt
 from bench.forecast.features import (
     KNOTS,
     Coefficients,
@@ -30,7 +31,6 @@ from bench.forecast.features import (
 from bench.forecast.model import (
     CONFIDENCE,
     Beyond,
-    TaskAt,
     between,
     beyond,
     check,
