@@ -101,7 +101,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Measured:
         "--task",
         "forward",
         "--budget",
-        "60s",
+        "1s",  # a block: nothing is decided, and there is more to measure
     ]
     done = bench("run", *what, "--interpreter", *words, "--out", str(folder / "out"), env=env)
     return Measured(folder, words, done, env)

@@ -40,10 +40,16 @@ def studied() -> dict[Path, str]:
     """What the studies have made of their raw files."""
     method = OURS.repository.method
     of_studies = ((rule, rule.Simulation), (turns, turns.Experiment), (decided, decided.Experiment))
-    files = {method / of.TABLE_FILE: of.report(read(method / of.RAW_FILE, kind)) for of, kind in of_studies}
+    files = {
+        (method / of.RAW_FILE).with_suffix(".md"): of.report(read(method / of.RAW_FILE, kind))
+        for of, kind in of_studies
+    }
     experiment = read(method / protocol.RAW_FILE, protocol.Experiment)
     (of_it,) = (one for one in published(ROOT) if one.path.name == experiment.result)
-    return files | {method / protocol.TABLE_FILE: protocol.report(experiment, of_it), goals.PAGE: goals.made()}
+    return files | {
+        (method / protocol.RAW_FILE).with_suffix(".md"): protocol.report(experiment, of_it),
+        goals.PAGE: goals.made(),
+    }
 
 
 @pytest.mark.thorough
