@@ -97,4 +97,4 @@ def test_a_hundred_runs_of_two_hundred_cells_are_indexed_in_seconds(tmp_path: Pa
     text = page(index([*map(Analysis, results_of(tmp_path))]), [])
     took_s = time.process_time() - began_s
     assert text.count("/table.md)") == RUNS and text.count("\n## Machine ") == 5
-    assert took_s < 10, took_s  # about 5 on a quiet processor; beside others one does less in its second
+    assert took_s < 20, took_s  # five on a quiet processor; a slow one beside other tests may take thrice as long
