@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from support.any_sizes import Sizes, any_sizes
 from support.crosschecks import (
     CHECKS,
     CONFIGS,
@@ -17,7 +17,7 @@ from support.crosschecks import (
 )
 
 from impls import load_row
-from impls.contract import CONTEXTS, Seq2seqConfig
+from impls.contract import CONTEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,33 +51,6 @@ def test_row_equals_the_oracle(
     needed, run = CHECKS[check]
     supported(row, needed, context)
     run(model_of(row, context, device), CASES[context])
-
-
-class Sizes(NamedTuple):
-    """What a case is drawn from: of a few numbers, so that drawing costs nothing."""
-
-    config: Seq2seqConfig
-    t_x: int
-    t_y: int
-    batch: int
-    seed: int
-
-
-@st.composite
-def any_sizes(draw_from: st.DrawFn, contexts: tuple[Context, ...]) -> Sizes:
-    """Odd sizes: layer counts that differ, one or two directions, batch 1, time 1."""
-    size = st.integers(1, 9)
-    config = Seq2seqConfig(
-        embedding_dim=draw_from(size),
-        hidden_dim=draw_from(size),
-        num_encoder_layers=draw_from(st.integers(1, 3)),
-        num_decoder_layers=draw_from(st.integers(1, 3)),
-        bidirectional=draw_from(st.booleans()),
-        context=draw_from(st.sampled_from(contexts)),
-    )
-    lengths = st.integers(1, 6)
-    seed = draw_from(st.integers(0, 2**16))
-    return Sizes(config, draw_from(lengths), draw_from(lengths), draw_from(st.integers(1, 4)), seed)
 
 
 DRAWS = 25

@@ -74,7 +74,7 @@ def test_a_run_stands_beside_the_one_before_it_on_its_machine(three: Path) -> No
     assert lines["second"].like == "2 of 2" and lines["second"].moved.endswith(" %")
 
 
-RUNS, CELLS = 100, 200
+RUNS = 100
 DECODER = msgspec.json.Decoder(Line)
 ROWS = [f"torch/row{number}" for number in range(18)] + ["torch/module", CONTROL]
 PLACES = [(workload, task) for workload in "abcde" for task in ("forward", "train_step")]
