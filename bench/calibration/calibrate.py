@@ -38,7 +38,7 @@ from bench.measure.stopping import next_block
 from bench.measure.worker_environment import entries_that_fit
 from bench.records.atomic import write_atomic
 from bench.records.schema import SAME_PROGRAM, Block, Environment, Group, Line, Record
-from bench.records.store import RECORDS_FILE, drop_half_written, record_line
+from bench.records.store import RECORDS_FILE, drop_half_written, head_text, record_line
 from bench.report.machine_text import Accuracy
 from bench.units import duration
 from bench.workloads.shapes import choose
@@ -161,7 +161,7 @@ def _begin(out: Path, command: str, rows: Sequence[str]) -> Head:
         out.mkdir(parents=True, exist_ok=True)
         if found := next((path for path in out.iterdir() if not path.name.startswith(".")), None):
             raise InvalidInput(f"--out {out}: holds {found.name}, and no calibration; choose another folder")
-        write_atomic(out / calibration.HEAD_FILE, msgspec.json.format(msgspec.json.encode(head), indent=2) + b"\n")
+        write_atomic(out / calibration.HEAD_FILE, head_text(head))
         (out / calibration.COMPARISONS_FILE).touch()
     except OSError as error:
         raise InvalidInput(f"--out {out}: cannot be written ({error.strerror})") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import ClassVar, TypeVar
 
+import msgspec
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
@@ -23,7 +24,9 @@ from bench.calibration import calibration
 from bench.calibration.calibration import Batch, Calibration, Head, Outcome, false_ones, identical_of, outcomes_of
 from bench.calibration.simulate import at_most, clopper_pearson, error_rate, lag_correlation, recorded
 from bench.calibration.workers import BUDGET, PAIRS_A_ROW
-from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
+from bench.publish.commits import Made, with_commit
+from bench.publish.kinds import Kind, Repository, dated, refusal
+from bench.records.store import head_text
 from bench.report.markdown import environment_line, table
 
 Key = TypeVar("Key", int, str)
@@ -333,16 +336,18 @@ class Calibrations(Kind[Calibration]):
         """The calibration in a folder."""
         return calibration.read(folder)
 
-    def check(self, thing: Calibration, folder: Path, repository: Repository) -> None:
+    def check(self, thing: Calibration, folder: Path, repository: Repository) -> Calibration:
         """Refuse a calibration that says nothing."""
         refuse = refusal(folder)
         if not thing.batches:
             raise refuse("has no complete batch yet; `python -m bench calibrate --out` goes on")
-        check_commit(thing.head.environment, repository.root, refuse, "calibrate")
+        made = Made(thing.head.environment, thing.head.started_at)
+        environment = with_commit(made, repository.root, refuse, again="calibrate")
+        return thing._replace(head=msgspec.structs.replace(thing.head, environment=environment))
 
-    def started_at(self, thing: Calibration) -> str:
-        """When it began."""
-        return thing.head.started_at
+    def head(self, thing: Calibration) -> Head:
+        """When it began, and what made it."""
+        return thing.head
 
     def target(self, thing: Calibration, repository: Repository) -> Path:
         """One of synthetic workers takes the place of the one before; one on real rows stands beside the others."""
@@ -351,9 +356,9 @@ class Calibrations(Kind[Calibration]):
         return dated(twins(repository) / thing.head.environment.machine, thing, self)
 
     def raw(self, thing: Calibration, folder: Path) -> dict[str, bytes]:
-        """The head as it is, the comparisons packed."""
+        """The head, and the comparisons packed."""
         packed = lzma.compress((folder / calibration.COMPARISONS_FILE).read_bytes())
-        return {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: (folder / calibration.HEAD_FILE).read_bytes()}
+        return {calibration.PACKED_FILE: packed, calibration.HEAD_FILE: head_text(thing.head)}
 
     def places(self, repository: Repository) -> list[Path]:
         """Those on real rows."""

@@ -30,7 +30,7 @@ def publish(result: Path | None = None) -> None:
     ----------
     result
         A result folder in which every row works (where there are several versions, under one of them), a calibration or
-        a folder of profiles, made by code that is committed.
+        a folder of profiles, made by code that some commit has, on whichever machine.
     """
     if result is None:
         OURS.refresh()

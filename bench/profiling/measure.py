@@ -35,6 +35,7 @@ from bench.profiling.profiles import PROFILE_FILE, SCHEMA_VERSION, Profile, Prof
 from bench.profiling.worker import Assignment
 from bench.records.atomic import new_folder, write_atomic, written
 from bench.records.schema import Cell, CodeFacts
+from bench.records.store import head_text
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import Workload, choose
 from impls import HERE, Row
@@ -145,7 +146,7 @@ def measure(request: ProfileRequest, tell: Callable[[str], None]) -> Profiles:
             profiles=profiles,
         )
         with written(request.out):
-            write_atomic(folder / PROFILE_FILE, msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+            write_atomic(folder / PROFILE_FILE, head_text(found))
     return found
 
 

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -15,7 +16,9 @@ from rich.text import Text
 
 from bench import units
 from bench.profiling.profiles import PROFILE_FILE, Category, Profile, Profiles, read_profiles
-from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
+from bench.publish.commits import Made, with_commit
+from bench.publish.kinds import Kind, Repository, dated, refusal
+from bench.records.store import head_text
 from bench.report import markdown
 from bench.report.text import plain_table
 
@@ -177,7 +180,7 @@ class PublishedProfiles(Kind[Profiles]):
         """The profiles in a folder."""
         return read_profiles(folder)
 
-    def check(self, thing: Profiles, folder: Path, repository: Repository) -> None:
+    def check(self, thing: Profiles, folder: Path, repository: Repository) -> Profiles:
         """Refuse profiles that prove nothing."""
         refuse = refusal(folder)
         for one in thing.profiles:
@@ -188,11 +191,13 @@ class PublishedProfiles(Kind[Profiles]):
                 raise refuse(f"{one.implementation} is a file outside impls/, which no commit has")
             if one.waited > BUSY:
                 raise refuse(f"{what}: other programs had its processor; profile again on a machine that is at rest")
-        check_commit(thing.environment, repository.root, refuse, "profile")
+        made = Made(thing.environment, thing.started_at, {one.implementation: one.code.code for one in thing.profiles})
+        environment = with_commit(made, repository.root, refuse, again="profile")
+        return msgspec.structs.replace(thing, environment=environment)
 
-    def started_at(self, thing: Profiles) -> str:
-        """When they began."""
-        return thing.started_at
+    def head(self, thing: Profiles) -> Profiles:
+        """When it began, and what made it."""
+        return thing
 
     def target(self, thing: Profiles, repository: Repository) -> Path:
         """Beside those of other machines and days."""
@@ -200,7 +205,7 @@ class PublishedProfiles(Kind[Profiles]):
 
     def raw(self, thing: Profiles, folder: Path) -> dict[str, bytes]:
         """All but the traces."""
-        return {PROFILE_FILE: (folder / PROFILE_FILE).read_bytes()}
+        return {PROFILE_FILE: head_text(thing)}
 
     def places(self, repository: Repository) -> list[Path]:
         """Apart from results."""

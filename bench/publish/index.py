@@ -16,7 +16,7 @@ from bench.report.sentence import sentence
 from bench.workloads.sweeps import SCALING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.records.schema import Cell, Run
 
@@ -81,11 +81,14 @@ def agreement(old: Analysis, new: Analysis) -> dict[Cell, bool]:
     return {cell: before[cell] == verdict for cell, verdict in after.items() if cell in before}
 
 
-HEADER = ["result", "began", "device", "preset", "cells with a time", "blocks", "like before", "ratios moved"]
+HEADER = ["result", "began", "device", "preset", "not at the pin", "cells", "blocks", "like before", "ratios moved"]
 
 
-def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
-    """The index as a page: machines by their newest result, and of each the newest result first."""
+def page(lines: Sequence[Line], on_the_method: Sequence[str], pins: Mapping[str, str]) -> str:
+    """The index as a page: machines by their newest result, and of each the newest result first.
+
+    ``pins``: package to the version that is pinned now.
+    """
     newest_first = [*reversed(lines)]
     machines = list(dict.fromkeys(one.analysis.run.environment.machine for one in newest_first))
     by_machine = sorted(newest_first, key=lambda one: machines.index(one.analysis.run.environment.machine))
@@ -100,9 +103,10 @@ def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
         said = sentence(telling, here.cpu)
         parts.append(f"## {here.cpu}, {here.cores} cores\n\n{said}\n")
         parts.append(f"All of them on a page: `python -m bench page results/{machine}-*/`.\n")
-        parts.append(markdown.table(HEADER, map(_line, of_machine), left=4))
+        parts.append(markdown.table(HEADER, [_line(one, pins) for one in of_machine], left=5))
     parts.append(
-        "The sentence is about the run that compares most rows, one of the default workloads if any is. Like before:"
+        "The sentence is about the run that compares most rows, one of the default workloads if any is. Not at the pin:"
+        " packages of another version than `constraints.txt` pins now. Cells: those with a time. Like before:"
         " of the verdicts decided in this run and in the one before it on that machine, those that are the same. Ratios"
         " moved: how far, as a standard deviation, ratios of rows with the same code and versions lie from that run's,"
         " beyond what the blocks of either show (`bench compare`).\n"
@@ -113,17 +117,25 @@ def page(lines: Sequence[Line], on_the_method: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def _line(one: Line) -> list[str]:
+def _line(one: Line, pins: Mapping[str, str]) -> list[str]:
     result, run = one.analysis.result, one.analysis.run
     table = SCALING_PAGE if run.preset == SCALING else markdown.TABLE_FILE
     versions = f"{package_of(run)} {', '.join(versions_of(run))}".strip()
+    used = {package for facts in run.rows.values() for package in facts.versions.items()}
+    others = (f"{name} {version}" for name, version in sorted(used) if pins.get(name) not in (None, public(version)))
     return [
         f"[{result.path.name}]({result.path.name}/{table})",
         run.started_at[:10],
         ", ".join(dict.fromkeys(record.cell.device for record in result.records)),
         f"{run.preset}: {versions}" if versions else run.preset,
+        ", ".join(others) or "–",
         str(len({record.cell for record in result.records if record.ok})),
         str(max((record.block for record in result.records), default=0)),
         one.like,
         one.moved,
     ]
+
+
+def public(version: str) -> str:
+    """A version without what it says of its build: ``2.13.0`` of ``2.13.0+cpu``."""
+    return version.partition("+")[0]

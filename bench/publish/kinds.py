@@ -5,17 +5,16 @@ A kind says how one is read, refused, placed and shown. Side products have their
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from rich.console import Console
 
-from bench.machine.describe import git
 from bench.records.atomic import mend, write_atomic, write_folder, write_together
+from bench.report.markdown import commit_in_words
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -54,6 +53,18 @@ class Repository:
         return self.results / "machines"
 
 
+class Head(Protocol):
+    """When a thing began, on what machine and by what code."""
+
+    @property
+    def started_at(self) -> str:
+        """With the offset of its time zone."""
+
+    @property
+    def environment(self) -> Environment:
+        """The machine, its software and its code."""
+
+
 class Kind(ABC, Generic[Thing]):
     """A kind of thing that can be published, each in a folder of its own."""
 
@@ -69,16 +80,16 @@ class Kind(ABC, Generic[Thing]):
         """
 
     @abstractmethod
-    def check(self, thing: Thing, folder: Path, repository: Repository) -> None:
-        """Refuse a thing that proves nothing.
+    def check(self, thing: Thing, folder: Path, repository: Repository) -> Thing:
+        """The thing as it is to be published: with the commit that has the code which made it.
 
         Raises:
             InvalidInput: why it may not be published, and the way out.
         """
 
     @abstractmethod
-    def started_at(self, thing: Thing) -> str:
-        """When it began."""
+    def head(self, thing: Thing) -> Head:
+        """When it began, and what made it."""
 
     @abstractmethod
     def target(self, thing: Thing, repository: Repository) -> Path:
@@ -104,7 +115,7 @@ class Kind(ABC, Generic[Thing]):
     def published(self, repository: Repository) -> list[tuple[Path, Thing]]:
         """The published ones, oldest first, and where each stands."""
         found = [(folder, self.read(folder)) for folder in sorted(self.folders(repository))]
-        return sorted(found, key=lambda one: datetime.fromisoformat(self.started_at(one[1])))
+        return sorted(found, key=lambda one: datetime.fromisoformat(self.head(one[1]).started_at))
 
     def pages(self, things: Sequence[tuple[Path, Thing]], repository: Repository) -> dict[Path, str]:
         """What is made of all of them together; nothing, for most kinds."""
@@ -115,52 +126,21 @@ class Kind(ABC, Generic[Thing]):
 def dated(path: Path, thing: Thing, kind: Kind[Thing]) -> Path:
     """The folder for what began then: the path with the day, or, where others of that day are, the next number."""
     free: Path | None = None
-    started_at = kind.started_at(thing)
+    started_at = kind.head(thing).started_at
     for number in count(1):
         numbered = path.with_name(f"{path.name}-{started_at[:10]}" + (f"-{number}" if number > 1 else ""))
         if not numbered.exists():
             return free or numbered
         if all(path.name.startswith(".") for path in numbered.iterdir()):  # nothing but what a system has left
             free = free or numbered
-        elif kind.started_at(kind.read(numbered)) == started_at:
+        elif kind.head(kind.read(numbered)).started_at == started_at:
             return numbered
     raise AssertionError
-
-
-WAYS_OUT = {
-    "it is not": "push that commit first, or run again with code that the repository has, and publish that",
-    "no repository": "this is no clone of a repository; publish from one",
-    "a shallow clone": "the clone is shallow and may lack it; `git fetch --unshallow` gets all commits",
-}
 
 
 def refusal(folder: Path) -> Callable[[str], InvalidInput]:
     """Makes the error that says why what is in the folder may not be published."""
     return lambda why: InvalidInput(f"{folder}: {why}")
-
-
-def check_commit(environment: Environment, repository: Path, refuse: Callable[[str], InvalidInput], again: str) -> None:
-    """Refuse what was made by code that nobody else can have."""
-    commit = environment.git_commit
-    if commit is None or environment.git_dirty:
-        raise refuse(f"was made by code that is in no commit; commit, {again} again, publish that")
-    knows = known(commit, repository)
-    if knows != "it is an ancestor":
-        raise refuse(f"was made by commit {commit[:12]}, which HEAD here does not come from; {WAYS_OUT[knows]}")
-
-
-def known(
-    commit: str, repository: Path
-) -> Literal["it is an ancestor", "it is not", "no repository", "a shallow clone"]:
-    """Whether what is checked out comes from the commit, or why that cannot be told."""
-    if not re.fullmatch(r"[0-9a-f]{40,64}", commit):  # what a record says is no option of git's
-        return "it is not"
-    if git(repository, "merge-base", "--is-ancestor", commit, "HEAD") is not None:
-        return "it is an ancestor"
-    shallow = git(repository, "rev-parse", "--is-shallow-repository")
-    if shallow is None:
-        return "no repository"
-    return "a shallow clone" if shallow == "true" else "it is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +162,10 @@ class Publisher:
             self._mend()
             kind = next((kind for kind in self.kinds if (folder / kind.head_file).exists()), self.kinds[-1])
             thing = kind.read(folder)
-            kind.check(thing, folder, self.repository)
+            console = Console(stderr=True, highlight=False, markup=False)
+            with console.status("looks for the commit that has its code"):
+                thing = kind.check(thing, folder, self.repository)
+            console.print(f"made by {commit_in_words(kind.head(thing).environment)}")
             target = kind.target(thing, self.repository)
             if target.resolve() != folder.resolve():
                 files = kind.raw(thing, folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
@@ -14,10 +14,11 @@ from bench.measure.worker_environment import CHANGE_SPEED
 from bench.page.build import svgs
 from bench.page.data import page_data
 from bench.publish import index, readme
-from bench.publish.kinds import Kind, Repository, check_commit, dated, refusal
+from bench.publish.commits import Made, with_commit
+from bench.publish.kinds import Kind, Repository, dated, refusal
 from bench.records.schema import CONTROL, Run
-from bench.records.store import RECORDS_FILE, RUN_FILE, read_result, run_text
-from bench.records.versions import failures_of
+from bench.records.store import RECORDS_FILE, RUN_FILE, head_text, read_result
+from bench.records.versions import failures_of, split
 from bench.report import markdown
 from bench.report.export import to_pytest_benchmark
 from bench.report.featured import answers_readme, featured_result, weight
@@ -27,6 +28,8 @@ from bench.workloads.sweeps import SCALING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from bench.records.schema import Environment
 
 Extra = Callable[[Analysis], dict[str, str]]
 """More files that are made of a run, by name; it refuses a run that they cannot be made of."""
@@ -47,14 +50,15 @@ class Runs(Kind[Analysis]):
         """The result in a folder."""
         return Analysis(read_result(folder))
 
-    def check(self, thing: Analysis, folder: Path, repository: Repository) -> None:
+    def check(self, thing: Analysis, folder: Path, repository: Repository) -> Analysis:
         """Refuse a result that proves nothing."""
-        check(thing, repository.root)
+        environment = check(thing, repository.root)
         self.extra(thing)
+        return Analysis(replace(thing.result, run=msgspec.structs.replace(thing.run, environment=environment)))
 
-    def started_at(self, thing: Analysis) -> str:
-        """When it began."""
-        return thing.run.started_at
+    def head(self, thing: Analysis) -> Run:
+        """When it began, and what made it."""
+        return thing.run
 
     def target(self, thing: Analysis, repository: Repository) -> Path:
         """A folder for each machine and day."""
@@ -63,7 +67,7 @@ class Runs(Kind[Analysis]):
 
     def raw(self, thing: Analysis, folder: Path) -> dict[str, bytes]:
         """The head without what may say whose machine it is, and the records."""
-        return {RUN_FILE: run_text(without_names(thing.run)), RECORDS_FILE: (folder / RECORDS_FILE).read_bytes()}
+        return {RUN_FILE: head_text(without_names(thing.run)), RECORDS_FILE: (folder / RECORDS_FILE).read_bytes()}
 
     def places(self, repository: Repository) -> list[Path]:
         """All in one folder."""
@@ -88,7 +92,7 @@ class Runs(Kind[Analysis]):
             drawn = svgs(page_data([max(own, key=lambda one: weight(one.result))]))
             files |= {repository.machines / machine / name: text for name, text in drawn}
         method = sorted(path.relative_to(repository.results).as_posix() for path in repository.method.rglob("[!.]*.md"))
-        files[repository.results / "README.md"] = index.page(index.index(analyses), method)
+        files[repository.results / "README.md"] = index.page(index.index(analyses), method, pins(repository))
         shown = featured_result(one.result for one in analyses if answers_readme(one.result))
         for analysis in analyses:
             if analysis.result is shown:
@@ -97,8 +101,15 @@ class Runs(Kind[Analysis]):
         return files
 
 
-def check(analysis: Analysis, repository: Path) -> None:
-    """Refuse a result that proves nothing.
+def pins(repository: Repository) -> dict[str, str]:
+    """Package to the version that ``constraints.txt`` pins."""
+    path = repository.root / "constraints.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return dict(line.split("==") for line in lines if line.count("==") == 1)
+
+
+def check(analysis: Analysis, repository: Path) -> Environment:
+    """The environment of a result that may be published, with the commit that has the code.
 
     Raises:
         InvalidInput: why it may not be published, and the way out.
@@ -127,7 +138,8 @@ def check(analysis: Analysis, repository: Path) -> None:
         needed, why = run.plan.min_blocks, f"{run.plan.min_blocks} were planned"
     if blocks < needed:
         raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; {GOES_ON}")
-    check_commit(run.environment, repository, refuse, "run")
+    rows = {split(name).row: facts.code for name, facts in run.rows.items()}
+    return with_commit(Made(run.environment, run.started_at, rows), repository, refuse)
 
 
 def without_names(run: Run) -> Run:

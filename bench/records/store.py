@@ -33,12 +33,12 @@ RECORDS_FILE = "records.jsonl"
 def start_result(run: Run, folder: Path) -> None:
     """Write the head of a result, and a file of no records yet; both are on the disk then, and the head is whole."""
     (folder / RECORDS_FILE).touch()
-    write_atomic(folder / RUN_FILE, run_text(run))
+    write_atomic(folder / RUN_FILE, head_text(run))
 
 
-def run_text(run: Run) -> bytes:
-    """What stands in ``run.json``."""
-    return msgspec.json.format(_encoded(run), indent=2) + b"\n"
+def head_text(head: Struct) -> bytes:
+    """What stands in ``run.json``, or in the head of another thing."""
+    return msgspec.json.format(_encoded(head), indent=2) + b"\n"
 
 
 def record_line(line: Line) -> bytes:

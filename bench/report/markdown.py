@@ -82,12 +82,16 @@ def full(rows: Sequence[TableRow], analyses: Sequence[Analysis]) -> str:
 def environment_line(environment: Environment, without: Collection[str] = ()) -> str:
     """The machine and its software, but for these packages, in a line."""
     versions = ", ".join(f"{name} {number}" for name, number in environment.versions.items() if name not in without)
-    commit = f"commit {environment.git_commit[:12]}" if environment.git_commit else "no commit"
     gpus = f", {', '.join(environment.gpus)}" if environment.gpus else ""
     return (
         f"{environment.cpu}, {environment.cores} cores{gpus}, {environment.memory_bytes / 2**30:.0f} GiB, "
-        f"{environment.os}, Python {environment.python}, {versions}, {commit}"
+        f"{environment.os}, Python {environment.python}, {versions}, {commit_in_words(environment)}"
     )
+
+
+def commit_in_words(environment: Environment) -> str:
+    """``commit 1234abcd5678``, or that there is none."""
+    return f"commit {environment.git_commit[:12]}" if environment.git_commit else "no commit"
 
 
 def _about(analysis: Analysis, rows: Sequence[TableRow]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from bench.forecast import advise, report
 from bench.forecast.model import model_of
 from bench.here import command
 from bench.machine.describe import code_facts, describe
-from bench.publish import kinds
+from bench.publish import commits
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
 from bench.records.store import read_result
@@ -205,7 +205,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(commits, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 

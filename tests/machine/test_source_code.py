@@ -7,20 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.machine import describe
-from bench.machine.describe import code_of_harness, code_of_row
-from impls import HERE, read_row
+from bench.machine.code import code_of_harness, code_of_row
+from impls import HERE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def tree(tmp_path: Path) -> Path:
     """A copy of the rows."""
     copy = tmp_path / "impls"
     shutil.copytree(HERE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(describe, "HERE", copy)
     return copy
 
 
@@ -43,10 +41,10 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_only_what_is_imported_matters(name: str, touched: str, matters: bool, tree: Path) -> None:
     path = tree / f"{name}.py"
-    before = code_of_row(read_row(path, tree))
+    before = code_of_row(path, tree.parent)
     with (tree / touched).open("a") as file:
         file.write("\n# one word more\n")
-    assert (code_of_row(read_row(path, tree)) != before) is matters
+    assert (code_of_row(path, tree.parent) != before) is matters
 
 
 @pytest.mark.parametrize("line", ["from . import other", "from .other import x", "import impls.torch.other"])
@@ -54,9 +52,9 @@ def test_every_way_of_importing_counts(line: str, tree: Path) -> None:
     path = tree / "torch" / "module.py"
     path.write_text(f"{line}\n{path.read_text()}")
     (tree / "torch" / "other.py").write_text("x = 1\n")
-    before = code_of_row(read_row(path, tree))
+    before = code_of_row(path, tree.parent)
     (tree / "torch" / "other.py").write_text("x = 2\n")
-    assert code_of_row(read_row(path, tree)) != before
+    assert code_of_row(path, tree.parent) != before
 
 
 def test_a_file_is_the_same_wherever_it_stands(tmp_path: Path) -> None:
@@ -64,7 +62,7 @@ def test_a_file_is_the_same_wherever_it_stands(tmp_path: Path) -> None:
     for place in (tmp_path / "a", tmp_path / "zzz"):
         place.mkdir()
         shutil.copy(HERE / "torch" / "cell.py", place / "cell.py")
-        codes.add(code_of_row(read_row(place / "cell.py")))
+        codes.add(code_of_row(place / "cell.py"))
     assert len(codes) == 1
 
 
@@ -95,11 +93,11 @@ def test_what_a_persons_own_file_imports_from_beside_it_matters(touched: str, tm
         shutil.copy(HERE / "torch" / "cell.py", place / "mine.py")
         with (place / "mine.py").open("a") as file:
             file.write(f"{line}\n")
-        codes.append(code_of_row(read_row(place / "mine.py")))
+        codes.append(code_of_row(place / "mine.py"))
     assert codes[0] == codes[1]
     with (place / touched).open("a") as file:
         file.write("# one word more\n")
-    assert (code_of_row(read_row(place / "mine.py")) != codes[0]) is matters
+    assert (code_of_row(place / "mine.py") != codes[0]) is matters
 
 
 def test_a_file_in_an_encoding_of_its_own_has_imports_too(tmp_path: Path) -> None:
@@ -107,16 +105,15 @@ def test_a_file_in_an_encoding_of_its_own_has_imports_too(tmp_path: Path) -> Non
     path = tmp_path / "mine.py"
     path.write_bytes(f"# coding: latin-1\n{text}".encode("latin-1"))
     (tmp_path / "helper.py").write_text("x = 1\n")
-    before = code_of_row(read_row(path))
+    before = code_of_row(path)
     (tmp_path / "helper.py").write_text("x = 2\n")
-    assert code_of_row(read_row(path)) != before
+    assert code_of_row(path) != before
 
 
 def test_a_file_that_does_not_parse_has_a_code_too(tree: Path) -> None:
     path = tree / "torch" / "module.py"
-    row = read_row(path, tree)
     path.write_text("def (:\n")
-    assert len(code_of_row(row)) == 64
+    assert len(code_of_row(path, tree.parent)) == 64
 
 
 MEASURES = {
@@ -136,14 +133,11 @@ MEASURES = {
 
 
 @pytest.mark.parametrize("touched", MEASURES)
-def test_the_harness_is_what_a_run_is_carried_out_by(
-    touched: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_harness_is_what_a_run_is_carried_out_by(touched: str, tmp_path: Path) -> None:
     here = code_of_harness()
     for package in ("bench", "impls"):
         shutil.copytree(HERE.parent / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(describe, "HERE", tmp_path / "impls")
-    assert code_of_harness() == here
+    assert code_of_harness(tmp_path) == here
     with (tmp_path / touched).open("a") as file:
         file.write("# one word more\n")
-    assert (code_of_harness() != here) is MEASURES[touched]
+    assert (code_of_harness(tmp_path) != here) is MEASURES[touched]

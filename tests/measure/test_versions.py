@@ -22,7 +22,7 @@ from bench.machine.interpreters import choose_interpreters
 from bench.measure import worker_client
 from bench.measure.request import Options, check_request
 from bench.measure.run import check_resume
-from bench.publish import kinds
+from bench.publish import commits
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
 from bench.records.schema import CONTROL, CodeFacts
@@ -298,7 +298,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(f"{START}\nas it was\n{END_OF_RESULTS}\n")
-    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(commits, "known", lambda commit, repository: "it is an ancestor")
     monkeypatch.setattr(featured, "WORKLOADS", {"seed": featured.WORKLOADS["seed"]})
     return tmp_path
 

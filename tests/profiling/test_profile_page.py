@@ -14,7 +14,7 @@ from support.recorded import DIRTY
 
 from bench.profiling.profiles import PROFILE_FILE, Profiles, Turn, read_profiles
 from bench.profiling.report import page
-from bench.publish import kinds
+from bench.publish import commits
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository with nothing published."""
     for name in ("results", "docs"):
         (tmp_path / name).mkdir()
-    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(commits, "known", lambda commit, repository: "it is an ancestor")
     return tmp_path
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.publish import kinds
+from bench.publish import commits
 from bench.publish.readme import END as END_OF_RESULTS
 from bench.publish.readme import START
 from bench.report import featured
@@ -19,6 +19,6 @@ def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "results").mkdir()
     (tmp_path / "README.md").write_text(f"# Ours\n\n{START}\noutdated\n{END_OF_RESULTS}\n\nthe rest\n")
     (tmp_path / "docs").mkdir()
-    monkeypatch.setattr(kinds, "known", lambda commit, repository: "it is an ancestor")
+    monkeypatch.setattr(commits, "known", lambda commit, repository: "it is an ancestor")
     monkeypatch.setattr(featured, "WORKLOADS", {"seed": SEED})
     return tmp_path

@@ -12,7 +12,7 @@ from support.recorded import END, RUN, record, write
 
 from bench.analysis.analysis import Analysis
 from bench.publish.index import index, page
-from bench.records.schema import CONTROL, Environment, Line, PlanFacts, Run
+from bench.records.schema import CONTROL, CodeFacts, Environment, Line, PlanFacts, Run
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result
 
 if TYPE_CHECKING:
@@ -57,15 +57,22 @@ def three(tmp_path: Path) -> Path:
 
 
 def test_machines_stand_apart_and_the_newest_comes_first(three: Path) -> None:
-    text = page(index([*map(Analysis, results_of(three))]), ["method/rule.md"])
+    text = page(index([*map(Analysis, results_of(three))]), ["method/rule.md"], {"numpy": "2.4.6", "torch": "2.13.0"})
     order = [
         text.index(words)
         for words in ("## A Processor, 2 cores", "[second](second/table.md)", "[first](first/table.md)", "## B Machine")
     ]
     assert order == sorted(order)
     assert "On A Processor, for seed inference, jax/scan is 2.00 times as fast as torch/module" in text
-    assert "| [second](second/table.md) | 2026-01-04 | cpu | default | 4 | 6 | 2 of 2 |" in text
+    assert "| [second](second/table.md) | 2026-01-04 | cpu | default | – | 4 | 6 | 2 of 2 |" in text
     assert "On the method itself: [rule](method/rule.md)." in text
+
+
+def test_what_is_not_at_its_pin_is_said(three: Path) -> None:
+    newer = {"torch/module": CodeFacts(code="", versions={"torch": "2.13.0+cu130", "numpy": "2.5.2", "python": "3.12"})}
+    write(three / "newer", *lines_of(4), run=run_at(5, rows=newer))
+    text = page(index([*map(Analysis, results_of(three))]), [], {"numpy": "2.4.6", "torch": "2.13.0"})
+    assert "| [newer](newer/table.md) | 2026-01-06 | cpu | default | numpy 2.5.2 |" in text
 
 
 def test_a_run_stands_beside_the_one_before_it_on_its_machine(three: Path) -> None:
@@ -98,7 +105,7 @@ def test_a_hundred_runs_of_two_hundred_cells_are_indexed_in_seconds(tmp_path: Pa
     for path in tmp_path.glob(f"*/{RECORDS_FILE}"):
         DECODER.decode_lines(path.read_bytes())
     decoded_s, began_s = time.process_time() - began_s, time.process_time()
-    text = page(index([*map(Analysis, results_of(tmp_path))]), [])
+    text = page(index([*map(Analysis, results_of(tmp_path))]), [], {})
     took_s = time.process_time() - began_s
     assert text.count("/table.md)") == RUNS and text.count("\n## Machine ") == 5
     assert took_s < 14 * decoded_s, (took_s, decoded_s)  # 7 to 10; where each row was compared by itself, 20

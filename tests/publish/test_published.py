@@ -26,7 +26,7 @@ from bench.page.build import page, svgs
 from bench.page.data import page_data
 from bench.profiling.profiles import PROFILE_FILE, read_profiles
 from bench.profiling.report import PublishedProfiles
-from bench.publish import kinds, runs
+from bench.publish import commits, runs
 from bench.publish.kinds import Repository
 from bench.publish.readme import START
 from bench.records.atomic import BEFORE, write_atomic
@@ -97,9 +97,9 @@ def folders(place: Path, name: str) -> list[Path]:
 @pytest.fixture(scope="module")
 def history() -> None:
     """All commits, or a reason why there are none to ask."""
-    nothing = kinds.known("0" * 40, ROOT)
+    nothing = commits.known("0" * 40, ROOT)
     if nothing != "it is not":
-        pytest.skip(f"whether commits are known cannot be told: {kinds.WAYS_OUT[nothing]}")
+        pytest.skip(f"whether commits are known cannot be told: {commits.WAYS_OUT[nothing]}")
 
 
 @pytest.mark.usefixtures("history")

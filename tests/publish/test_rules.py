@@ -13,7 +13,7 @@ from support.recorded import DIRTY, END, RUN, record, six_blocks, write
 
 from bench.analysis.analysis import Analysis
 from bench.machine import describe
-from bench.publish import kinds, runs
+from bench.publish import commits, runs
 from bench.records.schema import CONTROL, End, Result
 from bench.records.store import read_result
 from bench.report import markdown
@@ -117,7 +117,7 @@ def test_only_a_repository_of_which_the_folder_is_the_top_level_is_its_own(
     unpacked.mkdir()
     assert describe.git(around, "rev-parse", "HEAD") == commit
     assert describe.git(unpacked, "rev-parse", "HEAD") is None
-    assert kinds.known(commit, unpacked) == "no repository"
+    assert commits.known(commit, unpacked) == "no repository"
     (tmp_path / "link").symlink_to(around)
     assert describe.git(tmp_path / "link", "rev-parse", "HEAD") == commit
     git(around, "worktree", "add", str(tmp_path / "worktree"))

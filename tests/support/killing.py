@@ -22,7 +22,7 @@ from bench.calibration import calibration, report
 from bench.calibration.calibration import Batch
 from bench.profiling.profiles import PROFILE_FILE
 from bench.profiling.report import PublishedProfiles
-from bench.publish import index, kinds, readme, runs
+from bench.publish import commits, index, readme, runs
 from bench.publish.kinds import Repository
 from bench.report import featured
 from bench.workloads.shapes import SEED
@@ -155,7 +155,7 @@ def check(place: Path, make: Callable[[Path, int], Path]) -> int:
 
 
 if __name__ == "__main__":
-    kinds.known = lambda commit, repository: "it is an ancestor"
+    commits.known = lambda commit, repository: "it is an ancestor"
     featured.WORKLOADS = {"seed": SEED}
     # what is made of the raw files takes long, and is written like this
     runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.result.records)}"}

@@ -1,0 +1,116 @@
+"""Which commit has the code that made a thing: known by its content, so that it may have run where no repository is."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from bench.machine.code import HASHING, code_of_harness, code_of_row, git
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from bench.records.schema import Environment
+    from impls.contract import InvalidInput
+
+CODE = ("bench", "impls")
+"""The folders that the hashes are of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """By what, and when, a thing was made."""
+
+    environment: Environment
+    started_at: str
+    rows: Mapping[str, str] = field(default_factory=dict)
+    """Row to the hash of its code."""
+
+    def by(self, root: Path) -> bool:
+        """Whether the code below the folder has made it."""
+        try:
+            return self.environment.harness == code_of_harness(root) and all(
+                code == code_of_row(root / f"impls/{name}.py", root) for name, code in self.rows.items()
+            )
+        except OSError:  # a file that is not there
+            return False
+
+
+def with_commit(
+    made: Made, repository: Path, refuse: Callable[[str], InvalidInput], *, again: str = "run"
+) -> Environment:
+    """The environment with the commit whose code made the thing: the one that it names, or another with that content.
+
+    In a copy of the tree without a repository the code that stands there is enough, and there is no commit.
+
+    Raises:
+        InvalidInput: nobody else can have the code.
+    """
+    told = made.environment.git_commit
+    if not made.environment.harness.startswith(f"{HASHING}:"):  # hashed in another way: its word is taken
+        if told is None or made.environment.git_dirty:
+            raise refuse(f"was made by code that is in no commit; commit, {again} again, publish that")
+        knows = known(told, repository)
+        if knows != "it is an ancestor":
+            raise refuse(f"was made by commit {told[:12]}, which HEAD here does not come from; {WAYS_OUT[knows]}")
+        return made.environment
+    is_here, head = made.by(repository), git(repository, "rev-parse", "HEAD")
+    if head is None and is_here:
+        return msgspec.structs.replace(made.environment, git_commit=None, git_dirty=False)
+    for commit in _nearest_first(made, repository):
+        if _has_made(commit, repository, made):
+            return msgspec.structs.replace(made.environment, git_commit=commit, git_dirty=False)
+        if is_here and commit == head:
+            raise refuse("was made by the code here, which HEAD does not have; commit it, then publish this")
+    why = "" if head is None else "the code is that of no commit that HEAD comes from; "
+    raise refuse(f"{why}{WAYS_OUT[known('', repository)]}")
+
+
+def _nearest_first(made: Made, repository: Path) -> Iterator[str]:
+    """The commit that the thing names, HEAD, and all that changed code, those nearest in time to it first."""
+    told = made.environment.git_commit
+    if told and known(told, repository) == "it is an ancestor":
+        yield told
+    yield from filter(None, [git(repository, "rev-parse", "HEAD")])
+    began = datetime.fromisoformat(made.started_at).timestamp()
+    lines = (git(repository, "log", "--format=%ct %H", "HEAD", "--", *CODE) or "").splitlines()
+    commits = [(float(when), commit) for when, commit in map(str.split, lines)]
+    yield from (commit for _, commit in sorted(commits, key=lambda one: abs(one[0] - began)))
+
+
+def _has_made(commit: str, repository: Path, made: Made) -> bool:
+    with TemporaryDirectory(prefix="commit-") as name:
+        tree, packed = Path(name, "tree"), Path(name, "tree.tar")
+        if git(repository, "archive", "--output", str(packed), commit, "--", *CODE) is None:
+            return False
+        with tarfile.open(packed) as archive:
+            archive.extractall(tree, filter="data")
+        return made.by(tree)
+
+
+WAYS_OUT = {
+    "it is not": "push that commit first, or run again with code that the repository has, and publish that",
+    "no repository": "this is no clone of a repository; publish from one",
+    "a shallow clone": "the clone is shallow and may lack it; `git fetch --unshallow` gets all commits",
+}
+
+
+def known(
+    commit: str, repository: Path
+) -> Literal["it is an ancestor", "it is not", "no repository", "a shallow clone"]:
+    """Whether what is checked out comes from the commit, or why that cannot be told."""
+    if re.fullmatch(r"[0-9a-f]{40,64}", commit) and (  # what a record says is no option of git's
+        git(repository, "merge-base", "--is-ancestor", commit, "HEAD") is not None
+    ):
+        return "it is an ancestor"
+    shallow = git(repository, "rev-parse", "--is-shallow-repository")
+    if shallow is None:
+        return "no repository"
+    return "a shallow clone" if shallow == "true" else "it is not"
