@@ -32,8 +32,9 @@ from bench.calibration.neighbour import noisy
 from bench.calibration.workers import Pair
 from bench.here import as_typed
 from bench.machine.describe import describe
+from bench.measure.errors import DiskFull
 from bench.measure.lock import only_run
-from bench.measure.runner import DiskFull, Listener, run_plan
+from bench.measure.runner import Listener, run_plan
 from bench.measure.stopping import next_block
 from bench.measure.worker_environment import entries_that_fit
 from bench.records.atomic import write_atomic

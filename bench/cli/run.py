@@ -16,7 +16,7 @@ from bench.here import command, shown
 from bench.measure.errors import where
 from bench.measure.plan import Plan
 from bench.measure.request import Options, check_request
-from bench.measure.run import Ended, check_resume, go_on
+from bench.measure.run import Ended, check_resume, dry_run, go_on
 from bench.measure.run import run as carry_out
 from bench.page import REPORT_FILE
 from bench.records.atomic import write_atomic
@@ -25,7 +25,7 @@ from bench.records.store import read_result
 from bench.records.versions import failures_of
 from bench.report import markdown, text
 from bench.report.export import to_pytest_benchmark
-from bench.report.progress import Progress
+from bench.report.progress import Progress, in_full
 from bench.report.rows import table_rows
 from bench.workloads.sweeps import SCALING
 from impls import HERE
@@ -44,6 +44,7 @@ def run(options: Annotated[Options, Parameter(name="*", show_default=False)] = D
       python -m bench run --impl mine.py torch/module --shape hidden_dim=256,batch_size=32
       python -m bench run --sweep hidden_dim=64:2048 --shape batch_size=32
       python -m bench run --interpreter 2.9.1=old/bin/python 2.13.0=new/bin/python
+      python -m bench run --device gpu --dry-run
       python -m bench run --resume results/local/2026-01-31T12-00-00
     """
     console = stderr()
@@ -51,6 +52,10 @@ def run(options: Annotated[Options, Parameter(name="*", show_default=False)] = D
     def watching(plan: Plan, begun: Result) -> Progress:
         return Progress(plan, begun, console)
 
+    if options.dry_run and options.resume is None:
+        plan, head = dry_run(check_request(options))
+        stdout().print(*in_full(head, plan), sep="\n", soft_wrap=True)
+        return 0
     if options.resume is not None:
         work = go_on(check_resume(options), watching)
     else:
@@ -110,6 +115,10 @@ def _write_page(analysis: Analysis, console: Console) -> bool:
             write_report([analysis], analysis.result.path, scaling.maps)
     except KeyboardInterrupt:
         raise
+    except ModuleNotFoundError as error:
+        again = command("page", shown(analysis.result.path))
+        console.print(f"no page was drawn, for {error.name} is not installed; where it is, draw it with: {again}")
+        return False
     except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
         folder = shown(analysis.result.path)
         why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)

@@ -1,4 +1,4 @@
-"""What goes wrong with a row: which status an exception stands for, and where it came from, in one line."""
+"""What goes wrong: with a row, which status an exception stands for, and where it came from, in one line; or a disk."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
 MOST = 300
 """Letters of what an exception says that are shown."""
+
+
+class DiskFull(OSError):
+    """What was measured cannot be written; the message says where."""
 
 
 class Invalid(Exception):

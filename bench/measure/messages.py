@@ -78,6 +78,10 @@ class Revisit(msgspec.Struct, frozen=True, tag=True):
     """Measure the peak memory of the only cell there is, and validate it once more."""
 
 
+class Compile(msgspec.Struct, frozen=True, tag=True):
+    """Load the only cell there is with zeros for numbers, call it twice, and end: it leaves what it has compiled."""
+
+
 class Prepared(msgspec.Struct, frozen=True, tag=True):
     """Ready for turns; a call takes about this long."""
 
@@ -110,8 +114,15 @@ class Revisited(msgspec.Struct, frozen=True, tag=True):
     failure: Record | None
 
 
-AnyCommand = Prepare | AwaitTurns | Turn | Check | Revisit
-Answer = Prepared | Waiting | TurnTaken | Finished | Revisited
+class Built(msgspec.Struct, frozen=True, tag=True):
+    """A cell is compiled."""
+
+    first_call_s: float
+    compile_s: float
+
+
+AnyCommand = Prepare | AwaitTurns | Turn | Check | Revisit | Compile
+Answer = Prepared | Waiting | TurnTaken | Finished | Revisited | Built
 
 
 def send(fd: int, message: Job | AnyCommand | Answer) -> None:

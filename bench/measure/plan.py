@@ -13,7 +13,7 @@ from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.interpreters import OWN
 from bench.records.schema import CONTROL, Cell, Group, Record, without_time
 from bench.records.versions import join, split
-from impls.contract import TASKS
+from impls.contract import TASKS, Device, Precision, Task
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from bench.machine.interpreters import Interpreter
     from bench.workloads.shapes import Workload
     from impls import Row
-    from impls.contract import Device, Precision, Task
 
 
 TURN_S = 0.002
@@ -55,6 +54,8 @@ class Budget:
     """So many blocks are measured whatever time they take."""
     adapts: bool = False
     """Whether the number of turns follows, after the first block, from what that has shown."""
+    pool_by_pool: bool = False
+    """Whether a pool has its smallest number of blocks before the next begins: verdicts on the first come early."""
 
 
 BUDGETS = {
@@ -104,8 +105,16 @@ BUDGETS = {
 
 
 BUDGETS["threads"] = BUDGETS["default"]
+BUDGETS["gpu"] = replace(
+    BUDGETS["default"],
+    timed_s=0.1,
+    total_s=540,  # with the start of a machine that is lent for a quarter of an hour
+    limit_s=120,
+    measures_memory=False,  # a process for each cell would take a third of the time
+    pool_by_pool=True,
+)
 
-Preset = Literal["smoke", "default", "full", "scaling", "threads"]
+Preset = Literal["smoke", "default", "full", "scaling", "threads", "gpu"]
 
 PRESETS: dict[str, tuple[Task, ...]] = {
     "smoke": ("forward", "train_step"),  # what compiles longest is left out: it takes two minutes on two cores
@@ -113,8 +122,15 @@ PRESETS: dict[str, tuple[Task, ...]] = {
     "full": TASKS,
     "scaling": ("forward", "train_step"),  # not named workloads, but shapes: see `bench.workloads.sweeps`
     "threads": ("forward", "train_step"),  # one such shape
+    "gpu": ("forward", "train_step"),
 }
 """Name to the tasks that it measures where none is named."""
+
+PRESET_ON: dict[Device, Preset] = {"cpu": "default", "gpu": "gpu"}
+"""Device to the preset that is taken where none is named."""
+
+PRECISIONS_OF: dict[Preset, tuple[Precision, ...]] = {"gpu": ("float32", "tf32", "bfloat16")}
+"""Preset to the precisions that it measures where none is named, if not float32 alone; the most asked for first."""
 
 
 BASELINE = "torch/module"

@@ -15,7 +15,7 @@ from bench.machine.cpus import processors
 from bench.machine.gpu import gpus
 from bench.machine.interpreters import OWN, choose_interpreters, in_words
 from bench.machine.limits import available_to_a_process
-from bench.measure.plan import BASELINE, BUDGETS, PRESETS, Budget, Preset
+from bench.measure.plan import BASELINE, BUDGETS, PRECISIONS_OF, PRESET_ON, PRESETS, Budget, Preset
 from bench.records.schema import CONTROL, SIGN
 from bench.records.versions import join
 from bench.workloads.reference_outputs import read_words
@@ -58,11 +58,13 @@ class Options:
     threads
         Numbers of threads, each measured apart; 1 if not given.
     precision
-        float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart.
+        float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart; float32 if not given, and
+        all three in the preset gpu.
     preset
-        smoke (some minutes, no verdicts), default (20 minutes; if none is given), full (4 hours), or scaling (50
-        minutes): sweeps of all sizes, no verdicts, and a fitted cost of each row, which bench advise reads; or threads:
-        a sweep of these, up to all processors, at the shape in the middle of scaling.
+        smoke (some minutes, no verdicts), default (20 minutes; if none is given), gpu (9 minutes; if none is given
+        with --device gpu), full (4 hours), or scaling (50 minutes): sweeps of all sizes, no verdicts, and a fitted cost
+        of each row, which bench advise reads; or threads: a sweep of these, up to all processors, at the shape in the
+        middle of scaling.
     shape
         A workload of your own, such as hidden_dim=256,batch_size=32. Names: embedding_dim, hidden_dim,
         num_encoder_layers, num_decoder_layers, bidirectional, sequence_length, output_seq_length, batch_size. What is
@@ -79,6 +81,8 @@ class Options:
         The time that it may take, such as 90s, 15m or 2h, but for the first block and a last look at each cell, which
         are always made; the preset's if not given. Blocks go to what is undecided until all is decided or the time is
         spent.
+    dry_run
+        Print the plan, who is in it and how long it will take; nothing is measured, and the device need not be there.
     out
         Folder for the result, which must not exist yet; results/local/<time> if not given.
     interpreter
@@ -96,13 +100,14 @@ class Options:
     task: tuple[Task, ...] = ()
     device: Device = "cpu"
     threads: tuple[str, ...] = ("1",)
-    precision: tuple[Precision, ...] = ("float32",)
-    preset: Preset = "default"
+    precision: tuple[Precision, ...] = ()
+    preset: Preset | None = None
     shape: str | None = None
     sweep: tuple[str, ...] = ()
     against: str | None = None
     baseline: str | None = None
     budget: str | None = None
+    dry_run: bool = False
     out: Path | None = None
     interpreter: tuple[str, ...] = ()
     resume: Path | None = None
@@ -132,16 +137,22 @@ class Request:
 
 def check_request(options: Options) -> Request:
     """What the options ask for; InvalidInput where a word means nothing, or cannot be done on this machine."""
-    impl, against, baseline, preset = options.impl, options.against, options.baseline, options.preset
+    impl, against, baseline = options.impl, options.against, options.baseline
+    preset = options.preset or PRESET_ON[options.device]
+    if preset == "gpu" and options.device != "gpu":
+        raise InvalidInput("--preset gpu: is sized for a GPU; add --device gpu, or choose another preset")
     if against is not None and baseline is not None:
         raise InvalidInput("--against names the baseline already; leave --baseline out")
     if against is not None and not impl:
         raise InvalidInput(f"--against {against}: say what is held against it, with --impl")
     rows = choose_rows([*impl, against] if against else impl)
-    check_device(options.device)
+    elsewhere = options.dry_run and not is_here(options.device)
+    if not elsewhere:
+        check_device(options.device)
     sweeps = choose_sweeps(options.sweep, preset, len(processors()))
     workloads = choose_workloads(options.workload, preset, options.device, options.shape, sweeps)
-    check_workloads(workloads)
+    if not elsewhere:
+        check_workloads(workloads)
     if options.interpreter and preset == SCALING:
         raise InvalidInput("--interpreter: what a scaling run is fitted to has one version; choose another preset")
     interpreters = choose_interpreters(options.interpreter, rows)
@@ -162,7 +173,7 @@ def check_request(options: Options) -> Request:
         tasks=choose_tasks(options.task, preset),
         device=options.device,
         threads=tuple(parse_threads(choose_threads(options.threads, sweeps))),
-        precisions=choose_precisions(options.precision, options.device),
+        precisions=choose_precisions(options.precision or PRECISIONS_OF.get(preset, ("float32",)), options.device),
         preset=preset,
         budget=choose_budget(preset, options.budget),
         baseline=baseline or default_baseline(rows, options.device, interpreters),
@@ -174,7 +185,7 @@ def check_request(options: Options) -> Request:
             task=options.task,
             device=[options.device],
             threads=options.threads,
-            precision=[] if options.precision == ("float32",) else options.precision,
+            precision=options.precision,
             preset=[preset],
             shape=[options.shape] if options.shape else [],
             sweep=options.sweep,
@@ -263,9 +274,14 @@ def choose_tasks(names: Sequence[Task], preset: str) -> tuple[Task, ...]:
     return tuple(name for name in TASKS if name in (names or PRESETS[preset]))
 
 
+def is_here(device: Device) -> bool:
+    """Whether this machine has the device."""
+    return device == "cpu" or bool(gpus())
+
+
 def check_device(device: Device) -> None:
     """Raise InvalidInput unless the device is there."""
-    if device == "gpu" and not gpus():
+    if not is_here(device):
         raise InvalidInput(
             "--device gpu: `nvidia-smi -L` lists no NVIDIA device (is the driver installed?);"
             " leave it out to run on the CPU"

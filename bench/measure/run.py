@@ -23,12 +23,13 @@ from bench.here import shown
 from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
 from bench.machine.interpreters import choose_interpreters
+from bench.measure.ahead import pose, problem_files
+from bench.measure.errors import DiskFull
 from bench.measure.lock import only_run
-from bench.measure.messages import ProblemFile
 from bench.measure.plan import BUDGETS, Budget, make_plan
 from bench.measure.preflight import preflight
-from bench.measure.request import Options, Request, choose_budget, choose_rows
-from bench.measure.runner import DiskFull, Listener, product, run_plan, scratch
+from bench.measure.request import Options, Request, choose_budget, choose_rows, is_here
+from bench.measure.runner import Listener, product, run_plan, scratch
 from bench.measure.stopping import Speed, expected_s
 from bench.measure.subjects import wall_s
 from bench.measure.worker_environment import entries_that_fit, left_out, memory_limit
@@ -106,10 +107,7 @@ def run(request: Request, watching: Watching) -> Iterator[Ended]:
             written, or another run has this machine.
     """
     began = time.monotonic()
-    plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
-    if not plan.pools:
-        reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.skipped)
-        raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
+    plan = drawn(request)
     with only_run(f"bench run into {request.out.name}") as mark:
         latest = request.interpreters[-1]
         for row in request.rows:
@@ -136,12 +134,30 @@ def go_on(resumed: Resumed, watching: Watching) -> Iterator[Ended]:
         yield _carry_out(plan, request, result, mark, began, watching)
 
 
+def dry_run(request: Request) -> tuple[Plan, Run]:
+    """The plan of a run, and the head that it would have: all that is known before anything is measured."""
+    plan = drawn(request)
+    return plan, _head(request, plan)
+
+
+def drawn(request: Request) -> Plan:
+    """The plan of a new run, its seed drawn; InvalidInput where no row can be timed so."""
+    plan = planned(request, int(np.random.SeedSequence().generate_state(1)[0]))
+    if not plan.pools:
+        reasons = dict.fromkeys(f"{one.cell.implementation}: {one.reason}" for one in plan.skipped)
+        raise InvalidInput(f"no row can be timed so: {'; '.join(reasons)}")
+    return plan
+
+
 def planned(request: Request, seed: int, had: PlanFacts | None = None) -> Plan:
     """What is to be done of a request; ``seed`` draws the orders.
 
     ``had``: the plan of a run that goes on. Nobody new is entered, and no more rows share a pool.
     """
-    fit = entries_that_fit(request.workloads, request.device) if had is None else max(map(len, had.pools), default=None)
+    if had is not None:
+        fit = max(map(len, had.pools), default=None)
+    else:  # a plan for a device that is elsewhere has room for all
+        fit = entries_that_fit(request.workloads, request.device) if is_here(request.device) else None
     return make_plan(
         rows=request.rows,
         workloads=request.workloads,
@@ -183,11 +199,13 @@ def _carry_out(plan: Plan, request: Request, result: Result, mark: str, began: f
     with watching(plan, result) as watch:
         try:
             with scratch(folder / "numbers") as numbers:
+                problems = problem_files(request.workloads, numbers)
                 why = run_plan(
                     plan,
-                    _pose(request, numbers, watch.listener),
+                    problems,
                     folder,
                     watch.listener,
+                    pose=partial(pose, request, problems, partial(watch.listener.doing, None)),
                     mark=mark,
                     memory_limit_bytes=result.run.plan.memory_limit_bytes,
                     began=began,
@@ -216,22 +234,6 @@ def _named_again(request: Request) -> Iterator[str]:
         yield from ("--impl", *own)
     if pythons := [f"{one.version}={shown(one.path)}" for one in request.interpreters if one.version]:
         yield from ("--interpreter", *pythons)
-
-
-def _pose(request: Request, numbers: Path, listener: Listener) -> dict[str, ProblemFile]:
-    """Work out the oracle's answers; where they are."""
-    problems = {}
-    for workload in request.workloads:
-        listener.doing(None, f"the oracle works out {workload.name}")
-        path = numbers / f"{workload.name}.safetensors"
-        try:
-            reference_outputs.save(reference_outputs.pose(workload, request.tasks, request.precisions), path)
-        except MemoryError:
-            raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
-        except OSError as error:
-            raise DiskFull(f"{path}: cannot be written ({error.strerror})") from None
-        problems[workload.name] = ProblemFile(workload.config, str(path), reference_outputs.sizes_of(workload))
-    return problems
 
 
 def measure_speed() -> Speed:
@@ -306,7 +308,9 @@ def check_resume(options: Options) -> Resumed:
     if given := [
         one.name for one in fields(options) if one.name not in GOES_ALONG and getattr(options, one.name) != one.default
     ]:
-        raise InvalidInput(f"--resume goes on with what the run set out to do; leave --{given[0]} out")
+        raise InvalidInput(
+            f"--resume goes on with what the run set out to do; leave --{given[0].replace('_', '-')} out"
+        )
     result = read_result(folder)
     run, here = result.run, describe()
 

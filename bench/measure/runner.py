@@ -24,6 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from bench.analysis.cells import analyse, counted_of
 from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, stolen
+from bench.measure.ahead import Compiler, beside
+from bench.measure.errors import DiskFull
 from bench.measure.interleave import Interleaver
 from bench.measure.messages import Revisit, Revisited
 from bench.measure.plan import Entry
@@ -42,10 +44,6 @@ if TYPE_CHECKING:
 
 LEAST_FREE_BYTES = 2**20
 """With less on the disk a run stops: a worker that cannot write its log would look like one that fails."""
-
-
-class DiskFull(OSError):
-    """What was measured cannot be written; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +137,13 @@ def run_plan(
     had_s: float = 0.0,
     known: Sequence[Line] = (),
     next_block: NextBlock = next_block,
+    pose: Callable[[], None] = lambda: None,
 ) -> Literal["decided", "blocks", "budget"]:
     """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
 
     ``known``: what the folder has already, and ``had_s`` for how long it was measured. ``next_block``: what is due,
-    given the records. ``began``: when the budget's time began (``time.monotonic``). However this ends, no worker
-    outlives it.
+    given the records. ``began``: when the budget's time began (``time.monotonic``). ``pose`` writes the files of the
+    problems. However this ends, no worker outlives it.
 
     Raises:
         DiskFull: a record cannot be written.
@@ -167,7 +166,10 @@ def run_plan(
                 memory_limit_bytes=memory_limit_bytes,
                 mark=mark,
             )
-            return _Run(setting, journal, processors(), next_block, began, had_s).blocks()
+            allowed = processors()
+            run = _Run(setting, journal, allowed, next_block, Compiler(setting, allowed), began, had_s)
+            run.get_ready(pose)
+            return run.blocks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,28 @@ class _Run:
     allowed: list[int]
     """The processors that the run may use."""
     next_block: NextBlock
+    compiler: Compiler
     began: float
     had_s: float
     """How long the run had lasted before it went on."""
+
+    def get_ready(self, pose: Callable[[], None]) -> None:
+        """Pose the problems, and meanwhile compile what the first block needs, where that is done apart from turns."""
+        due = self.next_block(self.setting.plan, self.journal.records)
+        if due is None or not self.compiler.due(due[1]):
+            pose()
+            return
+        with beside(pose):
+            self._compile(*due)
+
+    def _compile(self, block: int, planned_groups: Sequence[PlannedGroup]) -> bool:
+        """Compile what a block needs; whether all that is due can be measured."""
+        if programs := len(self.compiler.due(planned_groups)):
+            self.journal.listener.doing(None, f"{programs} programs are compiled, on all processors")
+        failures = self.compiler.compile(block, planned_groups)
+        if failures:
+            self.journal.keep(*failures)
+        return not failures
 
     def blocks(self) -> Literal["decided", "blocks", "budget"]:
         """Block after block, until all is decided, or the next would end after the budget; and each cell once more."""
@@ -188,9 +209,14 @@ class _Run:
             block, planned_groups = due
             needed_s = next_block_s(planned_groups, self.journal.blocks, self.journal.efforts.values())
             left_s = budget.total_s - (time.monotonic() - self.began)
+            if self.compiler.due(planned_groups):
+                needed_s += self.compiler.took_s
             spent = needed_s + last_s(self._to_revisit(), len(self.allowed)) > left_s
-            if spent and not cold and block > budget.sure_blocks:
+            sure = block <= budget.sure_blocks and not (budget.pool_by_pool and planned_groups[0].pool.number)
+            if spent and not cold and not sure:
                 break
+            if not self._compile(block, planned_groups):
+                continue
             self._block(block, planned_groups, cold=cold)
             cold = False
         self._revisit_all()  # the time for it was kept, but where a block that is sure took more than there is
@@ -287,7 +313,7 @@ class _Run:
         effort = self.journal.efforts.get((planned.pool.number, planned.group))
         turns = effort.turns if effort else None
         tell = partial(self.journal.listener.doing, planned)
-        records = pool.measure(planned, attempt, earlier, tell, turns)
+        records = [*map(self.compiler.told, pool.measure(planned, attempt, earlier, tell, turns))]
         self.journal.keep(*records)
         return records
 

@@ -25,7 +25,9 @@ from bench.machine.cpus import bind, children_s, delay_s, fall_asleep, is_bound
 from bench.measure.errors import verdict_on, words_of
 from bench.measure.messages import (
     AwaitTurns,
+    Built,
     Check,
+    Compile,
     Finished,
     Prepare,
     Prepared,
@@ -71,6 +73,10 @@ class Worker:
                 case Revisit():
                     (cell,) = self._job.cells
                     self._runner.send(self._revisit(cell))
+                case Compile():
+                    (cell,) = self._job.cells
+                    self._runner.send(self._compile(cell))
+                    return  # so that the device has its memory back
 
     def _sit(self, command: Prepare) -> None:
         cell = self._job.cells[command.cell]
@@ -183,7 +189,15 @@ class Worker:
             failure = self._failed(cell, *self._verdict_on(error))
         return Revisited(memory, failure)
 
-    def _load(self, cell: Cell) -> Model | Bound:
+    def _compile(self, cell: Cell) -> Built | Finished:
+        try:
+            call = self._load(cell, blank=True).body(cell)
+            first_call_s, second_call_s = wall_s(call), wall_s(call)
+        except BaseException as error:
+            return Finished(self._failed(cell, *self._verdict_on(error)))
+        return Built(first_call_s, max(0.0, first_call_s - second_call_s))
+
+    def _load(self, cell: Cell, *, blank: bool = False) -> Model | Bound:
         """The row at the cell's workload: made once for all its tasks."""
         if self._build is None:
             start = time.perf_counter()
@@ -196,7 +210,8 @@ class Worker:
             self._loaded = None  # the old one's memory, before the new one is made
             kind = Bound if self._row.is_bound else Model
             with self._phase("load"):
-                self._loaded = cell.workload, kind(self._build, self._job.problems[cell.workload], cell.device)
+                source = self._job.problems[cell.workload]
+                self._loaded = cell.workload, kind(self._build, source, cell.device, blank=blank)
         return self._loaded[1]
 
     @contextmanager

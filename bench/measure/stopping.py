@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, floor, sqrt
 from statistics import median
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from bench.measure.plan import Budget
     from bench.records.schema import Block, Phase
     from bench.workloads.shapes import Workload
+    from impls.contract import Device
 
 
 def checks_unseen(plan: Plan, planned: PlannedGroup, block: int) -> bool:
@@ -40,9 +41,16 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Planne
     """The first block that is not complete, and what is missing of it, in its random order; None: all is decided.
 
     The smallest number of blocks has every cell that has not failed, nor lost all that it is compared with; later
-    blocks have the rows that are undecided on the blocks before. It depends on the plan and the records alone, so that
-    a run can go on where another has stopped.
+    blocks have the rows that are undecided on the blocks before. Where the plan goes pool by pool, each has its
+    smallest number before the next begins. It depends on the plan and the records alone, so that a run can go on where
+    another has stopped.
     """
+    if plan.budget.pool_by_pool:
+        least = replace(plan.budget, max_blocks=plan.budget.min_blocks, pool_by_pool=False)
+        for pool in plan.pools:
+            own = [record for record in records if record.pool == pool.number]
+            if (first := next_block(replace(plan, pools=(pool,), budget=least), own)) is not None:
+                return first
     failed = {record.cell for record in records if not record.ok}
     have = {(record.block, record.pool, record.cell) for record in records}
     latest = max((record.block for record in records), default=0)
@@ -231,8 +239,8 @@ def efforts(
     return made
 
 
-WORKER_S = 1.3
-"""About how long a worker takes to start, its framework included."""
+WORKER_S: dict[Device, float] = {"cpu": 1.3, "gpu": 6.0}
+"""About how long a worker takes to start, its framework included; on a GPU a guess."""
 
 OF_PYTHON_S = 0.4
 """Of that, what is not the import of the row."""
@@ -240,8 +248,9 @@ OF_PYTHON_S = 0.4
 CELL_S = 0.15
 """About how long it takes to load a cell and to hold it against the oracle, beside its calls."""
 
-COMPILE_S = 1.6
-"""About how long a program takes to compile."""
+COMPILE_S: dict[Device, float] = {"cpu": 1.6, "gpu": 38.0}
+"""About how long a program takes to compile, on one processor. On a GPU, half of what `jax/scan` took for a training
+step of one batch of `g2p` (an H200's host): a training step counts as two."""
 
 AFTER_A_COLD_BLOCK: dict[Phase, float] = {"compile": 0.15, "check": 0.15}
 """What share of these phases of a block that compiles everything the next ones have: they load what was compiled, and
@@ -274,14 +283,18 @@ class Expected:
 
 
 def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed: Speed = Speed()) -> Expected:
-    """What to expect of a plan before anything is measured; compiling weighs most in the first block."""
+    """What to expect of a plan before anything is measured; compiling weighs most in the first block.
+
+    Of a plan that goes pool by pool, what to expect of the first pool.
+    """
     first = later = 0.0
-    for pool in plan.pools:
-        first += len(pool.entries) * WORKER_S * speed.start / slots
-        later += len(pool.entries) * WORKER_S * speed.start / slots
+    for pool in plan.pools[: 1 if plan.budget.pool_by_pool else None]:
+        device = pool.entries[0].cells[0].device
+        first += len(pool.entries) * WORKER_S[device] * speed.start / slots
+        later += len(pool.entries) * WORKER_S[device] * speed.start / slots
         for group, members in groups_of(pool).items():
             workload = workloads[group.workload]
-            call_s = expected_call_s(workload, group.task) * speed.arithmetic
+            call_s = expected_call_s(workload, group.task, device) * (speed.arithmetic if device == "cpu" else 1.0)
             rows = sum(not entry.row.is_bound for entry, _ in members)
             calls_s = [call_s] * rows + [OF_A_BOUND * call_s] * (len(members) - rows)
             rounds = rounds_of(calls_s, plan.budget)
@@ -289,7 +302,7 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed:
             apart = (len(members) * (plan.budget.warmup_s + CELL_S * speed.start) + 5 * sum(calls_s)) / slots
             trains = 2 if group.task in ("gradients", "train_step") else 1
             compiled = sum(workload.num_batches * trains for entry, _ in members if entry.row.compiles)
-            compiling = COMPILE_S * speed.start * compiled / slots
+            compiling = COMPILE_S[device] * speed.start * compiled / slots
             first += turns + 2 * apart + compiling
             later += turns + apart + AFTER_A_COLD_BLOCK["compile"] * compiling
     return Expected(first, later)

@@ -49,9 +49,10 @@ class Model:
     square_size: int | None = None
     """Of a bound: rows and columns of the matrices of ``squares_s``."""
 
-    def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device) -> None:
-        """Load the model; Unsupported where the row does not take this shape."""
-        self._problem = reference_outputs.load(Path(source.path))
+    def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device, *, blank: bool = False) -> None:
+        """Load the model; Unsupported where the row does not take this shape. ``blank``: with zeros for numbers."""
+        read = reference_outputs.load
+        self._problem = reference_outputs.blank(source.config, source.batches) if blank else read(Path(source.path))
         start = time.perf_counter()
         try:
             self._model = NumpyModel(build, source.config, self._problem.parameters, device)
@@ -125,7 +126,14 @@ class Bound:
     Factors are the same in every run, and drawn again wherever they are needed.
     """
 
-    def __init__(self, build: Callable[[str], Multiplier], source: ProblemFile, device: Device) -> None:
+    def __init__(
+        self,
+        build: Callable[[str], Multiplier],
+        source: ProblemFile,
+        device: Device,
+        *,
+        blank: bool = False,  # noqa: ARG002  # its numbers are random in any case
+    ) -> None:
         self._source = source
         self.square_size: int | None = SQUARE_SIZE[device]
         self._square = Product("square", *[SQUARE_SIZE[device]] * 3)

@@ -19,7 +19,7 @@ import msgspec
 
 from bench.here import ROOT
 from bench.machine.interpreters import OWN
-from bench.measure.messages import Answer, Job, Prepare, Revisit, send
+from bench.measure.messages import Answer, Compile, Job, Prepare, Revisit, send
 from bench.measure.worker_environment import environment_of, worker_environment
 from bench.records.schema import Status
 from impls import find_rows
@@ -174,7 +174,7 @@ class WorkerProcess:
 
     def send(self, command: AnyCommand) -> None:
         """Send a command. A cell has so much time for all of its answers, which runs while one is waited for."""
-        if isinstance(command, Prepare | Revisit):
+        if isinstance(command, Prepare | Revisit | Compile):
             self._limit_s = self._left_s = self._setting.plan.budget.limit_s + (0.0 if self.answered else START_LIMIT_S)
         self._sent_at = time.monotonic()
         self.deadline = self._sent_at + self._left_s

@@ -323,9 +323,9 @@ class PlanFacts(Struct, frozen=True, kw_only=True):
     max_blocks: int | None
     budget_s: float
     first_block_s: float
-    """How long the first block was expected to take."""
+    """How long the first block was expected to take: where a plan goes pool by pool, that of the first pool."""
     min_blocks_s: float
-    """How long the smallest number of blocks was expected to take."""
+    """How long the smallest number of blocks was expected to take, likewise."""
     turn_s: float
     memory_limit_bytes: int | None
     """How much address space a worker may have."""

@@ -170,6 +170,25 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
         yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
 
 
+def in_full(run: Run, plan: Plan) -> Iterator[str]:
+    """The plan as it is announced, who is in each pool and on what, and who is not timed for which reason."""
+    yield from announced(run, plan)
+    for pool in plan.pools:
+        first = pool.entries[0]
+        cells = {cell for entry in pool.entries for cell in entry.cells}
+        workloads = [name for name in run.workloads if any(cell.workload == name for cell in cells)]
+        tasks = [task for task in run.plan.tasks if any(cell.task == task for cell in cells)]
+        where = f"{counted(pool.threads, 'thread')}, {first.precision}"
+        yield f"pool {pool.number + 1} ({where}; {', '.join(tasks)} on {', '.join(workloads)}):"
+        yield f"  {', '.join(entry.name for entry in pool.entries)}"
+    skipped: dict[tuple[str, str], set[str]] = {}
+    for record in plan.skipped:
+        skipped.setdefault((record.cell.implementation, record.reason or ""), set()).add(record.cell.precision)
+    for (name, reason), precisions in skipped.items():
+        where = "" if len(precisions) == len(run.plan.precisions) else f" in {', '.join(sorted(precisions))}"
+        yield f"not timed: {name}{where}: {reason}"
+
+
 def after_the_first(plan: Plan, first: Block, efforts: Sequence[Effort], elapsed_s: float) -> str:
     """What follows from the first block: when there will be verdicts; nothing where none are planned."""
     budget = plan.budget

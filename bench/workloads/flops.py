@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from bench.workloads.shapes import Workload
-    from impls.contract import Seq2seqConfig, Task
+    from impls.contract import Device, Seq2seqConfig, Task
     from impls.products import Product
 
 
@@ -63,8 +63,15 @@ def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task
     return whole
 
 
-def expected_call_s(workload: Workload, task: Task) -> float:
-    """About how long a call takes, before anything is measured: 80 GFLOP/s, and 30 microseconds a layer and step."""
+RATES: dict[Device, float] = {"cpu": 8e10, "gpu": 2e13}
+"""Floating-point operations a second that products are expected to have: one core of 2021, and a large GPU."""
+
+STEP_S = 3e-5
+"""What a layer and step takes beside its products, on either: on a GPU, to launch its kernels."""
+
+
+def expected_call_s(workload: Workload, task: Task, device: Device = "cpu") -> float:
+    """About how long a call takes, before anything is measured."""
     config = workload.config
     passes = 3.0 if task in ("gradients", "train_step") else 1.0
     lengths = workload.lengths or ((10, 10),) * workload.num_batches
@@ -73,5 +80,5 @@ def expected_call_s(workload: Workload, task: Task) -> float:
         for layers, steps in ((config.encoder_layers, t_x), (config.decoder_layers, 0 if task == "encode" else t_y)):
             for layer in layers:
                 weights = 4 * layer.hidden_dim * (layer.input_dim + layer.hidden_dim)
-                seconds += steps * (2 * workload.batch_size * weights / 8e10 + 3e-5)
+                seconds += steps * (2 * workload.batch_size * weights / RATES[device] + STEP_S)
     return passes * seconds

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from bench.workloads.flops import BatchSizes
 from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, InvalidInput, initial_parameters
@@ -26,10 +27,10 @@ from impls.numpy_model import NumpyModel
 from impls.reference import Reference, TrainingSlack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from bench.workloads.shapes import Workload
-    from impls.contract import Parameters, Precision, Task
+    from impls.contract import Parameters, Precision, Seq2seqConfig, Task
     from impls.equality import Answer
 
 SEED = 20180601
@@ -173,8 +174,24 @@ class Problem:
 
     parameters: Parameters
     batches: list[list[Batch]]
-    answers: dict[tuple[int, Task], Answer]
-    slack: dict[tuple[Precision, int], Answer]
+    answers: Mapping[tuple[int, Task], Answer]
+    slack: Mapping[tuple[Precision, int], Answer]
+
+
+def blank(config: Seq2seqConfig, sizes: Iterable[BatchSizes]) -> Problem:
+    """Zeros of the shapes that a problem has, and no answers: what a program can be compiled with."""
+
+    def zeros(*shape: int) -> np.ndarray:
+        return np.zeros(shape, INPUT_DTYPE)
+
+    embedding, width = config.embedding_dim, config.decoder_hidden_dim
+    batches = [
+        Batch(
+            zeros(t_x, size, embedding), zeros(t_y, size, embedding), zeros(t_y, size, width), zeros(t_y, size, width)
+        )
+        for t_x, t_y, size in sizes
+    ]
+    return Problem({name: zeros(*shape) for name, shape in config.parameter_shapes.items()}, [batches], {}, {})
 
 
 def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precision, ...] = ("float32",)) -> Problem:
@@ -183,7 +200,9 @@ def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precisio
     Raises:
         InvalidInput: the workload is real words and the dictionary cannot be read.
     """
-    problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), {}, {})
+    answers: dict[tuple[int, Task], Answer] = {}
+    slack: dict[tuple[Precision, int], Answer] = {}
+    problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), answers, slack)
     reference = Reference(workload.config, problem.parameters)
     oracle = NumpyModel(lambda *_: reference, workload.config, problem.parameters)
     for index in INPUT_SETS:
@@ -194,14 +213,13 @@ def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precisio
                 losses: Answer = {}
                 for number, batch in enumerate(training_batches(problem.batches, index), 1):
                     step = oracle.train_step(*batch.arguments(task))
-                    for slack in slacks.values():
-                        slack.step(reference.last_gradients)
+                    for own in slacks.values():
+                        own.step(reference.last_gradients)
                     losses[f"loss of step {number}"] = step.loss
-                problem.answers[index, task] = losses | dict(step.parameters)
-                for precision, slack in slacks.items():
-                    problem.slack[precision, index] = slack.sizes()
+                answers[index, task] = losses | dict(step.parameters)
+                slack |= {(precision, index): own.sizes() for precision, own in slacks.items()}
             else:
-                problem.answers[index, task] = solve(oracle, task, problem.batches, index)
+                answers[index, task] = solve(oracle, task, problem.batches, index)
     return problem
 
 
@@ -227,27 +245,52 @@ def save(problem: Problem, path: Path) -> None:
 
 
 def load(path: Path) -> Problem:
-    """Read what ``save`` wrote."""
-    problem = Problem({}, [[] for _ in INPUT_SETS], {}, {})
+    """What ``save`` wrote: weights and inputs; answers and slack are read when they are asked for, and not kept."""
+    answers: dict[tuple[int, Task], dict[str, str]] = {}
+    slack: dict[tuple[Precision, int], dict[str, str]] = {}
+    problem = Problem({}, [[] for _ in INPUT_SETS], _OnDisk(path, answers), _OnDisk(path, slack))
     inputs: dict[tuple[int, int], dict[str, np.ndarray]] = {}
-    for key, array in load_file(path).items():
-        kind, rest = key.split("/", 1)
-        if kind == "parameters":
-            problem.parameters[rest] = array
-        elif kind == "inputs":
-            index, number, field = rest.split("/")
-            inputs.setdefault((int(index), int(number)), {})[field] = array
-        elif kind == "answers":
-            index, name, quantity = rest.split("/", 2)
-            task = next(task for task in TASKS if task == name)
-            problem.answers.setdefault((int(index), task), {})[quantity] = array
-        else:
-            name, index, quantity = rest.split("/", 2)
-            precision = next(precision for precision in PRECISIONS if precision == name)
-            problem.slack.setdefault((precision, int(index)), {})[quantity] = array
+    with safe_open(path, "numpy") as file:
+        for key in file.keys():  # noqa: SIM118  # it is no mapping
+            kind, rest = key.split("/", 1)
+            if kind == "parameters":
+                problem.parameters[rest] = file.get_tensor(key)
+            elif kind == "inputs":
+                index, number, field = rest.split("/")
+                inputs.setdefault((int(index), int(number)), {})[field] = file.get_tensor(key)
+            elif kind == "answers":
+                index, name, quantity = rest.split("/", 2)
+                task = next(task for task in TASKS if task == name)
+                answers.setdefault((int(index), task), {})[quantity] = key
+            else:
+                name, index, quantity = rest.split("/", 2)
+                precision = next(precision for precision in PRECISIONS if precision == name)
+                slack.setdefault((precision, int(index)), {})[quantity] = key
     for (set_index, _), fields in sorted(inputs.items()):
         problem.batches[set_index].append(Batch(**fields))
     return problem
+
+
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class _OnDisk(Mapping[Key, "Answer"]):
+    """Answers in a file: of a large model they are gigabytes, and most blocks need none."""
+
+    path: Path
+    names: Mapping[Key, Mapping[str, str]]
+    """Of each answer, quantity to its name in the file."""
+
+    def __getitem__(self, key: Key) -> Answer:
+        with safe_open(self.path, "numpy") as file:
+            return {quantity: file.get_tensor(name) for quantity, name in self.names[key].items()}
+
+    def __iter__(self) -> Iterator[Key]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ SEED = Workload(
     lengths=((10, 9),),
     batch_size=2,
     source="the course notebook that the model comes from",
-    presets=("smoke", "default", "full"),
+    presets=("smoke", "default", "full", "gpu"),
 )
 WORDS = Workload(
     name="g2p",
@@ -101,7 +101,7 @@ WORKLOADS: dict[str, Workload] = {
             lengths=((100, 25),),
             batch_size=64,
             source="Braun 2018, arXiv 1806.01818: one layer of 320, CE-short (100 frames of 123 features, batch 64)",
-            presets=("default", "full"),
+            presets=("default", "full", "gpu"),
         ),
         Workload(
             name="tutorial",
@@ -117,7 +117,7 @@ WORKLOADS: dict[str, Workload] = {
             lengths=((100, 100),),
             batch_size=64,
             source="PyTorch's own benchmarks/fastrnns: 100 steps, batch 64, 512 in, 512 hidden",
-            presets=("full",),
+            presets=("full", "gpu"),
         ),
         Workload(
             name="gnmt",
@@ -125,6 +125,7 @@ WORKLOADS: dict[str, Workload] = {
             lengths=((50, 50),),
             batch_size=128,
             source="MLPerf training, GNMT: four layers of 1024 on each side, batch 128",
+            presets=("gpu",),
             gpu_presets=("full",),
         ),
         Workload(

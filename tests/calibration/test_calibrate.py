@@ -22,7 +22,8 @@ from bench.calibration.calibration import Batch, Comparison
 from bench.calibration.neighbour import noisy
 from bench.calibration.simulate import lag_correlation
 from bench.machine.cpus import processors
-from bench.measure.runner import DiskFull, Listener, run_plan
+from bench.measure.errors import DiskFull
+from bench.measure.runner import Listener, run_plan
 from bench.records.schema import Block, Cell, Effort, Memory, Record, VerdictChange, without_time
 from bench.records.store import RECORDS_FILE, record_line
 from impls import Row, build_row

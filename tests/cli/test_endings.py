@@ -18,8 +18,8 @@ from support.recorded import record, write
 
 from bench import here
 from bench.cli.run import show
+from bench.measure.errors import DiskFull
 from bench.measure.run import Ended
-from bench.measure.runner import DiskFull
 from bench.records.store import read_result
 
 

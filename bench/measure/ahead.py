@@ -1,0 +1,146 @@
+"""What is worked out before any turn: the oracle's answers, and on a GPU each row's programs.
+
+A GPU row's turns need one processor, its compiler can use many: so all programs are compiled first, by processes of
+their own and several at a time, into the folders that the rows' workers read. Meanwhile the oracle works.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bench.measure.errors import DiskFull
+from bench.measure.messages import Built, Compile, Finished, ProblemFile
+from bench.measure.worker_client import Failure, WorkerProcess, together
+from bench.records.schema import without_time
+from bench.workloads import reference_outputs
+from impls.contract import InvalidInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from bench.measure.messages import Answer
+    from bench.measure.plan import Entry, PlannedGroup
+    from bench.measure.request import Request
+    from bench.measure.worker_client import Setting
+    from bench.records.schema import Cell, Record
+    from bench.workloads.shapes import Workload
+
+
+def problem_files(workloads: Sequence[Workload], folder: Path) -> dict[str, ProblemFile]:
+    """Where each workload's numbers are to be, and of what sizes they are."""
+    return {
+        one.name: ProblemFile(one.config, str(folder / f"{one.name}.safetensors"), reference_outputs.sizes_of(one))
+        for one in workloads
+    }
+
+
+def pose(request: Request, problems: Mapping[str, ProblemFile], tell: Callable[[str], None]) -> None:
+    """Work out the oracle's answers, and write them down; ``tell`` hears what goes on.
+
+    Raises:
+        InvalidInput: a workload does not fit into memory.
+        DiskFull: its numbers cannot be written.
+    """
+    for workload in request.workloads:
+        path = Path(problems[workload.name].path)
+        tell(f"the oracle works out {workload.name}")
+        try:
+            problem = reference_outputs.pose(workload, request.tasks, request.precisions)
+            reference_outputs.save(problem, path)
+        except MemoryError:
+            raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
+        except OSError as error:
+            raise DiskFull(f"{path}: cannot be written ({error.strerror})") from None
+
+
+@contextmanager
+def beside(work: Callable[[], None]) -> Iterator[None]:
+    """Do the work in a thread: the context ends when that is done, and raises what it raised.
+
+    Whoever leaves the context by an exception does not wait for it.
+    """
+    raised: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    yield
+    thread.join()
+    if raised:
+        raise raised[0]
+
+
+class Compiler:
+    """Compiles what a block needs and no block before it had; ``took_s``: how long that took the last time."""
+
+    def __init__(self, setting: Setting, allowed: Sequence[int]) -> None:
+        """``allowed``: the processors that compilers may use, all of them each."""
+        self._setting, self._allowed = setting, [*allowed]
+        self._began: set[tuple[str, Cell]] = set()
+        self._built: dict[Cell, Built] = {}
+        self.took_s = 0.0
+
+    def due(self, planned_groups: Sequence[PlannedGroup]) -> list[tuple[Entry, Cell]]:
+        """Who has to compile for these groups: nobody on a CPU, where a row's compiler has the row's processors."""
+        members = (member for one in planned_groups if one.group.device == "gpu" for member in one.members)
+        found = [
+            (entry, cell) for entry, cell in members if entry.row.compiles and (entry.label, cell) not in self._began
+        ]
+        return sorted(found, key=lambda one: one[1].task, reverse=True)  # training first: it takes longest
+
+    def compile(self, block: int, planned_groups: Sequence[PlannedGroup]) -> list[Record]:
+        """Compile what is due, and give records of the cells for which that failed."""
+        due, began = self.due(planned_groups), time.monotonic()
+        if not due:
+            return []
+        self._began |= {(entry.label, cell) for entry, cell in due}
+        pool_of = {cell: one.pool for one in planned_groups for _, cell in one.members}
+        workers = {
+            WorkerProcess(entry, (cell,), self._setting, log=f"{entry.label}-{cell.workload}-{cell.task}-compile"): cell
+            for entry, cell in due
+        }
+        most = min(len(self._allowed), max(len(pool.entries) for pool in pool_of.values()))  # as many fit into memory
+        failures = []
+        try:
+            for worker, answer in together({one: lambda _slot: Compile() for one in workers}, [self._allowed] * most):
+                cell = workers[worker]
+                if isinstance(answer, Built):
+                    self._built[cell] = answer
+                    continue
+                failed = _failure(answer)
+                reason = f"{failed.reason} (when it was compiled)"
+                failures.append(without_time(cell, failed.status, reason, block=block, pool=pool_of[cell].number))
+        finally:
+            for worker in workers:
+                worker.end()
+        self.took_s = time.monotonic() - began
+        return failures
+
+    def told(self, record: Record) -> Record:
+        """The record, with what compiling took when it was done for it, once."""
+        built = self._built.pop(record.cell, None) if record.ok else None
+        if built is None:
+            return record
+        return msgspec.structs.replace(record, first_call_s=built.first_call_s, compile_s=built.compile_s)
+
+
+def _failure(answer: Answer | Failure) -> Failure:
+    """Why a program could not be compiled."""
+    match answer:
+        case Finished():
+            return Failure(answer.record.status, answer.record.reason or "")
+        case Failure():
+            return answer
+        case _:
+            return Failure("error", "the worker answered out of turn")
