@@ -108,7 +108,7 @@ BUDGETS["threads"] = BUDGETS["default"]
 BUDGETS["gpu"] = replace(
     BUDGETS["default"],
     timed_s=0.1,
-    total_s=540,  # with the start of a machine that is lent for a quarter of an hour
+    total_s=360,
     limit_s=120,
     measures_memory=False,  # a process for each cell would take a third of the time
     pool_by_pool=True,

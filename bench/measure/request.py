@@ -61,7 +61,7 @@ class Options:
         float32, bfloat16 (by the rows that have it), or on a GPU tf32, each measured apart; float32 if not given, and
         all three in the preset gpu.
     preset
-        smoke (some minutes, no verdicts), default (20 minutes; if none is given), gpu (9 minutes; if none is given
+        smoke (some minutes, no verdicts), default (20 minutes; if none is given), gpu (6 minutes; if none is given
         with --device gpu), full (4 hours), or scaling (50 minutes): sweeps of all sizes, no verdicts, and a fitted cost
         of each row, which bench advise reads; or threads: a sweep of these, up to all processors, at the shape in the
         middle of scaling.
