@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 20.0
 """So long a part may take to write what it has, once its time is up."""
 
+REHEARSAL_S = 60.0
+"""So long at most a part of a rehearsal takes."""
+
 PYTHON = sys.executable, "-m"
 
 
@@ -64,7 +67,7 @@ def carry_out(part: Part, out: Path, *, rehearse: bool) -> int | None:
             start_new_session=True,
         )
         try:
-            return process.wait(part.limit_s)
+            return process.wait(min(part.limit_s, REHEARSAL_S) if rehearse else part.limit_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
