@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from impls.contract import precision
 from impls.jax._arrays import find_device
 from impls.jax.tuned import CLASH, OLDER, PAD, older_is_faster
 from impls.products import Made
@@ -23,6 +24,7 @@ ROW = {
     "tier": "bound",
     "summary": "the model's products alone, in one program under jax.jit, the recurrent steps under lax.scan",
     "frameworks": ["jax", "optax"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
     "environment": ["memory kept", "xla for recurrences"],  # as the tuned row
 }
@@ -74,7 +76,7 @@ def make_all(factors: Sequence[Pair]) -> tuple[Array, list[Array]]:
     """All products. Those of one loop are made one after another; in which order the loops are is XLA's affair."""
     made = [array for pair in factors for array in make(*pair)]
     small = [array.ravel() for array in made if array.size <= SMALL]
-    return jnp.concatenate([jnp.zeros(0), *small]), [array for array in made if array.size > SMALL]
+    return jnp.concatenate([jnp.zeros(0, factors[0][0].dtype), *small]), [array for array in made if array.size > SMALL]
 
 
 def by_older(products: Sequence[Product]) -> bool:
@@ -91,12 +93,14 @@ class JaxMultiplier:
 
     def __init__(self, device: str) -> None:
         self.device = find_device(device)
+        self._dtype = jnp.bfloat16 if precision() == "bfloat16" else jnp.float32
 
     def place(self, product: Product, left: np.ndarray, right: np.ndarray) -> Placed:
         """The factors as the tuned row has large ones: no clash of the cache's lines, read in the order they are in."""
         more = PAD if product.n % CLASH == 0 else 0
         right = right.T.copy() if product.m == 1 else np.pad(right, ((0, 0), (0, more)))
-        return Placed(product, jax.device_put((left, right), self.device, may_alias=False))
+        factors = left.astype(self._dtype), right.astype(self._dtype)
+        return Placed(product, jax.device_put(factors, self.device, may_alias=False))
 
     def multiply(self, placed: Sequence[Placed]) -> Products:
         """All products: compiled when they are asked for the first time."""
@@ -110,7 +114,7 @@ class JaxMultiplier:
 
     def to_numpy(self, result: Products) -> list[Made]:
         """The last product of each, and a row of all."""
-        small, large = np.array(result.small), iter(result.large)
+        small, large = np.array(result.small, np.float32), iter(result.large)
         found, taken = [], 0
         for product, (_, right) in result.placed:
             stored = right.shape[product.m > 1]  # n, or a little more
@@ -118,7 +122,7 @@ class JaxMultiplier:
             for shape in [(product.m, stored), (product.count, stored)][: 1 + (product.count > 1)]:
                 size = shape[0] * shape[1]
                 if size > SMALL:
-                    arrays.append(np.array(next(large)))
+                    arrays.append(np.array(next(large), np.float32))
                 else:
                     arrays.append(small[taken : taken + size].reshape(shape))
                     taken += size

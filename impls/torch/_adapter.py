@@ -168,9 +168,10 @@ class Lowered:
             return self._model(x, y).float()
 
 
-def adam(weights: Iterable[Tensor], *, fused: bool | None = None) -> torch.optim.Adam:
-    """PyTorch's Adam with the contract's numbers; ``fused``: its step is one kernel."""
-    return torch.optim.Adam(weights, lr=LEARNING_RATE, betas=(BETA_1, BETA_2), eps=EPSILON, fused=fused)
+def adam(weights: Iterable[Tensor], *, fused: bool | None = None, capturable: bool = False) -> torch.optim.Adam:
+    """PyTorch's Adam with the contract's numbers; ``fused``: its step is one kernel; ``capturable``: in a graph too."""
+    numbers: dict[str, Any] = {"lr": LEARNING_RATE, "betas": (BETA_1, BETA_2), "eps": EPSILON}
+    return torch.optim.Adam(weights, **numbers, fused=fused, capturable=capturable)
 
 
 class TorchArrays:
@@ -223,6 +224,9 @@ class TorchRow(TorchArrays):
         super().__init__(device)
         self.model = build(*astuple(config), device=self.device)
         self._trained = trained_parameters(self.model, config, torch_name)
+        for module in self.model.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()  # one block of weights, which cuDNN wants
         # an nn.Module answers any attribute
         self._seq2seq: TorchSeq2seq = self.model if precision() != "bfloat16" else Lowered(self.model)  # type: ignore[assignment]
         self.load(parameters)
@@ -237,9 +241,6 @@ class TorchRow(TorchArrays):
             for name, parameter in self._trained.items():
                 parameter.copy_(torch.from_numpy(parameters[name]))
                 parameter.grad = None
-        for module in self.model.modules():
-            if isinstance(module, nn.RNNBase):
-                module.flatten_parameters()  # one block of weights, which cuDNN wants
         self._optimizer = self._fresh_optimizer()
         self.wait(None)
 

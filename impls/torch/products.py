@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from impls.contract import precision
 from impls.products import Made
 from impls.torch._adapter import as_numpy, find_device
 
@@ -24,6 +25,7 @@ ROW = {
     "tier": "bound",
     "summary": "the model's products alone: torch.mm, or oneDNN's linear on packed weights, whichever is faster",
     "frameworks": ["torch"],
+    "precisions": ["float32", "tf32", "bfloat16"],
     "environment": ["memory kept"],  # as the tuned row
 }
 
@@ -36,13 +38,14 @@ class TorchMultiplier:
 
     def __init__(self, device: str) -> None:
         self.device = find_device(device)
+        self._dtype = torch.bfloat16 if precision() == "bfloat16" else torch.float32
 
     @torch.inference_mode()
     def place(self, product: Product, left: np.ndarray, right: np.ndarray) -> Way:
         """The factors, bound to the way that is fastest with them."""
         del product
-        lefts = [torch.from_numpy(one.copy()).to(self.device) for one in left]
-        ways = list(self._ways(lefts, torch.from_numpy(right.copy()).to(self.device)))
+        lefts = [torch.from_numpy(one.copy()).to(self.device, self._dtype) for one in left]
+        ways = list(self._ways(lefts, torch.from_numpy(right.copy()).to(self.device, self._dtype)))
         return min(ways, key=self._seconds) if len(ways) > 1 else ways[0]
 
     @torch.inference_mode()
@@ -57,10 +60,13 @@ class TorchMultiplier:
 
     def to_numpy(self, result: list[list[Tensor]]) -> list[Made]:
         """The last product of each, and a row of all."""
-        return [Made(as_numpy(steps[-1]), np.stack([as_numpy(step[-1]) for step in steps])) for steps in result]
+        return [
+            Made(as_numpy(steps[-1].float()), np.stack([as_numpy(step[-1].float()) for step in steps]))
+            for steps in result
+        ]
 
     def _ways(self, lefts: list[Tensor], right: Tensor) -> Iterator[Way]:
-        outs = [torch.empty((left.shape[0], right.shape[1]), device=self.device) for left in lefts]
+        outs = [torch.empty((left.shape[0], right.shape[1]), device=self.device, dtype=self._dtype) for left in lefts]
         pairs = list(zip(lefts, outs, strict=True))
 
         def mm() -> list[Tensor]:
@@ -70,7 +76,7 @@ class TorchMultiplier:
 
         yield mm
         # torch.mm is MKL's, which leaves half of an AMD processor's vector unit idle; nn.LSTM's products are oneDNN's
-        if self.device.type == "cpu" and torch.backends.mkldnn.is_available():
+        if self.device.type == "cpu" and self._dtype == torch.float32 and torch.backends.mkldnn.is_available():
             # what TorchInductor makes of a linear layer; both are internal, and a later PyTorch may have neither
             pack = getattr(torch.ops.mkldnn, "_reorder_linear_weight", None)
             linear = getattr(torch.ops.mkldnn, "_linear_pointwise", None)

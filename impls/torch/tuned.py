@@ -1,5 +1,7 @@
 """``torch/module``, as fast as it is known to go: its ``nn.LSTM`` runs oneDNN's kernel, near the limit at large shapes.
 
+On a GPU, forward and the whole training step are each one CUDA graph around cuDNN's kernel (not timed yet).
+
 Each decision says what it gained: paired ratios to the row without it, on one core of an AMD EPYC with AVX-512
 (family 26), torch 2.13.0. Tried, and left out: a compiled cell called at each step (``torch/compiled``), all without
 oneDNN (1.8 at seed), a compiled training step (0.75 at seed, after 48 s of compiling).
@@ -13,14 +15,15 @@ import shutil
 import tempfile
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from impls.contract import precision
+from impls.contract import TrainStep, precision
 from impls.torch import module
 from impls.torch._adapter import TorchRow, adam
+from impls.torch._graph import Recording, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +34,10 @@ if TYPE_CHECKING:
 
 ROW = {
     "tier": "tuned",
-    "summary": "nn.LSTM with a fused Adam; few short sequences by an unrolled program, compiled ahead of time",
+    "summary": (
+        "nn.LSTM with a fused Adam; few short sequences by an unrolled program, compiled ahead of time;"
+        " on a GPU in CUDA graphs"
+    ),
     "frameworks": ["torch"],
     "precisions": ["float32", "tf32", "bfloat16"],
     "compiles": True,
@@ -102,12 +108,15 @@ def tanh(z: Tensor) -> Tensor:
 
 
 class TunedRow(TorchRow):
-    """A TorchRow that compiles what is called with few short sequences, once for each shape."""
+    """A TorchRow that compiles what is called with few short sequences, and on a GPU records all, for each shape."""
+
+    record: ClassVar[Callable[..., Callable[..., Tensor]]] = Recording
 
     def __init__(
         self, build: Callable[..., nn.Module], config: Seq2seqConfig, parameters: Parameters, device: str
     ) -> None:
         self._programs: dict[tuple[torch.Size, torch.Size], Callable[[Tensor, Tensor], Tensor]] = {}
+        self._steps: dict[tuple[torch.Size, torch.Size], Callable[[Tensor, Tensor, Tensor], Tensor]] = {}
         self._config = config
         super().__init__(build, config, parameters, device)
 
@@ -115,18 +124,65 @@ class TunedRow(TorchRow):
         """The decoder's outputs, nothing recorded for a backward pass."""
         shapes = x.shape, y.shape
         if shapes not in self._programs:
-            self._programs[shapes] = self._compile(x, y) if self._is_small(x, y) else super().forward
+            self._programs[shapes] = self._program(x, y)
         with torch.inference_mode():
             return self._programs[shapes](x, y)
 
+    def _program(self, x: Tensor, y: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        if self.records:
+            with torch.inference_mode():
+                return self.record(self._seq2seq, x, y)
+        return self._compile(x, y) if self._is_small(x, y) else super().forward
+
+    @property
+    def records(self) -> bool:
+        """Whether calls are recorded: kernels on a GPU, which take less time than it takes to launch them."""
+        return self.device.type == "cuda"
+
+    def train_step(self, x: Tensor, y: Tensor, target: Tensor) -> TrainStep:
+        """One step of ``torch.optim.Adam`` on the mean squared error."""
+        if not self.records:
+            return super().train_step(x, y, target)
+        shapes = x.shape, y.shape
+        if shapes not in self._steps:
+            self._steps[shapes] = self.record(self._step, x, y, target, undo=self._undo())
+        return TrainStep(self._steps[shapes](x, y, target), self._trained)
+
+    def _step(self, x: Tensor, y: Tensor, target: Tensor) -> Tensor:
+        return super().train_step(x, y, target).loss
+
+    def _undo(self) -> Callable[[], None]:
+        """What takes back the steps that follow, in their place: weights, and the optimiser's state."""
+        was_fresh, undo = not self._optimizer.state, kept([*self._trained.values(), *self._state()])
+
+        def undo_all() -> None:
+            undo()
+            if was_fresh:
+                self._forget()
+
+        return undo_all
+
+    def _state(self) -> list[Tensor]:
+        return [tensor for of_weight in self._optimizer.state.values() for tensor in of_weight.values()]
+
+    def _forget(self) -> None:
+        """Make the optimiser a fresh one, in its place: a recording reads it there."""
+        for tensor in self._state():
+            tensor.zero_()
+
     def compiled(self) -> str:
-        """Of the tasks only forward, and that only of few short sequences."""
+        """Of the tasks only forward, and that only of few short sequences; nothing of what is recorded."""
+        if self.records:
+            return ""
         unrolled = sum(program != super(TunedRow, self).forward for program in self._programs.values())
         return f"forward, {unrolled} of {len(self._programs)} shapes," if unrolled else ""
 
     def _fresh_optimizer(self) -> torch.optim.Adam:
         """An Adam whose step is one kernel: 0.83 at seed, 0.85 at latency."""
-        return adam(self._trained.values(), fused=True)
+        if not self._steps:
+            return adam(self._trained.values(), fused=True, capturable=self.records)
+        self._forget()
+        return self._optimizer
 
     def _is_small(self, x: Tensor, y: Tensor) -> bool:
         steps = len(x) * self._config.num_encoder_layers + len(y) * self._config.num_decoder_layers

@@ -24,7 +24,8 @@ from bench.workloads import reference_outputs
 from bench.workloads.flops import BatchSizes, products
 from bench.workloads.shapes import SEED, WORKLOADS
 from impls import find_bounds, find_rows, import_row, read_row
-from impls.contract import TASKS
+from impls.contract import PRECISION_VARIABLE, TASKS
+from impls.equality import PRECISION_LIMITS
 from impls.products import Made, Product
 
 if TYPE_CHECKING:
@@ -133,6 +134,17 @@ def test_a_bound_makes_what_the_task_needs(framework: str, task: Task, monkeypat
     assert len(bound.row.to_numpy(result)) == len(products(NOTEBOOK, SOURCE.batches, task))
     assert 0 < bound.validate(cell(task), 1) < 1e-5
     assert bound.square_size == 64 and len(bound.squares_s()) == SQUARES and min(bound.squares_s()) > 0
+
+
+@pytest.mark.parametrize("framework", [name for name, bound in BOUNDS.items() if "bfloat16" in bound.precisions])
+def test_a_bound_that_says_bfloat16_multiplies_in_it(framework: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    multiplier_of(framework)
+    monkeypatch.setitem(SQUARE_SIZE, "cpu", 64)
+    monkeypatch.setenv(PRECISION_VARIABLE, "bfloat16")
+    bound = Bound(import_row(BOUNDS[framework]).load, SOURCE, "cpu")
+    for task in TASKS:
+        error = bound.validate(cell(task, "bfloat16"), 0)
+        assert PRECISION_LIMITS["float32"]["forward"] < error < PRECISION_LIMITS["bfloat16"]["forward"]
 
 
 def test_xla_neither_merges_nor_drops_the_steps() -> None:
