@@ -107,6 +107,11 @@ def flops(count: float | None) -> str:
     return "–" if count is None else _in_units(count, {"kFLOP": 1e3, "MFLOP": 1e6, "GFLOP": 1e9, "TFLOP": 1e12})
 
 
+def tokens(per_s: float | None) -> str:
+    """``85.5 k``; a dash for nothing."""
+    return "–" if per_s is None else _in_units(per_s, {"": 1.0, "k": 1e3, "M": 1e6}).rstrip()
+
+
 def calls(value: float | None) -> str:
     """``1,240 calls``; a dash for never."""
     return "–" if value is None else f"{value:,.0f} calls"

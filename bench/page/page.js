@@ -27,6 +27,7 @@
   const bytes = known((value) =>
     value / 2 ** 20 < 1023.95 ? `${(value / 2 ** 20).toFixed(1)} MiB` : `${(value / 2 ** 30).toFixed(2)} GiB`);
   const rate = known(inUnits([["kFLOP/s", 1e3], ["MFLOP/s", 1e6], ["GFLOP/s", 1e9], ["TFLOP/s", 1e12]]));
+  const tokens = known((value) => inUnits([["", 1], ["k", 1e3], ["M", 1e6]])(value).trim());
   const count = known((value) => Math.round(value).toLocaleString("en"));
   const error = known((value) => value.toExponential(0).replace(/e([+-])(\d)$/, "e$10$2"));
   const between = (format, low, high) =>
@@ -105,6 +106,7 @@
     ["verdict", (row) => row.verdict ?? DASH, (row) => row.verdict ?? "~", "left"],
     ["MDE", (row) => percent(row.detectable), (row) => row.detectable],
     ["per sequence", (row) => seconds(row.per_sequence_s), (row) => row.per_sequence_s],
+    ["tokens/s", (row) => tokens(row.tokens_per_s), (row) => row.tokens_per_s],
     ["rate", (row) => rate(row.flops_per_s), (row) => row.flops_per_s],
     ["of the machine", (row) => percent(row.machine_share), (row) => row.machine_share],
     ["of its products", (row) => percent(row.bound_share), (row) => row.bound_share],

@@ -36,6 +36,7 @@ COLUMNS: tuple[Column, ...] = (
     ("verdict", lambda row: row.verdict or ("baseline" if row.implementation == row.baseline else "–")),
     ("MDE (minimum detectable effect)", lambda row: units.percent(row.detectable)),
     ("per sequence", lambda row: units.seconds(row.per_sequence_s)),
+    ("tokens/s", lambda row: units.tokens(row.tokens_per_s)),
     ("import", lambda row: units.seconds(row.import_s)),
     ("compile", lambda row: units.seconds(row.compile_s)),
     ("first call", lambda row: units.seconds(row.first_call_s)),

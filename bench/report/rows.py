@@ -13,6 +13,7 @@ from bench.analysis.break_even import compile_s
 from bench.analysis.cells import CellAnalysis
 from bench.records.schema import BOUND, Struct
 from bench.records.versions import by_number
+from bench.workloads.flops import tokens
 from impls.contract import TASKS, Task
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class TableRow(CellRow, frozen=True, kw_only=True):
     """95 % interval of the median."""
     ci_high_s: float | None
     per_sequence_s: float | None
+    tokens_per_s: float | None
+    """Source and target tokens of a call over the median; None where the result does not say how many they are."""
     ratio: float | None
     """To the baseline, paired by block: above 1 is slower."""
     ratio_low: float | None
@@ -140,6 +143,7 @@ def _row(one: CellAnalysis, analysis: Analysis) -> TableRow:
         ci_low_s=interval.low if interval else None,
         ci_high_s=interval.high if interval else None,
         per_sequence_s=middle / workload.sequences if middle else None,
+        tokens_per_s=tokens(workload.batches, cell.task) / middle if middle and workload.batches else None,
         **_with_interval("ratio", one.ratio),
         verdict=compared.verdict if compared else None,
         detectable=compared.mde if compared else None,

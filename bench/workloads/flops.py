@@ -44,6 +44,11 @@ def products(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -
     return tuple(product for sizes in batches for product in products_of(config, task, *sizes))
 
 
+def tokens(batches: Iterable[BatchSizes], task: Task) -> int:
+    """How many steps of how many sequences a call passes over: source and target tokens, where inputs are words."""
+    return sum(batch * (t_x + (0 if task == "encode" else t_y)) for t_x, t_y, batch in batches)
+
+
 def product_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> int:
     """Floating-point operations of a call's products: what a rate is of."""
     return sum(product.flops for product in products(config, batches, task))

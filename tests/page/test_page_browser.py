@@ -140,6 +140,7 @@ def test_numbers_read_as_they_do_in_the_other_tables(chromium: Browser, tmp_path
         "median": ("median_s", 1, units.seconds),
         "MDE": ("detectable", 1e-2, units.percent),
         "rate": ("flops_per_s", 1e9, units.rate),
+        "tokens/s": ("tokens_per_s", 1e3, units.tokens),
         "of its products": ("bound_share", 1e-2, units.percent),
         "peak memory": ("peak_bytes", 1e6, lambda value: units.size(int(value))),
         "error": ("max_relative_error", 1e-3, units.error),

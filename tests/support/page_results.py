@@ -119,6 +119,7 @@ def big_page(
                 "ci_low_s": middle * 0.98,
                 "ci_high_s": middle * 1.02,
                 "per_sequence_s": middle / 64,
+                "tokens_per_s": 20 * 64 / middle,
                 "ratio": middle / middles[0],
                 "ratio_low": 0.98 * middle / middles[0],
                 "ratio_high": 1.02 * middle / middles[0],

@@ -12,7 +12,7 @@ from support.any_sizes import Sizes, any_sizes
 from support.crosschecks import NOTEBOOK, Case, draw
 
 from bench.workloads import reference_outputs
-from bench.workloads.flops import BatchSizes, elementwise_flops, product_flops, products
+from bench.workloads.flops import BatchSizes, elementwise_flops, product_flops, products, tokens
 from bench.workloads.shapes import WORDS, WORKLOADS, trimmed
 from impls.contract import CONTEXTS, TASKS, Task
 from impls.products import products_of
@@ -64,6 +64,12 @@ def test_the_notebooks_forward_pass_is_the_sum_by_hand() -> None:
     projections = 2 * 2 * (10 * 10 * 80 + 10 * 40 * 80) * 2 + 2 * 2 * (9 * 10 * 160 + 9 * 40 * 160)
     steps = 2 * 2 * 10 * 20 * 80 * 4 + 2 * 2 * 9 * 40 * 160 * 2
     assert product_flops(NOTEBOOK, [BatchSizes(10, 9, 2)], "forward") == projections + steps
+
+
+def test_tokens_are_the_steps_of_all_sequences_on_both_sides() -> None:
+    batches = [BatchSizes(10, 9, 2), BatchSizes(3, 4, 5)]
+    assert tokens(batches, "train_step") == 2 * 19 + 5 * 7
+    assert tokens(batches, "encode") == 2 * 10 + 5 * 3
 
 
 def test_a_call_passes_over_all_batches_of_real_words() -> None:
