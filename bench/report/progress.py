@@ -56,6 +56,7 @@ class Progress:
         self._plan, self._run, self._console = plan, result.run, console
         self._records = list(result.records)
         self._block = self._cells = self._done = 0
+        self._label = ""
         self._began = self._printed_at = time.monotonic()
         self._doing_now, self._over = "", threading.Event()
         self._pulse = threading.Thread(target=self._still_there, daemon=True)
@@ -102,15 +103,16 @@ class Progress:
         """Say what goes on where nothing was said for a while."""
         while not self._over.wait(max(0.0, self._printed_at + SILENCE_S - time.monotonic())):
             if time.monotonic() - self._printed_at >= SILENCE_S:
-                block = f"block {self._block}, {self._done} of {self._cells} cells; " if self._block else ""
+                block = f"{self._label}, {self._done} of {self._cells} cells; " if self._block else ""
                 self._print(f"{duration(time.monotonic() - self._began)}: {block}{self._doing_now}")
 
     def _begin(self, block: int, planned_groups: Sequence[PlannedGroup]) -> None:
         self._block, self._done = block, 0
         self._cells = sum(len(one.members) for one in planned_groups)
-        self._bar.reset(self._task, total=self._cells, block=f"block {block}", description="")
+        self._label = label_in(self._plan, block, planned_groups)
+        self._bar.reset(self._task, total=self._cells, block=self._label, description="")
         if not self._console.is_terminal and block == 1:
-            self._print(f"block 1 begins: {self._cells} cells, which compile and are checked in it")
+            self._print(f"{self._label} begins: {self._cells} cells, which compile and are checked in it")
 
     def _doing(self, planned: PlannedGroup | None, what: str) -> None:
         self.say(f"{planned.group.workload} {planned.group.task}: {what}" if planned else what)
@@ -135,7 +137,7 @@ class Progress:
                 self._print(live_summary(cells))
             check = control(cells)
             doubt = "; the A/A control fails" if check is not None and check.trusted is False else ""
-            self._print(f"block {self._block} is done: {tally(cells)}{doubt}")
+            self._print(f"{self._label} is done: {tally(cells)}{doubt}")
         efforts = [line for line in lines if isinstance(line, Effort)]
         if efforts:
             self._print(followed(efforts))
@@ -143,6 +145,13 @@ class Progress:
             said = after_the_first(self._plan, blocks[0], efforts, time.monotonic() - self._began)
             if said:
                 self._print(said)
+
+
+def label_in(plan: Plan, block: int, planned_groups: Sequence[PlannedGroup]) -> str:
+    """What a block is called: with its pool where each pool has blocks of its own."""
+    if not plan.budget.pool_by_pool or block > plan.budget.min_blocks or len(plan.pools) == 1:
+        return f"block {block}"
+    return f"pool {planned_groups[0].pool.number + 1} of {len(plan.pools)}, block {block}"
 
 
 def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
