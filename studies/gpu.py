@@ -56,7 +56,12 @@ def parts(out: Path) -> list[Part]:
 
 
 def carry_out(part: Part, out: Path, *, rehearse: bool) -> int | None:
-    """Do a part; what it says is in a file. Its exit code; None where its time was up."""
+    """Do a part; what it says is in a file. Its exit code; None where its time was up.
+
+    A part is told so by SIGINT. What runs in the background ignores that, and so do its children, unless it handles it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with (out / f"{part.name}.txt").open("wb") as said:
         process = subprocess.Popen(
             (part.rehearsed if rehearse else None) or part.words,

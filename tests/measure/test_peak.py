@@ -14,12 +14,14 @@ from support.processes import alive, ask, bench, one_line, start, wait_until
 from support.recorded import record
 
 from bench.analysis.cells import analyse
+from bench.measure import peak
 from bench.measure.messages import ProblemFile
-from bench.measure.peak import Asked, Peak
+from bench.measure.peak import Asked, Peak, check_peak
 from bench.report.machine_text import render_peak
 from bench.workloads.flops import BatchSizes, product_flops
 from bench.workloads.shapes import SEED, WORDS
 from impls import find_bounds
+from impls.contract import InvalidInput
 
 QUICK = ("--workload", "seed", "--task", "encode")
 BOUNDS = {bound.name for bound in find_bounds().values()}
@@ -48,12 +50,15 @@ BAD = {
     "device": (["--device", "tpu"], 'Invalid value "tpu" for --device. Choose from: "cpu", "gpu".'),
     "threads": (["--threads", "0"], "--threads 0: must be from 1"),
     "precision": (["--precision", "tf32"], "--precision tf32: is a GPU's"),
-    "precision that no bound has": (
-        ["--precision", "float32", "bfloat16"],
-        "--precision bfloat16: no bound computes in it; choose float32$",
-    ),
     "option": (["--impl", "torch/module"], "(?i)unknown option.*--impl"),
 }
+
+
+def test_a_precision_that_no_bound_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    thinc = {name: bound for name, bound in find_bounds().items() if "bfloat16" not in bound.precisions}
+    monkeypatch.setattr(peak, "find_bounds", lambda: thinc)
+    with pytest.raises(InvalidInput, match="--precision bfloat16: no bound computes in it; choose float32$"):
+        check_peak(workload=["seed"], task=[], device="cpu", threads=["1"], precision=["float32", "bfloat16"])
 
 
 @pytest.mark.parametrize("what", BAD)
