@@ -57,8 +57,8 @@ class RowFacts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     devices: Annotated[tuple[Device, ...], msgspec.Meta(min_length=1)] = ("cpu", "gpu")
     unsupported: dict[Task | Device | Variant, str] = {}
     """Task, device or variant to the reason why the row cannot do it."""
-    compiles: bool = False
-    """Whether a call on a new shape compiles: a first call that is not a measure of the others."""
+    compiles: bool | tuple[Device, ...] = False
+    """Whether, or on which devices, a call on a new shape compiles: a first call that measures none of the others."""
     precisions: Annotated[tuple[Precision, ...], msgspec.Meta(min_length=1)] = ("float32", "tf32")
     """In which precisions it can compute; TF32 is the device's affair, bfloat16 the row's."""
     environment: dict[str, str] | tuple[Setting, ...] = {}
@@ -96,6 +96,10 @@ class Row(RowFacts, frozen=True, kw_only=True):
     def multiplier(self) -> str:
         """The framework whose bound it is held against: that which makes its products."""
         return self.multiplies_with or self.framework
+
+    def compiles_on(self, device: Device) -> bool:
+        """Whether a call on a new shape compiles there."""
+        return device in self.compiles if isinstance(self.compiles, tuple) else self.compiles
 
     def missing(self, has: Callable[[str], bool] = is_installed) -> str | None:
         """Why the row cannot run here (a broken file, a framework that is not installed), or None.

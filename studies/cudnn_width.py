@@ -25,6 +25,9 @@ from studies.experiment import carry_out, save
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}
+"""PyTorch's name of each."""
+
 WIDTHS = (20, 64, 128, 129, 192, 193, 256)
 BATCHES = (2, 64)
 STEPS = 50
@@ -133,11 +136,13 @@ def report(found: Points) -> str:
     return "\n".join(parts)
 
 
-def study(folder: Path, device: Path = Path("cuda")) -> str:
+def study(folder: Path, device: Path = Path("gpu")) -> str:
     """The table, measured if it is not there."""
-    if device.name == "cuda" and not torch.cuda.is_available():
+    if device.name not in DEVICES:
+        raise InvalidInput(f"{device}: is no device; choose {' or '.join(DEVICES)}")
+    if device.name == "gpu" and not torch.cuda.is_available():
         raise InvalidInput("PyTorch finds no CUDA device here; `python -m studies.cudnn_width FOLDER cpu` rehearses it")
-    return save(folder / f"cudnn_width-{device.name}.json", Points, lambda: measure(device.name), report)
+    return save(folder / f"cudnn_width-{device.name}.json", Points, lambda: measure(DEVICES[device.name]), report)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from bench.machine.cpus import processors
 from bench.machine.describe import describe
 from bench.measure.errors import verdict_on
 from bench.measure.plan import cells_of
+from bench.measure.request import check_device
 from bench.measure.worker import block
 from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, worker_environment
@@ -33,7 +34,7 @@ from bench.report.markdown import environment_line, table
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import parse_shape
 from impls import find_rows, import_row
-from impls.contract import PRECISIONS, TASKS, Device, Precision, Task, precision
+from impls.contract import PRECISIONS, TASKS, Device, InvalidInput, Precision, Task, precision
 from impls.equality import deviations
 from impls.numpy_model import NumpyModel
 from studies.experiment import carry_out, save
@@ -144,10 +145,13 @@ def _by_itself(
     with (folder / f"{label}.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         running.append(process)
+        if interrupted.is_set():  # it came in between
+            process.kill()
         code: int | None = None
         with suppress(subprocess.TimeoutExpired):
             code = process.wait(LIMIT_S)
         process.kill()
+        process.wait()
     values = [msgspec.json.decode(line, type=Value) for line in said.read_bytes().splitlines()] if said.exists() else []
     if interrupted.is_set():
         return values
@@ -214,6 +218,9 @@ def report(found: Values) -> str:
 def study(folder: Path, device: Path = Path("cpu")) -> str:
     """The table, measured if it is not there."""
     name: Device = "gpu" if device.name == "gpu" else "cpu"
+    if device.name != name:
+        raise InvalidInput(f"{device}: is no device; choose cpu or gpu")
+    check_device(name)
     return save(folder / f"values-{name}.json", Values, lambda: measure(name), report)
 
 

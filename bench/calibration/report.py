@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import ClassVar, TypeVar
 
-import msgspec
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]
 
@@ -24,7 +23,7 @@ from bench.calibration import calibration
 from bench.calibration.calibration import Batch, Calibration, Head, Outcome, false_ones, identical_of, outcomes_of
 from bench.calibration.simulate import at_most, clopper_pearson, error_rate, lag_correlation, recorded
 from bench.calibration.workers import BUDGET, PAIRS_A_ROW
-from bench.publish.commits import Made, with_commit
+from bench.publish.commits import check_named
 from bench.publish.kinds import Kind, Repository, dated, refusal
 from bench.records.store import head_text
 from bench.report.markdown import environment_line, table
@@ -341,9 +340,8 @@ class Calibrations(Kind[Calibration]):
         refuse = refusal(folder)
         if not thing.batches:
             raise refuse("has no complete batch yet; `python -m bench calibrate --out` goes on")
-        made = Made(thing.head.environment, thing.head.started_at)
-        environment = with_commit(made, repository.root, refuse, again="calibrate")
-        return thing._replace(head=msgspec.structs.replace(thing.head, environment=environment))
+        check_named(thing.head.environment, repository.root, refuse, again="calibrate")
+        return thing
 
     def head(self, thing: Calibration) -> Head:
         """When it began, and what made it."""

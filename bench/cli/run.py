@@ -33,6 +33,9 @@ from impls.contract import InvalidInput
 
 DEFAULT = Options()
 
+DRAW = ("altair", "vl_convert")
+"""What pages are drawn with: a run does without."""
+
 
 def run(options: Annotated[Options, Parameter(name="*", show_default=False)] = DEFAULT) -> int:
     """Measure, write a result folder, and show the table.
@@ -115,12 +118,12 @@ def _write_page(analysis: Analysis, console: Console) -> bool:
             write_report([analysis], analysis.result.path, scaling.maps)
     except KeyboardInterrupt:
         raise
-    except ModuleNotFoundError as error:
-        again = command("page", shown(analysis.result.path))
-        console.print(f"no page was drawn, for {error.name} is not installed; where it is, draw it with: {again}")
-        return False
     except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
         folder = shown(analysis.result.path)
+        if isinstance(error, ModuleNotFoundError) and error.name in DRAW:
+            again = command("page", folder)
+            console.print(f"no page was drawn, for {error.name} is not installed; where it is, draw it with: {again}")
+            return False
         why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
         console.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")
         return False

@@ -1,7 +1,8 @@
-"""What is worked out before any turn: the oracle's answers, and on a GPU each row's programs.
+"""What is worked out before the turns of a block: the oracle's answers, and on a GPU each row's programs.
 
-A GPU row's turns need one processor, its compiler can use many: so all programs are compiled first, by processes of
-their own and several at a time, into the folders that the rows' workers read. Meanwhile the oracle works.
+A GPU row's turns need one processor, its compiler can use many: so the programs that a block needs are compiled before
+it, by processes of their own and several at a time, into the folders that the rows' workers read. Before the first, the
+oracle works meanwhile.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
 from bench.measure.errors import DiskFull
 from bench.measure.messages import Built, Compile, Finished, ProblemFile
 from bench.measure.worker_client import Failure, WorkerProcess, together
-from bench.records.schema import without_time
 from bench.workloads import reference_outputs
 from impls.contract import InvalidInput
 
@@ -40,8 +40,14 @@ def problem_files(workloads: Sequence[Workload], folder: Path) -> dict[str, Prob
     }
 
 
-def pose(request: Request, problems: Mapping[str, ProblemFile], tell: Callable[[str], None]) -> None:
-    """Work out the oracle's answers, and write them down; ``tell`` hears what goes on.
+Pose: TypeAlias = "Callable[[Callable[[], bool]], None]"
+"""Poses the problems of a run, until it is told that the run has stopped."""
+
+
+def pose(
+    request: Request, problems: Mapping[str, ProblemFile], tell: Callable[[str], None], stopped: Callable[[], bool]
+) -> None:
+    """Work out the oracle's answers, and write them down, unless ``stopped``; ``tell`` hears what goes on.
 
     Raises:
         InvalidInput: a workload does not fit into memory.
@@ -52,6 +58,8 @@ def pose(request: Request, problems: Mapping[str, ProblemFile], tell: Callable[[
         tell(f"the oracle works out {workload.name}")
         try:
             problem = reference_outputs.pose(workload, request.tasks, request.precisions)
+            if stopped():
+                return
             reference_outputs.save(problem, path)
         except MemoryError:
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
@@ -60,23 +68,29 @@ def pose(request: Request, problems: Mapping[str, ProblemFile], tell: Callable[[
 
 
 @contextmanager
-def beside(work: Callable[[], None]) -> Iterator[None]:
+def beside(work: Pose) -> Iterator[Callable[[], bool]]:
     """Do the work in a thread: the context ends when that is done, and raises what it raised.
 
-    Whoever leaves the context by an exception does not wait for it.
+    What it gives tells whether the work has failed by now. Whoever leaves the context by an exception does not wait,
+    and the work is told to stop.
     """
     raised: list[BaseException] = []
+    stopped = threading.Event()
 
     def do() -> None:
         try:
-            work()
+            work(stopped.is_set)
         except BaseException as error:
             raised.append(error)
 
     thread = threading.Thread(target=do, daemon=True)
     thread.start()
-    yield
-    thread.join()
+    try:
+        yield lambda: bool(raised)
+        thread.join()
+    except BaseException:
+        stopped.set()
+        raise
     if raised:
         raise raised[0]
 
@@ -94,33 +108,34 @@ class Compiler:
     def due(self, planned_groups: Sequence[PlannedGroup]) -> list[tuple[Entry, Cell]]:
         """Who has to compile for these groups: nobody on a CPU, where a row's compiler has the row's processors."""
         members = (member for one in planned_groups if one.group.device == "gpu" for member in one.members)
-        found = [
-            (entry, cell) for entry, cell in members if entry.row.compiles and (entry.label, cell) not in self._began
-        ]
-        return sorted(found, key=lambda one: one[1].task, reverse=True)  # training first: it takes longest
+        found = {
+            (entry.label, cell): (entry, cell)  # the baseline is in each pool
+            for entry, cell in members
+            if entry.row.compiles_on(cell.device) and (entry.label, cell) not in self._began
+        }
+        return sorted(found.values(), key=lambda one: one[1].task, reverse=True)  # training first: it takes longest
 
-    def compile(self, block: int, planned_groups: Sequence[PlannedGroup]) -> list[Record]:
-        """Compile what is due, and give records of the cells for which that failed."""
+    def compile(
+        self, planned_groups: Sequence[PlannedGroup], give_up: Callable[[], bool] = lambda: False
+    ) -> dict[Cell, Failure]:
+        """Compile what is due, until ``give_up`` says so; why that failed, for each cell for which it did."""
         due, began = self.due(planned_groups), time.monotonic()
         if not due:
-            return []
+            return {}
         self._began |= {(entry.label, cell) for entry, cell in due}
-        pool_of = {cell: one.pool for one in planned_groups for _, cell in one.members}
         workers = {
             WorkerProcess(entry, (cell,), self._setting, log=f"{entry.label}-{cell.workload}-{cell.task}-compile"): cell
             for entry, cell in due
         }
-        most = min(len(self._allowed), max(len(pool.entries) for pool in pool_of.values()))  # as many fit into memory
-        failures = []
+        most = min(len(self._allowed), max(len(one.pool.entries) for one in planned_groups))  # as many fit into memory
+        requests = {worker: lambda _slot: Compile() for worker in workers}
+        failures: dict[Cell, Failure] = {}
         try:
-            for worker, answer in together({one: lambda _slot: Compile() for one in workers}, [self._allowed] * most):
-                cell = workers[worker]
+            for worker, answer in together(requests, [self._allowed] * most, once=True, give_up=give_up):
                 if isinstance(answer, Built):
-                    self._built[cell] = answer
-                    continue
-                failed = _failure(answer)
-                reason = f"{failed.reason} (when it was compiled)"
-                failures.append(without_time(cell, failed.status, reason, block=block, pool=pool_of[cell].number))
+                    self._built[workers[worker]] = answer
+                else:
+                    failures[workers[worker]] = _failure(answer)
         finally:
             for worker in workers:
                 worker.end()

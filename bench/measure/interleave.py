@@ -277,7 +277,7 @@ def _prepared_after_s(member: Member, earlier: Mapping[Cell, Record]) -> tuple[b
     """How long a member will take to be ready, as far as that is known: longest who compiles for the first time."""
     before = earlier.get(member.cell)
     took = (before.import_s, before.build_s, before.first_call_s) if before else ()
-    return member.entry.row.compiles and before is None, sum(seconds or 0.0 for seconds in took)
+    return member.entry.row.compiles_on(member.cell.device) and before is None, sum(seconds or 0.0 for seconds in took)
 
 
 def possible(

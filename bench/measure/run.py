@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from bench.here import shown
-from bench.machine.cpus import processors
+from bench.machine.cpus import processors, product
 from bench.machine.describe import code_facts, describe
 from bench.machine.interpreters import choose_interpreters
 from bench.measure.ahead import pose, problem_files
@@ -29,7 +29,7 @@ from bench.measure.lock import only_run
 from bench.measure.plan import BUDGETS, Budget, make_plan
 from bench.measure.preflight import preflight
 from bench.measure.request import Options, Request, choose_budget, choose_rows, is_here
-from bench.measure.runner import Listener, product, run_plan, scratch
+from bench.measure.runner import Listener, run_plan, scratch
 from bench.measure.stopping import Speed, expected_s
 from bench.measure.subjects import wall_s
 from bench.measure.worker_environment import entries_that_fit, left_out, memory_limit
@@ -54,7 +54,7 @@ IMPORT_S = 0.08
 """A Python that imports NumPy took so long on the machine that the figures of `bench.measure.stopping` are of."""
 
 PRODUCT_S = 0.0018
-"""So did `bench.measure.runner.product`."""
+"""So did `bench.machine.cpus.product`."""
 
 TRIES = 3
 

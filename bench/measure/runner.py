@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from threadpoolctl import threadpool_limits
 
 from bench.analysis.cells import analyse, counted_of
-from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, stolen
-from bench.measure.ahead import Compiler, beside
+from bench.machine.cpus import kept_off, load_average, processor_ticks, processors, product, stolen
+from bench.measure.ahead import Compiler, Pose, beside
 from bench.measure.errors import DiskFull
 from bench.measure.interleave import Interleaver
 from bench.measure.messages import Revisit, Revisited
@@ -35,7 +33,7 @@ from bench.records.schema import Block, Effort, Group, Memory, Record, VerdictCh
 from bench.records.store import RECORDS_FILE, record_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import BinaryIO, Literal
 
     from bench.measure.messages import Answer, ProblemFile
@@ -117,10 +115,6 @@ def scratch(path: Path) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-PRODUCT_SIZE = 512
-"""Rows and columns of the product that shows how the machine drifts: about 3 ms on one core."""
-
-
 NextBlock = Callable[["Plan", "Sequence[Record]"], "tuple[int, tuple[PlannedGroup, ...]] | None"]
 """Which block is due, and its planned groups, given the records so far; None: there is no more to do."""
 
@@ -137,7 +131,7 @@ def run_plan(
     had_s: float = 0.0,
     known: Sequence[Line] = (),
     next_block: NextBlock = next_block,
-    pose: Callable[[], None] = lambda: None,
+    pose: Pose = lambda _stopped: None,
 ) -> Literal["decided", "blocks", "budget"]:
     """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
 
@@ -184,23 +178,37 @@ class _Run:
     had_s: float
     """How long the run had lasted before it went on."""
 
-    def get_ready(self, pose: Callable[[], None]) -> None:
+    def get_ready(self, pose: Pose) -> None:
         """Pose the problems, and meanwhile compile what the first block needs, where that is done apart from turns."""
         due = self.next_block(self.setting.plan, self.journal.records)
         if due is None or not self.compiler.due(due[1]):
-            pose()
+            pose(lambda: False)
             return
-        with beside(pose):
-            self._compile(*due)
+        with beside(pose) as has_failed:
+            self._compile(*due, has_failed)
 
-    def _compile(self, block: int, planned_groups: Sequence[PlannedGroup]) -> bool:
+    def _compile(
+        self, block: int, planned_groups: Sequence[PlannedGroup], give_up: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Compile what a block needs; whether all that is due can be measured."""
         if programs := len(self.compiler.due(planned_groups)):
             self.journal.listener.doing(None, f"{programs} programs are compiled, on all processors")
-        failures = self.compiler.compile(block, planned_groups)
-        if failures:
-            self.journal.keep(*failures)
+        pool_of = {cell: one.pool.number for one in planned_groups for _, cell in one.members}
+        failures = self.compiler.compile(planned_groups, give_up)
+        for cell, failure in failures.items():
+            where = {"block": block, "pool": pool_of[cell], "attempt": self._attempt(block, pool_of[cell], {cell})}
+            self.journal.keep(without_time(cell, failure.status, f"{failure.reason} (when it was compiled)", **where))
         return not failures
+
+    def _attempt(self, block: int, pool: int, cells: Collection[Cell]) -> int:
+        """The number of the next attempt at these cells."""
+        place = block, pool
+        attempts = [
+            record.attempt
+            for record in self.journal.records
+            if (record.block, record.pool) == place and record.cell in cells
+        ]
+        return max(attempts, default=-1) + 1
 
     def blocks(self) -> Literal["decided", "blocks", "budget"]:
         """Block after block, until all is decided, or the next would end after the budget; and each cell once more."""
@@ -217,7 +225,7 @@ class _Run:
                 break
             if not self._compile(block, planned_groups):
                 continue
-            self._block(block, planned_groups, cold=cold)
+            self._block(block, planned_groups, cold=cold or block == 1)
             cold = False
         self._revisit_all()  # the time for it was kept, but where a block that is sure took more than there is
         last = max((record.block for record in records), default=0)
@@ -233,7 +241,8 @@ class _Run:
         started_at, start = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         ticks, before = processor_ticks(self.allowed), len(self.journal.records)
         product_s = []
-        for number in dict.fromkeys(one.pool.number for one in planned_groups):
+        numbers = dict.fromkeys(one.pool.number for one in planned_groups)
+        for number in numbers:
             in_pool = [one for one in planned_groups if one.pool.number == number]
             place = self.allowed[-in_pool[0].pool.threads :]
             product_s.append(product(place))
@@ -252,6 +261,7 @@ class _Run:
                 load=load_average(),
                 steal=stolen(ticks, processor_ticks(self.allowed)),
                 cold=cold,
+                pool=number if self.setting.plan.budget.pool_by_pool and len(numbers) == 1 else None,
                 phases_s=dict(phases_s),
             ),
             *(self._efforts(block, seconds) if self.setting.plan.budget.adapts else []),
@@ -301,14 +311,7 @@ class _Run:
         return pool
 
     def _measure(self, pool: Interleaver, planned: PlannedGroup) -> list[Record]:
-        cells = {cell for _, cell in planned.members}
-        place = pool.block, planned.pool.number
-        attempts = [
-            record.attempt
-            for record in self.journal.records
-            if (record.block, record.pool) == place and record.cell in cells
-        ]
-        attempt = max(attempts, default=-1) + 1
+        attempt = self._attempt(pool.block, planned.pool.number, {cell for _, cell in planned.members})
         earlier = {record.cell: record for record in self.journal.records if record.ok}  # a first attempt too
         effort = self.journal.efforts.get((planned.pool.number, planned.group))
         turns = effort.turns if effort else None
@@ -380,16 +383,3 @@ def _seen(cell: Cell, answer: Answer | Failure) -> tuple[Memory, Record | Failur
         return answer.memory, answer.failure
     failure = answer if isinstance(answer, Failure) else Failure("error", "the worker answered out of turn")
     return Memory(cell=cell, status=failure.status, reason=failure.reason), failure
-
-
-def product(place: Sequence[int]) -> float:
-    """Seconds of a fixed product on the processors where turns are taken, one thread: the fastest of five."""
-    matrix = np.full((PRODUCT_SIZE, PRODUCT_SIZE), 0.5, np.float32)
-    others = [number for number in processors() if number not in place[-1:]]
-    seconds = []
-    with threadpool_limits(1), kept_off(others, processors()):
-        for _ in range(5):
-            start = time.perf_counter()
-            matrix @ matrix
-            seconds.append(time.perf_counter() - start)
-    return min(seconds)

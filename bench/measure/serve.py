@@ -94,7 +94,7 @@ class Worker:
 
         The cell is compiled then, validated in the first block, warm and as loaded. Invalid where its values are wrong.
         """
-        subject, compiles = self._load(cell), self._row.compiles
+        subject, compiles = self._load(cell), self._row.compiles_on(cell.device)
         subject.reset()
         warm = subject.turns(cell, self._seed(cell, 0))
 
@@ -208,10 +208,12 @@ class Worker:
             self._phases_s["start"] = time.monotonic() - self._job.started_s
         if self._loaded is None or self._loaded[0] != cell.workload:
             self._loaded = None  # the old one's memory, before the new one is made
-            kind = Bound if self._row.is_bound else Model
+            source = self._job.problems[cell.workload]
             with self._phase("load"):
-                source = self._job.problems[cell.workload]
-                self._loaded = cell.workload, kind(self._build, source, cell.device, blank=blank)
+                if self._row.is_bound:
+                    self._loaded = cell.workload, Bound(self._build, source, cell.device)
+                else:
+                    self._loaded = cell.workload, Model(self._build, source, cell.device, blank=blank)
         return self._loaded[1]
 
     @contextmanager

@@ -18,7 +18,7 @@ from bench.records.schema import CONTROL, Cell, Effort, Group, Record
 from bench.workloads.flops import expected_call_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from bench.measure.plan import Budget
     from bench.records.schema import Block, Phase
@@ -45,13 +45,19 @@ def next_block(plan: Plan, records: Sequence[Record]) -> tuple[int, tuple[Planne
     smallest number before the next begins. It depends on the plan and the records alone, so that a run can go on where
     another has stopped.
     """
+    failed = {record.cell for record in records if not record.ok}
     if plan.budget.pool_by_pool:
-        least = replace(plan.budget, max_blocks=plan.budget.min_blocks, pool_by_pool=False)
+        least = replace(plan.budget, max_blocks=plan.budget.min_blocks)
         for pool in plan.pools:
             own = [record for record in records if record.pool == pool.number]
-            if (first := next_block(replace(plan, pools=(pool,), budget=least), own)) is not None:
+            if (first := _next_block(replace(plan, pools=(pool,), budget=least), own, failed)) is not None:
                 return first
-    failed = {record.cell for record in records if not record.ok}
+    return _next_block(plan, records, failed)
+
+
+def _next_block(
+    plan: Plan, records: Sequence[Record], failed: Collection[Cell]
+) -> tuple[int, tuple[PlannedGroup, ...]] | None:
     have = {(record.block, record.pool, record.cell) for record in records}
     latest = max((record.block for record in records), default=0)
     block = max(0, latest - 1)  # those before it were completed first
@@ -301,10 +307,10 @@ def expected_s(plan: Plan, workloads: Mapping[str, Workload], slots: int, speed:
             turns = rounds * sum(max(1.5 * plan.budget.turn_s, own_s) for own_s in calls_s)
             apart = (len(members) * (plan.budget.warmup_s + CELL_S * speed.start) + 5 * sum(calls_s)) / slots
             trains = 2 if group.task in ("gradients", "train_step") else 1
-            compiled = sum(workload.num_batches * trains for entry, _ in members if entry.row.compiles)
+            compiled = sum(workload.num_batches * trains for entry, _ in members if entry.row.compiles_on(device))
             compiling = COMPILE_S[device] * speed.start * compiled / slots
             first += turns + 2 * apart + compiling
-            later += turns + apart + AFTER_A_COLD_BLOCK["compile"] * compiling
+            later += turns + apart + (AFTER_A_COLD_BLOCK["compile"] * compiling if device == "cpu" else 0.0)
     return Expected(first, later)
 
 
@@ -331,7 +337,8 @@ def after_s(block: Block, efforts: Iterable[Effort]) -> float:
     less_s = 0.0
     if block.cold:
         less_s = sum((1 - share) * block.phases_s.get(phase, 0.0) for phase, share in AFTER_A_COLD_BLOCK.items())
-    more_s = sum((one.turns - one.before) * one.round_s for one in efforts if one.block == block.block)
+    followed = (one for one in efforts if one.block == block.block and block.pool in (None, one.pool))
+    more_s = sum((one.turns - one.before) * one.round_s for one in followed)
     return block.elapsed_s - less_s + more_s
 
 

@@ -126,14 +126,7 @@ class Bound:
     Factors are the same in every run, and drawn again wherever they are needed.
     """
 
-    def __init__(
-        self,
-        build: Callable[[str], Multiplier],
-        source: ProblemFile,
-        device: Device,
-        *,
-        blank: bool = False,  # noqa: ARG002  # its numbers are random in any case
-    ) -> None:
+    def __init__(self, build: Callable[[str], Multiplier], source: ProblemFile, device: Device) -> None:
         self._source = source
         self.square_size: int | None = SQUARE_SIZE[device]
         self._square = Product("square", *[SQUARE_SIZE[device]] * 3)

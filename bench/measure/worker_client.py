@@ -42,6 +42,9 @@ START_LIMIT_S = 120.0
 LONGEST_ANSWER_BYTES = 2**24
 """A record of a million samples is about as long."""
 
+GIVE_UP_S = 1.0
+"""At the latest after this it is asked again whether to wait any longer."""
+
 SHARED = frozenset({"numpy", "scipy"})
 """Array libraries that frameworks and the harness stand on: they stay importable, whichever row names them."""
 
@@ -219,8 +222,8 @@ class WorkerProcess:
         return answer
 
     def end(self) -> None:
-        """End the process and all its children."""
-        if self._process is None:
+        """End the process and all its children, if that was not done before."""
+        if self._process is None or self._pipe.closed:
             return
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -256,24 +259,34 @@ class WorkerProcess:
 
 
 def together(
-    requests: Mapping[WorkerProcess, Callable[[list[int]], AnyCommand]], slots: Sequence[list[int]]
+    requests: Mapping[WorkerProcess, Callable[[list[int]], AnyCommand]],
+    slots: Sequence[list[int]],
+    *,
+    once: bool = False,
+    give_up: Callable[[], bool] = lambda: False,
 ) -> list[tuple[WorkerProcess, Answer | Failure]]:
-    """What each worker answers to its request, as many asked at a time as there are slots of processors."""
+    """What each worker answers to its request, as many asked at a time as there are slots of processors.
+
+    ``once``: a worker is ended when it has answered. ``give_up``: whether nobody is to be waited for any longer; it is
+    asked every second.
+    """
     waiting, free = deque(requests.items()), deque(slots)
     busy: dict[WorkerProcess, list[int]] = {}
     outcomes = []
-    while waiting or busy:
+    while (waiting or busy) and not give_up():
         while waiting and free:
             worker, command = waiting.popleft()
             busy[worker] = slot = free.popleft()
             worker.start(slot)
             worker.send(command(slot))
-        nearest = min(worker.deadline for worker in busy)
-        ready = wait([sign for worker in busy for sign in worker.signs], max(0.0, nearest - time.monotonic()))
+        nearest_s = min(worker.deadline for worker in busy) - time.monotonic()
+        ready = wait([sign for worker in busy for sign in worker.signs], min(max(0.0, nearest_s), GIVE_UP_S))
         for worker in list(busy):
             if (outcome := worker.outcome(ready)) is not None:
                 free.append(busy.pop(worker))
                 outcomes.append((worker, outcome))
+                if once:
+                    worker.end()
     return outcomes
 
 

@@ -8,7 +8,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
-import msgspec
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from bench import units
 from bench.profiling.profiles import PROFILE_FILE, Category, Profile, Profiles, read_profiles
-from bench.publish.commits import Made, with_commit
+from bench.publish.commits import check_named
 from bench.publish.kinds import Kind, Repository, dated, refusal
 from bench.records.store import head_text
 from bench.report import markdown
@@ -191,9 +190,8 @@ class PublishedProfiles(Kind[Profiles]):
                 raise refuse(f"{one.implementation} is a file outside impls/, which no commit has")
             if one.waited > BUSY:
                 raise refuse(f"{what}: other programs had its processor; profile again on a machine that is at rest")
-        made = Made(thing.environment, thing.started_at, {one.implementation: one.code.code for one in thing.profiles})
-        environment = with_commit(made, repository.root, refuse, again="profile")
-        return msgspec.structs.replace(thing, environment=environment)
+        check_named(thing.environment, repository.root, refuse, again="profile")
+        return thing
 
     def head(self, thing: Profiles) -> Profiles:
         """When it began, and what made it."""

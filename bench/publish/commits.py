@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import tarfile
+import zipfile
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -43,9 +43,7 @@ class Made:
             return False
 
 
-def with_commit(
-    made: Made, repository: Path, refuse: Callable[[str], InvalidInput], *, again: str = "run"
-) -> Environment:
+def with_commit(made: Made, repository: Path, refuse: Callable[[str], InvalidInput]) -> Environment:
     """The environment with the commit whose code made the thing: the one that it names, or another with that content.
 
     In a copy of the tree without a repository the code that stands there is enough, and there is no commit.
@@ -53,24 +51,34 @@ def with_commit(
     Raises:
         InvalidInput: nobody else can have the code.
     """
-    told = made.environment.git_commit
     if not made.environment.harness.startswith(f"{HASHING}:"):  # hashed in another way: its word is taken
-        if told is None or made.environment.git_dirty:
-            raise refuse(f"was made by code that is in no commit; commit, {again} again, publish that")
-        knows = known(told, repository)
-        if knows != "it is an ancestor":
-            raise refuse(f"was made by commit {told[:12]}, which HEAD here does not come from; {WAYS_OUT[knows]}")
+        check_named(made.environment, repository, refuse, again="run")
         return made.environment
-    is_here, head = made.by(repository), git(repository, "rev-parse", "HEAD")
-    if head is None and is_here:
+    is_here, is_copy = made.by(repository), git(repository, "rev-parse", "HEAD") is None
+    if is_here and is_copy:
         return msgspec.structs.replace(made.environment, git_commit=None, git_dirty=False)
-    for commit in _nearest_first(made, repository):
+    for commit in dict.fromkeys(_nearest_first(made, repository)):
         if _has_made(commit, repository, made):
             return msgspec.structs.replace(made.environment, git_commit=commit, git_dirty=False)
-        if is_here and commit == head:
-            raise refuse("was made by the code here, which HEAD does not have; commit it, then publish this")
-    why = "" if head is None else "the code is that of no commit that HEAD comes from; "
+    if is_here:
+        raise refuse("was made by the code here, which is in no commit that HEAD comes from; commit it, publish then")
+    why = "" if is_copy else "was made by code that no commit has which HEAD comes from; "
     raise refuse(f"{why}{WAYS_OUT[known('', repository)]}")
+
+
+def check_named(
+    environment: Environment, repository: Path, refuse: Callable[[str], InvalidInput], *, again: str
+) -> None:
+    """Refuse what was made by other code than that of the commit which it names, by its own word.
+
+    Of what more than the harness has made: no hash has all of that.
+    """
+    commit = environment.git_commit
+    if commit is None or environment.git_dirty:
+        raise refuse(f"was made by code that is in no commit; commit, {again} again, publish that")
+    knows = known(commit, repository)
+    if knows != "it is an ancestor":
+        raise refuse(f"was made by commit {commit[:12]}, which HEAD here does not come from; {WAYS_OUT[knows]}")
 
 
 def _nearest_first(made: Made, repository: Path) -> Iterator[str]:
@@ -80,18 +88,18 @@ def _nearest_first(made: Made, repository: Path) -> Iterator[str]:
         yield told
     yield from filter(None, [git(repository, "rev-parse", "HEAD")])
     began = datetime.fromisoformat(made.started_at).timestamp()
-    lines = (git(repository, "log", "--format=%ct %H", "HEAD", "--", *CODE) or "").splitlines()
-    commits = [(float(when), commit) for when, commit in map(str.split, lines)]
+    listed = git(repository, "log", "--full-history", "--format=%ct %H", "HEAD", "--", *CODE) or ""
+    commits = [(float(when), commit) for when, commit in map(str.split, listed.splitlines())]
     yield from (commit for _, commit in sorted(commits, key=lambda one: abs(one[0] - began)))
 
 
 def _has_made(commit: str, repository: Path, made: Made) -> bool:
     with TemporaryDirectory(prefix="commit-") as name:
-        tree, packed = Path(name, "tree"), Path(name, "tree.tar")
+        tree, packed = Path(name, "tree"), Path(name, "tree.zip")
         if git(repository, "archive", "--output", str(packed), commit, "--", *CODE) is None:
             return False
-        with tarfile.open(packed) as archive:
-            archive.extractall(tree, filter="data")
+        with zipfile.ZipFile(packed) as archive:
+            archive.extractall(tree)
         return made.by(tree)
 
 

@@ -133,7 +133,8 @@ class Record(Struct, frozen=True, kw_only=True, tag_field="type", tag="cell"):
     first_call_s: float | None = None
     """The first call, everything included."""
     compile_s: float | None = None
-    """First call less second call, for a row that compiles; in block 1 without a compilation cache."""
+    """First call less second call, for a row that compiles; in block 1 without a compilation cache. On a GPU by a
+    process of its own before the block, with all processors, while others compiled."""
     compiled: str | None = None
     """What was compiled, in the row's own words, where that is not the whole of a task."""
     warmup_calls: int | None = None
@@ -200,7 +201,10 @@ class Block(Struct, frozen=True, kw_only=True, tag_field="type", tag="block"):
     load: float | None
     steal: float | None
     cold: bool = False
-    """Whether nothing was compiled before it: the first block since the run was started, or went on."""
+    """Whether it was the first since the run was started, or went on, or of a pool: what is compiled in a block, and
+    all that is held against the oracle, is so in that one."""
+    pool: int | None = msgspec.field(default=None, name="table")
+    """The only pool that it was of, where each has blocks of its own."""
     phases_s: dict[Phase, float] = {}
     """Of the time that has passed, how much went to what. What several workers did side by side counts as long as it
     took, shared out among its phases."""

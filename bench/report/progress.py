@@ -112,7 +112,8 @@ class Progress:
         self._label = label_in(self._plan, block, planned_groups)
         self._bar.reset(self._task, total=self._cells, block=self._label, description="")
         if not self._console.is_terminal and block == 1:
-            self._print(f"{self._label} begins: {self._cells} cells, which compile and are checked in it")
+            compile_in_it = "" if planned_groups[0].group.device == "gpu" else "compile and "
+            self._print(f"{self._label} begins: {self._cells} cells, which {compile_in_it}are checked in it")
 
     def _doing(self, planned: PlannedGroup | None, what: str) -> None:
         self.say(f"{planned.group.workload} {planned.group.task}: {what}" if planned else what)
@@ -141,7 +142,7 @@ class Progress:
         efforts = [line for line in lines if isinstance(line, Effort)]
         if efforts:
             self._print(followed(efforts))
-        if self._block == 1:
+        if self._block == 1 and blocks[0].pool in (None, 0):
             said = after_the_first(self._plan, blocks[0], efforts, time.monotonic() - self._began)
             if said:
                 self._print(said)
@@ -174,9 +175,11 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
             parts.append(f"verdicts from about {duration(missing_s)} on (block {MIN_BLOCKS})")
         parts.append(f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent")
     if parts:
-        yield f"at this machine's speed: {'; '.join(parts)}"
-    if facts.min_blocks >= MIN_BLOCKS > max(have, budget.sure_blocks) and missing_s > budget.total_s:
-        yield f"the budget will hardly do for {MIN_BLOCKS} blocks: with fewer there is no verdict"
+        speed = "this machine's speed" if facts.device == "cpu" else "the speed of these processors and a large GPU"
+        yield f"at {speed}: {'; '.join(parts)}"
+    if facts.min_blocks >= MIN_BLOCKS > have and missing_s > budget.total_s:
+        goes_on = "it goes on until then" if budget.sure_blocks >= MIN_BLOCKS else "with fewer there is no verdict"
+        yield f"the budget will hardly do for {MIN_BLOCKS} blocks: {goes_on}"
 
 
 def in_full(run: Run, plan: Plan) -> Iterator[str]:

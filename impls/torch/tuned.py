@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from impls.contract import TrainStep, precision
+from impls.contract import NoCounter, TrainStep, precision
 from impls.torch import module
 from impls.torch._adapter import TorchRow, adam
 from impls.torch._graph import Recording, kept
@@ -40,7 +40,7 @@ ROW = {
     ),
     "frameworks": ["torch"],
     "precisions": ["float32", "tf32", "bfloat16"],
-    "compiles": True,
+    "compiles": ["cpu"],
     "unsupported": {"states": "nn.LSTM gives the hidden states of its last layer only"},
     # pages of 2 MiB for large tensors: a training step takes 0.84 at braun, 0.89 at tutorial
     "environment": ["memory kept"],
@@ -138,6 +138,16 @@ class TunedRow(TorchRow):
     def records(self) -> bool:
         """Whether calls are recorded: kernels on a GPU, which take less time than it takes to launch them."""
         return self.device.type == "cuda"
+
+    def peak_bytes(self) -> int:
+        """The most that PyTorch's tensors have held.
+
+        Raises:
+            NoCounter: what a graph holds is in no counter (pytorch#121932), or the device is no GPU.
+        """
+        if self.records:
+            raise NoCounter("torch does not count what its CUDA graphs hold")
+        return super().peak_bytes()
 
     def train_step(self, x: Tensor, y: Tensor, target: Tensor) -> TrainStep:
         """One step of ``torch.optim.Adam`` on the mean squared error."""

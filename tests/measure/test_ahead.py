@@ -7,30 +7,35 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import pytest
-from support.measuring import QUICK, carry_out, last
+from support.measuring import QUICK, blocks, carry_out, last
 from support.pretend import row as pretended
 from support.pretend import sit
 from support.processes import numpy_row
+from support.recorded import BLOCK
 
 from bench.machine.cpus import processors
-from bench.measure.ahead import beside
+from bench.measure import ahead
+from bench.measure.ahead import beside, pose, problem_files
 from bench.measure.plan import Plan, make_plan
 from bench.measure.runner import Listener
-from bench.measure.stopping import next_block
+from bench.measure.stopping import after_s, next_block
+from bench.measure.worker_client import WorkerProcess
+from bench.records.schema import Effort, Record
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import SEED
 from impls import read_row
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from bench.records.schema import Record
     from impls import Row
 
 SLOW_S = 0.4
@@ -100,7 +105,7 @@ def test_on_a_cpu_a_row_compiles_with_the_processors_that_it_is_timed_on(tmp_pat
 
 
 def test_who_cannot_be_compiled_says_so_and_takes_no_turn(tmp_path: Path) -> None:
-    good, bad = compiling(tmp_path, "good"), compiling(tmp_path, "bad", before="raise ValueError('no such kernel')")
+    good, bad = compiling(tmp_path, "good"), compiling(tmp_path, "bad", before=BAD)
     records = carry_out(tmp_path, plan_on("gpu", good, compiling(tmp_path, "other"), bad))
     record = last(records)["bad", "encode"]
     assert record.status == "error" and record.block == 1
@@ -111,30 +116,108 @@ def test_who_cannot_be_compiled_says_so_and_takes_no_turn(tmp_path: Path) -> Non
 def test_the_oracle_works_while_programs_are_compiled(tmp_path: Path) -> None:
     spans: dict[str, float] = {}
 
-    def pose() -> None:
+    def pose(_stopped: object) -> None:
         spans["began"] = time.time()
-        time.sleep(SLOW_S)
+        time.sleep(6)
         spans["ended"] = time.time()
 
     carry_out(tmp_path, plan_on("gpu", compiling(tmp_path, "first"), compiling(tmp_path, "second")), pose=pose)
-    assert spans["began"] < min(when for _, when in compiled(tmp_path, "first"))
-    assert spans["ended"] < first_turn(tmp_path, "first", "second")
+    when = [when for _, when in compiled(tmp_path, "first")]
+    assert spans["began"] < min(when) < spans["ended"] < first_turn(tmp_path, "first", "second")
 
 
-def test_what_the_oracle_cannot_do_ends_the_run(tmp_path: Path) -> None:
-    def pose() -> None:
+def test_what_the_oracle_cannot_do_ends_the_run_at_once(tmp_path: Path) -> None:
+    def pose(_stopped: object) -> None:
         raise InvalidInput("it does not fit into memory")
 
     for device in ("cpu", "gpu"):
+        began = time.monotonic()
         with pytest.raises(InvalidInput, match="does not fit"):
-            carry_out(tmp_path, plan_on(device, compiling(tmp_path, "first")), pose=pose)
+            carry_out(tmp_path, plan_on(device, compiling(tmp_path, "first", before="time.sleep(60)")), pose=pose)
+        assert time.monotonic() - began < 30
+
+
+def test_many_compile_at_once_each_with_all_processors_and_leave_nothing_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+
+    def together(requests: Any, slots: Any, **options: Any) -> Any:
+        seen.append((slots, options["once"]))
+        return real(requests, slots, **options)
+
+    real = ahead.together
+    monkeypatch.setattr(ahead, "together", together)
+    end, ended = WorkerProcess.end, []
+    monkeypatch.setattr(WorkerProcess, "end", lambda worker: (ended.append(worker.answered), end(worker))[1])
+    carry_out(tmp_path, plan_on("gpu", *(compiling(tmp_path, name) for name in ("first", "second", "third"))))
+    assert seen == [([processors()] * min(4, len(processors())), True)]
+    assert ended[:4] == [True] * 4, "each is ended when it has answered, and not when all have"
+
+
+BAD = "raise ValueError('no such kernel')"
+
+
+def test_a_baseline_that_cannot_be_compiled_fails_once_though_it_is_in_every_pool(tmp_path: Path) -> None:
+    rows = [compiling(tmp_path, "base", before=BAD), compiling(tmp_path, "one"), compiling(tmp_path, "two")]
+    plan = plan_on("gpu", *rows, entries_a_pool=3)
+    assert len(plan.pools) == 2
+    failures = [one for one in carry_out(tmp_path, plan) if not one.ok]
+    assert len(failures) == 2  # the baseline, and its twin
+    assert len({(one.cell, one.block, one.pool, one.attempt) for one in failures}) == 2
+
+
+def test_who_had_an_attempt_before_fails_in_the_next(tmp_path: Path) -> None:
+    """A run that goes on with a contended block compiles anew, and its second record is another than the first."""
+    rows = [compiling(tmp_path, "base"), compiling(tmp_path, "bad", before=BAD)]
+    plan = plan_on("gpu", *rows)
+    ((_, cell),) = [member for member in next_block(plan, [])[1][0].members if member[0].name == "bad"]  # type: ignore[index]
+    had = Record(cell=cell, block=1, status="ok", samples_s=[0.1], calls=1, flags=["contended"])
+    found = [one for one in carry_out(tmp_path, plan, known=[had]) if one.cell == cell]
+    assert [(one.status, one.attempt) for one in found] == [("error", 1)]
+
+
+def test_the_budget_is_obeyed_between_pools(tmp_path: Path) -> None:
+    budget = replace(QUICK, min_blocks=2, max_blocks=2, sure_blocks=2, total_s=0.1, pool_by_pool=True)
+    plan = plan_on("gpu", *(compiling(tmp_path, name) for name in "ab"), budget=budget, precisions=("float32", "tf32"))
+    records = carry_out(tmp_path, plan)
+    assert {(one.pool, one.block) for one in records if one.ok} == {(0, 1), (0, 2)}
+    assert [(block.pool, block.cold) for block in blocks(tmp_path)] == [(0, True), (0, False)]
+
+
+def test_a_block_is_charged_what_its_own_pool_learnt() -> None:
+    def effort(pool: int) -> Effort:
+        more = {"turns": 1, "before": 3, "turn_sd": 0.1, "process_sd": 0.1, "round_s": 5.0, "around_s": 1.0}
+        return Effort(workload="seed", task="encode", device="gpu", threads=1, pool=pool, **more)
+
+    block = msgspec.structs.replace(BLOCK, elapsed_s=30.0, cold=False, pool=1)
+    assert after_s(block, [effort(0), effort(1), effort(2)]) == 20.0
+    assert after_s(msgspec.structs.replace(block, pool=None), [effort(0)]) == 20.0
+
+
+def test_who_is_stopped_writes_nothing_down(tmp_path: Path) -> None:
+    problems = problem_files([SEED], tmp_path)
+    request: Any = SimpleNamespace(workloads=[SEED], tasks=("forward",), precisions=("float32",))
+    pose(request, problems, lambda _: None, lambda: True)
+    assert not list(tmp_path.iterdir())
+    pose(request, problems, lambda _: None, lambda: False)
+    assert [path.name for path in tmp_path.iterdir()] == ["seed.safetensors"]
 
 
 def test_who_is_interrupted_does_not_wait_for_what_goes_on_beside() -> None:
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), beside(partial(time.sleep, 20)):
+    stopped: list[Callable[[], bool]] = []
+
+    def work(told: Callable[[], bool]) -> None:
+        stopped.append(told)
+        time.sleep(20)
+
+    with pytest.raises(KeyboardInterrupt), beside(work):
+        while not stopped:
+            time.sleep(0.01)
+        assert not stopped[0]()
         raise KeyboardInterrupt
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 10 and stopped[0]()
 
 
 def test_pool_by_pool_the_first_has_its_blocks_before_the_next_begins() -> None:

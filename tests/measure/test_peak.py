@@ -57,7 +57,7 @@ BAD = {
 def test_a_precision_that_no_bound_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     thinc = {name: bound for name, bound in find_bounds().items() if "bfloat16" not in bound.precisions}
     monkeypatch.setattr(peak, "find_bounds", lambda: thinc)
-    with pytest.raises(InvalidInput, match="--precision bfloat16: no bound computes in it; choose float32$"):
+    with pytest.raises(InvalidInput, match=r"--precision bfloat16: no bound computes in it; choose float32$"):
         check_peak(workload=["seed"], task=[], device="cpu", threads=["1"], precision=["float32", "bfloat16"])
 
 

@@ -82,7 +82,7 @@ def test_code_that_was_changed_is_published_once_it_is_committed(clone: Path) ->
     first = git(clone, "rev-parse", "HEAD")
     change(clone / "bench" / "measure" / "runner.py")
     made = made_in(clone, first, dirty=True)
-    with pytest.raises(InvalidInput, match="the code here, which HEAD does not have; commit it, then publish this"):
+    with pytest.raises(InvalidInput, match="the code here, which is in no commit that HEAD comes from; commit it"):
         commit_of(made, clone)
     second = commit_all(clone, "as it ran")
     assert commit_of(made, clone) == second
@@ -94,7 +94,7 @@ def test_code_that_no_commit_has_is_refused(touched: str, clone: Path, tmp_path:
     shutil.copytree(clone, other, ignore=shutil.ignore_patterns(".git"))
     change(other / touched)
     for told in (None, first):  # a commit that it names is no proof
-        with pytest.raises(InvalidInput, match="that of no commit that HEAD comes from; push that commit first"):
+        with pytest.raises(InvalidInput, match="code that no commit has which HEAD comes from; push that commit first"):
             commit_of(made_in(other, told), clone)
     git(tmp_path, "clone", "--depth", "1", f"file://{clone}", "shallow")
     with pytest.raises(InvalidInput, match="the clone is shallow and may lack it"):
@@ -102,6 +102,24 @@ def test_code_that_no_commit_has_is_refused(touched: str, clone: Path, tmp_path:
     shutil.rmtree(clone / ".git")
     with pytest.raises(InvalidInput, match="this is no clone of a repository; publish from one"):
         commit_of(made_in(other), clone)
+
+
+def test_an_older_commit_is_found_though_its_code_stands_here_uncommitted(clone: Path) -> None:
+    first = git(clone, "rev-parse", "HEAD")
+    change(clone / "bench" / "measure" / "plan.py")
+    commit_all(clone, "another plan")
+    git(clone, "checkout", first, "--", "bench")
+    assert commit_of(made_in(clone, dirty=True), clone) == first
+
+
+def test_a_commit_whose_change_a_merge_took_back_is_found(clone: Path, tmp_path: Path) -> None:
+    git(clone, "checkout", "-b", "aside")
+    change(clone / "bench" / "measure" / "plan.py")
+    aside = commit_all(clone, "another plan")
+    shutil.copytree(clone, tmp_path / "copy", ignore=shutil.ignore_patterns(".git"))
+    git(clone, "checkout", "main")
+    git(clone, "merge", "--no-ff", "-s", "ours", "-m", "as it was", "aside")
+    assert commit_of(made_in(tmp_path / "copy"), clone) == aside
 
 
 def test_of_many_commits_the_one_that_ran_is_found(clone: Path, tmp_path: Path) -> None:

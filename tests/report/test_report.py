@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 from support.processes import bench
-from support.recorded import END, LONG, RUN, a_whole_run, record, write
+from support.recorded import END, LONG, RUN, a_whole_run, record, six_blocks, write
 from support.tables import shown
 
+from bench import units
 from bench.analysis.analysis import Analysis
 from bench.analysis.cells import analyse
 from bench.analysis.stats import median
@@ -28,6 +29,7 @@ from bench.report import export, markdown
 from bench.report.progress import live_summary
 from bench.report.rows import table_rows
 from bench.report.words import HINTS
+from bench.workloads.flops import BatchSizes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -274,6 +276,17 @@ def test_the_baseline_of_several_tables_counts_its_blocks_once(tmp_path: Path) -
         ("jax/scan", 2, 6),
         ("torch/cell", 2, 6),
     }
+
+
+def test_tokens_a_second_are_those_of_all_batches_over_the_median(tmp_path: Path) -> None:
+    sizes = (BatchSizes(10, 9, 2), BatchSizes(3, 4, 5))
+    workloads = {"seed": msgspec.structs.replace(RUN.workloads["seed"], batches=sizes), "g2p": RUN.workloads["g2p"]}
+    lines = six_blocks(record(samples_s=[0.5] * 3), record(workload="g2p"))
+    folder = write(tmp_path / "run", *lines, run=msgspec.structs.replace(RUN, workloads=workloads))
+    rows = {row.workload: row for row in table_rows([Analysis(read_result(folder))])}
+    assert rows["seed"].tokens_per_s == (2 * 19 + 5 * 7) / 0.5
+    assert rows["g2p"].tokens_per_s is None  # it does not say of what sizes its batches are
+    assert units.tokens(rows["seed"].tokens_per_s) == "146" and units.tokens(85_500.0) == "85.5 k"
 
 
 def test_csv_has_the_same_rows(result: Result) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 import tarfile
+import time
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 import pytest
-from support.processes import ROOT, numpy_row, python
+from support.processes import ROOT, WITH_TESTS, alive, numpy_row, python, wait_until
 from support.recorded import RUN
 
 from bench.records.store import read_result
@@ -21,9 +25,6 @@ from impls.contract import TASKS, InvalidInput
 from studies import cudnn_width, gpu, values
 from studies.gpu import Part
 from studies.values import Value, Values
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SAYS = "import pathlib, time; print('begins', flush=True); "
 
@@ -38,27 +39,91 @@ SAYS = "import pathlib, time; print('begins', flush=True); "
     ],
 )
 def test_a_part_has_its_limit_and_what_it_said_is_kept(program: str, code: int | None, tmp_path: Path) -> None:
-    part = Part("part", (sys.executable, "-c", SAYS + program), limit_s=3)
-    assert gpu.carry_out(part, tmp_path, rehearse=False) == code
+    part = Part("part", (sys.executable, "-c", SAYS + program), limit_s=60)
+    assert gpu.carry_out(part, tmp_path, 3, rehearse=False) == code
     said = (tmp_path / "part.txt").read_text()
     assert said.startswith("begins")
     assert ("keeps what it has" in said) is ("keeps what it has" in program)
 
 
-def test_packages_come_from_a_folder_of_wheels(tmp_path: Path) -> None:
-    wheels, site = tmp_path / "wheels", tmp_path / "site"
-    wheels.mkdir()
-    with zipfile.ZipFile(wheels / "lacking-1.0-py3-none-any.whl", "w") as wheel:
+def test_a_program_that_is_not_there_is_a_part_that_failed(tmp_path: Path) -> None:
+    assert gpu.carry_out(Part("part", ("no-such-program",), 9), tmp_path, 9, rehearse=False) not in (0, None)
+    assert "no-such-program" in (tmp_path / "part.txt").read_text()
+
+
+@pytest.fixture
+def wheels(tmp_path: Path) -> Path:
+    """A folder with one wheel."""
+    folder = tmp_path / "wheels"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "lacking-1.0-py3-none-any.whl", "w") as wheel:
         wheel.writestr("lacking.py", "WORD = 'found'\n")
         wheel.writestr("lacking-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: lacking\nVersion: 1.0\n")
         wheel.writestr("lacking-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("lacking-1.0.dist-info/RECORD", "")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", "elsewhere")
-        gpu.install(wheels, site)
-        part = Part("part", (sys.executable, "-c", "import lacking; print(lacking.WORD)"), limit_s=30)
-        assert gpu.carry_out(part, tmp_path, rehearse=False) == 0
-    assert (tmp_path / "part.txt").read_text() == "found\n"
+    return folder
+
+
+def test_workers_find_what_comes_from_a_folder_of_wheels(wheels: Path, tmp_path: Path) -> None:
+    """They have an environment of their own, and start with the Python that starts them."""
+    own = gpu.python_with(wheels, tmp_path / "python")
+    row = numpy_row(tmp_path, "mine", top="import lacking, psutil\nassert lacking.WORD == 'found'")
+    smoke = ("--workload", "seed", "--task", "encode", "--preset", "smoke", "--out", str(tmp_path / "out"))
+    part = Part("part", (own, "-m", "bench", "run", "--impl", str(row), *smoke), 60)
+    assert gpu.carry_out(part, tmp_path, 60, rehearse=False) == 0, (tmp_path / "part.txt").read_text()
+    assert read_result(tmp_path / "out").whole
+
+
+def test_what_a_killed_run_leaves_is_not_packed(tmp_path: Path) -> None:
+    work, out = tmp_path / "work", tmp_path / "out"
+    for name in ("run/records.jsonl", "run/cache/program", "run/numbers/gnmt.safetensors", "run.txt"):
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).touch()
+    out.mkdir()
+    gpu.pack(work, out)
+    assert [path.name for path in out.iterdir()] == ["gpu.tar.gz"]
+    with tarfile.open(out / "gpu.tar.gz") as packed:
+        assert {found.name for found in packed if found.isfile()} == {"gpu/run/records.jsonl", "gpu/run.txt"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_ends_it_ends_its_part_too_and_has_what_was_done(number: int, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDED, str(tmp_path / "out")], cwd=ROOT, env={**os.environ, **WITH_TESTS}
+    )
+    wait_until((tmp_path / "out" / "gpu.tar.gz").exists, "the first part is packed", 60)
+    wait_until(lambda: alive("sleeps-in-a-part"), "the second part begins", 60)
+    process.send_signal(number)
+    assert process.wait(60) == 130
+    assert not alive("sleeps-in-a-part")
+    with tarfile.open(tmp_path / "out" / "gpu.tar.gz") as packed:
+        assert "gpu/first.txt" in packed.getnames()
+
+
+ENDED = """
+import signal, sys
+from studies import gpu
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sleeps = "import time; time.sleep(100)  # sleeps-in-a-part"
+gpu.parts = lambda python, work: [
+    gpu.Part("first", (python, "-c", "print(1)"), 20), gpu.Part("second", (python, "-c", sleeps), 90)
+]
+sys.argv = ["gpu.py", sys.argv[1]]
+sys.exit(gpu.main())
+"""
+
+
+def test_all_parts_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Part("slow", (sys.executable, "-c", "import time; time.sleep(60)"), 60)
+    monkeypatch.setattr(gpu, "ALL_S", gpu.PATIENCE_S + 3)
+    monkeypatch.setattr(gpu, "parts", lambda *_: [slow, slow._replace(name="late")])
+    monkeypatch.setattr(sys, "argv", ["gpu.py", str(tmp_path / "out")])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    began = time.monotonic()
+    assert gpu.main() == 1
+    assert time.monotonic() - began < 40
+    with tarfile.open(tmp_path / "out" / "gpu.tar.gz") as packed:
+        assert "gpu/late.txt" not in packed.getnames()
 
 
 @pytest.mark.parametrize(
@@ -77,15 +142,17 @@ def test_what_makes_no_sense_is_said_in_a_line(words: tuple[str, ...], said: str
 @pytest.mark.thorough
 def test_all_of_it_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = python(str(ROOT / "studies" / "gpu.py"), str(out), "--rehearse", timeout=400)
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == [part.name for part in gpu.parts(out)]
-    assert (out / "plan.txt").read_text().startswith("plan: ")
-    with tarfile.open(out / "run.tar.gz") as packed:
-        packed.extractall(tmp_path / "home", filter="data")
-    assert read_result(tmp_path / "home" / "run").whole
-    found = msgspec.json.decode((out / "values-cpu.json").read_bytes(), type=Values)
+    done = python(str(ROOT / "studies" / "gpu.py"), str(out), "--rehearse", timeout=500)
+    names = [part.name for part in gpu.parts("python", out)]
+    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == names, done.stderr
+    with tarfile.open(out / "gpu.tar.gz") as packed:
+        packed.extractall(tmp_path, filter="data")
+    home = tmp_path / "gpu"
+    assert (home / "plan.txt").read_text().startswith("plan: ")
+    assert read_result(home / "run").whole
+    found = msgspec.json.decode((home / "values-cpu.json").read_bytes(), type=Values)
     assert found.values and all(one.within for one in found.values)
-    assert json.loads((out / "cudnn_width-cpu.json").read_bytes())["points"]
+    assert json.loads((home / "cudnn_width-cpu.json").read_bytes())["points"]
 
 
 RIGHT = Value(
@@ -120,6 +187,9 @@ def test_values_are_held_against_the_oracle(fault: str, within: bool, tmp_path: 
 
 
 def test_widths_need_a_device_or_a_word(tmp_path: Path) -> None:
+    for study in (cudnn_width.study, values.study):
+        with pytest.raises(InvalidInput, match="tpu: is no device; choose cpu or gpu"):
+            study(tmp_path, Path("tpu"))
     if not cudnn_width.torch.cuda.is_available():
         with pytest.raises(InvalidInput, match="finds no CUDA device here"):
             cudnn_width.study(tmp_path)
