@@ -165,7 +165,8 @@ class Publisher:
             console = Console(stderr=True, highlight=False, markup=False)
             with console.status("looks for the commit that has its code"):
                 thing = kind.check(thing, folder, self.repository)
-            console.print(f"made by {commit_in_words(kind.head(thing).environment)}")
+            made_by = kind.head(thing).environment
+            console.print(f"made by {commit_in_words(made_by) if made_by.git_commit else 'the code that stands here'}")
             target = kind.target(thing, self.repository)
             if target.resolve() != folder.resolve():
                 files = kind.raw(thing, folder)
