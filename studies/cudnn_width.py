@@ -8,6 +8,7 @@ why narrow nets are off, errors fall between 192 and 193, and a packed sequence 
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,9 +19,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from bench.machine.describe import describe
 from bench.records.schema import Environment, Struct
 from bench.report.markdown import environment_line, table
+from impls import find_rows
 from impls.contract import InvalidInput
 from impls.torch._adapter import use_precision
 from studies.experiment import carry_out, save
+from studies.kernels import kernels_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +81,7 @@ def measure(device: str) -> Points:
                         way=way,
                         forward=worst(found[:1], exact[:1]),
                         backward=worst(found[1:], exact[1:]),
-                        kernels=kernels_of(ours, lstm, x.to(device), d_output.to(device), way),
+                        kernels=kernels(ours, lstm, x.to(device), d_output.to(device), way),
                     )
                 )
     cudnn = torch.backends.cudnn.version() if device == "cuda" else None
@@ -104,22 +107,19 @@ def worst(found: Sequence[Tensor], exact: Sequence[Tensor]) -> float:
     return max(float((own - true).abs().max() / true.abs().max()) for own, true in pairs)
 
 
-def kernels_of(model: nn.LSTM, weights: nn.LSTM, x: Tensor, d_output: Tensor, way: Way) -> list[str]:
+def kernels(model: nn.LSTM, weights: nn.LSTM, x: Tensor, d_output: Tensor, way: Way) -> list[str]:
     """The names of what the device runs for it; nothing on a CPU."""
     if x.device.type != "cuda":
         return []
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
-        answers(model, weights, x, d_output, way)
-        torch.cuda.synchronize()
-    return sorted({event.name[:100] for event in profiler.events()})
+    return kernels_of(find_rows()["torch/module"], partial(answers, model, weights, x, d_output, way))
 
 
 def report(found: Points) -> str:
     """A line for each width and batch."""
-    lines, kernels = [], []
+    lines, ran = [], []
     for one in found.points:
         lines.append([str(one.width), str(one.batch), one.way, f"{one.forward:.1e}", f"{one.backward:.1e}"])
-        kernels += [f"- {one.width}, {one.batch}, {one.way}: `{'`, `'.join(one.kernels)}`"] if one.kernels else []
+        ran += [f"- {one.width}, {one.batch}, {one.way}: `{'`, `'.join(one.kernels)}`"] if one.kernels else []
     where = f"{found.device}, cuDNN {found.cudnn}" if found.cudnn else found.device
     words = (
         f"One layer in one direction, {STEPS} steps, float32, as wide as its inputs, on {where}; relative errors"
@@ -131,8 +131,8 @@ def report(found: Points) -> str:
         words,
         table(["width", "batch", "way", "outputs", "gradients"], lines, left=3),
     ]
-    if kernels:
-        parts += ["Kernels, by width, batch and way:\n", "\n".join(kernels) + "\n"]
+    if ran:
+        parts += ["Kernels, by width, batch and way:\n", "\n".join(ran) + "\n"]
     return "\n".join(parts)
 
 

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event
@@ -38,9 +39,10 @@ from impls.contract import PRECISIONS, TASKS, Device, InvalidInput, Precision, T
 from impls.equality import deviations
 from impls.numpy_model import NumpyModel
 from studies.experiment import carry_out, save
+from studies.kernels import kernels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from impls import Row
 
@@ -68,6 +70,8 @@ class Value(Struct, frozen=True, kw_only=True):
     error: float | None = None
     """Relative, against the float64 oracle; None where there is no answer."""
     limit: float | None = None
+    kernels: tuple[str, ...] = ()
+    """What a GPU ran for it, as its profiler has it; nothing where there is none."""
 
     @property
     def within(self) -> bool:
@@ -184,7 +188,12 @@ def _of_row(row: Row, device: Device, folder: Path) -> Iterator[Value]:
                 continue
             slack = problem.slack[own, 0] if task == "train_step" else None
             worst, *_ = deviations(task, solved, problem.answers[0, task], slack, precision=own)
-            yield msgspec.structs.replace(value, quantity=worst.quantity, error=worst.error, limit=worst.limit)
+            value = msgspec.structs.replace(value, quantity=worst.quantity, error=worst.error, limit=worst.limit)
+            if device == "gpu":
+                with suppress(Exception):  # a profiler that fails costs its names, and no value
+                    call = partial(reference_outputs.solve, model, task, problem.batches, 0)
+                    value = msgspec.structs.replace(value, kernels=tuple(kernels_of(row, call)))
+            yield value
 
 
 def report(found: Values) -> str:
@@ -211,8 +220,21 @@ def report(found: Values) -> str:
             f"{len(right)} of {len(found.values)} answers are within their limits. Errors are relative, against the"
             f" float64 oracle (`docs/definitions.md`).{' Not all rows were reached.' * found.interrupted}\n",
             table(header, lines, left=6),
+            *_kernels_in_words(found.values),
         ]
     )
+
+
+def _kernels_in_words(values: Sequence[Value]) -> Iterator[str]:
+    """What ran for each row at the first shape."""
+    first = parse_shape(SHAPES[0]).name
+    lines = [
+        f"- `{value.row}` {value.precision} {value.task}: `{'`, `'.join(value.kernels)}`"
+        for value in values
+        if value.kernels and value.shape == first
+    ]
+    if lines:
+        yield f"## Kernels at {first}\n\n" + "\n".join(lines) + "\n"
 
 
 def study(folder: Path, device: Path = Path("cpu")) -> str:

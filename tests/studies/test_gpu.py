@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -14,15 +15,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from support.frameworks import need
 from support.processes import ROOT, WITH_TESTS, alive, numpy_row, python, wait_until
 from support.recorded import RUN
 
 from bench.records.store import read_result
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import parse_shape
-from impls import read_row
+from impls import find_rows, read_row
 from impls.contract import TASKS, InvalidInput
-from studies import cudnn_width, gpu, values
+from studies import cudnn_width, gpu, kernels, values
 from studies.gpu import Part
 from studies.values import Value, Values
 
@@ -184,6 +186,31 @@ def test_values_are_held_against_the_oracle(fault: str, within: bool, tmp_path: 
     found = [*values._of_row(row, "cpu", tmp_path)]
     assert len(found) == len(shapes) * len(TASKS)
     assert {one.within for one in found if one.task == "encode"} == {within}
+
+
+TRACE = [
+    {"ph": "M", "name": "process_name", "pid": 7, "args": {"name": "/device:GPU:0"}},
+    {"ph": "M", "name": "process_name", "pid": 8, "args": {"name": "/host:CPU"}},
+    {"ph": "X", "name": "gemm_fusion_dot.1", "pid": 7, "ts": 1, "dur": 2},
+    {"ph": "X", "name": "gemm_fusion_dot.1", "pid": 7, "ts": 5, "dur": 2},
+    {"ph": "X", "name": "PjitFunction(forward)", "pid": 8, "ts": 1, "dur": 2},
+    {"ph": "X", "name": "LSTM_elementWise_fp<float>" + "x" * 200, "pid": 0, "cat": "kernel", "ts": 1, "dur": 2},
+    {"ph": "X", "name": "cudaLaunchKernel", "pid": 7, "cat": "cuda_runtime", "ts": 1, "dur": 2},
+]
+"""Of JAX's profiler, and of PyTorch's, as either writes them."""
+
+
+def test_of_a_trace_the_gpus_kernels_are_named_once() -> None:
+    lstm, gemm = kernels.names_in(TRACE)
+    assert gemm == "gemm_fusion_dot.1"
+    assert lstm.startswith("LSTM_elementWise_fp<float>") and len(lstm) == kernels.LONGEST_NAME
+
+
+def test_on_a_cpu_no_kernel_is_named() -> None:
+    need("jax")
+    ones = importlib.import_module("jax.numpy").ones
+    for name in ("jax/scan", "thinc/layers"):
+        assert kernels.kernels_of(find_rows()[name], lambda: ones(3) + 1) == []
 
 
 def test_widths_need_a_device_or_a_word(tmp_path: Path) -> None:
