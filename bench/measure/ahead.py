@@ -151,8 +151,10 @@ class Compiler:
 
 
 def _failure(answer: Answer | Failure) -> Failure:
-    """Why a program could not be compiled."""
+    """Why a program could not be compiled. Who takes too long has done nothing wrong: another machine may be faster."""
     match answer:
+        case Failure(status="timeout"):
+            return Failure("unavailable", answer.reason)
         case Finished():
             return Failure(answer.record.status, answer.record.reason or "")
         case Failure():

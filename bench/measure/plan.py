@@ -108,6 +108,7 @@ BUDGETS["threads"] = BUDGETS["default"]
 BUDGETS["gpu"] = replace(
     BUDGETS["default"],
     timed_s=0.1,
+    min_turns=2,  # after each step of `gnmt` a row's 270 MB of weights are read
     total_s=360,
     limit_s=120,
     measures_memory=False,  # a process for each cell would take a third of the time

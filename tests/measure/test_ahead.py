@@ -5,6 +5,7 @@ The device here is a fake one: rows that say they have a GPU, and need nothing b
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -26,7 +27,7 @@ from bench.measure.plan import Plan, make_plan
 from bench.measure.runner import Listener
 from bench.measure.stopping import after_s, next_block
 from bench.measure.worker_client import WorkerProcess
-from bench.records.schema import Effort, Record
+from bench.records.schema import FAILURES, Effort, Record
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import SEED
 from impls import read_row
@@ -165,6 +166,24 @@ def test_a_baseline_that_cannot_be_compiled_fails_once_though_it_is_in_every_poo
     failures = [one for one in carry_out(tmp_path, plan) if not one.ok]
     assert len(failures) == 2  # the baseline, and its twin
     assert len({(one.cell, one.block, one.pool, one.attempt) for one in failures}) == 2
+
+
+def test_who_takes_too_long_to_compile_has_no_time_here_and_has_not_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.measure.worker_client.START_LIMIT_S", 3.0)
+    rows = [
+        compiling(tmp_path, "base"),
+        compiling(tmp_path, "other"),
+        compiling(tmp_path, "slow", before="time.sleep(60)"),
+    ]
+    records = carry_out(tmp_path, plan_on("gpu", *rows, budget=replace(QUICK, limit_s=5)))
+    slow = last(records)["slow", "encode"]
+    assert slow.status == "unavailable" and slow.status not in FAILURES
+    assert slow.reason is not None and re.match(
+        r"did not get done within the 8 s .* \(when it was compiled\)", slow.reason
+    )
+    assert {one.status for one in records if one is not slow} == {"ok"}
 
 
 def test_who_had_an_attempt_before_fails_in_the_next(tmp_path: Path) -> None:
