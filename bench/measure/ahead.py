@@ -40,8 +40,8 @@ def problem_files(workloads: Sequence[Workload], folder: Path) -> dict[str, Prob
     }
 
 
-Pose: TypeAlias = "Callable[[Callable[[], bool]], None]"
-"""Poses the problems of a run, until it is told that the run has stopped."""
+Pose: TypeAlias = "Callable[[Callable[[str], None], Callable[[], bool]], None]"
+"""Poses the problems of a run, as ``pose`` does those of a request."""
 
 
 def pose(
@@ -79,7 +79,7 @@ def beside(work: Pose) -> Iterator[Callable[[], bool]]:
 
     def do() -> None:
         try:
-            work(stopped.is_set)
+            work(lambda _what: None, stopped.is_set)
         except BaseException as error:
             raised.append(error)
 

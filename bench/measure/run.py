@@ -205,7 +205,7 @@ def _carry_out(plan: Plan, request: Request, result: Result, mark: str, began: f
                     problems,
                     folder,
                     watch.listener,
-                    pose=partial(pose, request, problems, partial(watch.listener.doing, None)),
+                    pose=partial(pose, request, problems),
                     mark=mark,
                     memory_limit_bytes=result.run.plan.memory_limit_bytes,
                     began=began,

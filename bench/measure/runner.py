@@ -131,7 +131,7 @@ def run_plan(
     had_s: float = 0.0,
     known: Sequence[Line] = (),
     next_block: NextBlock = next_block,
-    pose: Pose = lambda _stopped: None,
+    pose: Pose = lambda _tell, _stopped: None,
 ) -> Literal["decided", "blocks", "budget"]:
     """Measure what the plan still lacks; the lines stand in the folder. Why it ended.
 
@@ -182,17 +182,21 @@ class _Run:
         """Pose the problems, and meanwhile compile what the first block needs, where that is done apart from turns."""
         due = self.next_block(self.setting.plan, self.journal.records)
         if due is None or not self.compiler.due(due[1]):
-            pose(lambda: False)
+            pose(partial(self.journal.listener.doing, None), lambda: False)
             return
         with beside(pose) as has_failed:
-            self._compile(*due, has_failed)
+            self._compile(*due, has_failed, "; meanwhile the oracle works")
 
     def _compile(
-        self, block: int, planned_groups: Sequence[PlannedGroup], give_up: Callable[[], bool] = lambda: False
+        self,
+        block: int,
+        planned_groups: Sequence[PlannedGroup],
+        give_up: Callable[[], bool] = lambda: False,
+        beside_that: str = "",
     ) -> bool:
         """Compile what a block needs; whether all that is due can be measured."""
         if programs := len(self.compiler.due(planned_groups)):
-            self.journal.listener.doing(None, f"{programs} programs are compiled, on all processors")
+            self.journal.listener.doing(None, f"{programs} programs are compiled, on all processors{beside_that}")
         pool_of = {cell: one.pool.number for one in planned_groups for _, cell in one.members}
         failures = self.compiler.compile(planned_groups, give_up)
         for cell, failure in failures.items():

@@ -94,7 +94,7 @@ def test_on_a_gpu_all_compile_before_any_turn_on_all_processors(tmp_path: Path) 
     for record in (one for one in records if not one.attempt):  # not what loading took in the block
         assert record.first_call_s is not None and record.first_call_s >= SLOW_S
         assert record.compile_s is not None and record.compile_s >= SLOW_S / 2
-    assert "3 programs are compiled, on all processors" in said
+    assert "3 programs are compiled, on all processors; meanwhile the oracle works" in said
 
 
 def test_on_a_cpu_a_row_compiles_with_the_processors_that_it_is_timed_on(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_who_cannot_be_compiled_says_so_and_takes_no_turn(tmp_path: Path) -> Non
 def test_the_oracle_works_while_programs_are_compiled(tmp_path: Path) -> None:
     spans: dict[str, float] = {}
 
-    def pose(_stopped: object) -> None:
+    def pose(_tell: object, _stopped: object) -> None:
         spans["began"] = time.time()
         time.sleep(6)
         spans["ended"] = time.time()
@@ -128,7 +128,7 @@ def test_the_oracle_works_while_programs_are_compiled(tmp_path: Path) -> None:
 
 
 def test_what_the_oracle_cannot_do_ends_the_run_at_once(tmp_path: Path) -> None:
-    def pose(_stopped: object) -> None:
+    def pose(_tell: object, _stopped: object) -> None:
         raise InvalidInput("it does not fit into memory")
 
     for device in ("cpu", "gpu"):
@@ -227,7 +227,7 @@ def test_who_is_interrupted_does_not_wait_for_what_goes_on_beside() -> None:
     began = time.monotonic()
     stopped: list[Callable[[], bool]] = []
 
-    def work(told: Callable[[], bool]) -> None:
+    def work(_tell: object, told: Callable[[], bool]) -> None:
         stopped.append(told)
         time.sleep(20)
 
