@@ -20,6 +20,7 @@ from rich.console import Console
 
 from bench.here import as_typed
 from bench.machine.limits import lower, too_low
+from bench.page import DRAW
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
@@ -89,6 +90,10 @@ def main() -> int:
         message = str(error)
     except CycloptsError as error:
         message = " ".join(str(error).split())
+    except ModuleNotFoundError as error:
+        if error.name not in DRAW:
+            raise
+        message = f"{error.name} is not installed, with which this draws; install it, or do this where it is"
     except KeyboardInterrupt as why:
         print(f"bench: {str(why) or 'interrupted'}", file=sys.stderr)
         return 130

@@ -9,7 +9,6 @@ from bench.cli.main import stderr
 from bench.cli.table import read_all
 from bench.forecast.report import maps
 from bench.measure.request import PAGES
-from bench.page.build import write_all
 
 
 def page(*results: Path, out: Path | None = None) -> None:
@@ -29,6 +28,8 @@ def page(*results: Path, out: Path | None = None) -> None:
         Folder for report.html, pictures/ and samples.csv; the result's own if there is one, and
         results/pages/<time> if there are several.
     """
+    from bench.page.build import write_all  # imported late: other commands do without what draws
+
     read = read_all("page", results)
     place = out or (read[0].result.path if len(read) == 1 else PAGES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
     with stderr().status("reads the results") as status:

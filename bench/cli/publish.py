@@ -32,6 +32,8 @@ def publish(result: Path | None = None) -> None:
         A result folder in which every row works (where there are several versions, under one of them), a calibration or
         a folder of profiles, made by code that some commit has, on whichever machine.
     """
+    import bench.page.build  # noqa: F401  # where what draws is not installed, nothing is to be written
+
     if result is None:
         OURS.refresh()
     else:

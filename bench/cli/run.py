@@ -18,7 +18,7 @@ from bench.measure.plan import Plan
 from bench.measure.request import Options, check_request
 from bench.measure.run import Ended, check_resume, dry_run, go_on
 from bench.measure.run import run as carry_out
-from bench.page import REPORT_FILE
+from bench.page import DRAW, REPORT_FILE
 from bench.records.atomic import write_atomic
 from bench.records.schema import FAILURES, Result
 from bench.records.store import read_result
@@ -32,9 +32,6 @@ from impls import HERE
 from impls.contract import InvalidInput
 
 DEFAULT = Options()
-
-DRAW = ("altair", "vl_convert")
-"""What pages are drawn with: a run does without."""
 
 
 def run(options: Annotated[Options, Parameter(name="*", show_default=False)] = DEFAULT) -> int:

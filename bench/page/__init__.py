@@ -7,3 +7,6 @@ is worked out in the script: intervals, ratios and verdicts come from where the 
 
 REPORT_FILE = "report.html"
 """What a page is called, wherever it stands."""
+
+DRAW = ("altair", "vl_convert")
+"""What pages and pictures are drawn with: a run does without."""

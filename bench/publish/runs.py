@@ -11,7 +11,6 @@ import msgspec
 from bench.analysis.analysis import Analysis
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.measure.worker_environment import CHANGE_SPEED
-from bench.page.build import svgs
 from bench.page.data import page_data
 from bench.publish import index, readme
 from bench.publish.commits import Made, with_commit
@@ -83,6 +82,8 @@ class Runs(Kind[Analysis]):
 
     def pages(self, things: Sequence[tuple[Path, Analysis]], repository: Repository) -> dict[Path, str]:
         """Pictures of each machine, the index, and README."""
+        from bench.page.build import svgs  # imported late: other commands do without what draws
+
         analyses = [analysis for _, analysis in things]
         of_machine: dict[str, list[Analysis]] = {}
         for analysis in analyses:

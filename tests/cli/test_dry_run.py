@@ -87,16 +87,19 @@ WITHOUT = """
 import sys
 for name in ("altair", "vl_convert"):
     sys.modules[name] = None
-smoke = "--workload seed --task encode --preset smoke".split()
-sys.argv = ["bench", "run", "--impl", {row!r}, *smoke, "--out", {out!r}]
 from bench.cli.main import main
+sys.argv[0] = "bench"
 sys.exit(main())
 """
 
 
-def test_a_run_does_without_what_draws_pages(tmp_path: Path) -> None:
+def test_a_run_does_without_what_draws_pages_and_a_page_does_not(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = python("-c", WITHOUT.format(row=str(numpy_row(tmp_path, "mine")), out=str(out)))
+    smoke = ("--workload", "seed", "--task", "encode", "--preset", "smoke", "--out", str(out))
+    done = python("-c", WITHOUT, "run", "--impl", str(numpy_row(tmp_path, "mine")), *smoke)
     assert done.returncode == 0, done.stderr
     assert re.search(r"no page was drawn, for \w+ is not installed; where it is, draw it with: .* page ", done.stderr)
     assert read_result(out).whole and (out / "table.md").exists() and not (out / "report.html").exists()
+    for words in (("page", str(out)), ("publish",)):
+        one_line(python("-c", WITHOUT, *words), r"\w+ is not installed, with which this draws; install it")
+    assert python("-c", WITHOUT, "--help").returncode == 0
