@@ -20,6 +20,7 @@ from support.recorded import END, RUN, record, six_blocks, write
 
 from bench.calibration import calibration, report
 from bench.calibration.calibration import Batch
+from bench.page import build
 from bench.profiling.profiles import PROFILE_FILE
 from bench.profiling.report import PublishedProfiles
 from bench.publish import commits, index, readme, runs
@@ -159,7 +160,7 @@ if __name__ == "__main__":
     featured.WORKLOADS = {"seed": SEED}
     # what is made of the raw files takes long, and is written like this
     runs.Runs.made = lambda kind, thing, folder: {folder / "table.md": f"{len(thing.result.records)}"}
-    runs.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]
+    build.svgs = lambda data: [("ratio.svg", f"{len(data.groups)}")]
     report.markdown = lambda head, batches: f"{head} {len(batches)}"
     readme.with_table = lambda repository, analysis, error_rate: f"{len(analysis.result.records)}"
     index.sentence = lambda analysis, where: where
