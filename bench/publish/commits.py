@@ -61,9 +61,11 @@ def with_commit(made: Made, repository: Path, refuse: Callable[[str], InvalidInp
         if _has_made(commit, repository, made):
             return msgspec.structs.replace(made.environment, git_commit=commit, git_dirty=False)
     if is_here:
-        raise refuse("was made by the code here, which is in no commit that HEAD comes from; commit it, publish then")
-    why = "" if is_copy else "was made by code that no commit has which HEAD comes from; "
-    raise refuse(f"{why}{WAYS_OUT[known('', repository)]}")
+        raise refuse("was made by the code here, which no commit in HEAD's history has; commit it, then publish this")
+    knows = known("", repository)
+    if knows != "it is not":
+        raise refuse(WAYS_OUT[knows])
+    raise refuse("no commit in HEAD's history has the code that made it; commit that code, then publish this")
 
 
 def check_named(

@@ -163,10 +163,16 @@ class Publisher:
             kind = next((kind for kind in self.kinds if (folder / kind.head_file).exists()), self.kinds[-1])
             thing = kind.read(folder)
             console = Console(stderr=True, highlight=False, markup=False)
-            with console.status("looks for the commit that has its code"):
+            looks = "looks for the commit that has its code"
+            if not console.is_terminal:
+                console.print(looks)
+            with console.status(looks):
                 thing = kind.check(thing, folder, self.repository)
-            made_by = kind.head(thing).environment
-            console.print(f"made by {commit_in_words(made_by) if made_by.git_commit else 'the code that stands here'}")
+            made_by, stands = (
+                kind.head(thing).environment,
+                "the code that stands here; a clone tells which commit has it",
+            )
+            console.print(f"made by {commit_in_words(made_by) if made_by.git_commit else stands}")
             target = kind.target(thing, self.repository)
             if target.resolve() != folder.resolve():
                 files = kind.raw(thing, folder)

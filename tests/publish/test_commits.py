@@ -82,7 +82,7 @@ def test_code_that_was_changed_is_published_once_it_is_committed(clone: Path) ->
     first = git(clone, "rev-parse", "HEAD")
     change(clone / "bench" / "measure" / "runner.py")
     made = made_in(clone, first, dirty=True)
-    with pytest.raises(InvalidInput, match="the code here, which is in no commit that HEAD comes from; commit it"):
+    with pytest.raises(InvalidInput, match="the code here, which no commit in HEAD's history has; commit it"):
         commit_of(made, clone)
     second = commit_all(clone, "as it ran")
     assert commit_of(made, clone) == second
@@ -94,7 +94,7 @@ def test_code_that_no_commit_has_is_refused(touched: str, clone: Path, tmp_path:
     shutil.copytree(clone, other, ignore=shutil.ignore_patterns(".git"))
     change(other / touched)
     for told in (None, first):  # a commit that it names is no proof
-        with pytest.raises(InvalidInput, match="code that no commit has which HEAD comes from; push that commit first"):
+        with pytest.raises(InvalidInput, match="no commit in HEAD's history has the code that made it"):
             commit_of(made_in(other, told), clone)
     git(tmp_path, "clone", "--depth", "1", f"file://{clone}", "shallow")
     with pytest.raises(InvalidInput, match="the clone is shallow and may lack it"):
