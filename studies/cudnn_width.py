@@ -146,4 +146,4 @@ def study(folder: Path, device: Path = Path("gpu")) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(carry_out(sys.argv, "studies.cudnn_width FOLDER [cpu]", study))
+    sys.exit(carry_out(sys.argv, "studies.cudnn_width FOLDER [cpu|gpu]", study))

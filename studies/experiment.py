@@ -73,7 +73,8 @@ def save(raw: Path, kind: type, measure: Callable[[], Any], report: Callable[[An
 def carry_out(arguments: Sequence[str], usage: str, made: Callable[..., str]) -> int:
     """Print what is made of the paths on a command line; 2, and one line, where that cannot be."""
     least = len(usage.partition(" [")[0].split())
-    if len(arguments) < least or (len(arguments) > least and "[" not in usage):
+    options = any(word.startswith("-") for word in arguments[1:])
+    if options or not least <= len(arguments) <= least + usage.count("["):
         print(f"usage: python -m {usage}", file=sys.stderr)
         return 2
     try:

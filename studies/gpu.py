@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
+
+PACKED = "gpu.tar.gz"
+"""What is to be taken home."""
 
 PATIENCE_S = 20.0
 """So long a part may take to write what it has, once its time is up."""
@@ -119,9 +123,9 @@ def pack(work: Path, out: Path) -> None:
     def wanted(found: tarfile.TarInfo) -> tarfile.TarInfo | None:
         return None if found.isdir() and Path(found.name).name in LEFT_OUT else found
 
-    with tarfile.open(out / ".gpu.tar.gz", "w:gz") as packed:
+    with tarfile.open(out / f".{PACKED}", "w:gz") as packed:
         packed.add(work, "gpu", filter=wanted)
-    (out / ".gpu.tar.gz").replace(out / "gpu.tar.gz")
+    (out / f".{PACKED}").replace(out / PACKED)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -144,7 +148,10 @@ def main() -> int:
             parser.error(f"{out} holds {found.name}; name an empty folder")
     except OSError as error:
         parser.error(f"{out}: {error.strerror}")
+    if not options.rehearse and shutil.which("nvidia-smi") is None:
+        parser.error("there is no nvidia-smi here, and so no NVIDIA GPU; --rehearse does the same on a CPU, in small")
     signal.signal(signal.SIGTERM, _interrupt)
+    print(f"at most {ALL_S:.0f} s; after each part, all that there is stands in {out / PACKED}", flush=True)
     failed = False
     with TemporaryDirectory(prefix="gpu-") as name:
         work = Path(name, "work")
@@ -158,15 +165,19 @@ def main() -> int:
                 print(f"{part.name}: there was no time left", flush=True)
                 failed = True
                 continue
+            print(f"{part.name}: at most {limit_s:.0f} s", flush=True)
             try:
                 code = carry_out(part, work, limit_s, rehearse=options.rehearse)
             except KeyboardInterrupt:
                 pack(work, out)
+                print(f"{part.name}: interrupted", flush=True)
                 return 130
             failed |= code != 0
             how = "its time was up" if code is None else f"exit code {code}"
             print(f"{part.name}: {how}, {time.monotonic() - part_began:.0f} s", flush=True)
             pack(work, out)
+    if failed:
+        print("not every part went to its end; what each said is in its .txt file there", flush=True)
     return int(failed)
 
 

@@ -26,7 +26,7 @@ from bench.machine.cpus import processors
 from bench.machine.describe import describe
 from bench.measure.errors import verdict_on
 from bench.measure.plan import cells_of
-from bench.measure.request import check_device
+from bench.measure.request import is_here
 from bench.measure.worker import block
 from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, worker_environment
@@ -242,7 +242,10 @@ def study(folder: Path, device: Path = Path("cpu")) -> str:
     name: Device = "gpu" if device.name == "gpu" else "cpu"
     if device.name != name:
         raise InvalidInput(f"{device}: is no device; choose cpu or gpu")
-    check_device(name)
+    if not is_here(name):
+        raise InvalidInput(
+            "`nvidia-smi -L` lists no NVIDIA device; `python -m studies.values FOLDER cpu` has the CPU's"
+        )
     return save(folder / f"values-{name}.json", Values, lambda: measure(name), report)
 
 
@@ -261,4 +264,4 @@ if __name__ == "__main__":
     if len(sys.argv) == CHILD:
         _child(*sys.argv[1:])
     else:
-        sys.exit(carry_out(sys.argv, "studies.values FOLDER [DEVICE]", study))
+        sys.exit(carry_out(sys.argv, "studies.values FOLDER [cpu|gpu]", study))

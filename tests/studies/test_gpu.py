@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from bench.workloads.shapes import parse_shape
 from impls import find_rows, read_row
 from impls.contract import TASKS, InvalidInput
 from studies import cudnn_width, gpu, kernels, values
+from studies.experiment import carry_out
 from studies.gpu import Part
 from studies.values import Value, Values
 
@@ -110,7 +112,7 @@ sleeps = "import time; time.sleep(100)  # sleeps-in-a-part"
 gpu.parts = lambda python, work: [
     gpu.Part("first", (python, "-c", "print(1)"), 20), gpu.Part("second", (python, "-c", sleeps), 90)
 ]
-sys.argv = ["gpu.py", sys.argv[1]]
+sys.argv = ["gpu.py", sys.argv[1], "--rehearse"]
 sys.exit(gpu.main())
 """
 
@@ -119,7 +121,7 @@ def test_all_parts_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
     slow = Part("slow", (sys.executable, "-c", "import time; time.sleep(60)"), 60)
     monkeypatch.setattr(gpu, "ALL_S", gpu.PATIENCE_S + 3)
     monkeypatch.setattr(gpu, "parts", lambda *_: [slow, slow._replace(name="late")])
-    monkeypatch.setattr(sys, "argv", ["gpu.py", str(tmp_path / "out")])
+    monkeypatch.setattr(sys, "argv", ["gpu.py", str(tmp_path / "out"), "--rehearse"])
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     began = time.monotonic()
     assert gpu.main() == 1
@@ -133,6 +135,7 @@ def test_all_parts_together_have_a_limit(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ((".",), "holds"),
         (("new", "--wheels", "."), "holds no wheel"),
+        *([] if shutil.which("nvidia-smi") else [(("new",), "no nvidia-smi here, and so no NVIDIA GPU; --rehearse")]),
     ],
 )
 def test_what_makes_no_sense_is_said_in_a_line(words: tuple[str, ...], said: str, tmp_path: Path) -> None:
@@ -141,12 +144,24 @@ def test_what_makes_no_sense_is_said_in_a_line(words: tuple[str, ...], said: str
     assert done.returncode == 2 and said in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize("words", [("--help",), ("out", "--device", "gpu"), (), ("out", "cpu", "more")])
+def test_a_study_that_is_asked_wrongly_shows_its_usage_and_makes_nothing(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for study in (values.study, cudnn_width.study):
+        assert carry_out(["study", *words], "studies.some FOLDER [cpu|gpu]", study) == 2
+        assert capsys.readouterr().err == "usage: python -m studies.some FOLDER [cpu|gpu]\n"
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.thorough
 def test_all_of_it_is_rehearsed_on_a_cpu(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = python(str(ROOT / "studies" / "gpu.py"), str(out), "--rehearse", timeout=500)
     names = [part.name for part in gpu.parts("python", out)]
-    assert [line.partition(":")[0] for line in done.stdout.splitlines()] == names, done.stderr
+    said = [line.partition(": exit code")[0].partition(": its time")[0] for line in done.stdout.splitlines()]
+    assert [line for line in said if line in names] == names, done.stderr
     with tarfile.open(out / "gpu.tar.gz") as packed:
         packed.extractall(tmp_path, filter="data")
     home = tmp_path / "gpu"
