@@ -93,7 +93,7 @@ def main() -> int:
     except ModuleNotFoundError as error:
         if error.name not in DRAW:
             raise
-        message = f"{error.name} is not installed, with which this draws; install it, or do this where it is"
+        message = "to draw, altair and vl-convert-python have to be installed; install them, or do this where they are"
     except KeyboardInterrupt as why:
         print(f"bench: {str(why) or 'interrupted'}", file=sys.stderr)
         return 130

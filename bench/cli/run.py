@@ -119,7 +119,7 @@ def _write_page(analysis: Analysis, console: Console) -> bool:
         folder = shown(analysis.result.path)
         if isinstance(error, ModuleNotFoundError) and error.name in DRAW:
             again = command("page", folder)
-            console.print(f"no page was drawn, for {error.name} is not installed; where it is, draw it with: {again}")
+            console.print(f"no page was drawn: that needs altair and vl-convert-python; where they are, by: {again}")
             return False
         why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
         console.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")

@@ -176,7 +176,8 @@ def announced(run: Run, plan: Plan, have: int = 0) -> Iterator[str]:
         parts.append(f"then a block every {duration(later_s)} for what is open, until nothing is or the time is spent")
     if parts:
         speed = "this machine's speed" if facts.device == "cpu" else "the speed of these processors and a large GPU"
-        yield f"at {speed}: {'; '.join(parts)}"
+        compiling = "; most of the first block is compiling, which all processors share" * (facts.device == "gpu")
+        yield f"at {speed}: {'; '.join(parts)}{compiling}"
     if facts.min_blocks >= MIN_BLOCKS > have and missing_s > budget.total_s:
         goes_on = "it goes on until then" if budget.sure_blocks >= MIN_BLOCKS else "with fewer there is no verdict"
         yield f"the budget will hardly do for {MIN_BLOCKS} blocks: {goes_on}"
