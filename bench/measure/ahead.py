@@ -116,7 +116,7 @@ class Compiler:
         return sorted(found.values(), key=lambda one: one[1].task, reverse=True)  # training first: it takes longest
 
     def compile(
-        self, planned_groups: Sequence[PlannedGroup], give_up: Callable[[], bool] = lambda: False
+        self, planned_groups: Sequence[PlannedGroup], give_up: Callable[[], bool] | None = None
     ) -> dict[Cell, Failure]:
         """Compile what is due, until ``give_up`` says so; why that failed, for each cell for which it did."""
         due, began = self.due(planned_groups), time.monotonic()

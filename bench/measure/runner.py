@@ -191,7 +191,7 @@ class _Run:
         self,
         block: int,
         planned_groups: Sequence[PlannedGroup],
-        give_up: Callable[[], bool] = lambda: False,
+        give_up: Callable[[], bool] | None = None,
         beside_that: str = "",
     ) -> bool:
         """Compile what a block needs; whether all that is due can be measured."""

@@ -263,24 +263,26 @@ def together(
     slots: Sequence[list[int]],
     *,
     once: bool = False,
-    give_up: Callable[[], bool] = lambda: False,
+    give_up: Callable[[], bool] | None = None,
 ) -> list[tuple[WorkerProcess, Answer | Failure]]:
     """What each worker answers to its request, as many asked at a time as there are slots of processors.
 
     ``once``: a worker is ended when it has answered. ``give_up``: whether nobody is to be waited for any longer; it is
-    asked every second.
+    asked every second, and where it is not given this process sleeps on: others may have their turns.
     """
     waiting, free = deque(requests.items()), deque(slots)
     busy: dict[WorkerProcess, list[int]] = {}
     outcomes = []
-    while (waiting or busy) and not give_up():
+    while (waiting or busy) and not (give_up and give_up()):
         while waiting and free:
             worker, command = waiting.popleft()
             busy[worker] = slot = free.popleft()
             worker.start(slot)
             worker.send(command(slot))
-        nearest_s = min(worker.deadline for worker in busy) - time.monotonic()
-        ready = wait([sign for worker in busy for sign in worker.signs], min(max(0.0, nearest_s), GIVE_UP_S))
+        nearest_s = max(0.0, min(worker.deadline for worker in busy) - time.monotonic())
+        ready = wait(
+            [sign for worker in busy for sign in worker.signs], min(nearest_s, GIVE_UP_S) if give_up else nearest_s
+        )
         for worker in list(busy):
             if (outcome := worker.outcome(ready)) is not None:
                 free.append(busy.pop(worker))
