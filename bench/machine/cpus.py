@@ -1,4 +1,4 @@
-"""Processors: which may be used, who is bound to which, and who took them away."""
+"""Processors: which may be used, who is bound to which, who took them away, and how fast they multiply."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ BUDGETS["gpu"] = replace(
     min_turns=2,  # after each step of `gnmt` a row's 270 MB of weights are read
     total_s=360,
     limit_s=120,
-    measures_memory=False,  # a process for each cell would take a third of the time
+    measures_memory=False,  # a process for each cell, of some seconds' start, has no room in it
     pool_by_pool=True,
 )
 

@@ -69,7 +69,7 @@ def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task
 
 
 RATES: dict[Device, float] = {"cpu": 8e10, "gpu": 2e13}
-"""Floating-point operations a second that products are expected to have: one core of 2021, and a large GPU."""
+"""Floating-point operations a second that products are expected to have: one core of 2021; a guess for a large GPU."""
 
 STEP_S = 3e-5
 """What a layer and step takes beside its products, on either: on a GPU, to launch its kernels."""
