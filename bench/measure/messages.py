@@ -79,7 +79,7 @@ class Revisit(msgspec.Struct, frozen=True, tag=True):
 
 
 class Compile(msgspec.Struct, frozen=True, tag=True):
-    """Load the only cell there is with zeros for numbers, call it twice, and end: it leaves what it has compiled."""
+    """Load the only cell there is with zeros for numbers, call it twice: what it has compiled stays in its cache."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag=True):

@@ -76,7 +76,6 @@ class Worker:
                 case Compile():
                     (cell,) = self._job.cells
                     self._runner.send(self._compile(cell))
-                    return  # so that the device has its memory back
 
     def _sit(self, command: Prepare) -> None:
         cell = self._job.cells[command.cell]

@@ -51,8 +51,10 @@ class Model:
 
     def __init__(self, build: Callable[..., Any], source: ProblemFile, device: Device, *, blank: bool = False) -> None:
         """Load the model; Unsupported where the row does not take this shape. ``blank``: with zeros for numbers."""
-        read = reference_outputs.load
-        self._problem = reference_outputs.blank(source.config, source.batches) if blank else read(Path(source.path))
+        if blank:
+            self._problem = reference_outputs.blank(source.config, source.batches)
+        else:
+            self._problem = reference_outputs.load(Path(source.path))
         start = time.perf_counter()
         try:
             self._model = NumpyModel(build, source.config, self._problem.parameters, device)

@@ -267,8 +267,9 @@ def together(
 ) -> list[tuple[WorkerProcess, Answer | Failure]]:
     """What each worker answers to its request, as many asked at a time as there are slots of processors.
 
-    ``once``: a worker is ended when it has answered. ``give_up``: whether nobody is to be waited for any longer; it is
-    asked every second, and where it is not given this process sleeps on: others may have their turns.
+    ``once``: a worker is ended when it has answered, so that a device has its memory back. ``give_up``: whether nobody
+    is to be waited for any longer; it is asked every second, and where it is not given this process sleeps on: others
+    may have their turns.
     """
     waiting, free = deque(requests.items()), deque(slots)
     busy: dict[WorkerProcess, list[int]] = {}
