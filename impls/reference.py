@@ -111,7 +111,11 @@ class Reference:
 
     def load(self, parameters: Parameters) -> None:
         """Take these weights, with an optimiser that has made no step."""
-        self._parameters = {name: array.astype(self.dtype) for name, array in parameters.items()}
+        self.use({name: array.astype(self.dtype) for name, array in parameters.items()})
+
+    def use(self, parameters: Parameters) -> None:
+        """The same with these very arrays: what moves them moves the model."""
+        self._parameters = parameters
         self._optimizer = Adam(self._parameters)
         self.last_gradients: Parameters = {}
 
@@ -154,7 +158,7 @@ class Reference:
 
     def forward(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> Float[Array, "T_y B D"]:
         """The decoder's outputs for ``y``, started from what the encoder made of ``x``."""
-        return self._forward(x, y)[0]
+        return self.forward_with_tapes(x, y)[0]
 
     def states(self, x: Float[Array, "T_x B E"], y: Float[Array, "T_y B E"]) -> States:
         """The hidden states of every layer."""
@@ -166,25 +170,27 @@ class Reference:
 
     def gradients(self, x: Array, y: Array, d_output: Float[Array, "T_y B D"]) -> Gradients:
         """Gradients towards every parameter and both inputs."""
-        _, encoder_tapes, decoder_tapes = self._forward(x, y)
-        return self._backward(d_output.astype(self.dtype), encoder_tapes, decoder_tapes)
+        _, encoder_tapes, decoder_tapes = self.forward_with_tapes(x, y)
+        return self.backward(d_output.astype(self.dtype), encoder_tapes, decoder_tapes)
 
     def train_step(self, x: Array, y: Array, target: Float[Array, "T_y B D"]) -> TrainStep:
         """One Adam step on the mean squared error against ``target``."""
-        output, encoder_tapes, decoder_tapes = self._forward(x, y)
+        output, encoder_tapes, decoder_tapes = self.forward_with_tapes(x, y)
         difference = output - target.astype(self.dtype)
-        gradients = self._backward(2 * difference / difference.size, encoder_tapes, decoder_tapes)
+        gradients = self.backward(2 * difference / difference.size, encoder_tapes, decoder_tapes)
         self._optimizer.step(self._parameters, gradients.parameters)
         self.last_gradients = gradients.parameters
         return TrainStep(np.mean(difference**2), self._parameters)
 
-    def _forward(self, x: Array, y: Array) -> tuple[Array, list[Tape], list[Tape]]:
+    def forward_with_tapes(self, x: Array, y: Array) -> tuple[Array, list[Tape], list[Tape]]:
+        """The decoder's outputs, and what ``backward`` needs of the encoder and of the decoder."""
         _, encoder_tapes = self._encode(x.astype(self.dtype))
         h_0 = self.hand_off(np.stack([tape.h[-1] for tape in encoder_tapes]))
         output, decoder_tapes = self._decode(y.astype(self.dtype), h_0)
         return output, encoder_tapes, decoder_tapes
 
-    def _backward(self, d_output: Array, encoder_tapes: list[Tape], decoder_tapes: list[Tape]) -> Gradients:
+    def backward(self, d_output: Array, encoder_tapes: list[Tape], decoder_tapes: list[Tape]) -> Gradients:
+        """Gradients towards every parameter and both inputs, given that towards the decoder's outputs."""
         gradients: Parameters = {}
         directions = self.config.num_directions
 
@@ -208,7 +214,7 @@ class Reference:
                 d_x += d_in[::-1] if layer.reverse else d_in
                 gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
             d_h_n = [np.zeros_like(d_last) for d_last in d_h_n]
-        return Gradients({name: gradients[name] for name in self._parameters}, d_x, d_y)
+        return Gradients({name: gradients[name] for name in self.config.parameter_shapes}, d_x, d_y)
 
     def _weights(self, layer: LSTMLayer) -> Weights:
         return Weights(*(self._parameters[name] for name in layer.parameter_shapes))
@@ -255,7 +261,7 @@ class Adam:
         self.mean = {name: np.zeros_like(array) for name, array in parameters.items()}
         self.square = {name: np.zeros_like(array) for name, array in parameters.items()}
 
-    def step(self, parameters: Parameters, gradients: Parameters) -> None:
+    def step(self, parameters: Parameters, gradients: Parameters, learning_rate: float = LEARNING_RATE) -> None:
         """Move ``parameters``, in place."""
         self.step_count += 1
         for name, gradient in gradients.items():
@@ -263,7 +269,7 @@ class Adam:
             self.square[name] = BETA_2 * self.square[name] + (1 - BETA_2) * gradient**2
             mean = self.mean[name] / (1 - BETA_1**self.step_count)
             square = self.square[name] / (1 - BETA_2**self.step_count)
-            parameters[name] -= LEARNING_RATE * mean / (np.sqrt(square) + EPSILON)
+            parameters[name] -= learning_rate * mean / (np.sqrt(square) + EPSILON)
 
 
 class TrainingSlack:
@@ -286,11 +292,12 @@ class TrainingSlack:
         self._twins = [({name: np.zeros(array.shape) for name, array in parameters.items()}, sign) for sign in (1, -1)]
         self._optimizers = [Adam(weights) for weights, _ in self._twins]
 
-    def step(self, gradients: Parameters) -> None:
+    def step(self, gradients: Parameters, learning_rate: float = LEARNING_RATE) -> None:
         """Take note of one training step."""
         for (weights, sign), optimizer in zip(self._twins, self._optimizers, strict=True):
             noise = {name: sign * self._noise * np.max(np.abs(array)) for name, array in gradients.items()}
-            optimizer.step(weights, {name: array + noise[name] for name, array in gradients.items()})
+            moved = {name: array + noise[name] for name, array in gradients.items()}
+            optimizer.step(weights, moved, learning_rate)
 
     def sizes(self) -> Parameters:
         """Name to how far each number may be off."""
