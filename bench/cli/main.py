@@ -34,7 +34,9 @@ app = App(
     suppress_keyboard_interrupt=False,  # `main` says that it was interrupted
     default_parameter=Parameter(consume_multiple=1, negative=()),
 )
-for name in ("run", "list", "machine", "peak", "profile", "advise", "calibrate", "table", "page", "compare", "publish"):
+MEASURES = ("run", "train", "peak", "profile", "calibrate")
+READS = ("list", "machine", "advise", "table", "page", "compare", "publish")
+for name in (*MEASURES, *READS):
     app.command(f"bench.cli.{name}:{name}", name=name)
 app.command("bench.cli.new:new", name="new")
 

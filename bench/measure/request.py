@@ -18,7 +18,7 @@ from bench.machine.limits import available_to_a_process
 from bench.measure.plan import BASELINE, BUDGETS, PRECISIONS_OF, PRESET_ON, PRESETS, Budget, Preset
 from bench.records.schema import CONTROL, SIGN
 from bench.records.versions import join
-from bench.workloads.reference_outputs import read_words
+from bench.workloads.dictionary import read_words
 from bench.workloads.shapes import Workload, estimate_bytes
 from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
 from impls import HERE, find_bounds, find_rows, read_row

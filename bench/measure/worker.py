@@ -56,13 +56,13 @@ def block(names: Sequence[str]) -> None:
     sys.meta_path[:] = [Blocker(finder, names) for finder in sys.meta_path]
 
 
-def settle_down(job: Job) -> None:
+def settle_down(processors: Sequence[int], memory_limit_bytes: int | None, blocked: Sequence[str]) -> None:
     """Bind this process to its processors, its memory and its parent's life, and block the other frameworks."""
-    os.sched_setaffinity(0, job.processors)
-    if job.memory_limit_bytes is not None:
-        lower(resource.RLIMIT_AS, job.memory_limit_bytes, job.memory_limit_bytes)
+    os.sched_setaffinity(0, processors)
+    if memory_limit_bytes is not None:
+        lower(resource.RLIMIT_AS, memory_limit_bytes, memory_limit_bytes)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    block(job.blocked)
+    block(blocked)
     keep_freed_memory()
 
 
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
     job = runner.receive(Job)
     if job is None:
         return 0
-    settle_down(job)
+    settle_down(job.processors, job.memory_limit_bytes, job.blocked)
     faulthandler.enable()
 
     from bench.measure.serve import Worker

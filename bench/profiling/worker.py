@@ -63,7 +63,7 @@ def main(task_file: str, result_file: str) -> int:
     """Do what is assigned, and write what came of it."""
     assigned = msgspec.json.decode(Path(task_file).read_bytes(), type=Assignment)
     job = assigned.job
-    settle_down(job)
+    settle_down(job.processors, job.memory_limit_bytes, job.blocked)
     row = read_row(Path(job.row_path))
     try:
         found = profile(row, assigned)

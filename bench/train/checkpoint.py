@@ -1,0 +1,132 @@
+"""What is kept of a training: its state, the loss and time of each step, its evaluations. One file, written whole.
+
+A checkpoint is a safetensors file: ``parameters/…``, ``mean/…`` and ``square/…`` under canonical names, ``losses``,
+``step_s`` and ``is_first``, and the rest as JSON in its metadata. Any row reads any row's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from bench.here import shown
+from bench.records.atomic import write_atomic
+from bench.records.schema import Struct
+from bench.train.presets import PresetName
+from impls.contract import InvalidInput, Parameters
+from impls.training import TrainingConfig, TrainingState, check_state
+
+SUFFIX = ".safetensors"
+ABOUT = "seq2seq-lstm-training"
+"""The key of the metadata."""
+
+Ending = Literal["reached", "missed"]
+
+
+class Evaluation(Struct, frozen=True, kw_only=True):
+    """Error rates after so many steps."""
+
+    step: int
+    phoneme_error: float
+    word_error: float
+
+
+class About(Struct, frozen=True, kw_only=True):
+    """What stands in a checkpoint beside its arrays."""
+
+    row: str
+    """The row that trained it."""
+    seed: int
+    preset: PresetName
+    target: float
+    """The phoneme error on the validation words at which it ends."""
+    config: TrainingConfig
+    phonemes: tuple[str, ...]
+    step: int = 0
+    evaluations: tuple[Evaluation, ...] = ()
+    """On the validation words."""
+    test: Evaluation | None = None
+    """On the test words: once, at the end."""
+    ending: Ending | None = None
+    """None: there are steps left."""
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"{self.row.replace('/', '-')}-seed-{self.seed}{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A training as far as it is."""
+
+    about: About
+    state: TrainingState
+    losses: np.ndarray
+    """Of each step's batch, before the step."""
+    step_s: np.ndarray
+    """How long each step took, until its loss was there."""
+    is_first: np.ndarray
+    """Whether a step was its process's first of its shape: some rows compile then."""
+
+    @property
+    def train_s(self) -> float:
+        """All steps together, compiling and all: without batches, evaluations and checkpoints."""
+        return float(self.step_s.sum())
+
+
+def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Put it into the folder, in the place of the one before.
+
+    Raises:
+        OSError: it cannot be written; the one before is still there.
+    """
+    state = checkpoint.state
+    arrays = {"losses": checkpoint.losses, "step_s": checkpoint.step_s, "is_first": checkpoint.is_first}
+    for kind in ("parameters", "mean", "square"):
+        arrays |= {f"{kind}/{name}": np.ascontiguousarray(own) for name, own in getattr(state, kind).items()}
+    about = msgspec.json.encode(msgspec.structs.replace(checkpoint.about, step=state.step)).decode()
+    write_atomic(folder / checkpoint.about.name, save(arrays, {ABOUT: about}))
+
+
+def read_about(path: Path) -> About:
+    """What a checkpoint says of itself; its arrays are not read.
+
+    Raises:
+        InvalidInput: there is none, or it is damaged or something else.
+    """
+    try:
+        with safe_open(path, "numpy") as file:
+            return msgspec.json.decode((file.metadata() or {})[ABOUT], type=About)
+    except OSError as error:
+        raise InvalidInput(f"{shown(path)}: cannot be read ({error.strerror or error})") from None
+    except (SafetensorError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+        raise InvalidInput(f"{shown(path)}: is no checkpoint of `python -m bench train`, or damaged") from None
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint, with all that is in it.
+
+    Raises:
+        InvalidInput: there is none, or it is damaged or something else.
+    """
+    about = read_about(path)
+    with safe_open(path, "numpy") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
+    kinds: dict[str, Parameters] = {"parameters": {}, "mean": {}, "square": {}}
+    for key, array in arrays.items():
+        kind, _, name = key.partition("/")
+        if kind in kinds:
+            kinds[kind][name] = array
+    try:
+        state = TrainingState(about.step, **kinds)
+        check_state(about.config, state)
+        return Checkpoint(about, state, *(arrays[key] for key in ("losses", "step_s", "is_first")))
+    except (KeyError, InvalidInput) as error:
+        raise InvalidInput(f"{shown(path)}: is damaged ({error})") from None

@@ -1,0 +1,326 @@
+"""``bench train``: what is requested, and its trainings, one at a time, each in a process of its own.
+
+All is in the folder at any time: ``train.json`` says what was set out to do, and each training has its checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import msgspec
+
+from bench.here import ROOT, shown
+from bench.machine.code import code_of_row
+from bench.machine.cpus import processors
+from bench.machine.describe import code_facts, describe
+from bench.measure.lock import only_run
+from bench.measure.request import choose_rows, command_of, free_folder, parse_budget, parse_threads
+from bench.measure.worker_client import blocked
+from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
+from bench.records.atomic import new_folder, write_atomic
+from bench.records.schema import CodeFacts, Environment, Struct
+from bench.records.store import decode, head_text
+from bench.train.checkpoint import About, read_about
+from bench.train.presets import PRESET, Preset, PresetName
+from bench.train.task import Task, read_task
+from bench.train.worker import Assignment, Failed, News, NotWritten
+from impls import Row
+from impls.contract import InvalidInput
+from impls.training import find_trainable, training_file
+
+HEAD_FILE = "train.json"
+SCHEMA_VERSION = 1
+
+TRAININGS = ROOT / "results" / "trainings"
+"""Where trainings go; git ignores it."""
+
+MOST_SEEDS = 100
+
+ENDING_LIMIT_S = 60.0
+"""How long a process may take to end after the step that it is in: one that compiles cannot be interrupted."""
+
+SAME = ("machine", "python", "versions")
+"""What of an environment has to be the same for a training to go on: with another, bits may differ."""
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """What was set out to do."""
+
+    schema_version: int
+    started_at: str
+    command: str
+    environment: Environment
+    preset: PresetName
+    settings: Preset
+    """What the preset was."""
+    target: float
+    seeds: int
+    threads: int
+    code: dict[str, CodeFacts]
+    """Of each row's training; in the order in which they train."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRequest:
+    """What is to be trained, and where."""
+
+    head: Head
+    rows: tuple[Row, ...]
+    folder: Path
+    task: Task
+    budget_s: float | None
+    """None: until all trainings have ended."""
+    is_new: bool
+
+    @property
+    def trainings(self) -> list[tuple[Row, About]]:
+        """All of them, in order: each row with a seed before the next seed."""
+        config = self.head.settings.config(self.task)
+        return [
+            (
+                row,
+                About(
+                    row=row.name,
+                    seed=seed,
+                    preset=self.head.preset,
+                    target=self.head.target,
+                    config=config,
+                    phonemes=self.task.phonemes,
+                ),
+            )
+            for seed in range(self.head.seeds)
+            for row in self.rows
+        ]
+
+
+class Listener(Protocol):
+    """Who hears how far the trainings are."""
+
+    def begins(self, about: About) -> None:
+        """A training begins, or goes on."""
+
+    def hears(self, about: About, news: News) -> None:
+        """It has said something."""
+
+    def ends(self, about: About) -> None:
+        """Its process has ended."""
+
+
+class Unwritable(OSError):
+    """A checkpoint cannot be written; those before are still there."""
+
+
+def check_train(
+    *,
+    impl: Sequence[str],
+    target: str,
+    seeds: str,
+    budget: str | None,
+    threads: str,
+    preset: PresetName,
+    out: Path | None,
+) -> TrainRequest:
+    """What the words of a command line request.
+
+    Raises:
+        InvalidInput: a word means nothing here, or a row cannot be trained, or not here.
+    """
+    trainable = find_trainable()
+    chosen = choose_rows(impl) if impl else [row for row in trainable.values() if row.missing() is None]
+    for row in chosen:
+        if row.name not in trainable:
+            raise InvalidInput(f"--impl {row.name}: has no training; choose from {', '.join(trainable)}")
+        if missing := row.missing():
+            raise InvalidInput(f"--impl {row.name}: {missing}; install it, or leave the row out")
+    if not chosen:
+        raise InvalidInput(f"no row that can be trained is installed: {', '.join(trainable)}")
+    (number,) = parse_threads([threads])
+    given = {"target": target, "seeds": seeds, "threads": threads, "preset": preset}
+    usual = {"target": "10", "seeds": "1", "threads": "1", "preset": "default"}
+    options = {name: [own] for name, own in given.items() if own != usual[name]}
+    head = Head(
+        schema_version=SCHEMA_VERSION,
+        started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
+        command=command_of("train", impl=impl, **options),
+        environment=describe(),
+        preset=preset,
+        settings=PRESET[preset],
+        target=_target(target),
+        seeds=_seeds(seeds),
+        threads=number,
+        code={row.name: facts_of(row) for row in chosen},
+    )
+    budget_s = None if budget is None else parse_budget(budget)
+    return TrainRequest(
+        head, tuple(chosen), free_folder(out, TRAININGS), read_task(PRESET[preset].lengths), budget_s, is_new=True
+    )
+
+
+def check_resume(folder: Path, budget: str | None) -> TrainRequest:
+    """The trainings in the folder, if program, rows, versions and machine are the same here and now.
+
+    Raises:
+        InvalidInput: there are none, or they could not go on bit for bit: then the message says why.
+    """
+    head = read_head(folder)
+    known, here = find_trainable(), describe()
+
+    def refuse(why: str) -> InvalidInput:
+        return InvalidInput(f"--resume {folder}: {why}; start new trainings")
+
+    for what in SAME:
+        if getattr(head.environment, what) != getattr(here, what):
+            raise refuse(f"{what} not the same")
+    if head.settings != PRESET[head.preset]:
+        raise refuse(f"the preset {head.preset} is not what it was")
+    for name, code in head.code.items():
+        row = known.get(name)
+        if row is None or (missing := row.missing()):
+            raise refuse(f"{name}: {missing if row else 'can no longer be trained'}")
+        if facts_of(row) != code:
+            raise refuse(f"{name} has changed since")
+    budget_s = None if budget is None else parse_budget(budget)
+    rows = tuple(known[name] for name in head.code)
+    return TrainRequest(head, rows, folder.absolute(), read_task(head.settings.lengths), budget_s, is_new=False)
+
+
+def read_head(folder: Path) -> Head:
+    """What was set out to do in the folder.
+
+    Raises:
+        InvalidInput: nothing was, or it is damaged.
+    """
+    path = folder / HEAD_FILE
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        why = f"cannot be read ({error.strerror}); name a folder of `python -m bench train`"
+        raise InvalidInput(f"{shown(path)}: {why}") from None
+    head: Head = decode(data, Head, shown(path))
+    return head
+
+
+def facts_of(row: Row) -> CodeFacts:
+    """What the row's training is now."""
+    return msgspec.structs.replace(code_facts(row), code=code_of_row(training_file(row)))
+
+
+def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
+    """Train all that has not ended, until the budget is spent; of those that fail, why, by the checkpoint's name.
+
+    Raises:
+        InvalidInput: another run has this machine, or the folder cannot be written.
+        Unwritable: a checkpoint cannot be written.
+        KeyboardInterrupt: after the step that was made, with a checkpoint.
+    """
+    failed: dict[str, Failed] = {}
+    with only_run(request.head.command) as mark, TemporaryDirectory(prefix="bench-") as scratch:
+        if request.is_new:
+            with new_folder(request.folder) as fresh:
+                (fresh / "logs").mkdir()
+                write_atomic(fresh / HEAD_FILE, head_text(request.head))
+        until_s = None if request.budget_s is None else time.monotonic() + request.budget_s
+        for row, fresh_about in request.trainings:
+            path = request.folder / fresh_about.name
+            about = read_about(path) if path.exists() else fresh_about
+            if about.ending is not None:
+                continue
+            if until_s is not None and time.monotonic() >= until_s:
+                break
+            listener.begins(about)
+            try:
+                for news in _trained(row, about, request, until_s, mark, Path(scratch)):
+                    if isinstance(news, NotWritten):
+                        raise Unwritable(news.reason)
+                    if isinstance(news, Failed):
+                        failed[about.name] = news
+                    listener.hears(about, news)
+            finally:
+                listener.ends(read_about(path) if path.exists() else about)
+    return failed
+
+
+def _trained(
+    row: Row, about: About, request: TrainRequest, until_s: float | None, mark: str, scratch: Path
+) -> Iterator[News]:
+    """What the training says, in a process of its own. Where nobody listens any longer it ends, with a checkpoint."""
+    assignment = Assignment(
+        about=about,
+        folder=str(request.folder),
+        row_path=str(row.path),
+        processors=processors()[-request.head.threads :],
+        memory_limit_bytes=memory_limit("cpu"),
+        blocked=blocked(row),
+        until_s=until_s,
+    )
+    assigned, cache = scratch / f"{about.name}.task", scratch / row.name.replace("/", "-")
+    write_atomic(assigned, msgspec.json.encode(assignment))
+    cache.mkdir(exist_ok=True)
+    read_fd, write_fd = os.pipe()
+    log_path = request.folder / "logs" / f"{about.name.removesuffix('.safetensors')}.log"
+    with log_path.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bench.train.worker", str(assigned), str(write_fd)],
+            cwd=ROOT,
+            env=worker_environment(
+                os.environ,
+                threads=request.head.threads,
+                device="cpu",
+                cache=cache,
+                mark=mark,
+                extra=environment_of(row),
+            ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=[write_fd],
+            start_new_session=True,
+        )
+    os.close(write_fd)
+    said_why = False
+    try:
+        with os.fdopen(read_fd, "rb") as pipe:
+            for line in pipe:
+                news: News = msgspec.json.decode(line, type=News)
+                said_why = said_why or isinstance(news, Failed | NotWritten)
+                yield news
+        if process.wait(ENDING_LIMIT_S) and not said_why:
+            code = process.returncode
+            how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            yield Failed("crashed", f"the process {how}")
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING_LIMIT_S)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _target(text: str) -> float:
+    """The share that ``10`` or ``7.5`` percent is; InvalidInput where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 100:
+        raise InvalidInput(f"--target {text}: must be a phoneme error in percent, above 0 and below 100, such as 10")
+    return value / 100
+
+
+def _seeds(text: str) -> int:
+    """How many; InvalidInput where it is no such number."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_SEEDS:
+        raise InvalidInput(f"--seeds {text}: must be a whole number from 1 to {MOST_SEEDS}")
+    return int(text)

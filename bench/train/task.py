@@ -1,0 +1,210 @@
+"""Letters to phonemes as a task: which words train, in what batches, and how wrong what a model says is.
+
+The words of a part never stand in another: a hash of its letters says where a word belongs, so that the split is the
+same for every row, seed and version. The first pronunciation of a word trains; any of them counts as right.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from typing import Literal, get_args
+
+import numpy as np
+
+from bench.workloads.dictionary import LETTERS, Entry, Phonemes, read_entries
+from impls.contract import InvalidInput
+from impls.training import END, NO_TARGET, START
+
+Part = Literal["validation", "test", "train"]
+PARTS: tuple[Part, ...] = get_args(Part)
+SHARES: dict[Part, float] = {"validation": 0.03, "test": 0.12}
+"""Of all words; the others train. About as many are tested as in Yao and Zweig 2015 (12,753 there)."""
+
+SPARE_STEPS = 6
+"""Greedy decoding may say so many phonemes more than a word has letters; the dictionary has 3 words with more."""
+
+DECODED_AT_ONCE = 256
+"""Words in a batch of greedy decoding; what it lacks is filled up with its last word: JAX compiles for each shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``letters (T_x, B)``, and what the decoder reads and is to say, ``before`` and ``targets (T_y, B)``."""
+
+    letters: np.ndarray
+    before: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``T_x`` and ``T_y``."""
+        return len(self.letters), len(self.before)
+
+    @property
+    def words(self) -> int:
+        """``B``."""
+        return int(self.letters.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorRates:
+    """Of greedy decoding: ``phoneme`` edits over phonemes of the nearest pronunciations, ``word`` words not right."""
+
+    phoneme: float
+    word: float
+
+
+class Task:
+    """The dictionary's words in their parts, and the symbols that they are written with.
+
+    Args:
+        entries: The words, stress marks left out or not.
+    """
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.phonemes = tuple(sorted({symbol for own in entries for said in own.pronunciations for symbol in said}))
+        self._codes = {symbol: number for number, symbol in enumerate(self.phonemes, START + 1)}
+        self.parts: dict[Part, list[Entry]] = {part: [] for part in PARTS}
+        for entry in entries:
+            self.parts[part_of(entry.letters)].append(entry)
+
+    @property
+    def num_phonemes(self) -> int:
+        """With END and START."""
+        return START + 1 + len(self.phonemes)
+
+    def codes(self, phonemes: Phonemes) -> list[int]:
+        """The phonemes as numbers."""
+        return [self._codes[symbol] for symbol in phonemes]
+
+    def said(self, codes: Sequence[int]) -> Phonemes:
+        """The phonemes that stand before the first END; START is none, and is passed over."""
+        until = list(codes).index(END) if END in codes else len(codes)
+        return tuple(self.phonemes[code - START - 1] for code in codes[:until] if code > START)
+
+    @cached_property
+    def _groups(self) -> dict[tuple[int, int], Batch]:
+        """All words that train, by the lengths of their batches."""
+        groups: dict[tuple[int, int], list[Entry]] = defaultdict(list)
+        for entry in self.parts["train"]:
+            groups[lengths_of(entry)].append(entry)
+        return {lengths: self._batch(groups[lengths], lengths[1]) for lengths in sorted(groups)}
+
+    def _batch(self, entries: Sequence[Entry], t_y: int) -> Batch:
+        before = np.full((t_y, len(entries)), END, np.int32)
+        targets = np.full((t_y, len(entries)), NO_TARGET, np.int32)
+        before[0] = START
+        for number, entry in enumerate(entries):
+            codes = self.codes(entry.pronunciations[0])
+            before[1 : len(codes) + 1, number] = targets[: len(codes), number] = codes
+            targets[len(codes), number] = END
+        return Batch(letter_codes([entry.letters for entry in entries]), before, targets)
+
+    def batches(self, batch_size: int, seed: int, first: int = 0) -> Iterator[Batch]:
+        """Batches without end, from the ``first`` on: of words of the same lengths, all full, in a random order.
+
+        An epoch puts all words of some lengths into a queue, shuffled; what does not fill a batch waits for the next.
+        """
+        return (
+            Batch(*(array[:, chosen] for array in (group.letters, group.before, group.targets)))
+            for group, chosen in self._chosen(batch_size, seed, first)
+        )
+
+    def _chosen(self, batch_size: int, seed: int, first: int) -> Iterator[tuple[Batch, np.ndarray]]:
+        rng = np.random.default_rng((seed, 2))
+        queues = {lengths: np.empty(0, np.int64) for lengths in self._groups}
+        passed = 0
+        while True:
+            epoch: list[tuple[Batch, np.ndarray]] = []
+            for lengths, group in self._groups.items():
+                queue = np.concatenate([queues[lengths], rng.permutation(group.words)])
+                full = len(queue) // batch_size * batch_size
+                queues[lengths] = queue[full:]
+                epoch += [(group, chosen) for chosen in queue[:full].reshape(-1, batch_size)]
+            order = rng.permutation(len(epoch))
+            skipped = min(len(epoch), first - passed)
+            passed += skipped
+            yield from (epoch[index] for index in order[skipped:])
+
+    def errors(self, entries: Sequence[Entry], decode: Callable[[np.ndarray, int], np.ndarray]) -> ErrorRates:
+        """How wrong a model is on these words; ``decode`` gives ``(steps, B)`` phonemes for ``letters (T_x, B)``."""
+        edits = length = wrong = 0
+        for entry, said in zip(entries, self.decoded([own.letters for own in entries], decode), strict=True):
+            distance, nearest = min((edit_distance(said, one), len(one)) for one in entry.pronunciations)
+            edits, length, wrong = edits + distance, length + nearest, wrong + (distance > 0)
+        return ErrorRates(edits / length, wrong / len(entries))
+
+    def decoded(self, words: Sequence[str], decode: Callable[[np.ndarray, int], np.ndarray]) -> list[Phonemes]:
+        """What a model says to each of the words."""
+        found: list[Phonemes] = [()] * len(words)
+        by_length: dict[int, list[int]] = defaultdict(list)
+        for number, word in enumerate(words):
+            by_length[len(word)].append(number)
+        for length, numbers in by_length.items():
+            for start in range(0, len(numbers), DECODED_AT_ONCE):
+                some = numbers[start : start + DECODED_AT_ONCE]
+                filled = some + some[-1:] * (min(DECODED_AT_ONCE, len(numbers)) - len(some))
+                said = decode(letter_codes([words[number] for number in filled]), length + SPARE_STEPS)
+                for column, number in enumerate(some):
+                    found[number] = self.said(said[:, column].tolist())
+        return found
+
+
+def read_task(lengths: tuple[int, int] | None = None) -> Task:
+    """The task without stress marks, from the installed dictionary; of words with so many letters, from and to.
+
+    Raises:
+        InvalidInput: it cannot be read.
+    """
+    least, most = lengths or (0, 1000)
+    entries = read_entries("bench train", "")
+    return Task([entry.without_stress() for entry in entries if least <= len(entry.letters) <= most])
+
+
+def part_of(letters: str) -> Part:
+    """Where a word belongs."""
+    drawn, below = int.from_bytes(sha256(letters.encode()).digest()[:8], "big") / 2**64, 0.0
+    for part, share in SHARES.items():
+        below += share
+        if drawn < below:
+            return part
+    return "train"
+
+
+def lengths_of(entry: Entry) -> tuple[int, int]:
+    """``T_x`` and ``T_y`` of the batches that a word stands in.
+
+    There is room for a phoneme a letter, and END; where there are more phonemes, for 4, 8, 12 more. So there are few
+    shapes, which JAX compiles for, and few targets that are none.
+    """
+    letters, phonemes = len(entry.letters), len(entry.pronunciations[0])
+    return letters, 1 + letters + 4 * -(-max(0, phonemes - letters) // 4)
+
+
+def letter_codes(words: Sequence[str]) -> np.ndarray:
+    """``(T_x, B)`` of words of the same length.
+
+    Raises:
+        InvalidInput: a word has a sign that is no letter of the dictionary.
+    """
+    for word in words:
+        if odd := sorted({*word} - {*LETTERS}):
+            raise InvalidInput(f"{word!r} has {odd[0]!r}: words are made of a to z and the apostrophe")
+    return np.array([[LETTERS.index(letter) for letter in word] for word in words], np.int32).T
+
+
+def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many phonemes have to be changed, left out or put in (Levenshtein 1966)."""
+    distances = list(range(len(other) + 1))
+    for number, symbol in enumerate(one, 1):
+        before, distances[0] = distances[0], number
+        for place, wanted in enumerate(other, 1):
+            before, distances[place] = (
+                distances[place],
+                min(distances[place] + 1, distances[place - 1] + 1, before + (symbol != wanted)),
+            )
+    return distances[-1]
