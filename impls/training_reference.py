@@ -106,11 +106,12 @@ def cross_entropy(
 ) -> tuple[Float[Array, ""], Float[Array, "T B V"]]:
     """The mean over the real targets, and its gradient towards the logits."""
     real = targets >= 0
+    count = int(real.sum())
     shifted = logits - logits.max(axis=-1, keepdims=True)
     log_likelihoods = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
     wanted = np.eye(logits.shape[-1], dtype=logits.dtype)[targets] * real[..., None]
-    d_logits = (np.exp(log_likelihoods) * real[..., None] - wanted) / real.sum()
-    return -np.sum(log_likelihoods * wanted) / real.sum(), d_logits
+    d_logits = (np.exp(log_likelihoods) * real[..., None] - wanted) / count
+    return -np.sum(log_likelihoods * wanted) / count, d_logits
 
 
 def gathered(

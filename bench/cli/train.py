@@ -79,7 +79,7 @@ def train(
     except KeyboardInterrupt:
         stopped, code = "interrupted", 130
     except Unwritable as error:
-        stopped, code = f"{error}", 1
+        stopped, code = f"{error}: what was there before is kept; make room", 2
     if not request.folder.exists():  # nothing was begun
         console.print(f"bench: {stopped}")
         return code

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -240,12 +240,13 @@ def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
                 break
             listener.begins(about)
             try:
-                for news in _trained(row, about, request, until_s, mark, Path(scratch)):
-                    if isinstance(news, NotWritten):
-                        raise Unwritable(news.reason)
-                    if isinstance(news, Failed):
-                        failed[about.name] = news
-                    listener.hears(about, news)
+                with closing(_trained(row, about, request, until_s, mark, Path(scratch))) as said:
+                    for news in said:
+                        if isinstance(news, NotWritten):
+                            raise Unwritable(news.reason)
+                        if isinstance(news, Failed):
+                            failed[about.name] = news
+                        listener.hears(about, news)
             finally:
                 listener.ends(read_about(path) if path.exists() else about)
     return failed
@@ -253,7 +254,7 @@ def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
 
 def _trained(
     row: Row, about: About, request: TrainRequest, until_s: float | None, mark: str, scratch: Path
-) -> Iterator[News]:
+) -> Generator[News, None, None]:
     """What the training says, in a process of its own. Where nobody listens any longer it ends, with a checkpoint."""
     assignment = Assignment(
         about=about,

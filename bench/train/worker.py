@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -162,7 +163,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
 
     def tell(what: News) -> None:
-        os.write(news, msgspec.json.encode(what) + b"\n")
+        with suppress(BrokenPipeError):  # who listened has gone: the work goes on to its checkpoint
+            os.write(news, msgspec.json.encode(what) + b"\n")
 
     def stop() -> bool:
         return bool(stopped) or (assigned.until_s is not None and time.monotonic() >= assigned.until_s)

@@ -1,0 +1,254 @@
+"""``bench train``: it goes on as if nothing had been, says what is wrong, and loses nothing."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.frameworks import need
+from support.processes import ask, bench, one_line, start, wait_until
+from support.training_cases import same_state
+
+from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
+from bench.train.presets import PRESET
+from bench.train.run import HEAD_FILE
+from bench.train.task import Task, read_task
+from bench.train.worker import Evaluated, News, Step, Training, beginning
+from bench.workloads import dictionary
+from impls.contract import InvalidInput
+from impls.training import TrainingState
+from impls.training_reference import TrainingReference
+
+ROW = "thinc/tuned"
+NAME = "thinc-tuned-seed-0.safetensors"
+SMOKE = PRESET["smoke"]
+
+
+@cache
+def task() -> Task:
+    return read_task(SMOKE.lengths)
+
+
+def about(**changed: Any) -> About:
+    config = SMOKE.config(task())
+    given = {"row": "numpy/reference", "seed": 0, "preset": "smoke", "target": 0.1, "phonemes": task().phonemes}
+    return About(**given | {"config": config} | changed)
+
+
+def training(folder: Path, checkpoint: Checkpoint) -> Training:
+    model = TrainingReference(checkpoint.about.config, SMOKE.recipe, np.float32)
+    return Training(model, task(), checkpoint, folder)
+
+
+@cache
+def uninterrupted(folder: Path) -> Checkpoint:
+    training(folder, beginning(about())).run(lambda _: None, lambda: False)
+    return read_checkpoint(folder / about().name)
+
+
+def same(one: Checkpoint, other: Checkpoint) -> None:
+    """All but the times."""
+    same_state(one.state, other.state)
+    assert one.about == other.about and np.array_equal(one.losses, other.losses)
+
+
+@settings(max_examples=5)
+@given(stops=st.lists(st.integers(0, 25), min_size=1, max_size=3))
+def test_a_training_that_is_stopped_anywhere_ends_as_if_it_had_not(
+    stops: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("stopped")
+    path = folder / about().name
+    for more in [*stops, 1000]:
+        checkpoint = read_checkpoint(path) if path.exists() else beginning(about())
+        left = iter(range(more))
+        training(folder, checkpoint).run(lambda _: None, lambda left=left: next(left, None) is None)
+    same(read_checkpoint(path), uninterrupted(tmp_path_factory.getbasetemp()))
+
+
+def test_what_it_says_and_what_it_ends_with(tmp_path: Path) -> None:
+    news: list[News] = []
+    training(tmp_path, beginning(about())).run(news.append, lambda: False)
+    found = read_checkpoint(tmp_path / about().name)
+    steps = [one.step for one in news if isinstance(one, Step)]
+    assert steps == sorted(steps)
+    assert tuple(one.evaluation for one in news if isinstance(one, Evaluated)) == found.about.evaluations
+    assert [one.step for one in found.about.evaluations] == [20, 40]
+    assert found.about.ending == "missed" and found.about.test is not None and found.about.step == 40
+    assert len(found.losses) == len(found.step_s) == 40 and found.train_s > 0
+    assert found.is_first.sum() == len(set(shapes(40)))
+    assert np.mean(found.losses[-5:]) < np.mean(found.losses[:5])
+
+
+def shapes(count: int) -> list[tuple[int, int]]:
+    batches = task().batches(SMOKE.batch_size, 0)
+    return [next(batches).shape for _ in range(count)]
+
+
+def test_it_ends_where_it_is_right_often_enough(tmp_path: Path) -> None:
+    training(tmp_path, beginning(about(target=0.95))).run(lambda _: None, lambda: False)
+    found = read_about(tmp_path / about().name)
+    assert found.ending == "reached" and found.step == 20 and found.test is not None and found.test.step == 20
+
+
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def another_shape(path: Path) -> None:
+    one = read_checkpoint(path)
+    parameters = one.state.parameters | {"output.bias": np.zeros(3, np.float32)}
+    write_checkpoint(Checkpoint(one.about, one.state._replace(parameters=parameters), *one_columns(one)), path.parent)
+
+
+def one_columns(one: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return one.losses, one.step_s, one.is_first
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (damaged, "is no checkpoint of `python -m bench train`, or damaged"),
+        (another_shape, r"is damaged \(parameter output.bias has shape \(3,\)"),
+        (lambda path: path.write_text("{}"), "is no checkpoint"),
+        (Path.unlink, "cannot be read"),
+    ],
+    ids=["cut off", "another shape", "no safetensors", "gone"],
+)
+def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: str, tmp_path: Path) -> None:
+    write_checkpoint(beginning(about()), tmp_path)
+    path = tmp_path / about().name
+    harm(path)
+    with pytest.raises(InvalidInput, match=words):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--target", "0"], "--target 0: must be a phoneme error in percent, above 0 and below 100"),
+        (["--target", "ten"], "--target ten: must be a phoneme error"),
+        (["--target", "nan"], "--target nan: must be a phoneme error"),
+        (["--seeds", "0"], "--seeds 0: must be a whole number from 1 to 100"),
+        (["--budget", "soon"], "--budget soon: must be a time such as"),
+        (["--threads", "0"], "--threads 0: must be from 1 to"),
+        (["--impl", "torch/cell"], "--impl torch/cell: has no training; choose from jax/nnx_split"),
+        (["--impl", "torch/none"], "unknown row 'torch/none'"),
+        (["--preset", "full"], "preset"),
+        (["--out", "."], "--out .: exists already"),
+        (["--resume", "nowhere"], "train.json: cannot be read"),
+        (["--resume", "nowhere", "--seeds", "2"], "leave all but --budget out"),
+    ],
+    ids=lambda own: " ".join(own) if isinstance(own, list) else "",
+)
+def test_bad_input_is_one_line(arguments: list[str], words: str) -> None:
+    one_line(ask("train", *arguments), words)
+
+
+def test_no_dictionary_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    need("thinc")
+    monkeypatch.setattr(dictionary, "DISTRIBUTION", "no-such-package")
+    one_line(ask("train", "--impl", ROW), "bench train needs the package no-such-package, which is not installed")
+
+
+def train(folder: Path, *arguments: str, out: str = "out") -> Any:
+    (folder / "machine").mkdir(exist_ok=True)
+    own = ["--impl", ROW, "--preset", "smoke", "--out", str(folder / out)] if "--resume" not in arguments else []
+    return bench("train", *own, *arguments, env={"TMPDIR": str(folder / "machine")})
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> Path:
+    need("thinc")
+    found = train(tmp_path)
+    assert found.returncode == 0, found.stderr
+    assert "thinc/tuned     0  missed     40" in found.stdout, found.stdout
+    return tmp_path / "out"
+
+
+@pytest.mark.thorough
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(done: Path, tmp_path: Path) -> None:
+    out, env = tmp_path / "killed", {"TMPDIR": str(tmp_path / "machine")}
+    run = start("train", "--impl", ROW, "--preset", "smoke", "--out", str(out), env=env)
+    wait_until(lambda: (out / HEAD_FILE).exists(), "the head")
+    for wait_s in (1.2, 1.6, 2.0):
+        try:
+            run.wait(wait_s)
+        except Exception:
+            run.kill()
+        run.communicate()
+        run = start("train", "--resume", str(out), env=env)
+    _, said = run.communicate()
+    assert run.returncode == 0, said
+    same(read_checkpoint(out / NAME), read_checkpoint(done / NAME))
+
+
+SURELY_STEPS_S = 12.0
+"""Of processor time: a worker that imports PyTorch and reads the dictionary needs a third of it."""
+
+
+@pytest.mark.thorough
+def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
+    need("torch")
+    out, env = tmp_path / "out", {"TMPDIR": str(tmp_path)}
+    run = start("train", "--impl", "torch/tuned", "--out", str(out), env=env)
+    (row,) = ["torch-tuned-seed-0"]
+
+    def steps() -> bool:
+        workers = [one for one in psutil.Process(run.pid).children() if "bench.train.worker" in " ".join(one.cmdline())]
+        return any(one.cpu_times().user > SURELY_STEPS_S for one in workers)
+
+    wait_until(steps, "steps")
+    run.send_signal(signal.SIGINT)
+    shown, said = run.communicate()
+    assert run.returncode == 130, said
+    assert "interrupted; go on with: " in said and f"--resume {out}" in said and "not yet" in shown
+    step = read_about(out / f"{row}.safetensors").step
+    assert step > 0
+    again = bench("train", "--resume", str(out), "--budget", "20s", env=env)
+    assert again.returncode == 0 and "the budget is spent; go on with" in again.stderr, again.stderr
+    assert read_about(out / f"{row}.safetensors").step > step
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(done: Path, tmp_path: Path) -> None:
+    """A file may be so long here and no longer: as on a disk that is full."""
+    need("thinc")
+    limit = 4096
+    out, env = tmp_path / "small", {"TMPDIR": str(tmp_path / "machine")}
+    run = start("train", "--impl", ROW, "--preset", "smoke", "--out", str(out), env=env)
+    wait_until(lambda: (out / HEAD_FILE).exists(), "the head")
+    psutil.Process(run.pid).rlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    for child in psutil.Process(run.pid).children():
+        child.rlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    _, said = run.communicate()
+    assert run.returncode == 2, said
+    assert f"{NAME}: File too large: what was there before is kept; make room; go on with: " in said, said
+    again = train(tmp_path, "--resume", str(out))
+    assert again.returncode == 0, again.stderr
+    same(read_checkpoint(out / NAME), read_checkpoint(done / NAME))
+
+
+def test_what_would_be_another_training_is_refused(done: Path, tmp_path: Path) -> None:
+    head = msgspec.json.decode((done / HEAD_FILE).read_bytes())
+    for change, words in (
+        (lambda own: own["environment"].update(python="3.0"), "python not the same"),
+        (lambda own: own["settings"].update(batch_size=1), "the preset smoke is not what it was"),
+        (lambda own: own["code"][ROW].update(code="0"), "thinc/tuned has changed since"),
+        (lambda own: own["code"].update({"thinc/gone": own["code"].pop(ROW)}), "thinc/gone: can no longer be trained"),
+        (lambda own: own.update(target="x"), "train.json"),
+    ):
+        changed = msgspec.json.decode(msgspec.json.encode(head))
+        change(changed)
+        (done / HEAD_FILE).write_bytes(msgspec.json.encode(changed))
+        one_line(train(tmp_path, "--resume", str(done)), words)
+    assert isinstance(read_checkpoint(done / NAME).state, TrainingState)
