@@ -1,4 +1,4 @@
-"""The project's commands: ``nox -s tests``, ``tests_thorough``, ``bench``, ``nox -s lint``, ``nox -s versions``.
+"""The project's commands: ``nox -s tests``, ``tests_thorough``, ``bench``, ``train``, ``versions``, ``lint``.
 
 ``pyproject.toml`` is the only list of dependencies; ``constraints.txt`` pins what results are measured with.
 ``UNPINNED=1`` leaves the pins: what is newest is installed.
@@ -132,6 +132,21 @@ def bench(session: nox.Session, device: str) -> None:
         "run",
         "--device",
         device,
+        *session.posargs,
+        interrupt_timeout=PATIENCE_S,
+        terminate_timeout=PATIENCE_S,
+    )
+
+
+@nox.session(default=False)
+def train(session: nox.Session) -> None:
+    """Train rows on a real task until a target error. Arguments after -- go to `python -m bench train`."""
+    install(session, *requirements("torch", "thinc", "jax"))
+    session.run(
+        "python",
+        "-m",
+        "bench",
+        "train",
         *session.posargs,
         interrupt_timeout=PATIENCE_S,
         terminate_timeout=PATIENCE_S,

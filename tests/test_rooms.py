@@ -55,11 +55,11 @@ def test_an_import_the_wrong_way_is_told(file: str, line: str, tmp_path: Path) -
     assert done.returncode == 1 and "BROKEN" in done.stdout
 
 
-def test_the_contract_speaks_of_every_room_and_there_are_at_most_twelve() -> None:
+def test_the_contract_speaks_of_every_room_and_there_are_at_most_thirteen() -> None:
     rooms = {path.parent.name for path in (ROOT / "bench").glob("*/__init__.py")}
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     named = {name.strip().removeprefix("bench.") for layer in contract["layers"] for name in layer.split("|")}
-    assert rooms <= named and len(rooms) <= 12
+    assert rooms <= named and len(rooms) <= 13
     assert {*SIDES} <= rooms
 
 

@@ -35,7 +35,7 @@ app = App(
     default_parameter=Parameter(consume_multiple=1, negative=()),
 )
 MEASURES = ("run", "train", "peak", "profile", "calibrate")
-READS = ("list", "machine", "advise", "table", "page", "compare", "publish")
+READS = ("list", "machine", "pronounce", "advise", "table", "page", "compare", "publish")
 for name in (*MEASURES, *READS):
     app.command(f"bench.cli.{name}:{name}", name=name)
 app.command("bench.cli.new:new", name="new")

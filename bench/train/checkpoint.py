@@ -19,6 +19,7 @@ from bench.here import shown
 from bench.records.atomic import write_atomic
 from bench.records.schema import Struct
 from bench.train.presets import PresetName
+from bench.train.symbols import Symbols
 from impls.contract import InvalidInput, Parameters
 from impls.training import TrainingConfig, TrainingState, check_state
 
@@ -127,6 +128,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         state = TrainingState(about.step, **kinds)
         check_state(about.config, state)
+        if about.config.num_phonemes != Symbols(about.phonemes).count:
+            raise InvalidInput("its phonemes are not as many as the model's")
         return Checkpoint(about, state, *(arrays[key] for key in ("losses", "step_s", "is_first")))
     except (KeyError, InvalidInput) as error:
         raise InvalidInput(f"{shown(path)}: is damaged ({error})") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from bench.train.task import Task
+from bench.train.symbols import Symbols
 from bench.workloads.dictionary import LETTERS
 from impls.contract import Seq2seqConfig
 from impls.training import Recipe, TrainingConfig
@@ -28,9 +28,9 @@ class Preset:
     most_evaluated: int | None = None
     """Words of a part that are decoded; None: all."""
 
-    def config(self, task: Task) -> TrainingConfig:
-        """The sizes of the whole, with the task's symbols."""
-        return TrainingConfig(self.model, len(LETTERS), task.num_phonemes)
+    def config(self, symbols: Symbols) -> TrainingConfig:
+        """The sizes of the whole, with these symbols."""
+        return TrainingConfig(self.model, len(LETTERS), symbols.count)
 
 
 PRESET: dict[PresetName, Preset] = {

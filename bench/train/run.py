@@ -86,7 +86,7 @@ class TrainRequest:
     @property
     def trainings(self) -> list[tuple[Row, About]]:
         """All of them, in order: each row with a seed before the next seed."""
-        config = self.head.settings.config(self.task)
+        config = self.head.settings.config(self.task.symbols)
         return [
             (
                 row,
@@ -96,7 +96,7 @@ class TrainRequest:
                     preset=self.head.preset,
                     target=self.head.target,
                     config=config,
-                    phonemes=self.task.phonemes,
+                    phonemes=self.task.symbols.phonemes,
                 ),
             )
             for seed in range(self.head.seeds)

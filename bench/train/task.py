@@ -7,7 +7,7 @@ same for every row, seed and version. The first pronunciation of a word trains; 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -15,20 +15,14 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from bench.workloads.dictionary import LETTERS, Entry, Phonemes, read_entries
-from impls.contract import InvalidInput
+from bench.train.symbols import Decode, Symbols, letter_codes
+from bench.workloads.dictionary import Entry, read_entries
 from impls.training import END, NO_TARGET, START
 
 Part = Literal["validation", "test", "train"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES: dict[Part, float] = {"validation": 0.03, "test": 0.12}
 """Of all words; the others train. About as many are tested as in Yao and Zweig 2015 (12,753 there)."""
-
-SPARE_STEPS = 6
-"""Greedy decoding may say so many phonemes more than a word has letters; the dictionary has 3 words with more."""
-
-DECODED_AT_ONCE = 256
-"""Words in a batch of greedy decoding; what it lacks is filled up with its last word: JAX compiles for each shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,25 +60,11 @@ class Task:
     """
 
     def __init__(self, entries: Sequence[Entry]) -> None:
-        self.phonemes = tuple(sorted({symbol for own in entries for said in own.pronunciations for symbol in said}))
-        self._codes = {symbol: number for number, symbol in enumerate(self.phonemes, START + 1)}
+        phonemes = {symbol for own in entries for said in own.pronunciations for symbol in said}
+        self.symbols = Symbols(tuple(sorted(phonemes)))
         self.parts: dict[Part, list[Entry]] = {part: [] for part in PARTS}
         for entry in entries:
             self.parts[part_of(entry.letters)].append(entry)
-
-    @property
-    def num_phonemes(self) -> int:
-        """With END and START."""
-        return START + 1 + len(self.phonemes)
-
-    def codes(self, phonemes: Phonemes) -> list[int]:
-        """The phonemes as numbers."""
-        return [self._codes[symbol] for symbol in phonemes]
-
-    def said(self, codes: Sequence[int]) -> Phonemes:
-        """The phonemes that stand before the first END; START is none, and is passed over."""
-        until = list(codes).index(END) if END in codes else len(codes)
-        return tuple(self.phonemes[code - START - 1] for code in codes[:until] if code > START)
 
     @cached_property
     def _groups(self) -> dict[tuple[int, int], Batch]:
@@ -99,7 +79,7 @@ class Task:
         targets = np.full((t_y, len(entries)), NO_TARGET, np.int32)
         before[0] = START
         for number, entry in enumerate(entries):
-            codes = self.codes(entry.pronunciations[0])
+            codes = self.symbols.codes(entry.pronunciations[0])
             before[1 : len(codes) + 1, number] = targets[: len(codes), number] = codes
             targets[len(codes), number] = END
         return Batch(letter_codes([entry.letters for entry in entries]), before, targets)
@@ -130,28 +110,13 @@ class Task:
             passed += skipped
             yield from (epoch[index] for index in order[skipped:])
 
-    def errors(self, entries: Sequence[Entry], decode: Callable[[np.ndarray, int], np.ndarray]) -> ErrorRates:
+    def errors(self, entries: Sequence[Entry], decode: Decode) -> ErrorRates:
         """How wrong a model is on these words; ``decode`` gives ``(steps, B)`` phonemes for ``letters (T_x, B)``."""
         edits = length = wrong = 0
-        for entry, said in zip(entries, self.decoded([own.letters for own in entries], decode), strict=True):
+        for entry, said in zip(entries, self.symbols.decoded([own.letters for own in entries], decode), strict=True):
             distance, nearest = min((edit_distance(said, one), len(one)) for one in entry.pronunciations)
             edits, length, wrong = edits + distance, length + nearest, wrong + (distance > 0)
         return ErrorRates(edits / length, wrong / len(entries))
-
-    def decoded(self, words: Sequence[str], decode: Callable[[np.ndarray, int], np.ndarray]) -> list[Phonemes]:
-        """What a model says to each of the words."""
-        found: list[Phonemes] = [()] * len(words)
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for number, word in enumerate(words):
-            by_length[len(word)].append(number)
-        for length, numbers in by_length.items():
-            for start in range(0, len(numbers), DECODED_AT_ONCE):
-                some = numbers[start : start + DECODED_AT_ONCE]
-                filled = some + some[-1:] * (min(DECODED_AT_ONCE, len(numbers)) - len(some))
-                said = decode(letter_codes([words[number] for number in filled]), length + SPARE_STEPS)
-                for column, number in enumerate(some):
-                    found[number] = self.said(said[:, column].tolist())
-        return found
 
 
 def read_task(lengths: tuple[int, int] | None = None) -> Task:
@@ -183,18 +148,6 @@ def lengths_of(entry: Entry) -> tuple[int, int]:
     """
     letters, phonemes = len(entry.letters), len(entry.pronunciations[0])
     return letters, 1 + letters + 4 * -(-max(0, phonemes - letters) // 4)
-
-
-def letter_codes(words: Sequence[str]) -> np.ndarray:
-    """``(T_x, B)`` of words of the same length.
-
-    Raises:
-        InvalidInput: a word has a sign that is no letter of the dictionary.
-    """
-    for word in words:
-        if odd := sorted({*word} - {*LETTERS}):
-            raise InvalidInput(f"{word!r} has {odd[0]!r}: words are made of a to z and the apostrophe")
-    return np.array([[LETTERS.index(letter) for letter in word] for word in words], np.int32).T
 
 
 def edit_distance(one: Sequence[str], other: Sequence[str]) -> int:

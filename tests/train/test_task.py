@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.train.task import DECODED_AT_ONCE, PARTS, SHARES, SPARE_STEPS, Task, edit_distance, part_of, read_task
+from bench.train.symbols import DECODED_AT_ONCE, SPARE_STEPS
+from bench.train.task import PARTS, SHARES, Task, edit_distance, part_of, read_task
 from bench.workloads.dictionary import Entry, read_entries
-from impls.contract import InvalidInput
 from impls.training import END, NO_TARGET, START
 
 
@@ -35,7 +35,7 @@ def test_the_split_is_this_one() -> None:
 
 
 def test_pronunciations_have_no_stress_and_none_stands_twice() -> None:
-    assert len(task().phonemes) == 39 and not any(symbol[-1].isdigit() for symbol in task().phonemes)
+    assert len(task().symbols.phonemes) == 39 and not any(symbol[-1].isdigit() for symbol in task().symbols.phonemes)
     entry = Entry("a", (("AH0",), ("EY1",), ("AH1",))).without_stress()
     assert entry.pronunciations == (("AH",), ("EY",))
     for part in PARTS:
@@ -103,7 +103,7 @@ def test_any_pronunciation_is_right_and_the_nearest_counts() -> None:
     def decode(letters: np.ndarray, steps: int) -> np.ndarray:
         assert letters.shape == (1, 3) and steps == 1 + SPARE_STEPS
         said = np.full((steps, 3), END)
-        said[0] = some.codes(("EY", "B", "S"))
+        said[0] = some.symbols.codes(("EY", "B", "S"))
         said[2] = 7  # behind END: means nothing
         return said
 
@@ -119,11 +119,6 @@ def test_a_batch_that_is_not_full_is_filled_up_and_counts_once() -> None:
         shapes.append(letters.shape)
         return np.full((steps, letters.shape[1]), START + 1)
 
-    found = task().decoded(words, decode)
+    found = task().symbols.decoded(words, decode)
     assert shapes == [(2, DECODED_AT_ONCE)] * 2 and len(found) == len(words)
-    assert set(found) == {(task().phonemes[0],) * (2 + SPARE_STEPS)}
-
-
-def test_a_sign_that_is_no_letter_is_named() -> None:
-    with pytest.raises(InvalidInput, match=r"'x2' has '2': words are made of a to z and the apostrophe"):
-        task().decoded(["x2"], lambda *_: np.empty(0))
+    assert set(found) == {(task().symbols.phonemes[0],) * (2 + SPARE_STEPS)}

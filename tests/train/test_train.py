@@ -40,8 +40,8 @@ def task() -> Task:
 
 
 def about(**changed: Any) -> About:
-    config = SMOKE.config(task())
-    given = {"row": "numpy/reference", "seed": 0, "preset": "smoke", "target": 0.1, "phonemes": task().phonemes}
+    config = SMOKE.config(task().symbols)
+    given = {"row": "numpy/reference", "seed": 0, "preset": "smoke", "target": 0.1, "phonemes": task().symbols.phonemes}
     return About(**given | {"config": config} | changed)
 
 

@@ -1,0 +1,58 @@
+"""``bench pronounce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.cli.main import stdout
+from bench.here import command
+from bench.train.checkpoint import read_checkpoint
+from bench.train.presets import PRESET
+from bench.train.symbols import Symbols, check_words
+from impls.contract import InvalidInput
+from impls.training import find_trainable, load_training
+
+
+def pronounce(*words: str, checkpoint: Path | None = None, impl: str | None = None) -> int:
+    """Say how words are pronounced, as a trained model has it: phonemes of the CMU Pronouncing Dictionary.
+
+    Any row reads any row's checkpoint.
+
+    Some examples:
+      python -m bench pronounce hello world --checkpoint results/trainings/mine/torch-tuned-seed-0.safetensors
+      python -m bench pronounce hello --checkpoint torch-tuned-seed-0.safetensors --impl jax/tuned
+
+    Parameters
+    ----------
+    words
+        Words, made of a to z and the apostrophe.
+    checkpoint
+        What `bench train` has made.
+    impl
+        The row that says them; the one that trained the checkpoint if not given.
+    """
+    if not words:
+        raise InvalidInput("name a word, such as: bench pronounce hello")
+    if checkpoint is None:
+        raise InvalidInput(f"--checkpoint: name one; `{command('train')}` makes them, in some minutes each")
+    found = read_checkpoint(checkpoint)
+    about, known = found.about, find_trainable()
+    row = known.get(impl or about.row)
+    if row is None:
+        raise InvalidInput(f"--impl {impl or about.row}: has no training; choose from {', '.join(known)}")
+    if missing := row.missing():
+        raise InvalidInput(f"--impl {row.name}: {missing}; install it, or choose from {', '.join(known)}")
+    symbols, lower = Symbols(about.phonemes), [word.lower() for word in words]
+    check_words(lower)
+    model = load_training(row, about.config, PRESET[about.preset].recipe)
+    model.load(found.state)
+
+    def decode(letters: np.ndarray, steps: int) -> np.ndarray:
+        return model.to_numpy(model.decode_greedy(model.to_device(letters), steps))
+
+    width = max(map(len, lower))
+    for word, said in zip(lower, symbols.decoded(lower, decode), strict=True):
+        stdout(soft_wrap=True).print(f"{word:{width}}  {' '.join(said)}")
+    return 0
