@@ -16,12 +16,15 @@ import numpy as np
 from impls.contract import BETA_1, BETA_2, EPSILON, LEARNING_RATE, Gradients, LSTMOutput, States, TrainStep
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from jaxtyping import Float
     from numpy.typing import DTypeLike
 
     from impls.contract import LSTMLayer, Parameters, Precision, Seq2seqConfig
 
     Array = np.ndarray
+    Rounding = Callable[[Array], Array]
 
 
 def logistic(z: Array) -> Array:
@@ -48,25 +51,30 @@ class Tape:
     gates: Float[Array, "T B 4H"]  # i, f, g, o, after their nonlinearities
 
 
-def lstm(x: Float[Array, "T B I"], h_0: Float[Array, "B H"], weights: Weights) -> Tape:
+def exactly(array: Array) -> Array:
+    """The array: the oracle rounds nothing."""
+    return array
+
+
+def lstm(x: Float[Array, "T B I"], h_0: Float[Array, "B H"], weights: Weights, rounded: Rounding = exactly) -> Tape:
     """The states and gates of one layer run over ``x``, from hidden state ``h_0`` and a cell state of zero."""
     time, batch, _ = x.shape
     width = weights.hh.shape[1]
     h = np.empty((time + 1, batch, width), x.dtype)
     c = np.empty_like(h)
     h[0], c[0] = h_0, 0
-    gates = x @ weights.ih.T + weights.bias
+    gates = rounded(x @ weights.ih.T + weights.bias)
     for t in range(time):
-        gates[t] += h[t] @ weights.hh.T
+        gates[t] = rounded(gates[t] + h[t] @ weights.hh.T)
         i, f, g, o = np.split(gates[t], 4, axis=-1)  # views: what is written into them stands in ``gates``
         i[:], f[:], g[:], o[:] = logistic(i), logistic(f), np.tanh(g), logistic(o)
-        c[t + 1] = f * c[t] + i * g
-        h[t + 1] = o * np.tanh(c[t + 1])
+        c[t + 1] = rounded(f * c[t] + i * g)
+        h[t + 1] = rounded(o * np.tanh(c[t + 1]))
     return Tape(weights, x, h, c, gates)
 
 
 def lstm_backward(
-    d_output: Float[Array, "T B H"], d_h_n: Float[Array, "B H"], tape: Tape
+    d_output: Float[Array, "T B H"], d_h_n: Float[Array, "B H"], tape: Tape, rounded: Rounding = exactly
 ) -> tuple[Float[Array, "T B I"], Float[Array, "B H"], Weights]:
     """Gradients towards ``x``, ``h_0`` and the weights, given those towards the outputs and the last hidden state."""
     time, batch, width = d_output.shape
@@ -86,27 +94,36 @@ def lstm_backward(
             ],
             axis=-1,
         )
-        d_h = d_z[t] @ tape.weights.hh
+        d_z[t] = rounded(d_z[t])
+        d_h = rounded(d_z[t] @ tape.weights.hh)
         d_c = d_c * f
     flat = d_z.reshape(time * batch, 4 * width)
     d_weights = Weights(
-        ih=flat.T @ tape.x.reshape(time * batch, -1),
-        hh=flat.T @ tape.h[:-1].reshape(time * batch, width),
-        bias=flat.sum(axis=0),
+        ih=rounded(flat.T @ tape.x.reshape(time * batch, -1)),
+        hh=rounded(flat.T @ tape.h[:-1].reshape(time * batch, width)),
+        bias=rounded(flat.sum(axis=0)),
     )
-    return d_z @ tape.weights.ih, d_h, d_weights
+    return rounded(d_z @ tape.weights.ih), d_h, d_weights
 
 
 class Reference:
     """The whole model with its weights: what every row is compared with.
 
     Arguments and results are those of ``contract.Implementation``, in NumPy; gradients and parameters come under their
-    canonical names. ``dtype`` is float64 for the oracle.
+    canonical names. ``dtype`` is float64 for the oracle. ``rounded`` is what befalls each array that the LSTMs make:
+    nothing, for the oracle.
     """
 
-    def __init__(self, config: Seq2seqConfig, parameters: Parameters, dtype: DTypeLike = np.float64) -> None:
+    def __init__(
+        self,
+        config: Seq2seqConfig,
+        parameters: Parameters,
+        dtype: DTypeLike = np.float64,
+        rounded: Rounding = exactly,
+    ) -> None:
         self.config = config
         self.dtype = np.dtype(dtype)
+        self._rounded = rounded
         self.load(parameters)
 
     def load(self, parameters: Parameters) -> None:
@@ -196,7 +213,7 @@ class Reference:
 
         d_y, d_h_0 = d_output, np.zeros_like(d_output[0])
         for layer, tape in zip(reversed(self.config.decoder_layers), reversed(decoder_tapes), strict=True):
-            d_input, d_initial, d_weights = lstm_backward(d_y, np.zeros_like(d_h_0), tape)
+            d_input, d_initial, d_weights = lstm_backward(d_y, np.zeros_like(d_h_0), tape, self._rounded)
             d_y, d_context = self._part(d_input)
             d_h_0 = d_h_0 + d_initial + d_context  # every decoder layer started from the same h_0, and saw it
             gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
@@ -210,7 +227,9 @@ class Reference:
             for layer, tape, d_output, d_last in zip(
                 self.config.encoder_layers[here], encoder_tapes[here], d_outputs, d_h_n, strict=True
             ):
-                d_in, _, d_weights = lstm_backward(d_output[::-1] if layer.reverse else d_output, d_last, tape)
+                d_in, _, d_weights = lstm_backward(
+                    d_output[::-1] if layer.reverse else d_output, d_last, tape, self._rounded
+                )
                 d_x += d_in[::-1] if layer.reverse else d_in
                 gradients |= dict(zip(layer.parameter_shapes, d_weights, strict=True))
             d_h_n = [np.zeros_like(d_last) for d_last in d_h_n]
@@ -226,7 +245,7 @@ class Reference:
         for directions in self.config.encoder_stack:
             outputs = []
             for layer in directions:
-                tape = lstm(x[::-1] if layer.reverse else x, zero, self._weights(layer))
+                tape = lstm(x[::-1] if layer.reverse else x, zero, self._weights(layer), self._rounded)
                 outputs.append(tape.h[:0:-1] if layer.reverse else tape.h[1:])  # in the order of x again
                 tapes.append(tape)
             x = np.concatenate(outputs, axis=-1)
@@ -235,7 +254,7 @@ class Reference:
     def _decode(self, y: Array, h_0: Array) -> tuple[Array, list[Tape]]:
         tapes = []
         for layer in self.config.decoder_layers:
-            tapes.append(lstm(self._join(y, h_0), h_0, self._weights(layer)))
+            tapes.append(lstm(self._join(y, h_0), h_0, self._weights(layer), self._rounded))
             y = tapes[-1].h[1:]
         return y, tapes
 
@@ -256,19 +275,23 @@ class Reference:
 class Adam:
     """Adam as Kingma and Ba (2015, algorithm 1) write it: eps is added after the bias correction."""
 
-    def __init__(self, parameters: Parameters) -> None:
+    def __init__(self, parameters: Parameters, rounded: Rounding = exactly) -> None:
         self.step_count = 0
+        betas = np.array([BETA_1, BETA_2])
+        self._betas, self._rests, self._rounded = rounded(betas), rounded(1 - betas), rounded
         self.mean = {name: np.zeros_like(array) for name, array in parameters.items()}
         self.square = {name: np.zeros_like(array) for name, array in parameters.items()}
 
     def step(self, parameters: Parameters, gradients: Parameters, learning_rate: float = LEARNING_RATE) -> None:
         """Move ``parameters``, in place."""
         self.step_count += 1
+        beta_1, beta_2, rest_1, rest_2 = map(float, (*self._betas, *self._rests))
+        power_1, power_2 = map(float, self._rounded(self._betas**self.step_count))
         for name, gradient in gradients.items():
-            self.mean[name] = BETA_1 * self.mean[name] + (1 - BETA_1) * gradient
-            self.square[name] = BETA_2 * self.square[name] + (1 - BETA_2) * gradient**2
-            mean = self.mean[name] / (1 - BETA_1**self.step_count)
-            square = self.square[name] / (1 - BETA_2**self.step_count)
+            self.mean[name] = beta_1 * self.mean[name] + rest_1 * gradient
+            self.square[name] = beta_2 * self.square[name] + rest_2 * gradient**2
+            mean = self.mean[name] / (1 - power_1)
+            square = self.square[name] / (1 - power_2)
             parameters[name] -= learning_rate * mean / (np.sqrt(square) + EPSILON)
 
 

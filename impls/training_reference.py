@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from impls.reference import Adam, Reference
+from impls.reference import Adam, Reference, exactly
 from impls.training import START, LossAndGradients, TrainingState
 
 if TYPE_CHECKING:
@@ -14,18 +14,23 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from impls.contract import Parameters
-    from impls.reference import Tape
+    from impls.reference import Rounding, Tape
     from impls.training import Recipe, TrainingConfig
 
     Array = np.ndarray
 
 
 class TrainingReference:
-    """The whole with its weights: a ``training.TrainableModel`` in NumPy. ``dtype`` is float64 for the oracle."""
+    """The whole with its weights: a ``training.TrainableModel`` in NumPy.
 
-    def __init__(self, config: TrainingConfig, recipe: Recipe, dtype: DTypeLike = np.float64) -> None:
-        self.config, self.recipe, self.dtype = config, recipe, np.dtype(dtype)
-        self._model = Reference(config.model, {}, dtype)
+    ``dtype`` is float64 for the oracle, and nothing is ``rounded``: neither activations, nor gradients, nor weights.
+    """
+
+    def __init__(
+        self, config: TrainingConfig, recipe: Recipe, dtype: DTypeLike = np.float64, rounded: Rounding = exactly
+    ) -> None:
+        self.config, self.recipe, self.dtype, self._rounded = config, recipe, np.dtype(dtype), rounded
+        self._model = Reference(config.model, {}, dtype, rounded)
 
     def to_device(self, array: Array) -> Array:
         """The array: NumPy is at home."""
@@ -44,7 +49,7 @@ class TrainingReference:
             {name: array.astype(self.dtype) for name, array in arrays.items()} for arrays in state[1:]
         )
         self._model.use(self._weights)
-        self._optimizer = Adam(self._weights)
+        self._optimizer = Adam(self._weights, self._rounded)
         self._optimizer.step_count, self._optimizer.mean, self._optimizer.square = state.step, mean, square
 
     def state(self) -> TrainingState:
@@ -60,10 +65,10 @@ class TrainingReference:
     ) -> tuple[Float[Array, "T_y B V"], Float[Array, "T_y B D"], list[Tape], list[Tape]]:
         """How likely each phoneme is, as logits; the decoder's outputs, and the tapes of both."""
         weights = self._weights
-        output, *tapes = self._model.forward_with_tapes(
-            weights["letters.weight"][letters], weights["phonemes.weight"][before]
-        )
-        return output @ weights["output.weight"].T + weights["output.bias"], output, *tapes
+        x, y = weights["letters.weight"][letters], weights["phonemes.weight"][before]
+        output, encoder_tapes, decoder_tapes = self._model.forward_with_tapes(x, y)
+        logits = self._rounded(output @ weights["output.weight"].T + weights["output.bias"])
+        return logits, output, encoder_tapes, decoder_tapes
 
     def gradients(
         self, letters: Int[Array, "T_x B"], before: Int[Array, "T_y B"], targets: Int[Array, "T_y B"]
@@ -71,14 +76,15 @@ class TrainingReference:
         """The loss and its gradient, before clipping."""
         logits, output, *tapes = self.logits(letters, before)
         loss, d_logits = cross_entropy(logits, targets)
-        inner = self._model.backward(d_logits @ self._weights["output.weight"], *tapes)
+        d_logits = self._rounded(d_logits)
+        inner = self._model.backward(self._rounded(d_logits @ self._weights["output.weight"]), *tapes)
         around = {
             "letters.weight": gathered(inner.x, letters, self._weights["letters.weight"]),
             "phonemes.weight": gathered(inner.y, before, self._weights["phonemes.weight"]),
             "output.weight": np.einsum("tbv,tbd->vd", d_logits, output),
             "output.bias": d_logits.sum(axis=(0, 1)),
         }
-        return LossAndGradients(loss, inner.parameters | around)
+        return LossAndGradients(loss, inner.parameters | {name: self._rounded(own) for name, own in around.items()})
 
     def train_step(self, letters: Array, before: Array, targets: Array) -> Array:
         """One step; the loss before it."""
@@ -86,6 +92,9 @@ class TrainingReference:
         self.last_gradients = clipped(gradients, self.recipe.max_norm)
         rate = self.recipe.learning_rate(self._optimizer.step_count)
         self._optimizer.step(self._weights, self.last_gradients, rate)
+        for arrays in (self._weights, self._optimizer.mean, self._optimizer.square):
+            for own in arrays.values():
+                own[...] = self._rounded(own)
         return np.asarray(loss)
 
     def decode_greedy(self, letters: Int[Array, "T_x B"], steps: int) -> Int[Array, "T B"]:

@@ -53,9 +53,8 @@ def optimizer(recipe: Recipe) -> optax.GradientTransformation:
         ],
         [warm_up],
     )
-    return optax.chain(
-        optax.clip_by_global_norm(recipe.max_norm), optax.adam(schedule, b1=BETA_1, b2=BETA_2, eps=EPSILON)
-    )
+    clip = optax.clip_by_global_norm(recipe.max_norm)
+    return optax.chain(clip, optax.adam(schedule, b1=BETA_1, b2=BETA_2, eps=EPSILON))
 
 
 class JaxTraining(JaxArrays):
