@@ -8,14 +8,16 @@ rounding alone can do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.records.schema import Struct
+from bench.train.presets import PRESET, Preset, PresetName
 from impls.reference import exactly
-from impls.training import initial_state
+from impls.training import Recipe, initial_state
 from impls.training_reference import TrainingReference
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
-    from bench.train.presets import Preset
     from bench.train.task import Task
     from impls.training import TrainableModel
 
@@ -32,8 +33,18 @@ if TYPE_CHECKING:
 STEPS = 200
 """How many losses a row has to stay within it."""
 
+SEED = 0
+
+CLIPPING = Recipe(peak_learning_rate=1e-2, warmup_steps=STEPS, total_steps=4000, max_norm=0.2)
+"""The recipe of all envelopes: most of its first steps clip, so that one that clips otherwise is told."""
+
 MARGIN = 3.0
 """How many times as far as the twin that strays the most, measured by what all of them stray at that step."""
+
+
+def curve_of(preset: PresetName) -> Preset:
+    """What an envelope is of: the preset with CLIPPING for a recipe."""
+    return replace(PRESET[preset], recipe=CLIPPING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +54,35 @@ class Envelope:
     losses: Losses
     limits: Losses
 
+    def reach(self, losses: Losses) -> float:
+        """How near the losses come to the limits: 1 at a limit, beyond it more."""
+        return float(np.max(np.abs(losses - self.losses[: len(losses)]) / self.limits[: len(losses)]))
+
     def first_outside(self, losses: Losses) -> int | None:
         """The first step, counted from 1, whose loss is too far off, or None."""
         outside = ~(np.abs(losses - self.losses[: len(losses)]) <= self.limits[: len(losses)])  # NaN compares false
         return int(np.argmax(outside)) + 1 if outside.any() else None
+
+
+class Stored(Struct, frozen=True, kw_only=True):
+    """An envelope as it is kept, with what it was made of and how twins that had no part in it lie in it."""
+
+    settings: Preset
+    seed: int
+    twins: int
+    """So many it was fitted to."""
+    held_out: tuple[float, ...]
+    """Of each of the others, how near it comes to the limits: 1 at a limit."""
+    losses: tuple[float, ...]
+    limits: tuple[float, ...]
+    code: str
+    """SHA-256 of what made it, as a run has it."""
+    command: str
+
+    @property
+    def envelope(self) -> Envelope:
+        """The envelope."""
+        return Envelope(np.array(self.losses), np.array(self.limits))
 
 
 def fit(losses: Losses, twins: Sequence[Losses]) -> Envelope:
