@@ -12,6 +12,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.progress import track
 
@@ -19,9 +20,12 @@ from bench.machine.code import code_of_row
 from bench.records.atomic import write_atomic
 from bench.records.store import head_text
 from bench.train import envelope
-from bench.train.envelope import SEED, Losses, Stored, curve_of, fit, oracle_losses
+from bench.train.envelope import SEED, Stored, curve_of, fit, oracle_losses
 from bench.train.presets import PRESETS, PresetName
 from bench.train.task import read_task
+
+if TYPE_CHECKING:
+    from bench.train.envelope import Losses
 
 TWINS = 20
 """So many fit it, and as many others are held against it."""

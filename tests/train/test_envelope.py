@@ -1,0 +1,147 @@
+"""The losses of every row stay where rounding alone could bring them; what is wrong leaves."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from support.processes import ROOT
+from support.training_cases import norm_of
+
+from bench.train.envelope import SEED, STEPS, Stored, at_random, curve_of, fit, losses_of, oracle_losses
+from bench.train.task import Task, read_task
+from impls.training import NO_TARGET, Recipe, find_trainable, initial_state, load_training
+from impls.training_reference import TrainingReference, clipped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from impls import Row
+    from impls.training import TrainableModel
+
+CURVE = curve_of("smoke")
+
+
+@cache
+def stored() -> Stored:
+    return msgspec.json.decode((ROOT / "results" / "method" / "envelope-smoke.json").read_bytes(), type=Stored)
+
+
+@cache
+def task() -> Task:
+    return read_task(CURVE.lengths)
+
+
+def losses(model: TrainableModel, steps: int = STEPS) -> np.ndarray:
+    return np.array([*islice(losses_of(model, CURVE, task(), SEED), steps)])
+
+
+def test_the_envelope_is_of_the_oracle_as_it_is() -> None:
+    assert stored().settings == CURVE and stored().seed == SEED
+    assert len(stored().losses) == len(stored().limits) == STEPS
+    assert oracle_losses(CURVE, task(), SEED, steps=10) == pytest.approx(stored().losses[:10], rel=1e-12)
+
+
+def test_twins_that_had_no_part_in_it_are_within() -> None:
+    assert stored().twins >= 20 and len(stored().held_out) >= 20
+    assert max(stored().held_out) < 1
+    another = oracle_losses(CURVE, task(), SEED, twin=1_000_000, steps=30)
+    assert stored().envelope.first_outside(another) is None
+    assert not np.array_equal(another, np.array(stored().losses[:30])), "it rounds"
+
+
+@pytest.mark.parametrize("name", find_trainable())
+def test_the_losses_of_a_row_stay_within_it(name: str, require: Callable[[Row], None]) -> None:
+    row = find_trainable()[name]
+    require(row)
+    found = losses(load_training(row, CURVE.config(task().symbols), CURVE.recipe))
+    assert stored().envelope.first_outside(found) is None
+
+
+class TimeStepMissing(TrainingReference):
+    """The first time step has no part in the gradient of the output layer's weights."""
+
+    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
+        found, first = super().gradients(letters, before, targets), targets.copy()
+        first[1:] = NO_TARGET
+        share = np.sum(first >= 0) / np.sum(targets >= 0)
+        found.parameters["output.weight"] -= (
+            share * super().gradients(letters, before, first).parameters["output.weight"]
+        )
+        return found
+
+
+class MaskForgotten(TrainingReference):
+    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
+        return super().gradients(letters, before, np.maximum(targets, 0))
+
+
+class ClippedBeforeAveraging(TrainingReference):
+    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
+        found, count = super().gradients(letters, before, targets), int(np.sum(targets >= 0))
+        summed = clipped({name: count * own for name, own in found.parameters.items()}, self.recipe.max_norm)
+        return found._replace(parameters={name: own / count for name, own in summed.items()})
+
+
+class LateRecipe(Recipe):
+    def learning_rate(self, step: int) -> float:
+        return super().learning_rate(step - 1)
+
+
+class OneStepLate(TrainingReference):
+    def __init__(self, config: Any, recipe: Recipe) -> None:
+        super().__init__(config, LateRecipe(**asdict(recipe)))
+
+
+@pytest.mark.parametrize("kind", [TimeStepMissing, MaskForgotten, ClippedBeforeAveraging, OneStepLate])
+def test_what_is_wrong_leaves_it(kind: Callable[..., TrainingReference]) -> None:
+    wrong = kind(CURVE.config(task().symbols), CURVE.recipe)
+    assert stored().envelope.first_outside(losses(wrong, 30)) is not None
+
+
+def test_most_of_the_first_steps_clip() -> None:
+    model = TrainingReference(CURVE.config(task().symbols), CURVE.recipe)
+    model.load(initial_state(CURVE.config(task().symbols), SEED))
+    norms = []
+    for batch in islice(task().batches(CURVE.batch_size, SEED), 40):
+        symbols = batch.letters, batch.before, batch.targets
+        norms.append(norm_of(model.gradients(*symbols).parameters))
+        model.train_step(*symbols)
+    assert np.mean(np.array(norms) > CURVE.recipe.max_norm) > 0.5
+
+
+Numbers = arrays(np.float64, 20, elements=st.floats(-1e6, 1e6))
+
+
+@given(Numbers, st.integers(0, 100))
+def test_rounding_at_random_gives_a_float32_next_to_the_number(numbers: np.ndarray, seed: int) -> None:
+    found = at_random((seed,))(numbers)
+    assert found.dtype == np.float64 and np.array_equal(found, found.astype(np.float32))
+    assert np.all(np.abs(found - numbers) <= np.maximum(np.spacing(np.abs(numbers).astype(np.float32)), 1e-44))
+
+
+def test_either_neighbour_is_as_likely() -> None:
+    numbers = np.full(10_000, 1 + 2.0**-25)
+    found = at_random((0,))(numbers)
+    assert set(found) == {1.0, 1 + 2.0**-23}
+    assert np.mean(found == 1.0) == pytest.approx(0.5, abs=0.02)
+    assert np.array_equal(at_random((0,))(np.ones(10)), np.ones(10)), "what is a float32 stays"
+
+
+@given(arrays(np.float64, (5, 8), elements=st.floats(0.5, 2.0)), st.integers(0, 7))
+def test_an_envelope_holds_its_twins_and_no_nan(twins: np.ndarray, place: int) -> None:
+    envelope = fit(np.ones(8), [*twins])
+    for twin in twins:
+        assert envelope.first_outside(twin) is None and envelope.reach(twin) <= 1
+    assert envelope.first_outside(np.ones(8)) is None
+    broken = np.ones(8)
+    broken[place] = np.nan
+    assert envelope.first_outside(broken) == place + 1
