@@ -14,7 +14,7 @@ from rich.table import Column, Table
 from bench.cli.main import SEVERAL, stderr, stdout
 from bench.here import as_typed, command, shown
 from bench.train.checkpoint import About, Checkpoint, read_checkpoint
-from bench.train.presets import PRESET, PresetName
+from bench.train.presets import PresetName
 from bench.train.run import TrainRequest, Unwritable, check_resume, check_train
 from bench.train.run import train as carry_out
 from bench.train.worker import Evaluated, Failed, News, Step
@@ -105,9 +105,10 @@ def trained(request: TrainRequest) -> list[Checkpoint]:
 
 def table(found: list[Checkpoint], failed: dict[str, Failed]) -> Table:
     """What has become of each training."""
+    numbers = ("steps", "validation", "test", "words", "a step", "time")
     lines = Table(
         *("row", Column("seed", justify="right"), "target"),
-        *(Column(name, justify="right") for name in ("steps", "wrong", "test", "test words", "a step", "training")),
+        *(Column(name, justify="right") for name in numbers),
         box=None,
         pad_edge=False,
     )
@@ -132,9 +133,9 @@ def table(found: list[Checkpoint], failed: dict[str, Failed]) -> Table:
 
 
 LEGEND = (
-    "wrong: phonemes of the validation words, by greedy decoding, without stress; test and test words: phonemes and"
-    " words of the test words. training: all steps and what they compile, without evaluations. Rows train one after"
-    " the other, so that times of one are no comparison with those of another: `python -m bench run` makes that."
+    "validation, test: phonemes wrong, by greedy decoding, without stress; words: words wrong of the test words. time:"
+    " all steps and what they compile, without evaluations. Rows train one after the other, so that times of one are no"
+    " comparison with those of another: `python -m bench run` makes that."
 )
 
 
@@ -143,8 +144,7 @@ class Watching(Progress):
 
     def __init__(self, request: TrainRequest, console: Console) -> None:
         super().__init__(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TextColumn("{task.fields[said]}"),
             TimeRemainingColumn(),
@@ -152,25 +152,22 @@ class Watching(Progress):
             disable=not console.is_terminal,
             transient=True,
         )
-        self._trainings, self._number = request.trainings, 0
-        self._total = PRESET[request.head.preset].recipe.total_steps
-        self._task: TaskID | None = None
+        self._names = [about.name for _, about in request.trainings]
+        self._total = request.head.settings.recipe.total_steps
+        self._task = TaskID(0)
         self._error = "–"
 
     def begins(self, about: About) -> None:
         """A training begins, or goes on."""
-        self._number = 1 + [own.name for _, own in self._trainings].index(about.name)
         self._error = percent(about.evaluations[-1].phoneme_error) if about.evaluations else "–"
-        self._task = self.add_task(self._label(about), total=self._total, completed=about.step, said="")
-        if not self.console.is_terminal:
-            begins = f"goes on after {about.step} steps" if about.step else "begins"
-            self.console.print(f"{self._label(about)}: {begins}")
+        self._task = self.add_task("", total=self._total, completed=about.step, said="")
+        begins = f"goes on after {about.step} steps" if about.step else "begins"
+        self.console.print(f"{self._label(about)}: {begins}")
 
     def hears(self, about: About, news: News) -> None:
         """It has said something."""
-        assert self._task is not None
         if isinstance(news, Step):
-            said = f"loss {news.loss:.3f}, phonemes wrong {self._error}, {news.words_per_s:,.0f} words a second"
+            said = f"loss {news.loss:.2f}, {self._error} wrong, {news.words_per_s:,.0f} words/s"
             self.update(self._task, completed=news.step, said=said)
         elif isinstance(news, Evaluated):
             self._error = percent(news.evaluation.phoneme_error)
@@ -181,10 +178,9 @@ class Watching(Progress):
 
     def ends(self, about: About) -> None:
         """Its process has ended."""
-        assert self._task is not None
         self.remove_task(self._task)
         if about.ending:
             self.console.print(f"{self._label(about)}: target {about.ending} after {about.step} steps")
 
     def _label(self, about: About) -> str:
-        return f"{self._number} of {len(self._trainings)}: {about.row} seed {about.seed}"
+        return f"{1 + self._names.index(about.name)} of {len(self._names)}: {about.row} seed {about.seed}"

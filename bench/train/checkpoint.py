@@ -103,10 +103,11 @@ def read_about(path: Path) -> About:
         InvalidInput: there is none, or it is damaged or something else.
     """
     try:
+        path.open("rb").close()  # whose error has words
         with safe_open(path, "numpy") as file:
             return msgspec.json.decode((file.metadata() or {})[ABOUT], type=About)
     except OSError as error:
-        raise InvalidInput(f"{shown(path)}: cannot be read ({error.strerror or error})") from None
+        raise InvalidInput(f"{shown(path)}: cannot be read ({error.strerror})") from None
     except (SafetensorError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
         raise InvalidInput(f"{shown(path)}: is no checkpoint of `python -m bench train`, or damaged") from None
 
