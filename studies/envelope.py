@@ -19,10 +19,10 @@ from rich.progress import track
 from bench.machine.code import code_of_row
 from bench.records.atomic import write_atomic
 from bench.records.store import head_text
-from bench.train import envelope
 from bench.train.envelope import SEED, Stored, curve_of, fit, oracle_losses
 from bench.train.presets import PRESETS, PresetName
 from bench.train.task import read_task
+from impls import training_reference
 
 if TYPE_CHECKING:
     from bench.train.envelope import Losses
@@ -50,7 +50,7 @@ def stored(preset: PresetName) -> Stored:
         held_out=tuple(fitted.reach(twin) for twin in twins[TWINS:]),
         losses=tuple(map(float, fitted.losses)),
         limits=tuple(map(float, fitted.limits)),
-        code=code_of_row(Path(envelope.__file__)),
+        code=code_of_row(Path(training_reference.__file__)),
         command=f"python -m studies.envelope {preset} FILE",
     )
 

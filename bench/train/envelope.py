@@ -76,7 +76,7 @@ class Stored(Struct, frozen=True, kw_only=True):
     losses: tuple[float, ...]
     limits: tuple[float, ...]
     code: str
-    """SHA-256 of what made it, as a run has it."""
+    """SHA-256 of the oracle that made it, with what that imports."""
     command: str
 
     @property
