@@ -43,13 +43,13 @@ HASHING = 2
 """The way of hashing: before this there was no number, and it was all of ``bench/``."""
 
 
-def code_of_harness(root: Path = ROOT) -> str:
-    """The way of hashing, and SHA-256 of what carries a run out below ``root``: runner, worker, what these import.
+def code_of_harness(root: Path = ROOT, files: Iterable[str] = MEASURES) -> str:
+    """The way of hashing, and SHA-256 of what carries a run out below ``root``: these files, and what they import.
 
     What words or pictures are made by has no part in it: a run goes on after a caption was changed.
     """
-    files = _closure([root / name for name in MEASURES], root)
-    return f"{HASHING}:{_hash({path.relative_to(root).as_posix(): path for path in files})}"
+    found = _closure([root / name for name in files], root)
+    return f"{HASHING}:{_hash({path.relative_to(root).as_posix(): path for path in found})}"
 
 
 def _hash(files: dict[str, Path]) -> str:

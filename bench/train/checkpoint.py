@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from bench.here import shown
 from bench.records.atomic import write_atomic
 from bench.records.schema import Struct
+from bench.records.store import decode
 from bench.train.presets import PresetName
 from bench.train.symbols import Symbols
 from impls.contract import InvalidInput, Parameters
@@ -105,10 +106,11 @@ def read_about(path: Path) -> About:
     try:
         path.open("rb").close()  # whose error has words
         with safe_open(path, "numpy") as file:
-            return msgspec.json.decode((file.metadata() or {})[ABOUT], type=About)
+            about: About = decode((file.metadata() or {})[ABOUT].encode(), About, shown(path))
+            return about
     except OSError as error:
         raise InvalidInput(f"{shown(path)}: cannot be read ({error.strerror})") from None
-    except (SafetensorError, KeyError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (SafetensorError, KeyError):
         raise InvalidInput(f"{shown(path)}: is no checkpoint of `python -m bench train`, or damaged") from None
 
 

@@ -21,7 +21,7 @@ from typing import Protocol
 import msgspec
 
 from bench.here import ROOT, shown
-from bench.machine.code import code_of_row
+from bench.machine.code import code_of_harness, code_of_row
 from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
 from bench.measure.lock import only_run
@@ -50,6 +50,9 @@ MOST_SEEDS = 100
 ENDING_LIMIT_S = 60.0
 """How long a process may take to end after the step that it is in: one that compiles cannot be interrupted."""
 
+TRAINS = ("bench/train/worker.py",)
+"""What carries a training out."""
+
 SAME = ("machine", "python", "versions")
 """What of an environment has to be the same for a training to go on: with another, bits may differ."""
 
@@ -64,6 +67,8 @@ class Head(Struct, frozen=True, kw_only=True):
     preset: PresetName
     settings: Preset
     """What the preset was."""
+    trainer: str
+    """SHA-256 of what trains: see ``code_of_harness``."""
     target: float
     seeds: int
     threads: int
@@ -156,6 +161,7 @@ def check_train(
         environment=describe(),
         preset=preset,
         settings=PRESET[preset],
+        trainer=code_of_harness(files=TRAINS),
         target=_target(target),
         seeds=_seeds(seeds),
         threads=number,
@@ -184,6 +190,8 @@ def check_resume(folder: Path, budget: str | None) -> TrainRequest:
             raise refuse(f"{what} not the same")
     if head.settings != PRESET[head.preset]:
         raise refuse(f"the preset {head.preset} is not what it was")
+    if head.trainer != code_of_harness(files=TRAINS):
+        raise refuse("what trains has changed since (bench/ as far as its worker imports it)")
     for name, code in head.code.items():
         row = known.get(name)
         if row is None or (missing := row.missing()):

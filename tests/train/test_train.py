@@ -108,10 +108,17 @@ def damaged(path: Path) -> None:
 def another_shape(path: Path) -> None:
     one = read_checkpoint(path)
     parameters = one.state.parameters | {"output.bias": np.zeros(3, np.float32)}
-    write_checkpoint(Checkpoint(one.about, one.state._replace(parameters=parameters), *one_columns(one)), path.parent)
+    write_checkpoint(Checkpoint(one.about, one.state._replace(parameters=parameters), *columns_of(one)), path.parent)
 
 
-def one_columns(one: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def steers_a_terminal(path: Path) -> None:
+    one = read_checkpoint(path)
+    phonemes = ("\x1b[2J", *one.about.phonemes[1:])
+    changed = msgspec.structs.replace(one.about, phonemes=phonemes)
+    write_checkpoint(Checkpoint(changed, one.state, *columns_of(one)), path.parent)
+
+
+def columns_of(one: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return one.losses, one.step_s, one.is_first
 
 
@@ -121,9 +128,10 @@ def one_columns(one: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         (damaged, "is no checkpoint of `python -m bench train`, or damaged"),
         (another_shape, r"is damaged \(parameter output.bias has shape \(3,\)"),
         (lambda path: path.write_text("{}"), "is no checkpoint"),
+        (steers_a_terminal, "it has control characters"),
         (Path.unlink, "cannot be read"),
     ],
-    ids=["cut off", "another shape", "no safetensors", "gone"],
+    ids=["cut off", "another shape", "no safetensors", "steers a terminal", "gone"],
 )
 def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: str, tmp_path: Path) -> None:
     write_checkpoint(beginning(about()), tmp_path)
@@ -243,6 +251,7 @@ def test_what_would_be_another_training_is_refused(done: Path, tmp_path: Path) -
     for change, words in (
         (lambda own: own["environment"].update(python="3.0"), "python not the same"),
         (lambda own: own["settings"].update(batch_size=1), "the preset smoke is not what it was"),
+        (lambda own: own.update(trainer="2:0"), "what trains has changed since"),
         (lambda own: own["code"][ROW].update(code="0"), "thinc/tuned has changed since"),
         (lambda own: own["code"].update({"thinc/gone": own["code"].pop(ROW)}), "thinc/gone: can no longer be trained"),
         (lambda own: own.update(target="x"), "train.json"),
