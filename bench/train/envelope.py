@@ -95,7 +95,7 @@ def fit(losses: Losses, twins: Sequence[Losses]) -> Envelope:
     off = np.abs(np.stack(twins) - losses)
     visible = np.finfo(np.float32).eps * np.abs(losses)
     width = np.maximum(np.maximum.accumulate(np.sqrt(np.mean(off**2, axis=0))), visible)
-    return Envelope(losses, MARGIN * float(np.max(off / width)) * width)
+    return Envelope(losses, MARGIN * max(1.0, float(np.max(off / width))) * width)
 
 
 def at_random(seed: Sequence[int]) -> Callable[[np.ndarray], np.ndarray]:
