@@ -34,7 +34,6 @@ class Preset:
 
 
 PRESET: dict[PresetName, Preset] = {
-    # of the sizes and schedules tried, the first at 10 %: see docs/method.md
     "default": Preset(
         model=Seq2seqConfig(
             embedding_dim=64, hidden_dim=128, num_encoder_layers=2, num_decoder_layers=2, bidirectional=True

@@ -304,10 +304,10 @@ def _trained(
                 news: News = msgspec.json.decode(line, type=News)
                 said_why = said_why or isinstance(news, Failed | NotWritten)
                 yield news
-        if process.wait(ENDING_LIMIT_S) and not said_why:
-            code = process.returncode
-            how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-            yield Failed("crashed", f"the process {how}")
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDING_LIMIT_S)
+        if process.returncode != 0 and not said_why:
+            yield Failed("crashed", f"the process {_ending(process.returncode)}")
     finally:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
@@ -315,6 +315,12 @@ def _trained(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def _ending(code: int | None) -> str:
+    if code is None:
+        return f"said no more and lived on for {ENDING_LIMIT_S:.0f} s"
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
 def _target(text: str) -> float:

@@ -261,3 +261,22 @@ def test_what_would_be_another_training_is_refused(done: Path, tmp_path: Path) -
         (done / HEAD_FILE).write_bytes(msgspec.json.encode(changed))
         one_line(train(tmp_path, "--resume", str(done)), words)
     assert isinstance(read_checkpoint(done / NAME).state, TrainingState)
+
+
+def test_a_training_that_dies_is_said_and_the_next_one_is_made(tmp_path: Path) -> None:
+    need("thinc")
+    need("torch")
+    env = {"TMPDIR": str(tmp_path)}
+    out = tmp_path / "out"
+    run = start("train", "--impl", "torch/tuned", ROW, "--preset", "smoke", "--out", str(out), env=env)
+
+    def workers() -> list[psutil.Process]:
+        return [one for one in psutil.Process(run.pid).children() if "bench.train.worker" in " ".join(one.cmdline())]
+
+    wait_until(workers, "a worker")
+    workers()[0].kill()
+    shown, said = run.communicate()
+    assert run.returncode == 1, said
+    assert "torch-tuned-seed-0.safetensors: crashed: the process ended by SIGKILL; what it has said: " in said
+    assert "to try again: " in said and f"--resume {out}" in said
+    assert "thinc/tuned     0  missed     40" in shown and not (out / "torch-tuned-seed-0.safetensors").exists()
