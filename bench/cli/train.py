@@ -91,8 +91,10 @@ def train(
     again = command("train", "--resume", shown(request.folder))
     if stopped:
         console.print(f"{stopped}; go on with: {again}")
-    elif any(one.about.ending is None for one in found) or len(found) + len(failed) < len(request.trainings):
-        console.print(f"the budget is spent; go on with: {again}" if not failed else f"to try again: {again}")
+    elif failed:
+        console.print(f"to try again: {again}")
+    elif sum(one.about.ending is not None for one in found) < len(request.trainings):
+        console.print(f"the budget is spent; go on with: {again}")
     console.print(f"trainings: {shown(request.folder)}")
     return code or (1 if failed else 0)
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.frameworks import need
-from support.processes import ask, bench, one_line, start, wait_until
+from support.processes import alive, ask, bench, one_line, start, wait_until
 from support.training_cases import same_state
 
 from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
@@ -213,8 +213,7 @@ def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     (row,) = ["torch-tuned-seed-0"]
 
     def steps() -> bool:
-        workers = [one for one in psutil.Process(run.pid).children() if "bench.train.worker" in " ".join(one.cmdline())]
-        return any(one.cpu_times().user > SURELY_STEPS_S for one in workers)
+        return any(one.cpu_times().user > SURELY_STEPS_S for one in alive("bench.train.worker", str(tmp_path)))
 
     wait_until(steps, "steps")
     run.send_signal(signal.SIGINT)
@@ -270,11 +269,8 @@ def test_a_training_that_dies_is_said_and_the_next_one_is_made(tmp_path: Path) -
     out = tmp_path / "out"
     run = start("train", "--impl", "torch/tuned", ROW, "--preset", "smoke", "--out", str(out), env=env)
 
-    def workers() -> list[psutil.Process]:
-        return [one for one in psutil.Process(run.pid).children() if "bench.train.worker" in " ".join(one.cmdline())]
-
-    wait_until(workers, "a worker")
-    workers()[0].kill()
+    wait_until(lambda: alive("bench.train.worker", str(tmp_path)), "a worker")
+    alive("bench.train.worker", str(tmp_path))[0].kill()
     shown, said = run.communicate()
     assert run.returncode == 1, said
     assert "torch-tuned-seed-0.safetensors: crashed: the process ended by SIGKILL; what it has said: " in said
