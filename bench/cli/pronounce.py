@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from bench.cli.main import stdout
 from bench.here import command
 from bench.train.checkpoint import read_checkpoint
 from bench.train.presets import PRESET
 from bench.train.symbols import Symbols, check_words
+from bench.train.worker import decoder_of
 from impls.contract import InvalidInput
 from impls.training import find_trainable, load_training
 
@@ -39,20 +38,17 @@ def pronounce(*words: str, checkpoint: Path | None = None, impl: str | None = No
         raise InvalidInput(f"--checkpoint: name one; `{command('train')}` makes them, in some minutes each")
     found = read_checkpoint(checkpoint)
     about, known = found.about, find_trainable()
-    row = known.get(impl or about.row)
+    row, here = known.get(impl or about.row), [name for name, one in known.items() if one.missing() is None]
     if row is None:
-        raise InvalidInput(f"--impl {impl or about.row}: has no training; choose from {', '.join(known)}")
+        raise InvalidInput(f"{impl or about.row}: has no training; name one with --impl: {', '.join(here)}")
     if missing := row.missing():
-        raise InvalidInput(f"--impl {row.name}: {missing}; install it, or choose from {', '.join(known)}")
+        raise InvalidInput(f"{row.name}: {missing}; install it, or name another row with --impl: {', '.join(here)}")
     symbols, lower = Symbols(about.phonemes), [word.lower() for word in words]
     check_words(lower)
     model = load_training(row, about.config, PRESET[about.preset].recipe)
     model.load(found.state)
 
-    def decode(letters: np.ndarray, steps: int) -> np.ndarray:
-        return model.to_numpy(model.decode_greedy(model.to_device(letters), steps))
-
     width = max(map(len, lower))
-    for word, said in zip(lower, symbols.decoded(lower, decode), strict=True):
+    for word, said in zip(lower, symbols.decoded(lower, decoder_of(model)), strict=True):
         stdout(soft_wrap=True).print(f"{word:{width}}  {' '.join(said)}")
     return 0

@@ -6,6 +6,7 @@ All is in the folder at any time: ``train.json`` says what was set out to do, an
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import IO, Protocol
 
 import msgspec
 
@@ -47,7 +48,7 @@ TRAININGS = ROOT / "results" / "trainings"
 
 MOST_SEEDS = 100
 
-ENDING_LIMIT_S = 60.0
+ENDING_LIMIT_S = 20.0
 """How long a process may take to end after the step that it is in: one that compiles cannot be interrupted."""
 
 TRAINS = ("bench/train/worker.py",)
@@ -122,7 +123,7 @@ class Listener(Protocol):
         """Its process has ended."""
 
 
-class Unwritable(OSError):
+class Unwritable(Exception):
     """A checkpoint cannot be written; those before are still there."""
 
 
@@ -221,15 +222,15 @@ def read_head(folder: Path) -> Head:
 
 def facts_of(row: Row) -> CodeFacts:
     """What the row's training is now."""
-    return msgspec.structs.replace(code_facts(row), code=code_of_row(training_file(row)))
+    return msgspec.structs.replace(code_facts(row), code=f"{code_of_row(row.path)} {code_of_row(training_file(row))}")
 
 
 def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
     """Train all that has not ended, until the budget is spent; of those that fail, why, by the checkpoint's name.
 
     Raises:
-        InvalidInput: another run has this machine, or the folder cannot be written.
-        Unwritable: a checkpoint cannot be written.
+        InvalidInput: another run has this machine, the folder cannot be made, or a checkpoint in it is damaged.
+        Unwritable: a checkpoint, or what else is in the folder, cannot be written.
         KeyboardInterrupt: after the step that was made, with a checkpoint.
     """
     failed: dict[str, Failed] = {}
@@ -255,8 +256,9 @@ def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
                         if isinstance(news, Failed):
                             failed[about.name] = news
                         listener.hears(about, news)
-            finally:
-                listener.ends(read_about(path) if path.exists() else about)
+            except OSError as error:
+                raise Unwritable(f"{error.filename or request.folder}: {error.strerror or error}") from None
+            listener.ends(read_about(path) if path.exists() else about)
     return failed
 
 
@@ -273,37 +275,44 @@ def _trained(
         blocked=blocked(row),
         until_s=until_s,
     )
-    assigned, cache = scratch / f"{about.name}.task", scratch / row.name.replace("/", "-")
+    assigned, cache = scratch / f"{about.name}.task", scratch / about.name
     write_atomic(assigned, msgspec.json.encode(assignment))
     cache.mkdir(exist_ok=True)
-    read_fd, write_fd = os.pipe()
-    log_path = request.folder / "logs" / f"{about.name.removesuffix('.safetensors')}.log"
+    log_path = request.folder / "logs" / Path(about.name).with_suffix(".log").name
     with log_path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bench.train.worker", str(assigned), str(write_fd)],
-            cwd=ROOT,
-            env=worker_environment(
-                os.environ,
-                threads=request.head.threads,
-                device="cpu",
-                cache=cache,
-                mark=mark,
-                extra=environment_of(row),
-            ),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=[write_fd],
-            start_new_session=True,
-        )
-    os.close(write_fd)
+        read_fd, write_fd = os.pipe()
+        with os.fdopen(read_fd, "rb") as pipe:
+            try:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "bench.train.worker", str(assigned), str(write_fd)],
+                    cwd=ROOT,
+                    env=worker_environment(
+                        os.environ,
+                        threads=request.head.threads,
+                        device="cpu",
+                        cache=cache,
+                        mark=mark,
+                        extra=environment_of(row),
+                    ),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[write_fd],
+                    start_new_session=True,
+                )
+            finally:
+                os.close(write_fd)
+            yield from _heard(process, pipe)
+
+
+def _heard(process: subprocess.Popen[bytes], pipe: IO[bytes]) -> Generator[News, None, None]:
+    """What the process says until it ends, or why it said nothing more."""
     said_why = False
     try:
-        with os.fdopen(read_fd, "rb") as pipe:
-            for line in pipe:
-                news: News = msgspec.json.decode(line, type=News)
-                said_why = said_why or isinstance(news, Failed | NotWritten)
-                yield news
+        for line in pipe:
+            news: News = msgspec.json.decode(line, type=News)
+            said_why = said_why or isinstance(news, Failed | NotWritten)
+            yield news
         with suppress(subprocess.TimeoutExpired):
             process.wait(ENDING_LIMIT_S)
         if process.returncode != 0 and not said_why:
@@ -336,6 +345,6 @@ def _target(text: str) -> float:
 
 def _seeds(text: str) -> int:
     """How many; InvalidInput where it is no such number."""
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_SEEDS:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= MOST_SEEDS:
         raise InvalidInput(f"--seeds {text}: must be a whole number from 1 to {MOST_SEEDS}")
     return int(text)

@@ -6,6 +6,7 @@ or when its time is up, it ends after the step that it is in, with a checkpoint.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -17,11 +18,12 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from bench.measure.errors import verdict_on
+from bench.measure.errors import Invalid, verdict_on
 from bench.measure.worker import settle_down
 from bench.records.schema import Struct
 from bench.train.checkpoint import About, Checkpoint, Evaluation, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET, Preset
+from bench.train.symbols import Decode
 from bench.train.task import Batch, Part, Task, read_task
 from impls import read_row
 from impls.training import TrainableModel, initial_state, load_training, training_file
@@ -71,6 +73,14 @@ class NotWritten(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class NotSaved(Exception):
+    """A checkpoint cannot be written; the message says where, and why."""
+
+
+class Stopped(Exception):
+    """An evaluation is broken off."""
+
+
 News = Step | Evaluated | Failed | NotWritten
 
 
@@ -91,31 +101,49 @@ class Training:
     def run(self, tell: Callable[[News], None], stop: Callable[[], bool]) -> None:
         """Step until the target is reached, the recipe ends or it is to stop; then a checkpoint is written.
 
+        Before an evaluation there is one, too: to stop breaks an evaluation off, which is made when it goes on.
+
         Raises:
-            OSError: a checkpoint cannot be written.
+            NotSaved: a checkpoint cannot be written.
+            Invalid: a loss is no number; the checkpoint is that before it.
         """
-        told_s = 0.0
-        for batch in self._task.batches(self.preset.batch_size, self.about.seed, self.step):
-            if self.about.ending or stop():
-                break
-            self._make_step(batch)
-            if self.step % self.preset.evaluate_every == 0 or self.step == self.preset.recipe.total_steps:
-                self._evaluate()
+        batches, told_s = self._task.batches(self.preset.batch_size, self.about.seed, self.step), 0.0
+        while self.about.ending is None:
+            if self._is_due():
                 self.save()
+                if not self._evaluate(stop):
+                    return
                 tell(Evaluated(self.about.evaluations[-1]))
-            elif time.monotonic() - told_s >= TELL_S:
-                told_s = time.monotonic()
-                tell(Step(self.step, self._losses[-1], batch.words / float(np.median(self._step_s[-50:]))))
-        if self.about.ending is None:
-            self.save()
+            elif stop():
+                break
+            else:
+                batch = next(batches)
+                self._make_step(batch)
+                if time.monotonic() - told_s >= TELL_S:
+                    told_s = time.monotonic()
+                    tell(Step(self.step, self._losses[-1], batch.words / float(np.median(self._step_s[-50:]))))
+        self.save()
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint.
+
+        Raises:
+            NotSaved: it cannot be written; the one before is still there.
+        """
         columns = (
             np.array(own, dtype)
             for own, dtype in ((self._losses, np.float32), (self._step_s, np.float64), (self._is_first, np.bool_))
         )
-        write_checkpoint(Checkpoint(self.about, self._model.state(), *columns), self._folder)
+        try:
+            write_checkpoint(Checkpoint(self.about, self._model.state(), *columns), self._folder)
+        except OSError as error:
+            raise NotSaved(f"{error.filename or self._folder}: {error.strerror or error}") from error
+
+    def _is_due(self) -> bool:
+        """Whether it is to be evaluated before the next step."""
+        last = self.about.evaluations[-1].step if self.about.evaluations else 0
+        is_time = self.step % self.preset.evaluate_every == 0 or self.step == self.preset.recipe.total_steps
+        return is_time and self.step > last
 
     def _make_step(self, batch: Batch) -> None:
         """One step, by the clock: from symbols on the device to the loss."""
@@ -129,23 +157,40 @@ class Training:
         self._is_first.append(batch.shape not in self._shapes)
         self._shapes.add(batch.shape)
         self.step += 1
+        if not math.isfinite(self._losses[-1]):
+            raise Invalid(f"the loss of step {self.step} is {self._losses[-1]}")
 
-    def _evaluate(self) -> None:
-        """Look at the validation words; where that ends the training, at the test words."""
-        found = self._errors("validation")
-        about = msgspec.structs.replace(self.about, evaluations=(*self.about.evaluations, found))
-        reached = found.phoneme_error <= about.target
-        if reached or self.step == self.preset.recipe.total_steps:
-            ending = "reached" if reached else "missed"
-            about = msgspec.structs.replace(about, ending=ending, test=self._errors("test"))
+    def _evaluate(self, stop: Callable[[], bool]) -> bool:
+        """Look at the validation words; where that ends the training, at the test words. False where it is to stop."""
+        try:
+            found = self._errors("validation", stop)
+            about = msgspec.structs.replace(self.about, evaluations=(*self.about.evaluations, found))
+            reached = found.phoneme_error <= about.target
+            if reached or self.step == self.preset.recipe.total_steps:
+                ending = "reached" if reached else "missed"
+                about = msgspec.structs.replace(about, ending=ending, test=self._errors("test", stop))
+        except Stopped:
+            return False
         self.about = about
+        return True
 
-    def _errors(self, part: Part) -> Evaluation:
+    def _errors(self, part: Part, stop: Callable[[], bool]) -> Evaluation:
         def decode(letters: np.ndarray, steps: int) -> np.ndarray:
-            return self._model.to_numpy(self._model.decode_greedy(self._model.to_device(letters), steps))
+            if stop():
+                raise Stopped
+            return decoder_of(self._model)(letters, steps)
 
         found = self._task.errors(self._task.parts[part][: self.preset.most_evaluated], decode)
         return Evaluation(step=self.step, phoneme_error=found.phoneme, word_error=found.word)
+
+
+def decoder_of(model: TrainableModel) -> Decode:
+    """The model's greedy decoding, from and to NumPy."""
+
+    def decode(letters: np.ndarray, steps: int) -> np.ndarray:
+        return model.to_numpy(model.decode_greedy(model.to_device(letters), steps))
+
+    return decode
 
 
 def beginning(about: About) -> Checkpoint:
@@ -160,7 +205,8 @@ def main(arguments: Sequence[str]) -> int:
     news = int(arguments[1])
     os.set_inheritable(news, False)
     stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    for number in (signal.SIGTERM, signal.SIGXCPU):
+        signal.signal(number, lambda number, _: stopped.append(number))
 
     def tell(what: News) -> None:
         with suppress(BrokenPipeError):  # who listened has gone: the work goes on to its checkpoint
@@ -169,21 +215,15 @@ def main(arguments: Sequence[str]) -> int:
     def stop() -> bool:
         return bool(stopped) or (assigned.until_s is not None and time.monotonic() >= assigned.until_s)
 
-    settle_down(assigned.processors, assigned.memory_limit_bytes, assigned.blocked)
     row, folder, about = read_row(Path(assigned.row_path)), Path(assigned.folder), assigned.about
-    task = read_task(PRESET[about.preset].lengths)
-    path = folder / about.name
     try:
+        settle_down(assigned.processors, assigned.memory_limit_bytes, assigned.blocked)
+        path, preset = folder / about.name, PRESET[about.preset]
         checkpoint = read_checkpoint(path) if path.exists() else beginning(about)
-        model = load_training(row, about.config, PRESET[about.preset].recipe)
-        training = Training(model, task, checkpoint, folder)
-    except Exception as error:
-        tell(Failed(*verdict_on(error, training_file(row), assigned.blocked)))
-        return 1
-    try:
-        training.run(tell, stop)
-    except OSError as error:
-        tell(NotWritten(f"{error.filename or folder}: {error.strerror or error}"))
+        model = load_training(row, about.config, preset.recipe)
+        Training(model, read_task(preset.lengths), checkpoint, folder).run(tell, stop)
+    except NotSaved as error:
+        tell(NotWritten(f"{error}"))
         return 1
     except Exception as error:
         tell(Failed(*verdict_on(error, training_file(row), assigned.blocked)))

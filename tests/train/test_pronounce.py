@@ -62,7 +62,7 @@ def test_what_cannot_be_said_is_one_line(checkpoint: Path, tmp_path: Path) -> No
     one_line(ask("pronounce", "h2o", *of), "'h2o' has '2': words are made of a to z and the apostrophe")
     one_line(ask("pronounce", "größe", *of), "has 'ß'")
     one_line(ask("pronounce", "a" * 101, *of), "has 101 letters; a word has at most 100")
-    one_line(ask("pronounce", "a", *of, "--impl", "torch/cell"), "torch/cell: has no training; choose from")
+    one_line(ask("pronounce", "a", *of, "--impl", "torch/cell"), "torch/cell: has no training; name one with --impl: ")
     one_line(ask("pronounce", "a", "--checkpoint", str(tmp_path)), "is no checkpoint|cannot be read")
     foreign = tmp_path / "foreign.safetensors"
     foreign.write_bytes(checkpoint.read_bytes()[:64])

@@ -32,15 +32,8 @@ class JaxDecoder(Protocol):
         """The output ``(B, D)`` for ``y_t (B, E)``, and the new ``h`` and ``c`` of each layer."""
 
 
-class Weights(dict[str, Any]):
-    """The model's own state under ``seq2seq``, and the four arrays around it."""
-
-
-jax.tree_util.register_pytree_node(
-    Weights,
-    lambda own: (tuple(own.values()), tuple(own)),
-    lambda names, arrays: Weights(zip(names, arrays, strict=True)),
-)
+Weights = dict[str, Any]
+"""The model's own state under ``seq2seq``, and the four arrays around it."""
 
 
 def optimizer(recipe: Recipe) -> optax.GradientTransformation:
@@ -156,7 +149,7 @@ class JaxTraining(JaxArrays):
         around = self.config.parameter_shapes.keys() - self.config.model.parameter_shapes.keys()
         inner = {name: parameters[name] for name in self.config.model.parameter_shapes}
         own = {name: jnp.asarray(parameters[name]) for name in sorted(around)}
-        weights = Weights(seq2seq=self.seq2seq.from_canonical(inner), **own)
+        weights = {"seq2seq": self.seq2seq.from_canonical(inner), **own}
         return jax.device_put(weights, self.device, may_alias=False)
 
     def _canonical(self, weights: Weights) -> Parameters:
