@@ -306,9 +306,8 @@ def test_a_lower_limit_of_memory_is_not_raised() -> None:
     """Who may raise it had no limit, and who may not had an error."""
     settle = """
 import resource
-from unittest import mock
 from bench.measure.worker import settle_down
-settle_down(mock.Mock(processors=[{processor}], memory_limit_bytes=2**{power}, blocked=[]))
+settle_down([{processor}], 2**{power}, [])
 print(*resource.getrlimit(resource.RLIMIT_AS))
 """
     processor = processors()[0]

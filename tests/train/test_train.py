@@ -19,6 +19,7 @@ from support.frameworks import need
 from support.processes import alive, ask, bench, one_line, start, wait_until
 from support.training_cases import same_state
 
+from bench.measure.errors import Invalid
 from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET
 from bench.train.run import HEAD_FILE
@@ -147,6 +148,7 @@ def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: s
         (["--target", "0"], "--target 0: must be a phoneme error in percent, above 0 and below 100"),
         (["--target", "ten"], "--target ten: must be a phoneme error"),
         (["--target", "nan"], "--target nan: must be a phoneme error"),
+        (["--seeds", "1" * 5000], "must be a whole number from 1 to 100"),
         (["--seeds", "0"], "--seeds 0: must be a whole number from 1 to 100"),
         (["--budget", "soon"], "--budget soon: must be a time such as"),
         (["--threads", "0"], "--threads 0: must be from 1 to"),
@@ -276,3 +278,25 @@ def test_a_training_that_dies_is_said_and_the_next_one_is_made(tmp_path: Path) -
     assert "torch-tuned-seed-0.safetensors: crashed: the process ended by SIGKILL; what it has said: " in said
     assert "to try again: " in said and f"--resume {out}" in said
     assert "thinc/tuned     0  missed     40" in shown and not (out / "torch-tuned-seed-0.safetensors").exists()
+
+
+class NotANumber(TrainingReference):
+    def train_step(self, letters: Any, before: Any, targets: Any) -> Any:
+        return super().train_step(letters, before, targets) * (np.nan if self.state().step == 25 else 1.0)
+
+
+def test_a_loss_that_is_no_number_ends_it_and_the_checkpoint_is_that_before(tmp_path: Path) -> None:
+    first = beginning(about())
+    model = NotANumber(first.about.config, SMOKE.recipe, np.float32)
+    with pytest.raises(Invalid, match="the loss of step 25 is nan"):
+        Training(model, task(), first, tmp_path).run(lambda _: None, lambda: False)
+    assert read_about(tmp_path / about().name).step == 20
+
+
+def test_an_evaluation_that_is_broken_off_is_made_when_it_goes_on(tmp_path: Path) -> None:
+    folder, path, steps = tmp_path, tmp_path / about().name, iter(range(20))
+    training(folder, beginning(about())).run(lambda _: None, lambda: next(steps, None) is None)
+    broken = read_about(path)
+    assert broken.step == 20 and broken.evaluations == ()
+    training(folder, read_checkpoint(path)).run(lambda _: None, lambda: False)
+    assert [one.step for one in read_about(path).evaluations] == [20, 40]
