@@ -190,8 +190,12 @@ def done(tmp_path: Path) -> Path:
 def test_a_run_that_is_killed_again_and_again_ends_as_one_that_was_not(done: Path, tmp_path: Path) -> None:
     out, env = tmp_path / "killed", {"TMPDIR": str(tmp_path / "machine")}
     run = start("train", "--impl", ROW, "--preset", "smoke", "--out", str(out), env=env)
-    wait_until(lambda: (out / HEAD_FILE).exists(), "the head")
-    for wait_s in (1.2, 1.6, 2.0):
+    wait_until(lambda: (out / NAME).exists(), "a checkpoint")
+    run.kill()
+    run.communicate()
+    assert read_about(out / NAME).step >= SMOKE.evaluate_every
+    run = start("train", "--resume", str(out), env=env)
+    for wait_s in (1.2, 1.6):
         try:
             run.wait(wait_s)
         except Exception:
