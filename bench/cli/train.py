@@ -25,11 +25,11 @@ from impls.contract import InvalidInput
 def train(
     *,
     impl: Annotated[tuple[str, ...], SEVERAL] = (),
-    target: str = "10",
-    seeds: str = "1",
+    target: str | None = None,
+    seeds: str | None = None,
     budget: str | None = None,
-    threads: str = "1",
-    preset: PresetName = "default",
+    threads: str | None = None,
+    preset: PresetName | None = None,
     out: Path | None = None,
     resume: Annotated[Path | None, Parameter(show_default=False)] = None,
 ) -> int:
@@ -49,15 +49,16 @@ def train(
     impl
         Rows by name; all that are installed and can be trained if not given.
     target
-        The phoneme error, in percent of the validation words' phonemes, at which a training ends.
+        The phoneme error, in percent of the validation words' phonemes, at which a training ends; 10 if not given.
     seeds
-        How often each row is trained, each time from other weights and with other batches.
+        How often each row is trained, each time from other weights and with other batches; once if not
+        given.
     budget
         The time that it may take, such as 90s, 30m or 2h; until all trainings have ended if not given.
     threads
-        Number of threads.
+        Number of threads; 1 if not given.
     preset
-        default, or smoke (a minute: a small model, too few steps to learn much).
+        default (if none is given), or smoke (a minute: a small model, too few steps to learn much).
     out
         Folder for the checkpoints, which must not exist yet; results/trainings/<time> if not given.
     resume
@@ -65,7 +66,7 @@ def train(
     """
     console = stderr()
     if resume is not None:
-        if (impl, target, seeds, threads, preset, out) != ((), "10", "1", "1", "default", None):
+        if impl or any(own is not None for own in (target, seeds, threads, preset, out)):
             raise InvalidInput("--resume goes on with what was set out to do; leave all but --budget out")
         request = check_resume(resume, budget)
     else:
@@ -76,8 +77,8 @@ def train(
     try:
         with Watching(request, console) as watching:
             failed = carry_out(request, watching)
-    except KeyboardInterrupt:
-        stopped, code = "interrupted", 130
+    except KeyboardInterrupt as interrupt:
+        stopped, code = str(interrupt) or "interrupted", 130
     except Unwritable as error:
         stopped, code = f"{error}: what was there before is kept; make room", 2
     if not request.folder.exists():  # nothing was begun

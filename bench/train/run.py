@@ -130,11 +130,11 @@ class Unwritable(Exception):
 def check_train(
     *,
     impl: Sequence[str],
-    target: str,
-    seeds: str,
+    target: str | None,
+    seeds: str | None,
     budget: str | None,
-    threads: str,
-    preset: PresetName,
+    threads: str | None,
+    preset: PresetName | None,
     out: Path | None,
 ) -> TrainRequest:
     """What the words of a command line request.
@@ -151,10 +151,10 @@ def check_train(
             raise InvalidInput(f"--impl {row.name}: {missing}; install it, or leave the row out")
     if not chosen:
         raise InvalidInput(f"no row that can be trained is installed: {', '.join(trainable)}")
-    (number,) = parse_threads([threads])
+    (number,) = parse_threads(["1" if threads is None else threads])
     given = {"target": target, "seeds": seeds, "threads": threads, "preset": preset}
-    usual = {"target": "10", "seeds": "1", "threads": "1", "preset": "default"}
-    options = {name: [own] for name, own in given.items() if own != usual[name]}
+    options = {name: [own] for name, own in given.items() if own is not None}
+    preset = preset or "default"
     head = Head(
         schema_version=SCHEMA_VERSION,
         started_at=datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -163,8 +163,8 @@ def check_train(
         preset=preset,
         settings=PRESET[preset],
         trainer=code_of_harness(files=TRAINS),
-        target=_target(target),
-        seeds=_seeds(seeds),
+        target=_target("10" if target is None else target),
+        seeds=_seeds("1" if seeds is None else seeds),
         threads=number,
         code={row.name: facts_of(row) for row in chosen},
     )

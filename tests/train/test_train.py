@@ -157,6 +157,7 @@ def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: s
         (["--preset", "full"], "preset"),
         (["--out", "."], "--out .: exists already"),
         (["--resume", "nowhere"], "train.json: cannot be read"),
+        (["--resume", "nowhere", "--target", "10"], "leave all but --budget out"),
         (["--resume", "nowhere", "--seeds", "2"], "leave all but --budget out"),
     ],
     ids=lambda own: " ".join(own) if isinstance(own, list) else "",
