@@ -85,7 +85,7 @@ def train(
         console.print(f"bench: {stopped}")
         return code
     found = trained(request)
-    stdout().print(table(found, failed))
+    stdout().print(table(found, failed, [about for _, about in request.trainings]))
     stdout(soft_wrap=True).print(as_typed(LEGEND))
     for name, why in failed.items():
         console.print(f"{name}: {why.status}: {why.reason}; what it has said: {shown(request.folder)}/logs")
@@ -106,8 +106,8 @@ def trained(request: TrainRequest) -> list[Checkpoint]:
     return [read_checkpoint(path) for path in paths if path.exists()]
 
 
-def table(found: list[Checkpoint], failed: dict[str, Failed]) -> Table:
-    """What has become of each training."""
+def table(found: list[Checkpoint], failed: dict[str, Failed], trainings: list[About]) -> Table:
+    """What has become of each training; of one without a checkpoint, that it failed, or has not begun."""
     numbers = ("steps", "validation", "test", "words", "a step", "time")
     lines = Table(
         *("row", Column("seed", justify="right"), "target"),
@@ -117,7 +117,12 @@ def table(found: list[Checkpoint], failed: dict[str, Failed]) -> Table:
     )
     for column in lines.columns:
         column.no_wrap = True
-    for one in found:
+    there = {one.about.name: one for one in found}
+    for about in trainings:
+        if about.name not in there:
+            lines.add_row(about.row, str(about.seed), "failed" if about.name in failed else "not begun", *"––––––")
+            continue
+        one = there[about.name]
         about = one.about
         last = about.evaluations[-1] if about.evaluations else None
         steady_s = one.step_s[~one.is_first]

@@ -282,6 +282,7 @@ def test_a_training_that_dies_is_said_and_the_next_one_is_made(tmp_path: Path) -
     assert run.returncode == 1, said
     assert "torch-tuned-seed-0.safetensors: crashed: the process ended by SIGKILL; what it has said: " in said
     assert "to try again: " in said and f"--resume {out}" in said
+    assert "torch/tuned     0  failed      –" in shown
     assert "thinc/tuned     0  missed     40" in shown and not (out / "torch-tuned-seed-0.safetensors").exists()
 
 
