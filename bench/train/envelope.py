@@ -2,8 +2,8 @@
 
 Float32 makes every net its own: rounding moves the first loss by 2e-7, and Adam, which divides a gradient by its own
 size, turns that into another path. So no fixed number will do. A twin is the float64 oracle whose weights, activations,
-gradients and moments are rounded to float32 at every step, and Adam's constants once, up or down at random. What many of them do, step by step, is what
-rounding alone can do.
+gradients and moments are rounded to float32 at every step, and Adam's constants once, up or down at random. What many
+of them do, step by step, is what rounding alone can do.
 """
 
 from __future__ import annotations
