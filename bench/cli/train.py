@@ -58,17 +58,21 @@ def train(
     threads
         Number of threads; 1 if not given.
     preset
-        default (if none is given), or smoke (a minute: a small model, too few steps to learn much).
+        default (if none is given), long (20,000 steps), stress (with stress marks), or smoke (a minute: a small model,
+        too few steps to learn much).
     out
         Folder for the checkpoints, which must not exist yet; results/trainings/<time> if not given.
     resume
-        Go on with the trainings in this folder. Beside it, only --budget may be given.
+        Go on with the trainings in this folder; with --impl or --seeds, with more of them. Beside these, only --budget
+        may be given.
     """
     console = stderr()
     if resume is not None:
-        if impl or any(own is not None for own in (target, seeds, threads, preset, out)):
-            raise InvalidInput("--resume goes on with what was set out to do; leave all but --budget out")
-        request = check_resume(resume, budget)
+        if any(own is not None for own in (target, threads, preset, out)):
+            raise InvalidInput(
+                "--resume goes on with what was set out to do; leave all but --budget, --impl, --seeds out"
+            )
+        request = check_resume(resume, budget, impl, seeds)
     else:
         request = check_train(
             impl=impl, target=target, seeds=seeds, budget=budget, threads=threads, preset=preset, out=out

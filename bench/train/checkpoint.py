@@ -65,11 +65,10 @@ class About(Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A training as far as it is."""
+class History:
+    """What has become of a training, step by step."""
 
     about: About
-    state: TrainingState
     losses: np.ndarray
     """Of each step's batch, before the step."""
     step_s: np.ndarray
@@ -83,6 +82,17 @@ class Checkpoint:
         return float(self.step_s.sum())
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint(History):
+    """A training as far as it is: all that its next step depends on as well."""
+
+    state: TrainingState
+
+
+COLUMNS = ("losses", "step_s", "is_first")
+"""The arrays of a history."""
+
+
 def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     """Put it into the folder, in the place of the one before.
 
@@ -90,7 +100,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         OSError: it cannot be written; the one before is still there.
     """
     state = checkpoint.state
-    arrays = {"losses": checkpoint.losses, "step_s": checkpoint.step_s, "is_first": checkpoint.is_first}
+    arrays = {name: getattr(checkpoint, name) for name in COLUMNS}
     for kind in ("parameters", "mean", "square"):
         arrays |= {f"{kind}/{name}": np.ascontiguousarray(own) for name, own in getattr(state, kind).items()}
     about = msgspec.json.encode(msgspec.structs.replace(checkpoint.about, step=state.step)).decode()
@@ -114,6 +124,20 @@ def read_about(path: Path) -> About:
         raise InvalidInput(f"{shown(path)}: is no checkpoint of `python -m bench train`, or damaged") from None
 
 
+def read_history(path: Path) -> History:
+    """What has become of a checkpoint's training; its weights are not read.
+
+    Raises:
+        InvalidInput: there is none, or it is damaged.
+    """
+    about = read_about(path)
+    try:
+        with safe_open(path, "numpy") as file:
+            return History(about, *(file.get_tensor(name) for name in COLUMNS))
+    except SafetensorError as error:
+        raise InvalidInput(f"{shown(path)}: is damaged ({error})") from None
+
+
 def read_checkpoint(path: Path) -> Checkpoint:
     """A checkpoint, with all that is in it.
 
@@ -133,6 +157,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         check_state(about.config, state)
         if about.config.num_phonemes != Symbols(about.phonemes).count:
             raise InvalidInput("its phonemes are not as many as the model's")
-        return Checkpoint(about, state, *(arrays[key] for key in ("losses", "step_s", "is_first")))
+        return Checkpoint(about, **{name: arrays[name] for name in COLUMNS}, state=state)
     except (KeyError, InvalidInput) as error:
         raise InvalidInput(f"{shown(path)}: is damaged ({error})") from None

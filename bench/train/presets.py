@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from bench.train.symbols import Symbols
@@ -10,7 +10,7 @@ from bench.workloads.dictionary import LETTERS
 from impls.contract import Seq2seqConfig
 from impls.training import Recipe, TrainingConfig
 
-PresetName = Literal["default", "smoke"]
+PresetName = Literal["default", "smoke", "stress", "long"]
 PRESETS: tuple[PresetName, ...] = get_args(PresetName)
 
 
@@ -27,21 +27,29 @@ class Preset:
     """Of how many letters its words are, from and to; None: all of them."""
     most_evaluated: int | None = None
     """Words of a part that are decoded; None: all."""
+    stress: bool = False
+    """Whether phonemes have stress marks: ``AH0``, ``AH1`` and ``AH2`` are three then."""
+    blocks: int = 6
+    """Afterwards rows take turns, to compare their steps: so often, with fresh processes."""
+    rounds: int = 20
+    """Turns of each row in a block."""
 
     def config(self, symbols: Symbols) -> TrainingConfig:
         """The sizes of the whole, with these symbols."""
         return TrainingConfig(self.model, len(LETTERS), symbols.count)
 
 
-PRESET: dict[PresetName, Preset] = {
-    "default": Preset(
-        model=Seq2seqConfig(
-            embedding_dim=64, hidden_dim=128, num_encoder_layers=2, num_decoder_layers=2, bidirectional=True
-        ),
-        batch_size=128,
-        recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0),
-        evaluate_every=200,
+DEFAULT = Preset(
+    model=Seq2seqConfig(
+        embedding_dim=64, hidden_dim=128, num_encoder_layers=2, num_decoder_layers=2, bidirectional=True
     ),
+    batch_size=128,
+    recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0),
+    evaluate_every=200,
+)
+
+PRESET: dict[PresetName, Preset] = {
+    "default": DEFAULT,
     "smoke": Preset(
         model=Seq2seqConfig(
             embedding_dim=16, hidden_dim=32, num_encoder_layers=1, num_decoder_layers=1, bidirectional=True
@@ -51,5 +59,13 @@ PRESET: dict[PresetName, Preset] = {
         evaluate_every=20,
         lengths=(6, 6),  # JAX compiles for each
         most_evaluated=128,
+        blocks=1,
+        rounds=2,
+    ),
+    "stress": replace(DEFAULT, stress=True),
+    "long": replace(
+        DEFAULT,
+        recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=400, total_steps=20_000, max_norm=1.0),
+        evaluate_every=1000,
     ),
 }

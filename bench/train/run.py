@@ -71,10 +71,11 @@ class Head(Struct, frozen=True, kw_only=True):
     trainer: str
     """SHA-256 of what trains: see ``code_of_harness``."""
     target: float
-    seeds: int
+    seeds: dict[str, int]
+    """How often each row is trained; in the order in which they train."""
     threads: int
     code: dict[str, CodeFacts]
-    """Of each row's training; in the order in which they train."""
+    """Of each row's training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,11 @@ class TrainRequest:
     task: Task
     budget_s: float | None
     """None: until all trainings have ended."""
-    is_new: bool
+
+    @property
+    def paths(self) -> list[Path]:
+        """Where the checkpoints of all trainings are, or will be."""
+        return [self.folder / about.name for _, about in self.trainings]
 
     @property
     def trainings(self) -> list[tuple[Row, About]]:
@@ -105,8 +110,9 @@ class TrainRequest:
                     phonemes=self.task.symbols.phonemes,
                 ),
             )
-            for seed in range(self.head.seeds)
+            for seed in range(max(self.head.seeds.values()))
             for row in self.rows
+            if seed < self.head.seeds[row.name]
         ]
 
 
@@ -143,12 +149,7 @@ def check_train(
         InvalidInput: a word means nothing here, or a row cannot be trained, or not here.
     """
     trainable = find_trainable()
-    chosen = choose_rows(impl) if impl else [row for row in trainable.values() if row.missing() is None]
-    for row in chosen:
-        if row.name not in trainable:
-            raise InvalidInput(f"--impl {row.name}: has no training; choose from {', '.join(trainable)}")
-        if missing := row.missing():
-            raise InvalidInput(f"--impl {row.name}: {missing}; install it, or leave the row out")
+    chosen = _chosen(impl) if impl else [row for row in trainable.values() if row.missing() is None]
     if not chosen:
         raise InvalidInput(f"no row that can be trained is installed: {', '.join(trainable)}")
     (number,) = parse_threads(["1" if threads is None else threads])
@@ -164,23 +165,24 @@ def check_train(
         settings=PRESET[preset],
         trainer=code_of_harness(files=TRAINS),
         target=_target("10" if target is None else target),
-        seeds=_seeds("1" if seeds is None else seeds),
+        seeds={row.name: _seeds("1" if seeds is None else seeds) for row in chosen},
         threads=number,
         code={row.name: facts_of(row) for row in chosen},
     )
     budget_s = None if budget is None else parse_budget(budget)
-    return TrainRequest(
-        head, tuple(chosen), free_folder(out, TRAININGS), read_task(PRESET[preset].lengths), budget_s, is_new=True
-    )
+    task = read_task(PRESET[preset].lengths, stress=PRESET[preset].stress)
+    return TrainRequest(head, tuple(chosen), free_folder(out, TRAININGS), task, budget_s)
 
 
-def check_resume(folder: Path, budget: str | None) -> TrainRequest:
-    """The trainings in the folder, if program, rows, versions and machine are the same here and now.
+def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), seeds: str | None = None) -> TrainRequest:
+    """The trainings in the folder, and more of them where rows or seeds are given, if all is the same here and now.
+
+    That is machine, versions, rows and, where trainings have not ended, what trains.
 
     Raises:
         InvalidInput: there are none, or they could not go on bit for bit: then the message says why.
     """
-    head = read_head(folder)
+    head, rows = read_head(folder), _chosen(impl)
     known, here = find_trainable(), describe()
 
     def refuse(why: str) -> InvalidInput:
@@ -191,8 +193,16 @@ def check_resume(folder: Path, budget: str | None) -> TrainRequest:
             raise refuse(f"{what} not the same")
     if head.settings != PRESET[head.preset]:
         raise refuse(f"the preset {head.preset} is not what it was")
-    if head.trainer != code_of_harness(files=TRAINS):
-        raise refuse("what trains has changed since (bench/ as far as its worker imports it)")
+    if rows or seeds:
+        number = _seeds("1" if seeds is None else seeds)
+        more = {name: max(number, head.seeds.get(name, 0)) for name in [row.name for row in rows] or head.seeds}
+        options = {} if seeds is None else {"seeds": [seeds]}
+        head = msgspec.structs.replace(
+            head,
+            command=f"{head.command}; {command_of('train', impl=impl, resume=['FOLDER'], **options)}",
+            seeds=head.seeds | more,
+            code={row.name: facts_of(row) for row in rows} | head.code,
+        )
     for name, code in head.code.items():
         row = known.get(name)
         if row is None or (missing := row.missing()):
@@ -200,8 +210,27 @@ def check_resume(folder: Path, budget: str | None) -> TrainRequest:
         if facts_of(row) != code:
             raise refuse(f"{name} has changed since")
     budget_s = None if budget is None else parse_budget(budget)
-    rows = tuple(known[name] for name in head.code)
-    return TrainRequest(head, rows, folder.absolute(), read_task(head.settings.lengths), budget_s, is_new=False)
+    task = read_task(head.settings.lengths, stress=head.settings.stress)
+    request = TrainRequest(head, tuple(known[name] for name in head.seeds), folder.absolute(), task, budget_s)
+    if head.trainer != code_of_harness(files=TRAINS) and not all(map(_has_ended, request.paths)):
+        raise refuse("what trains has changed since (bench/ as far as its worker imports it)")
+    return request
+
+
+def _chosen(names: Sequence[str]) -> list[Row]:
+    """The rows of these names; InvalidInput where one cannot be trained, or not here."""
+    trainable = find_trainable()
+    chosen = choose_rows(names) if names else []
+    for row in chosen:
+        if row.name not in trainable:
+            raise InvalidInput(f"--impl {row.name}: has no training; choose from {', '.join(trainable)}")
+        if missing := row.missing():
+            raise InvalidInput(f"--impl {row.name}: {missing}; install it, or leave the row out")
+    return chosen
+
+
+def _has_ended(path: Path) -> bool:
+    return path.exists() and read_about(path).ending is not None
 
 
 def read_head(folder: Path) -> Head:
@@ -235,10 +264,12 @@ def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
     """
     failed: dict[str, Failed] = {}
     with only_run(request.head.command) as mark, TemporaryDirectory(prefix="bench-") as scratch:
-        if request.is_new:
+        if not request.folder.exists():
             with new_folder(request.folder) as fresh:
                 (fresh / "logs").mkdir()
                 write_atomic(fresh / HEAD_FILE, head_text(request.head))
+        elif request.head != read_head(request.folder):  # there are to be more
+            write_atomic(request.folder / HEAD_FILE, head_text(request.head))
         until_s = None if request.budget_s is None else time.monotonic() + request.budget_s
         for row, fresh_about in request.trainings:
             path = request.folder / fresh_about.name

@@ -119,15 +119,15 @@ class Task:
         return ErrorRates(edits / length, wrong / len(entries))
 
 
-def read_task(lengths: tuple[int, int] | None = None) -> Task:
-    """The task without stress marks, from the installed dictionary; of words with so many letters, from and to.
+def read_task(lengths: tuple[int, int] | None = None, *, stress: bool = False) -> Task:
+    """The task from the installed dictionary, with ``stress`` marks or not; of words with so many letters, from and to.
 
     Raises:
         InvalidInput: it cannot be read.
     """
     least, most = lengths or (0, 1000)
-    entries = read_entries("bench train", "")
-    return Task([entry.without_stress() for entry in entries if least <= len(entry.letters) <= most])
+    entries = [entry for entry in read_entries("bench train", "") if least <= len(entry.letters) <= most]
+    return Task(entries if stress else [entry.without_stress() for entry in entries])
 
 
 def part_of(letters: str) -> Part:

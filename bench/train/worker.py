@@ -130,12 +130,13 @@ class Training:
         Raises:
             NotSaved: it cannot be written; the one before is still there.
         """
-        columns = (
-            np.array(own, dtype)
-            for own, dtype in ((self._losses, np.float32), (self._step_s, np.float64), (self._is_first, np.bool_))
-        )
+        columns: dict[str, np.ndarray] = {
+            "losses": np.array(self._losses, np.float32),
+            "step_s": np.array(self._step_s, np.float64),
+            "is_first": np.array(self._is_first, np.bool_),
+        }
         try:
-            write_checkpoint(Checkpoint(self.about, self._model.state(), *columns), self._folder)
+            write_checkpoint(Checkpoint(self.about, **columns, state=self._model.state()), self._folder)
         except OSError as error:
             raise NotSaved(f"{error.filename or self._folder}: {error.strerror or error}") from error
 
@@ -196,7 +197,7 @@ def decoder_of(model: TrainableModel) -> Decode:
 def beginning(about: About) -> Checkpoint:
     """A training of which no step is made."""
     state = initial_state(about.config, about.seed)
-    return Checkpoint(about, state, np.empty(0, np.float32), np.empty(0), np.empty(0, np.bool_))
+    return Checkpoint(about, np.empty(0, np.float32), np.empty(0), np.empty(0, np.bool_), state)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -221,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
         path, preset = folder / about.name, PRESET[about.preset]
         checkpoint = read_checkpoint(path) if path.exists() else beginning(about)
         model = load_training(row, about.config, preset.recipe)
-        Training(model, read_task(preset.lengths), checkpoint, folder).run(tell, stop)
+        Training(model, read_task(preset.lengths, stress=preset.stress), checkpoint, folder).run(tell, stop)
     except NotSaved as error:
         tell(NotWritten(f"{error}"))
         return 1
