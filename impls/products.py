@@ -24,6 +24,8 @@ Kind = Literal[
     "gradient of the input weights",
     "gradient of the recurrent weights",
     "gradient of the input",
+    "output layer",
+    "gradient of the output layer",
     "square",
 ]
 """What a product is for. ``square`` is none of the model's: it shows what the machine can do."""

@@ -23,12 +23,12 @@ from bench.records.schema import Cell, Group, Result
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.workloads.shapes import WORKLOADS
-from impls.contract import Task
+from impls.training import AnyTask
 from studies import promise
 
 PAGE = ROOT / "studies" / "goals.md"
 
-TASKS: tuple[Task, ...] = ("forward", "train_step")
+TASKS: tuple[AnyTask, ...] = ("forward", "train_step")
 
 MEANS = {
     "jax/tuned": ("jax/nnx_split", 1.25),
@@ -40,7 +40,7 @@ MEANS = {
 BEFORE = {"jax/tuned": ("jax/nnx", "jax/nnx_split"), "thinc/tuned": ("thinc/layers",), "torch/tuned": ("torch/module",)}
 """What people write in each framework: no tuned row is to be SLOWER anywhere."""
 
-BOUND_SHARE: Mapping[Task, float] = {"forward": 0.90, "train_step": 0.80}
+BOUND_SHARE: Mapping[AnyTask, float] = {"forward": 0.90, "train_step": 0.80}
 THREADS = {1, 2}
 LARGE = ("braun", "tutorial", "fastrnns")
 """Where a row is to reach that share of its framework's products."""
@@ -114,7 +114,7 @@ class Report:
     cells: Mapping[tuple[Group, str], CellAnalysis]
     limits: Mapping[Cell, Roofline]
 
-    def groups(self, task: Task) -> dict[str, dict[str, Group]]:
+    def groups(self, task: AnyTask) -> dict[str, dict[str, Group]]:
         """The groups of a task, by where they were measured and by workload."""
         found: dict[str, dict[str, Group]] = {}
         own, order = {group for group, _ in self.cells if group.task == task}, list(WORKLOADS)
@@ -206,7 +206,7 @@ def _place(cell: Cell) -> list[str]:
     return [f"`{cell.implementation}`", cell.task, where, cell.workload]
 
 
-def against(report: Report, task: Task) -> Section:
+def against(report: Report, task: AnyTask) -> Section:
     """Every tuned row against what people write, workload by workload, and its mean over the default workloads."""
     lines: list[list[str | Goal]] = []
     names = [name for name in WORKLOADS if any(name in groups for groups in report.groups(task).values())]

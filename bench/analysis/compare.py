@@ -28,7 +28,7 @@ from bench.analysis.two_runs import (
     smallest,
     two_samples,
 )
-from impls.contract import TASKS
+from impls.training import ALL_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,7 +139,7 @@ def compare(old: Analysis, new: Analysis) -> Comparison:
 
     def place(one: Compared) -> tuple[object, ...]:
         cell = one.cell
-        sizes = workloads.index(cell.workload), one.shape, TASKS.index(cell.task)
+        sizes = workloads.index(cell.workload), one.shape, ALL_TASKS.index(cell.task)
         return *sizes, cell.device, cell.precision, cell.threads, one.status != "reference"
 
     return Comparison(

@@ -12,13 +12,14 @@ if TYPE_CHECKING:
 
     from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Cell, Group
-    from impls.contract import Device, Precision, Task
+    from impls.contract import Device, Precision
+    from impls.training import AnyTask
 
 
 class TaskAt(NamedTuple):
     """A task, and where it is measured: a group without its workload."""
 
-    task: Task
+    task: AnyTask
     device: Device
     precision: Precision
     threads: int

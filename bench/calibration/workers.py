@@ -33,7 +33,7 @@ from bench.records.schema import Group, Record, Struct
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import Workload, choose, shape_workload
 from impls import Row, RowFacts, read_row
-from impls.contract import Task
+from impls.training import AnyTask
 
 WORKLOAD = shape_workload(
     embedding_dim=8,
@@ -198,7 +198,7 @@ def twins_table(folder: Path, rows: Sequence[Row], seed: int) -> Table:
 
 
 def twin_entries(
-    rows: Sequence[Row], longer: Mapping[tuple[str, int], Row], workloads: Sequence[Workload], tasks: Sequence[Task]
+    rows: Sequence[Row], longer: Mapping[tuple[str, int], Row], workloads: Sequence[Workload], tasks: Sequence[AnyTask]
 ) -> list[Entry]:
     """All twins of these rows; ``longer``: the rows with a planted slow-down, by name and per cent."""
     entries: dict[str, Entry] = {}
@@ -239,7 +239,7 @@ def write_longer(folder: Path, row: Row, percent: int) -> Row:
 
 
 def entry(
-    row: Row, name: str = "", workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[Task] = ("forward",)
+    row: Row, name: str = "", workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[AnyTask] = ("forward",)
 ) -> Entry:
     """A worker, and all that it is timed on; ``name``: what it is called, if not as its row."""
     cells, _ = cells_of(row, workloads, tasks, "cpu", 1, "float32")
@@ -253,7 +253,7 @@ def plan_of(entries: Sequence[Entry], seed: int, budget: Budget = BUDGET) -> Pla
 
 
 def pose(
-    folder: Path, workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[Task] = ("forward",)
+    folder: Path, workloads: Sequence[Workload] = (WORKLOAD,), tasks: Sequence[AnyTask] = ("forward",)
 ) -> dict[str, ProblemFile]:
     """The workloads' numbers and the right answers, written into the folder."""
     problems = {}

@@ -8,8 +8,8 @@ from bench.cli.main import stdout
 from bench.here import command
 from bench.train.checkpoint import read_checkpoint
 from bench.train.presets import PRESET
-from bench.train.symbols import Symbols, check_words
 from bench.train.worker import decoder_of
+from bench.workloads.symbols import Symbols, check_words
 from impls.contract import InvalidInput
 from impls.training import find_trainable, load_training
 

@@ -58,7 +58,7 @@ def train(
     threads
         Number of threads; 1 if not given.
     preset
-        default (if none is given), long (20,000 steps), stress (with stress marks), or smoke (a minute: a small model,
+        default (if none is given), long (12,500 steps), stress (with stress marks), or smoke (a minute: a small model,
         too few steps to learn much).
     out
         Folder for the checkpoints, which must not exist yet; results/trainings/<time> if not given.

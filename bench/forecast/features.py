@@ -20,7 +20,8 @@ from scipy.optimize import nnls  # type: ignore[import-untyped]
 from bench.analysis.stats import median
 from bench.records.schema import Struct
 from bench.workloads.flops import BatchSizes, product_flops
-from impls.contract import Seq2seqConfig, Task
+from impls.contract import Seq2seqConfig
+from impls.training import AnyTask
 
 KNOTS = (1, 2, 8, 64)
 """Numbers of sequences at which the products have a coefficient. One sequence is a product with a vector, another
@@ -87,7 +88,7 @@ class Coefficients(Struct, frozen=True, omit_defaults=False):
         return (self.call_s, self.step_s, self.state_s, self.weight_s, self.far_byte_s, *self.flop_s)
 
 
-def features(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> Features:
+def features(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: AnyTask) -> Features:
     """What one call of the task over these batches is made of."""
     batches = tuple(batches)
     encoder, decoder = config.encoder_layers, () if task == "encode" else config.decoder_layers

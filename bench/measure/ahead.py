@@ -18,8 +18,9 @@ import msgspec
 from bench.measure.errors import DiskFull
 from bench.measure.messages import Built, Compile, Finished, ProblemFile
 from bench.measure.worker_client import Failure, WorkerProcess, together
-from bench.workloads import reference_outputs
-from impls.contract import InvalidInput
+from bench.workloads import letters, reference_outputs
+from impls.contract import TASKS, InvalidInput
+from impls.training import LETTER_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,10 +58,16 @@ def pose(
         path = Path(problems[workload.name].path)
         tell(f"the oracle works out {workload.name}")
         try:
-            problem = reference_outputs.pose(workload, request.tasks, request.precisions)
-            if stopped():
-                return
-            reference_outputs.save(problem, path)
+            if tasks := tuple(task for task in TASKS if task in request.tasks):
+                problem = reference_outputs.pose(workload, tasks, request.precisions)
+                if stopped():
+                    return
+                reference_outputs.save(problem, path)
+            if workload.is_words and set(request.tasks) & set(LETTER_TASKS):
+                words = letters.pose(workload.config, letters.word_batches(workload))
+                if stopped():
+                    return
+                letters.save(words, letters.path_beside(f"{path}"))
         except MemoryError:
             raise InvalidInput(f"{workload.name} does not fit into memory; choose smaller sizes") from None
         except OSError as error:

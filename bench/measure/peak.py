@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from bench.records.schema import Cell, Line
     from bench.workloads.shapes import Workload
     from impls import Row
-    from impls.contract import Device, Precision, Task
+    from impls.contract import Device, Precision
+    from impls.training import AnyTask
 
 BLOCKS = 3
 SEED = 1
@@ -50,7 +51,7 @@ class Asked:
 
     bounds: tuple[Row, ...]
     workloads: tuple[Workload, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[AnyTask, ...]
     device: Device
     threads: tuple[int, ...]
     precisions: tuple[Precision, ...]
@@ -74,7 +75,7 @@ class Peak:
 def check_peak(
     *,
     workload: Sequence[str],
-    task: Sequence[Task],
+    task: Sequence[AnyTask],
     device: Device,
     threads: Sequence[str],
     precision: Sequence[Precision],

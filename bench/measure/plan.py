@@ -13,7 +13,8 @@ from bench.analysis.verdict import MIN_BLOCKS
 from bench.machine.interpreters import OWN
 from bench.records.schema import CONTROL, Cell, Group, Record, without_time
 from bench.records.versions import join, split
-from impls.contract import TASKS, Device, Precision, Task
+from impls.contract import TASKS, Device, Precision
+from impls.training import LETTER_TASKS, AnyTask, training_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -117,7 +118,7 @@ BUDGETS["gpu"] = replace(
 
 Preset = Literal["smoke", "default", "full", "scaling", "threads", "gpu"]
 
-PRESETS: dict[str, tuple[Task, ...]] = {
+PRESETS: dict[str, tuple[AnyTask, ...]] = {
     "smoke": ("forward", "train_step"),  # what compiles longest is left out: it takes two minutes on two cores
     "default": ("forward", "train_step"),  # inference and training: what decides, in twenty minutes
     "full": TASKS,
@@ -199,7 +200,7 @@ def make_plan(
     *,
     rows: Sequence[Row],
     workloads: Sequence[Workload],
-    tasks: Sequence[Task],
+    tasks: Sequence[AnyTask],
     device: Device,
     threads: Sequence[int],
     precisions: Sequence[Precision] = ("float32",),
@@ -244,7 +245,7 @@ def make_plan(
 def cells_of(
     row: Row,
     workloads: Sequence[Workload],
-    tasks: Sequence[Task],
+    tasks: Sequence[AnyTask],
     device: Device,
     threads: int,
     precision: Precision,
@@ -264,7 +265,7 @@ def cells_of(
             threads=threads,
             precision=precision,
         )
-        if reason := row.unsupported.get(task) or _without(row, device, precision):
+        if reason := _declared(row, task) or _without(row, device, precision) or _no_letters(row, cell, workload):
             skipped.append(without_time(cell, "unsupported", reason))
         elif missing:
             skipped.append(without_time(cell, "unavailable", missing))
@@ -289,6 +290,21 @@ def _without(row: Row, device: Device, precision: Precision) -> str | None:
     if device not in row.devices:
         return row.unsupported.get(device, f"the row does not run on a {device}")
     return None if precision in row.precisions else f"the row does not compute in {precision}"
+
+
+def _declared(row: Row, task: AnyTask) -> str | None:
+    return next((why for name, why in row.unsupported.items() if name == task), None)
+
+
+def _no_letters(row: Row, cell: Cell, workload: Workload) -> str | None:
+    """Why the cell is no training's."""
+    if cell.task not in LETTER_TASKS:
+        return None
+    if not workload.is_words:
+        return "the workload has no words"
+    if cell.precision != "float32":
+        return f"no training computes in {cell.precision}"
+    return None if row.is_bound or training_file(row).exists() else "the row has no training"
 
 
 ROUNDING = 1e-9

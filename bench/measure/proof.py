@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
     from bench.records.schema import Cell
     from bench.workloads.reference_outputs import Batch, Problem
-    from impls.contract import Task
     from impls.equality import Answer
     from impls.numpy_model import NumpyModel
     from impls.products import Made, Product
+    from impls.training import AnyTask
 
     Arrays = tuple[np.ndarray, ...]
 
@@ -95,7 +95,7 @@ def product_error(cell: Cell, product: Product, made: Made, left: np.ndarray, ri
     return worst
 
 
-def fresh(batches: Sequence[Batch], task: Task, rng: np.random.Generator) -> list[Arrays]:
+def fresh(batches: Sequence[Batch], task: AnyTask, rng: np.random.Generator) -> list[Arrays]:
     """The arguments of a call on these batches, as no call has had them: every feature times a factor drawn again.
 
     Factors lie between 0.8 and 1.25 and have either sign, so that the numbers keep their size.
@@ -108,7 +108,7 @@ def _factors(width: int, rng: np.random.Generator) -> np.ndarray:
     return np.copysign(0.8 + np.abs(drawn), drawn).astype(np.float32)
 
 
-def timed_call(model: NumpyModel, task: Task) -> Callable[[Sequence[tuple[Any, ...]]], Any]:
+def timed_call(model: NumpyModel, task: AnyTask) -> Callable[[Sequence[tuple[Any, ...]]], Any]:
     """The timed call of a model: the task on every batch that it is given, each result awaited; the last result."""
     row = model.row
     run: Callable[..., Any] = getattr(row, task)
@@ -131,6 +131,15 @@ def late_by_s(readings_s: Sequence[float], call_s: float) -> float | None:
     turns = len(readings_s)
     late_s = sorted(readings_s)[turns // 2 if turns > 2 else 0]
     return late_s if late_s > max(LATE * call_s, LATE_FLOOR_S * (1 + FEW_TURNS / turns)) else None
+
+
+def late_in_words(late_s: float, call_s: float) -> str:
+    """What is wrong with a row whose results are so late."""
+    return (
+        "the work is not done when the call returns:"
+        f" to read its result took {1e3 * late_s:,.3f} ms longer than to read one that is ready,"
+        f" beside {1e3 * call_s:,.3f} ms for the call; wait() must wait for it"
+    )
 
 
 class ModelTurns:
@@ -168,7 +177,7 @@ class ModelTurns:
         if isinstance(solved, TrainStep):
             steps = len(self._drawn) * len(self._batches)
             after = {name: np.array(array) for name, array in solved.parameters.items()}  # a row may move them in place
-            self._moves.append(_distance(self._weights, after) / (LEARNING_RATE * steps**0.5))
+            self._moves.append(moved(self._weights, after) / (LEARNING_RATE * steps**0.5))
             self._weights = after
 
     def _ready_s(self, solved: Any) -> float:
@@ -212,11 +221,7 @@ class ModelTurns:
                 self.look(result)
             late_s = late_by_s(self._late_s[-again:] if again == FEW_TURNS else self._late_s, call_s)
         if late_s is not None:
-            raise Invalid(
-                "the work is not done when the call returns:"
-                f" to read its result took {1e3 * late_s:,.3f} ms longer than to read one that is ready,"
-                f" beside {1e3 * call_s:,.3f} ms for the call; wait() must wait for it"
-            )
+            raise Invalid(late_in_words(late_s, call_s))
 
     def _seen(self) -> tuple[Answer, Answer]:
         """Of some sequences of the last batch, what the row gave and what the oracle gives."""
@@ -245,7 +250,7 @@ class ModelTurns:
         assert isinstance(step, TrainStep)
         output = Reference(self._model.config, self._weights).forward(x[:, :SEEN], y[:, :SEEN])
         expected = np.mean(((output - target[:, :SEEN]) ** 2)[:, repeated])
-        self._moves.append(_distance(self._weights, step.parameters) / LEARNING_RATE)
+        self._moves.append(moved(self._weights, step.parameters) / LEARNING_RATE)
         self._check_moves()
         when = "of the step after those that were timed, by the weights that these left"
         return worst_error(self._cell, {"loss": step.loss}, {"loss": np.asarray(expected)}, when, None)
@@ -259,7 +264,7 @@ class ModelTurns:
             )
 
 
-def _distance(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> float:
+def moved(before: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]) -> float:
     """Root mean square over all numbers of how far they moved."""
     moved = [(after[name] - array).ravel() for name, array in before.items()]
     return float((sum(float(own @ own) for own in moved) / sum(own.size for own in moved)) ** 0.5)

@@ -19,10 +19,11 @@ from bench.measure.plan import BASELINE, BUDGETS, PRECISIONS_OF, PRESET_ON, PRES
 from bench.records.schema import CONTROL, SIGN
 from bench.records.versions import join
 from bench.workloads.dictionary import read_words
-from bench.workloads.shapes import Workload, estimate_bytes
+from bench.workloads.shapes import WORKLOADS, Workload, estimate_bytes
 from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
 from impls import HERE, find_bounds, find_rows, read_row
-from impls.contract import TASKS, Device, InvalidInput, Precision, Task
+from impls.contract import Device, InvalidInput, Precision
+from impls.training import ALL_TASKS, LETTER_TASKS, AnyTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,9 @@ class Options:
     workload
         Workloads by name; those of the preset if not given.
     task
-        encode, forward, gradients, train_step; forward and train_step if not given, and all in the preset full.
+        encode, forward, gradients, train_step; forward and train_step if not given, and all of these in the preset
+        full. Of rows that can be trained, with words: decode_greedy (letters to phonemes, one by one) and learn_step (a
+        step of bench train).
     device
         cpu, or gpu; the CPU if not given.
     threads
@@ -97,7 +100,7 @@ class Options:
 
     impl: tuple[str, ...] = ()
     workload: tuple[str, ...] = ()
-    task: tuple[Task, ...] = ()
+    task: tuple[AnyTask, ...] = ()
     device: Device = "cpu"
     threads: tuple[str, ...] = ("1",)
     precision: tuple[Precision, ...] = ()
@@ -124,7 +127,7 @@ class Request:
     """What the rows are held against: nothing where there are several versions, for each would need its own entry, and
     versions are held against each other."""
     workloads: tuple[Workload, ...]
-    tasks: tuple[Task, ...]
+    tasks: tuple[AnyTask, ...]
     device: Device
     threads: tuple[int, ...]
     precisions: tuple[Precision, ...]
@@ -150,7 +153,10 @@ def check_request(options: Options) -> Request:
     if not elsewhere:
         check_device(options.device)
     sweeps = choose_sweeps(options.sweep, preset, len(processors()))
-    workloads = choose_workloads(options.workload, preset, options.device, options.shape, sweeps)
+    names = options.workload
+    if options.task and set(options.task) <= set(LETTER_TASKS) and not (names or options.shape or sweeps):
+        names = tuple(one.name for one in WORKLOADS.values() if one.is_words)
+    workloads = choose_workloads(names, preset, options.device, options.shape, sweeps)
     if not elsewhere:
         check_workloads(workloads)
     if options.interpreter and preset == SCALING:
@@ -208,7 +214,7 @@ def choose_twins(names: Sequence[str]) -> tuple[Row, ...]:
             raise InvalidInput(
                 f"--rows {row.path.name}: must be a row of impls/, for what is published can be repeated"
             )
-        lacking = (row.unsupported[task] for task in PRESETS["default"] if task in row.unsupported)
+        lacking = (why for name, why in row.unsupported.items() if name in PRESETS["default"])
         missing = row.missing() or next(lacking, None)
         if missing or "cpu" not in row.devices:
             raise InvalidInput(f"--rows {row.name}: {missing or 'does not run on a cpu'}; choose another")
@@ -269,9 +275,9 @@ def default_baseline(rows: Sequence[Row], device: Device, interpreters: Sequence
     return join(BASELINE, interpreters[-1].version)
 
 
-def choose_tasks(names: Sequence[Task], preset: str) -> tuple[Task, ...]:
+def choose_tasks(names: Sequence[AnyTask], preset: str) -> tuple[AnyTask, ...]:
     """These tasks, in their own order; the preset's where none is named."""
-    return tuple(name for name in TASKS if name in (names or PRESETS[preset]))
+    return tuple(name for name in ALL_TASKS if name in (names or PRESETS[preset]))
 
 
 def is_here(device: Device) -> bool:

@@ -23,6 +23,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.machine.cpus import bind, children_s, delay_s, fall_asleep, is_bound
 from bench.measure.errors import verdict_on, words_of
+from bench.measure.letters import LetterTurns, Trained
 from bench.measure.messages import (
     AwaitTurns,
     Built,
@@ -40,7 +41,8 @@ from bench.measure.messages import (
 from bench.measure.subjects import Bound, Model, peak_memory, wall_s
 from bench.records.schema import Memory, Phase, Record, Status, without_time
 from impls import import_row, read_row
-from impls.contract import TASKS, NoCounter
+from impls.contract import NoCounter
+from impls.training import ALL_TASKS, LETTER_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,6 +50,8 @@ if TYPE_CHECKING:
     from bench.measure.messages import Job, Runner
     from bench.measure.proof import ModelTurns
     from bench.measure.subjects import BoundTurns
+
+    Subject = Model | Bound | Trained
     from bench.records.schema import Cell, Flag
 
 
@@ -57,8 +61,8 @@ class Worker:
     def __init__(self, job: Job, runner: Runner) -> None:
         self._job, self._runner = job, runner
         self._row = read_row(Path(job.row_path))
-        self._loaded: tuple[str, Model | Bound] | None = None
-        """A workload, and the row at it."""
+        self._loaded: tuple[tuple[str, bool], Subject] | None = None
+        """A workload and whether its words are learnt, and the row at it."""
         self._phases_s: dict[Phase, float] = {}
         """Seconds by phase since they were sent last."""
         self._import_s: float | None = None
@@ -146,7 +150,7 @@ class Worker:
         samples_s, check = turns.sample()
         flags = turns.flags()
         bind(check.processors)
-        if sit.discards and cell.task == "train_step":
+        if sit.discards and cell.task in ("train_step", "learn_step"):
             turns.prove()
         with self._phase("check"):
             errors = [record.max_relative_error or 0.0, timed.verify(median(samples_s))]
@@ -196,8 +200,8 @@ class Worker:
             return Finished(self._failed(cell, *self._verdict_on(error)))
         return Built(first_call_s, max(0.0, first_call_s - second_call_s))
 
-    def _load(self, cell: Cell, *, blank: bool = False) -> Model | Bound:
-        """The row at the cell's workload: made once for all its tasks."""
+    def _load(self, cell: Cell, *, blank: bool = False) -> Subject:
+        """The row at the cell's workload: made once for all its tasks, and once more for those of its training."""
         if self._build is None:
             start = time.perf_counter()
             self._build = import_row(self._row).load
@@ -205,14 +209,17 @@ class Worker:
             gc.collect()
             gc.freeze()  # else each later collection walks through the whole framework: 0.2 s a cell
             self._phases_s["start"] = time.monotonic() - self._job.started_s
-        if self._loaded is None or self._loaded[0] != cell.workload:
+        key = cell.workload, cell.task in LETTER_TASKS
+        if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # the old one's memory, before the new one is made
             source = self._job.problems[cell.workload]
             with self._phase("load"):
                 if self._row.is_bound:
-                    self._loaded = cell.workload, Bound(self._build, source, cell.device)
+                    self._loaded = key, Bound(self._build, source, cell.device)
+                elif cell.task in LETTER_TASKS:
+                    self._loaded = key, Trained(self._row, source, cell.device, blank=blank)
                 else:
-                    self._loaded = cell.workload, Model(self._build, source, cell.device, blank=blank)
+                    self._loaded = key, Model(self._build, source, cell.device, blank=blank)
         return self._loaded[1]
 
     @contextmanager
@@ -231,7 +238,7 @@ class Worker:
 
     def _seed(self, cell: Cell, number: int) -> tuple[int, ...]:
         """Draws inputs in this block: not the row's own, for all who take turns are fed the same."""
-        return self._job.seed, self._job.block, TASKS.index(cell.task), number
+        return self._job.seed, self._job.block, ALL_TASKS.index(cell.task), number
 
     def _failed(self, cell: Cell, status: Status, reason: str, attempt: int = 0) -> Record:
         """A record of this block and pool that has no time."""
@@ -266,7 +273,9 @@ class TurnsOver(Exception):
 class Turns:
     """Takes turns when the runner says so, and counts what they cost."""
 
-    def __init__(self, runner: Runner, subject: ModelTurns | BoundTurns, sit: AwaitTurns, threads: int) -> None:
+    def __init__(
+        self, runner: Runner, subject: ModelTurns | BoundTurns | LetterTurns, sit: AwaitTurns, threads: int
+    ) -> None:
         self._runner, self._subject, self._call = runner, subject, subject.call
         self._sit, self._threads = sit, threads
         self.cpu_s = self.wall_s = self.waiting_cpu_s = self.waiting_s = 0.0

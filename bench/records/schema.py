@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import msgspec
 
 from bench.workloads.flops import BatchSizes
-from impls.contract import Device, Precision, Seq2seqConfig, Task
+from impls.contract import Device, Precision, Seq2seqConfig
+from impls.training import AnyTask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ class Group(NamedTuple):
     """What has to be alike for times to be compared: the rows of a group take turns with each other."""
 
     workload: str
-    task: Task
+    task: AnyTask
     device: Device
     precision: Precision
     threads: int
@@ -73,7 +74,7 @@ class Cell(Struct, frozen=True, kw_only=True):
     framework: str
     tier: str
     workload: str
-    task: Task
+    task: AnyTask
     device: Device
     threads: int
     precision: Precision = "float32"
@@ -214,7 +215,7 @@ class Effort(Struct, frozen=True, kw_only=True, tag_field="type", tag="effort"):
     """How many turns a group has from the next block on, and what of this one that follows from."""
 
     workload: str
-    task: Task
+    task: AnyTask
     device: Device
     threads: int
     precision: Precision = "float32"
@@ -319,7 +320,7 @@ class PlanFacts(Struct, frozen=True, kw_only=True):
     """Draws the order of groups and turns, and each process's hash seed and padding."""
     pools: list[list[str]] = msgspec.field(name="tables")
     """The rows that sit together, control and bounds included."""
-    tasks: list[Task]
+    tasks: list[AnyTask]
     threads: list[int]
     precisions: list[Precision]
     device: Device

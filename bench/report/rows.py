@@ -14,7 +14,7 @@ from bench.analysis.cells import CellAnalysis
 from bench.records.schema import BOUND, Struct
 from bench.records.versions import by_number
 from bench.workloads.flops import tokens
-from impls.contract import TASKS, Task
+from impls.training import ALL_TASKS, AnyTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ class CellRow(Struct, frozen=True, kw_only=True):
     workload: str
     shape: str
     """The workload's sizes; they may differ between presets."""
-    task: Task
+    task: AnyTask
     device: str
     precision: str
     threads: int
@@ -114,7 +114,14 @@ def table_rows(analyses: Sequence[Analysis]) -> list[TableRow]:
     workloads = list(dict.fromkeys(name for analysis in analyses for name in analysis.run.workloads))
 
     def place(row: TableRow) -> tuple[object, ...]:
-        where = workloads.index(row.workload), row.shape, TASKS.index(row.task), row.device, row.threads, row.precision
+        where = (
+            workloads.index(row.workload),
+            row.shape,
+            ALL_TASKS.index(row.task),
+            row.device,
+            row.threads,
+            row.precision,
+        )
         time = row.tier == BOUND, row.median_s is None, row.ratio or 0.0, row.median_s or 0.0
         return *where, row.result, *time, by_number(row.implementation)
 

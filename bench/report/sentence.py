@@ -16,7 +16,7 @@ from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.report.words import GOES_ON
 from bench.workloads.sweeps import SCALING
-from impls.contract import TASKS
+from impls.training import ALL_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
     from bench.analysis.verdict import Ratio
     from bench.records.schema import Cell, Run
 
-WORDS = {"encode": "encoding", "forward": "inference", "gradients": "gradients", "train_step": "training"}
+WORDS = {
+    "encode": "encoding",
+    "forward": "inference",
+    "gradients": "gradients",
+    "train_step": "training",
+    "decode_greedy": "decoding",
+    "learn_step": "learning",
+}
 """Task to what people call it."""
 
 MOST = 4
@@ -185,7 +192,7 @@ def _claims(name: str, cells: Sequence[CellAnalysis]) -> list[Claim]:
 
 def _in_order_of_tasks(point: tuple[TaskAt, object]) -> tuple[object, ...]:
     at, _ = point
-    return TASKS.index(at.task), at.device, at.threads, at.precision
+    return ALL_TASKS.index(at.task), at.device, at.threads, at.precision
 
 
 def _of_mean(mean: Summary, verdicts: Collection[str | None]) -> str:

@@ -20,7 +20,7 @@ from bench.records.atomic import write_atomic
 from bench.records.schema import Struct
 from bench.records.store import decode
 from bench.train.presets import PresetName
-from bench.train.symbols import Symbols
+from bench.workloads.symbols import Symbols
 from impls.contract import InvalidInput, Parameters
 from impls.training import TrainingConfig, TrainingState, check_state
 

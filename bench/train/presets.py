@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from bench.train.symbols import Symbols
 from bench.workloads.dictionary import LETTERS
+from bench.workloads.symbols import Symbols
 from impls.contract import Seq2seqConfig
 from impls.training import Recipe, TrainingConfig
 
@@ -65,7 +65,7 @@ PRESET: dict[PresetName, Preset] = {
     "stress": replace(DEFAULT, stress=True),
     "long": replace(
         DEFAULT,
-        recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=400, total_steps=20_000, max_norm=1.0),
-        evaluate_every=1000,
+        recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=400, total_steps=12_500, max_norm=1.0),
+        evaluate_every=500,
     ),
 }

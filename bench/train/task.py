@@ -15,33 +15,15 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from bench.train.symbols import Decode, Symbols, letter_codes
 from bench.workloads.dictionary import Entry, read_entries
+from bench.workloads.letters import Batch
+from bench.workloads.symbols import Decode, Symbols, letter_codes
 from impls.training import END, NO_TARGET, START
 
 Part = Literal["validation", "test", "train"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES: dict[Part, float] = {"validation": 0.03, "test": 0.12}
 """Of all words; the others train. About as many are tested as in Yao and Zweig 2015 (12,753 there)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """``letters (T_x, B)``, and what the decoder reads and is to say, ``before`` and ``targets (T_y, B)``."""
-
-    letters: np.ndarray
-    before: np.ndarray
-    targets: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``T_x`` and ``T_y``."""
-        return len(self.letters), len(self.before)
-
-    @property
-    def words(self) -> int:
-        """``B``."""
-        return int(self.letters.shape[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from impls.products import products_of
+from bench.workloads.symbols import NUM_PHONEMES
+from impls.products import Product, products_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from bench.workloads.shapes import Workload
-    from impls.contract import Device, Seq2seqConfig, Task
-    from impls.products import Product
+    from impls.contract import Device, LSTMLayer, Seq2seqConfig
+    from impls.training import AnyTask
 
 
 class BatchSizes(NamedTuple):
@@ -39,24 +40,47 @@ ADAM = 14
 """Elementwise operations of an Adam step for each trained number."""
 
 
-def products(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> tuple[Product, ...]:
+def products(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: AnyTask) -> tuple[Product, ...]:
     """What one call multiplies: the products of all its batches."""
-    return tuple(product for sizes in batches for product in products_of(config, task, *sizes))
+    return tuple(product for sizes in batches for product in _products(config, task, *sizes))
 
 
-def tokens(batches: Iterable[BatchSizes], task: Task) -> int:
+def _products(config: Seq2seqConfig, task: AnyTask, t_x: int, t_y: int, batch: int) -> tuple[Product, ...]:
+    width = config.decoder_hidden_dim
+    if (
+        task == "decode_greedy"
+    ):  # what a step reads is what the step before has said: nothing of two steps is one product
+        steps = [product for layer in config.decoder_layers for product in _step(layer, batch, t_y)]
+        output = Product("output layer", batch, width, NUM_PHONEMES, t_y)
+        return (*products_of(config, "encode", t_x, t_y, batch), *steps, output)
+    if task == "learn_step":  # towards the sequences as well: embeddings gave them
+        return (
+            *products_of(config, "gradients", t_x, t_y, batch),
+            Product("output layer", t_y * batch, width, NUM_PHONEMES),
+            Product("gradient of the output layer", t_y * batch, NUM_PHONEMES, width),
+            Product("gradient of the output layer", NUM_PHONEMES, t_y * batch, width),
+        )
+    return products_of(config, task, t_x, t_y, batch)
+
+
+def _step(layer: LSTMLayer, batch: int, steps: int) -> Iterator[Product]:
+    yield Product("input projection", batch, layer.input_dim, 4 * layer.hidden_dim, steps)
+    yield Product("recurrent step", batch, layer.hidden_dim, 4 * layer.hidden_dim, steps)
+
+
+def tokens(batches: Iterable[BatchSizes], task: AnyTask) -> int:
     """How many steps of how many sequences a call passes over: source and target tokens, where inputs are words."""
     return sum(batch * (t_x + (0 if task == "encode" else t_y)) for t_x, t_y, batch in batches)
 
 
-def product_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> int:
+def product_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: AnyTask) -> int:
     """Floating-point operations of a call's products: what a rate is of."""
     return sum(product.flops for product in products(config, batches, task))
 
 
-def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: Task) -> int:
+def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task: AnyTask) -> int:
     """About how many other operations a call makes. They are in no rate: a tanh is not a multiplication."""
-    trains = task in ("gradients", "train_step")
+    trains = task in ("gradients", "train_step", "learn_step")
     each = FORWARD + (BACKWARD if trains else 0)
     trained = sum(math.prod(shape) for shape in config.parameter_shapes.values())
     whole = 0
@@ -64,7 +88,7 @@ def elementwise_flops(config: Seq2seqConfig, batches: Iterable[BatchSizes], task
         states = t_x * sum(layer.hidden_dim for layer in config.encoder_layers)
         if task != "encode":
             states += t_y * sum(layer.hidden_dim for layer in config.decoder_layers)
-        whole += each * batch * states + (ADAM * trained if task == "train_step" else 0)
+        whole += each * batch * states + (ADAM * trained if task in ("train_step", "learn_step") else 0)
     return whole
 
 
@@ -75,10 +99,10 @@ STEP_S = 3e-5
 """What a layer and step takes beside its products, on either: on a GPU, to launch its kernels."""
 
 
-def expected_call_s(workload: Workload, task: Task, device: Device = "cpu") -> float:
+def expected_call_s(workload: Workload, task: AnyTask, device: Device = "cpu") -> float:
     """About how long a call takes, before anything is measured."""
     config = workload.config
-    passes = 3.0 if task in ("gradients", "train_step") else 1.0
+    passes = 3.0 if task in ("gradients", "train_step", "learn_step") else 1.0
     lengths = workload.lengths or ((10, 10),) * workload.num_batches
     seconds = 0.0
     for t_x, t_y in lengths:

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from bench.workloads.shapes import Workload
-    from impls.contract import Parameters, Precision, Seq2seqConfig, Task
+    from impls.contract import Parameters, Precision, Seq2seqConfig
     from impls.equality import Answer
+    from impls.training import AnyTask
 
 SEED = 20180601
 """Draws weights, inputs and words. One for all runs, so that every run on every machine times the same numbers."""
@@ -48,7 +49,7 @@ class Batch:
     d_output: np.ndarray
     target: np.ndarray
 
-    def arguments(self, task: Task) -> tuple[np.ndarray, ...]:
+    def arguments(self, task: AnyTask) -> tuple[np.ndarray, ...]:
         """The arrays that the task takes, in order."""
         return {
             "encode": (self.x,),
@@ -86,7 +87,7 @@ def draw_batches(workload: Workload) -> list[list[Batch]]:
         ]
     words = read_words()
     table = embeddings(words, workload.config.embedding_dim, width, SEED)
-    pairs = _word_pairs(workload, words)
+    pairs = word_pairs(workload, words)
     sets = []
     for index in INPUT_SETS:
         batches = []
@@ -105,12 +106,12 @@ def sizes_of(workload: Workload) -> tuple[BatchSizes, ...]:
     """
     lengths: Iterable[tuple[int, int]] = workload.lengths
     if workload.is_words:
-        pairs = _word_pairs(workload, read_words())
+        pairs = word_pairs(workload, read_words())
         lengths = ((len(batch[0].letters), len(batch[0].phonemes)) for batch, _ in pairs)
     return tuple(BatchSizes(t_x, t_y, workload.batch_size) for t_x, t_y in lengths)
 
 
-def _word_pairs(workload: Workload, words: Sequence[Word]) -> list[tuple[list[Word], list[Word]]]:
+def word_pairs(workload: Workload, words: Sequence[Word]) -> list[tuple[list[Word], list[Word]]]:
     """The words of each batch, for both of the INPUT_SETS; where there are few batches, those of middling length."""
     pairs = word_batches(words, workload.batch_size, SEED)
     spare = (len(pairs) - workload.num_batches) // 2
@@ -133,7 +134,7 @@ def training_batches(batches: list[list[Batch]], input_set: int) -> list[Batch]:
     return sequence
 
 
-def solve(model: NumpyModel, task: Task, batches: list[list[Batch]], input_set: int) -> Answer:
+def solve(model: NumpyModel, task: AnyTask, batches: list[list[Batch]], input_set: int) -> Answer:
     """The model's answer to a task on an input set; its weights are as loaded before, and after training as trained.
 
     For ``train_step``: every step's loss, and the weights after the last.
@@ -163,7 +164,7 @@ class Problem:
 
     parameters: Parameters
     batches: list[list[Batch]]
-    answers: Mapping[tuple[int, Task], Answer]
+    answers: Mapping[tuple[int, AnyTask], Answer]
     slack: Mapping[tuple[Precision, int], Answer]
 
 
@@ -183,13 +184,13 @@ def blank(config: Seq2seqConfig, sizes: Iterable[BatchSizes]) -> Problem:
     return Problem({name: zeros(*shape) for name, shape in config.parameter_shapes.items()}, [batches], {}, {})
 
 
-def pose(workload: Workload, tasks: tuple[Task, ...], precisions: tuple[Precision, ...] = ("float32",)) -> Problem:
+def pose(workload: Workload, tasks: tuple[AnyTask, ...], precisions: tuple[Precision, ...] = ("float32",)) -> Problem:
     """The workload's numbers, with the oracle's answers worked out, and slack for these precisions.
 
     Raises:
         InvalidInput: the workload is real words and the dictionary cannot be read.
     """
-    answers: dict[tuple[int, Task], Answer] = {}
+    answers: dict[tuple[int, AnyTask], Answer] = {}
     slack: dict[tuple[Precision, int], Answer] = {}
     problem = Problem(initial_parameters(workload.config, SEED), draw_batches(workload), answers, slack)
     reference = Reference(workload.config, problem.parameters)
@@ -235,7 +236,7 @@ def save(problem: Problem, path: Path) -> None:
 
 def load(path: Path) -> Problem:
     """What ``save`` wrote: weights and inputs; answers and slack are read when they are asked for, and not kept."""
-    answers: dict[tuple[int, Task], dict[str, str]] = {}
+    answers: dict[tuple[int, AnyTask], dict[str, str]] = {}
     slack: dict[tuple[Precision, int], dict[str, str]] = {}
     problem = Problem({}, [[] for _ in INPUT_SETS], _OnDisk(path, answers), _OnDisk(path, slack))
     inputs: dict[tuple[int, int], dict[str, np.ndarray]] = {}

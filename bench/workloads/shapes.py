@@ -87,6 +87,7 @@ WORKLOADS: dict[str, Workload] = {
     for workload in (
         SEED,
         WORDS,
+        replace(WORDS, name="word", batch_size=1, presets=()),
         Workload(
             name="latency",
             config=_config(512, 512, 1, 1),

@@ -19,6 +19,9 @@ DECODED_AT_ONCE = 256
 """Words in a batch of greedy decoding; what it lacks is filled up with its last word: JAX compiles for each shape."""
 
 
+NUM_PHONEMES = 41
+"""Those of the dictionary without stress marks, END and START."""
+
 LONGEST = 100
 """Letters of a word."""
 

@@ -1,0 +1,142 @@
+"""Real words as letters and phonemes, for what is timed of a training: batches, weights, and the oracle's answers."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from bench.workloads.dictionary import LETTERS, read_words
+from bench.workloads.reference_outputs import INPUT_SETS, SEED, TRAINING_STEPS, word_pairs
+from bench.workloads.symbols import NUM_PHONEMES, Symbols, letter_codes
+from impls.training import START, Recipe, TrainingConfig, initial_state
+from impls.training_reference import TrainingReference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from bench.workloads.flops import BatchSizes
+    from bench.workloads.shapes import Workload
+    from impls.contract import Seq2seqConfig
+    from impls.training import TrainingState
+
+RECIPE = Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0)
+"""Of the steps that are timed: that of `bench train`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``letters (T_x, B)``, and what the decoder reads and is to say, ``before`` and ``targets (T_y, B)``."""
+
+    letters: np.ndarray
+    before: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``T_x`` and ``T_y``."""
+        return len(self.letters), len(self.before)
+
+    @property
+    def words(self) -> int:
+        """``B``."""
+        return int(self.letters.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
+class LetterProblem:
+    """A training with numbers in it: how it starts, both input sets, and what the oracle's first steps give on each."""
+
+    config: TrainingConfig
+    batches: list[list[Batch]]
+    losses: dict[int, np.ndarray]
+    """Input set to the loss of each of its first steps."""
+
+    @property
+    def state(self) -> TrainingState:
+        """The weights, and an optimiser that has made no step."""
+        return initial_state(self.config, SEED)
+
+    def steps(self, input_set: int) -> list[Batch]:
+        """The batches that the oracle steps through."""
+        own = self.batches[input_set]
+        return [own[step % len(own)] for step in range(TRAINING_STEPS)]
+
+
+def config_of(model: Seq2seqConfig) -> TrainingConfig:
+    """The sizes of the whole around a model."""
+    return TrainingConfig(model, len(LETTERS), NUM_PHONEMES)
+
+
+def word_batches(workload: Workload) -> list[list[Batch]]:
+    """The words of a workload, for each of the INPUT_SETS: each batch's have the same numbers of letters and phonemes.
+
+    Raises:
+        InvalidInput: the dictionary cannot be read.
+    """
+    words = read_words()
+    symbols = Symbols(tuple(sorted({symbol for word in words for symbol in word.phonemes})))
+    sets: list[list[Batch]] = [[] for _ in INPUT_SETS]
+    for pair in word_pairs(workload, words):
+        for own, batches in zip(pair, sets, strict=True):
+            targets = np.array([symbols.codes(word.phonemes) for word in own], np.int32).T
+            before = np.concatenate([np.full((1, len(own)), START, np.int32), targets[:-1]])
+            batches.append(Batch(letter_codes([word.letters for word in own]), before, targets))
+    return sets
+
+
+def blank(model: Seq2seqConfig, sizes: Iterable[BatchSizes]) -> LetterProblem:
+    """Zeros of the shapes that a problem has, and no answers: what a program can be compiled with."""
+    batches = [Batch(*(np.zeros((steps, size), np.int32) for steps in (t_x, t_y, t_y))) for t_x, t_y, size in sizes]
+    return LetterProblem(config_of(model), [batches], {})
+
+
+def pose(model: Seq2seqConfig, batches: list[list[Batch]]) -> LetterProblem:
+    """The batches, with the oracle's first losses on either set worked out."""
+    problem = LetterProblem(config_of(model), batches, {})
+    oracle = TrainingReference(problem.config, RECIPE)
+    for index in INPUT_SETS:
+        oracle.load(problem.state)
+        steps = problem.steps(index)
+        problem.losses[index] = np.array([oracle.train_step(own.letters, own.before, own.targets) for own in steps])
+    return problem
+
+
+def path_beside(path: str) -> Path:
+    """Where the letters of a workload stand whose other numbers are in that file."""
+    return Path(path).with_suffix(".letters.safetensors")
+
+
+def save(problem: LetterProblem, path: Path) -> None:
+    """Write the problem as one safetensors file.
+
+    Raises:
+        OSError: it cannot be written; the error names it.
+    """
+    flat = {f"losses/{index}": own for index, own in problem.losses.items()}
+    for index, batches in enumerate(problem.batches):
+        for number, batch in enumerate(batches):
+            for name in ("letters", "before", "targets"):
+                flat[f"inputs/{index}/{number:03}/{name}"] = np.ascontiguousarray(getattr(batch, name))
+    try:
+        save_file(flat, path)
+    except SafetensorError as error:
+        raise OSError(errno.EIO, f"{error}", str(path)) from None
+
+
+def load(model: Seq2seqConfig, path: Path) -> LetterProblem:
+    """What ``save`` wrote."""
+    problem = LetterProblem(config_of(model), [[] for _ in INPUT_SETS], {})
+    with safe_open(path, "numpy") as file:
+        names: Sequence[str] = sorted(file.keys())
+        for index in INPUT_SETS:
+            problem.losses[index] = file.get_tensor(f"losses/{index}")
+            for number in sorted({name.split("/")[2] for name in names if name.startswith(f"inputs/{index}/")}):
+                inputs = (f"inputs/{index}/{number}/{name}" for name in ("letters", "before", "targets"))
+                problem.batches[index].append(Batch(*map(file.get_tensor, inputs)))
+    return problem
