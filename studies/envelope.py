@@ -21,7 +21,7 @@ from bench.records.atomic import write_atomic
 from bench.records.store import head_text
 from bench.train.envelope import SEED, Stored, curve_of, fit, oracle_losses
 from bench.train.presets import PRESETS, PresetName
-from bench.train.task import read_task
+from bench.workloads.task import read_task
 from impls import training_reference
 
 if TYPE_CHECKING:

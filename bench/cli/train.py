@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from bench.analysis.analysis import Analysis
 from bench.cli.main import SEVERAL, stderr, stdout
+from bench.cli.run import show as show_run
 from bench.here import as_typed, command, shown
-from bench.train.checkpoint import About, Checkpoint, read_checkpoint
+from bench.report import trainings
+from bench.report.progress import Progress as TurnsProgress
+from bench.train.checkpoint import About, read_history
+from bench.train.outcome import outcomes
 from bench.train.presets import PresetName
 from bench.train.run import TrainRequest, Unwritable, check_resume, check_train
 from bench.train.run import train as carry_out
+from bench.train.turns import read_turns, take_turns
 from bench.train.worker import Evaluated, Failed, News, Step
-from bench.units import duration, percent, seconds
+from bench.units import percent
 from impls.contract import InvalidInput
 
 
@@ -33,7 +40,9 @@ def train(
     out: Path | None = None,
     resume: Annotated[Path | None, Parameter(show_default=False)] = None,
 ) -> int:
-    """Train rows on a real task, letters to phonemes, until they are right often enough. Minutes each; on the CPU.
+    """Train rows on a real task, letters to phonemes, until they are right often enough, and compare their times.
+
+    Minutes each, on the CPU; then the rows take turns at steps, which takes 20 more.
 
     Every row starts from the same weights and sees the same batches. A training may be interrupted, or killed, and goes
     on with --resume: bit for bit as if nothing had been, where it has one thread.
@@ -77,6 +86,7 @@ def train(
         request = check_train(
             impl=impl, target=target, seeds=seeds, budget=budget, threads=threads, preset=preset, out=out
         )
+    began = time.monotonic()
     stopped, code, failed = "", 0, {}
     try:
         with Watching(request, console) as watching:
@@ -88,9 +98,10 @@ def train(
     if not request.folder.exists():  # nothing was begun
         console.print(f"bench: {stopped}")
         return code
-    found = trained(request)
-    stdout().print(table(found, failed, [about for _, about in request.trainings]))
-    stdout(soft_wrap=True).print(as_typed(LEGEND))
+    turned, left_s = False, None if request.budget_s is None else request.budget_s - (time.monotonic() - began)
+    if not stopped and not failed and request.is_done and request.head.settings.workload and (left_s or 1.0) > 0:
+        turned, code = _take_turns(request, left_s, console)
+    show(request, failed)
     for name, why in failed.items():
         console.print(f"{name}: {why.status}: {why.reason}; what it has said: {shown(request.folder)}/logs")
     again = command("train", "--resume", shown(request.folder))
@@ -98,57 +109,53 @@ def train(
         console.print(f"{stopped}; go on with: {again}")
     elif failed:
         console.print(f"to try again: {again}")
-    elif sum(one.about.ending is not None for one in found) < len(request.trainings):
+    elif not request.is_done or not turned:
         console.print(f"the budget is spent; go on with: {again}")
     console.print(f"trainings: {shown(request.folder)}")
     return code or (1 if failed else 0)
 
 
-def trained(request: TrainRequest) -> list[Checkpoint]:
-    """The checkpoints that are there."""
-    paths = [request.folder / about.name for _, about in request.trainings]
-    return [read_checkpoint(path) for path in paths if path.exists()]
+def _take_turns(request: TrainRequest, left_s: float | None, console: Console) -> tuple[bool, int]:
+    """Let the rows take turns at steps, as far as they have not; whether all is done, and the exit code."""
+    work = take_turns(request, left_s, lambda plan, begun: TurnsProgress(plan, begun, console))
+    if work is None:
+        return True, 0
+    console.print("the rows take turns at steps:")
+    with work as ended:
+        return not ended.stopped, show_run(ended, console)
 
 
-def table(found: list[Checkpoint], failed: dict[str, Failed], trainings: list[About]) -> Table:
-    """What has become of each training; of one without a checkpoint, that it failed, or has not begun."""
-    numbers = ("steps", "validation", "test", "words", "a step", "time")
-    lines = Table(
-        *("row", Column("seed", justify="right"), "target"),
-        *(Column(name, justify="right") for name in numbers),
-        box=None,
-        pad_edge=False,
+def show(request: TrainRequest, failed: Mapping[str, Failed]) -> None:
+    """The tables of the trainings, as far as there is something in them."""
+    trained = [read_history(path) for path in request.paths if path.exists()]
+    turns = read_turns(request.folder, frozenset(request.head.seeds))
+    found = outcomes(trained, Analysis(turns) if turns else None)
+    tables = [trainings.each([about for _, about in request.trainings], trained, [*failed])]
+    if found and any(one.steps for one in found):
+        words = request.head.settings.batch_size
+        tables = [
+            trainings.times(found, request.head.target),
+            trainings.steps(found),
+            trainings.a_step(found, words),
+            *tables,
+        ]
+    for one in tables:
+        stdout().print(as_typed(f"{one.title}:"))
+        stdout().print(_drawn(one))
+    stdout(soft_wrap=True).print(as_typed(trainings.LEGEND))
+    if len(tables) > 1:
+        stdout(soft_wrap=True).print(trainings.sentence(found, request.head.target, "this machine"))
+
+
+def _drawn(shown: trainings.Shown) -> Table:
+    columns = (
+        Column(name, justify="left" if place < shown.left else "right", no_wrap=True)
+        for place, name in enumerate(shown.header)
     )
-    for column in lines.columns:
-        column.no_wrap = True
-    there = {one.about.name: one for one in found}
-    for about in trainings:
-        if about.name not in there:
-            lines.add_row(about.row, str(about.seed), "failed" if about.name in failed else "not begun", *"––––––")
-            continue
-        one = there[about.name]
-        about = one.about
-        last = about.evaluations[-1] if about.evaluations else None
-        steady_s = one.step_s[~one.is_first]
-        lines.add_row(
-            about.row,
-            str(about.seed),
-            "failed" if about.name in failed else about.ending or "not yet",
-            f"{about.step:,}",
-            percent(last.phoneme_error if last else None),
-            percent(about.test.phoneme_error if about.test else None),
-            percent(about.test.word_error if about.test else None),
-            seconds(float(np.median(steady_s)) if len(steady_s) else None),
-            duration(one.train_s) if about.ending == "reached" else "–",
-        )
-    return lines
-
-
-LEGEND = (
-    "validation, test: phonemes wrong, by greedy decoding, without stress; words: words wrong of the test words. time:"
-    " all steps and what they compile, without evaluations. Rows train one after the other, so that times of one are no"
-    " comparison with those of another: `python -m bench run` makes that."
-)
+    drawn = Table(*columns, box=None, pad_edge=False)
+    for line in shown.lines:
+        drawn.add_row(*line)
+    return drawn
 
 
 class Watching(Progress):

@@ -11,7 +11,8 @@ import numpy as np
 from bench.measure.errors import Invalid
 from bench.measure.proof import AGAIN_S, FEW_TURNS, LEAST_MOVE, SEEN, WHEN, late_by_s, late_in_words, moved
 from bench.workloads import letters as letter_problems
-from bench.workloads.letters import RECIPE, Batch, path_beside
+from bench.workloads.letters import RECIPE, path_beside
+from bench.workloads.task import Batch
 from impls.equality import LIMITS, Deviation, relative_error
 from impls.training import START, load_training
 from impls.training_reference import TrainingReference

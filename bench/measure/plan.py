@@ -299,7 +299,7 @@ def _declared(row: Row, task: AnyTask) -> str | None:
 def _no_letters(row: Row, cell: Cell, workload: Workload) -> str | None:
     """Why the cell is no training's."""
     if cell.task not in LETTER_TASKS:
-        return None
+        return "the workload is for what is timed of a training" if workload.as_trained else None
     if not workload.is_words:
         return "the workload has no words"
     if cell.precision != "float32":

@@ -155,7 +155,7 @@ def check_request(options: Options) -> Request:
     sweeps = choose_sweeps(options.sweep, preset, len(processors()))
     names = options.workload
     if options.task and set(options.task) <= set(LETTER_TASKS) and not (names or options.shape or sweeps):
-        names = tuple(one.name for one in WORKLOADS.values() if one.is_words)
+        names = tuple(one.name for one in WORKLOADS.values() if one.is_words and not one.as_trained)
     workloads = choose_workloads(names, preset, options.device, options.shape, sweeps)
     if not elsewhere:
         check_workloads(workloads)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from jaxtyping import Float
 
-    from bench.train.task import Task
+    from bench.workloads.task import Task
     from impls.training import TrainableModel
 
     Losses = Float[np.ndarray, "steps"]

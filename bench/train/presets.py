@@ -29,10 +29,8 @@ class Preset:
     """Words of a part that are decoded; None: all."""
     stress: bool = False
     """Whether phonemes have stress marks: ``AH0``, ``AH1`` and ``AH2`` are three then."""
-    blocks: int = 6
-    """Afterwards rows take turns, to compare their steps: so often, with fresh processes."""
-    rounds: int = 20
-    """Turns of each row in a block."""
+    workload: str | None = None
+    """Whose steps are those of this training: rows take turns at it afterwards, to compare them; None: they do not."""
 
     def config(self, symbols: Symbols) -> TrainingConfig:
         """The sizes of the whole, with these symbols."""
@@ -46,6 +44,7 @@ DEFAULT = Preset(
     batch_size=128,
     recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0),
     evaluate_every=200,
+    workload="letters",
 )
 
 PRESET: dict[PresetName, Preset] = {
@@ -59,10 +58,8 @@ PRESET: dict[PresetName, Preset] = {
         evaluate_every=20,
         lengths=(6, 6),  # JAX compiles for each
         most_evaluated=128,
-        blocks=1,
-        rounds=2,
     ),
-    "stress": replace(DEFAULT, stress=True),
+    "stress": replace(DEFAULT, stress=True, workload=None),
     "long": replace(
         DEFAULT,
         recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=400, total_steps=12_500, max_norm=1.0),

@@ -34,8 +34,8 @@ from bench.records.schema import CodeFacts, Environment, Struct
 from bench.records.store import decode, head_text
 from bench.train.checkpoint import About, read_about
 from bench.train.presets import PRESET, Preset, PresetName
-from bench.train.task import Task, read_task
 from bench.train.worker import Assignment, Failed, News, NotWritten
+from bench.workloads.task import Task, read_task
 from impls import Row
 from impls.contract import InvalidInput
 from impls.training import find_trainable, training_file
@@ -93,6 +93,11 @@ class TrainRequest:
     def paths(self) -> list[Path]:
         """Where the checkpoints of all trainings are, or will be."""
         return [self.folder / about.name for _, about in self.trainings]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all trainings have ended."""
+        return all(map(_has_ended, self.paths))
 
     @property
     def trainings(self) -> list[tuple[Row, About]]:
@@ -212,7 +217,7 @@ def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), see
     budget_s = None if budget is None else parse_budget(budget)
     task = read_task(head.settings.lengths, stress=head.settings.stress)
     request = TrainRequest(head, tuple(known[name] for name in head.seeds), folder.absolute(), task, budget_s)
-    if head.trainer != code_of_harness(files=TRAINS) and not all(map(_has_ended, request.paths)):
+    if head.trainer != code_of_harness(files=TRAINS) and not request.is_done:
         raise refuse("what trains has changed since (bench/ as far as its worker imports it)")
     return request
 

@@ -23,9 +23,8 @@ from bench.measure.worker import settle_down
 from bench.records.schema import Struct
 from bench.train.checkpoint import About, Checkpoint, Evaluation, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET, Preset
-from bench.train.task import Part, Task, read_task
-from bench.workloads.letters import Batch
 from bench.workloads.symbols import Decode
+from bench.workloads.task import Batch, Part, Task, read_task
 from impls import read_row
 from impls.training import TrainableModel, initial_state, load_training, training_file
 

@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from bench.workloads.dictionary import LETTERS, read_words
 from bench.workloads.reference_outputs import INPUT_SETS, SEED, TRAINING_STEPS, word_pairs
 from bench.workloads.symbols import NUM_PHONEMES, Symbols, letter_codes
+from bench.workloads.task import Batch, read_task
 from impls.training import START, Recipe, TrainingConfig, initial_state
 from impls.training_reference import TrainingReference
 
@@ -27,25 +28,6 @@ if TYPE_CHECKING:
 
 RECIPE = Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0)
 """Of the steps that are timed: that of `bench train`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """``letters (T_x, B)``, and what the decoder reads and is to say, ``before`` and ``targets (T_y, B)``."""
-
-    letters: np.ndarray
-    before: np.ndarray
-    targets: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """``T_x`` and ``T_y``."""
-        return len(self.letters), len(self.before)
-
-    @property
-    def words(self) -> int:
-        """``B``."""
-        return int(self.letters.shape[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +58,14 @@ def config_of(model: Seq2seqConfig) -> TrainingConfig:
 def word_batches(workload: Workload) -> list[list[Batch]]:
     """The words of a workload, for each of the INPUT_SETS: each batch's have the same numbers of letters and phonemes.
 
+    Those of a workload that is as trained have as many letters, and are padded.
+
     Raises:
         InvalidInput: the dictionary cannot be read.
     """
+    if workload.as_trained:
+        pairs = read_task().at_quantiles(workload.num_batches, workload.batch_size, SEED)
+        return [[*own] for own in zip(*pairs, strict=True)]
     words = read_words()
     symbols = Symbols(tuple(sorted({symbol for word in words for symbol in word.phonemes})))
     sets: list[list[Batch]] = [[] for _ in INPUT_SETS]

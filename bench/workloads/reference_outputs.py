@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from bench.workloads.dictionary import LETTERS, Word, read_words
 from bench.workloads.flops import BatchSizes
+from bench.workloads.task import read_task
 from impls.contract import INPUT_DTYPE, PRECISIONS, TASKS, initial_parameters
 from impls.equality import answer
 from impls.numpy_model import NumpyModel
@@ -105,7 +106,9 @@ def sizes_of(workload: Workload) -> tuple[BatchSizes, ...]:
         InvalidInput: the workload is real words and the dictionary cannot be read.
     """
     lengths: Iterable[tuple[int, int]] = workload.lengths
-    if workload.is_words:
+    if workload.as_trained:
+        lengths = [batch.shape for batch, _ in read_task().at_quantiles(workload.num_batches, 1, SEED)]
+    elif workload.is_words:
         pairs = word_pairs(workload, read_words())
         lengths = ((len(batch[0].letters), len(batch[0].phonemes)) for batch, _ in pairs)
     return tuple(BatchSizes(t_x, t_y, workload.batch_size) for t_x, t_y in lengths)

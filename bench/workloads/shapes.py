@@ -29,6 +29,8 @@ class Workload:
     presets: tuple[str, ...] = ()
     gpu_presets: tuple[str, ...] = ()
     """Presets that have it on a GPU only: too long for a CPU."""
+    as_trained: bool = False
+    """Whether its words are batches of `bench train`, padded: letters and phonemes for what is timed of a training."""
     held_out: bool = False
     """Whether what is fitted to the run's other workloads is evaluated on this one."""
 
@@ -88,6 +90,7 @@ WORKLOADS: dict[str, Workload] = {
         SEED,
         WORDS,
         replace(WORDS, name="word", batch_size=1, presets=()),
+        replace(WORDS, name="letters", batch_size=128, num_batches=8, as_trained=True, presets=()),
         Workload(
             name="latency",
             config=_config(512, 512, 1, 1),

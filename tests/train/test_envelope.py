@@ -17,7 +17,7 @@ from support.processes import ROOT
 from support.training_cases import norm_of
 
 from bench.train.envelope import SEED, STEPS, Stored, at_random, curve_of, fit, losses_of, oracle_losses
-from bench.train.task import Task, read_task
+from bench.workloads.task import Task, read_task
 from impls.training import NO_TARGET, Recipe, find_trainable, initial_state, load_training
 from impls.training_reference import TrainingReference, clipped
 

@@ -12,9 +12,9 @@ from support.processes import ask, one_line
 
 from bench.train.checkpoint import About, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET
-from bench.train.task import read_task
 from bench.train.worker import beginning
 from bench.workloads.symbols import Symbols
+from bench.workloads.task import read_task
 from impls.training import find_trainable
 from impls.training_reference import TrainingReference
 

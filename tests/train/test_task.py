@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.train.task import PARTS, SHARES, Task, edit_distance, part_of, read_task
 from bench.workloads.dictionary import Entry, read_entries
 from bench.workloads.symbols import DECODED_AT_ONCE, SPARE_STEPS
+from bench.workloads.task import PARTS, SHARES, Task, edit_distance, part_of, read_task
 from impls.training import END, NO_TARGET, START
 
 

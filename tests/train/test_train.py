@@ -24,9 +24,9 @@ from bench.measure.errors import Invalid
 from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET
 from bench.train.run import HEAD_FILE
-from bench.train.task import Task, read_task
 from bench.train.worker import Evaluated, News, Step, Training, beginning
 from bench.workloads import dictionary
+from bench.workloads.task import Task, read_task
 from impls.contract import InvalidInput
 from impls.training import TrainingState
 from impls.training_reference import TrainingReference

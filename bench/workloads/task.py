@@ -16,7 +16,6 @@ from typing import Literal, get_args
 import numpy as np
 
 from bench.workloads.dictionary import Entry, read_entries
-from bench.workloads.letters import Batch
 from bench.workloads.symbols import Decode, Symbols, letter_codes
 from impls.training import END, NO_TARGET, START
 
@@ -24,6 +23,29 @@ Part = Literal["validation", "test", "train"]
 PARTS: tuple[Part, ...] = get_args(Part)
 SHARES: dict[Part, float] = {"validation": 0.03, "test": 0.12}
 """Of all words; the others train. About as many are tested as in Yao and Zweig 2015 (12,753 there)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """``letters (T_x, B)``, and what the decoder reads and is to say, ``before`` and ``targets (T_y, B)``."""
+
+    letters: np.ndarray
+    before: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``T_x`` and ``T_y``."""
+        return len(self.letters), len(self.before)
+
+    @property
+    def words(self) -> int:
+        """``B``."""
+        return int(self.letters.shape[1])
+
+    def of(self, words: np.ndarray) -> Batch:
+        """Some of its words, by their places."""
+        return Batch(*(np.ascontiguousarray(own[:, words]) for own in (self.letters, self.before, self.targets)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +93,7 @@ class Task:
 
         An epoch puts all words of some lengths into a queue, shuffled; what does not fill a batch waits for the next.
         """
-        return (
-            Batch(*(array[:, chosen] for array in (group.letters, group.before, group.targets)))
-            for group, chosen in self._chosen(batch_size, seed, first)
-        )
+        return (group.of(chosen) for group, chosen in self._chosen(batch_size, seed, first))
 
     def _chosen(self, batch_size: int, seed: int, first: int) -> Iterator[tuple[Batch, np.ndarray]]:
         rng = np.random.default_rng((seed, 2))
@@ -91,6 +110,21 @@ class Task:
             skipped = min(len(epoch), first - passed)
             passed += skipped
             yield from (epoch[index] for index in order[skipped:])
+
+    def at_quantiles(self, count: int, batch_size: int, seed: int) -> list[tuple[Batch, Batch]]:
+        """Batches as an epoch has them, ``count`` of them from the shortest words to the longest; two of each lengths.
+
+        They stand in the middle of equal shares of the words that train: the mean of a time over them is about that of
+        a step. No word stands twice.
+        """
+        rng = np.random.default_rng(seed)
+        ends = np.cumsum([group.words for group in self._groups.values()])
+        found = []
+        for number in range(count):
+            group = [*self._groups.values()][int(np.searchsorted(ends, (number + 0.5) / count * ends[-1]))]
+            chosen = rng.choice(group.words, 2 * batch_size, replace=False)
+            found.append((group.of(chosen[:batch_size]), group.of(chosen[batch_size:])))
+        return found
 
     def errors(self, entries: Sequence[Entry], decode: Decode) -> ErrorRates:
         """How wrong a model is on these words; ``decode`` gives ``(steps, B)`` phonemes for ``letters (T_x, B)``."""

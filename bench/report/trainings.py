@@ -1,0 +1,163 @@
+"""Trainings in words and tables: the time to the target, what it is made of, and each training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench import units
+from bench.report import markdown
+from bench.report.words import counted
+from bench.train.outcome import LEAST_SEEDS, STEPS_MARGIN, first
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bench.train.checkpoint import About, History
+    from bench.train.outcome import Outcome, Over
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A table: its title, its columns, the first of them to the left, and its lines."""
+
+    title: str
+    header: tuple[str, ...]
+    lines: list[list[str]]
+    left: int = 1
+
+
+def times(found: Sequence[Outcome], target: float) -> Shown:
+    """The time to the target of each row, fastest first; those without one last."""
+    lines = []
+    for one in sorted(found, key=lambda own: own.time.estimate if own.time else float("inf")):
+        time = one.time
+        lines.append(
+            [
+                one.row,
+                f"{len(one.steps)} of {len(one.trained)}",
+                units.duration(time.estimate) if time else "–",
+                _durations(time),
+                *_ratio(one.time_ratio, one.time_verdict, one, found),
+                units.percent(one.compile_share),
+            ]
+        )
+    header = ("row", "reached", "time", "95 %", "ratio", "95 %", "verdict", "compiling")
+    return Shown(f"Time until {units.percent(target)} of the phonemes are wrong", header, lines)
+
+
+def steps(found: Sequence[Outcome]) -> Shown:
+    """The first factor: how many steps."""
+    lines = []
+    for one in found:
+        numbers = sorted(one.steps.values())
+        said = "–" if not numbers else f"{numbers[0]:,}" + f" to {numbers[-1]:,}" * (numbers[-1] > numbers[0])
+        lines.append([one.row, said, *_ratio(one.steps_ratio, one.steps_verdict, one, found)])
+    return Shown("Steps", ("row", "steps", "ratio", "95 %", "verdict"), lines)
+
+
+def a_step(found: Sequence[Outcome], words: int) -> Shown:
+    """The second factor: the time of a step, of so many words."""
+    lines = []
+    for one in found:
+        if (pace := one.pace) is None:
+            continue
+        low, high = pace.interval
+        ratio, is_first = pace.ratio, "first" if one is first(found) else "–"
+        lines.append(
+            [
+                one.row,
+                units.seconds(pace.step_s),
+                units.percent((high - low) / 2 / pace.step_s),
+                units.ratio(ratio.estimate if ratio else None),
+                units.between(ratio.low, ratio.high) if ratio else "–",
+                (ratio.verdict if ratio else None) or is_first,
+                f"{words / pace.step_s:,.0f}",
+                units.size(pace.peak_bytes),
+            ]
+        )
+    header = ("row", "a step", "±", "ratio", "95 %", "verdict", "words/s", "memory")
+    return Shown("A step", header, lines)
+
+
+def each(about: Sequence[About], trained: Sequence[History], failed: Sequence[str] = ()) -> Shown:
+    """What has become of each training; of one that has no steps, that it failed, or has not begun."""
+    there = {one.about.name: one for one in trained}
+    lines = []
+    for own in about:
+        one = there.get(own.name)
+        if one is None:
+            lines.append([own.row, str(own.seed), "failed" if own.name in failed else "not begun", *"–––––"])
+            continue
+        own, last = one.about, one.about.evaluations[-1] if one.about.evaluations else None
+        lines.append(
+            [
+                own.row,
+                str(own.seed),
+                "failed" if own.name in failed else own.ending or "not yet",
+                f"{own.step:,}",
+                units.percent(last.phoneme_error if last else None),
+                units.percent(own.test.phoneme_error if own.test else None),
+                units.percent(own.test.word_error if own.test else None),
+                units.duration(one.train_s) if own.ending == "reached" else "–",
+            ]
+        )
+    header = ("row", "seed", "target", "steps", "validation", "test", "words", "clock")
+    return Shown("Each training", header, lines)
+
+
+LEGEND = (
+    "Time: steps times the time of a step, and compiling; evaluations stand outside. The time of a step comes from"
+    " turns at it, steps from the trainings; ratios are to the first at the target, over the seeds that both have."
+    " 95 %: Student's interval over seeds and that of the turns, together. Verdicts have a stricter one: all of a"
+    f" table together err once in 20; there is none below {LEAST_SEEDS} seeds. Steps are the SAME within"
+    f" {100 * STEPS_MARGIN:.0f} %. Validation, test: phonemes wrong, by greedy decoding; words: test words wrong."
+    " Clock: all steps of that training alone, which compares nothing: rows train one after the other."
+)
+
+
+def sentence(found: Sequence[Outcome], target: float, where: str) -> str:
+    """Who gets there first, and how sure that is."""
+    until, sure = f"Until {units.percent(target)} of the phonemes are wrong", []
+    sure = [one for one in found if one.time and one.time.seeds >= LEAST_SEEDS]
+    if not sure:
+        return f"{until}, nothing is claimed on {where}: no row has {LEAST_SEEDS} seeds and turns."
+    leader = first(sure)
+    said = [
+        f"{until}, {leader.row} is the first on {where}: {units.duration(leader.time.estimate)}"
+        f" {_durations(leader.time)} over {counted(leader.time.seeds, 'seed')}"
+        if leader.time
+        else until
+    ]
+    said += [
+        f"{one.row} takes {_in_words(one.time_ratio)} as long ({one.time_verdict})"
+        for one in sure
+        if one is not leader and one.time_ratio
+    ]
+    if fewer := len(found) - len(sure):
+        said.append(f"of {counted(fewer, 'row')} with fewer seeds nothing is claimed")
+    return "; ".join(said) + "."
+
+
+def page(tables: Sequence[Shown]) -> str:
+    """The tables as Markdown."""
+    return "\n".join(f"## {own.title}\n\n{markdown.table(own.header, own.lines, left=own.left)}" for own in tables)
+
+
+def _ratio(over: Over | None, verdict: str | None, one: Outcome, among: Sequence[Outcome]) -> list[str]:
+    if over is None:
+        return ["–", "–", "first" if one is first(among) else "–"]
+    interval = units.between(*over.interval) if over.interval else "–"
+    return [units.ratio(over.estimate), interval, verdict or "–"]
+
+
+def _durations(over: Over | None) -> str:
+    if over is None or over.interval is None:
+        return "–"
+    return f"[{units.duration(over.interval.low)}, {units.duration(over.interval.high)}]"
+
+
+def _in_words(over: Over) -> str:
+    return (
+        f"{units.ratio(over.estimate)} {units.between(*over.interval)}" if over.interval else units.ratio(over.estimate)
+    )

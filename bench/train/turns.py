@@ -1,0 +1,72 @@
+"""After the trainings their rows take turns at steps, as at any task of `bench run`: that compares the time of a step.
+
+The result stands in the trainings' folder, and is read, shown and gone on with like any other.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.measure.request import Options, check_request
+from bench.measure.run import check_resume, go_on, run
+from bench.records.schema import CONTROL
+from bench.records.store import RUN_FILE, read_result
+from impls.training import LetterTask
+
+if TYPE_CHECKING:
+    from bench.measure.run import Ended, Watching
+    from bench.records.schema import Result
+    from bench.train.run import TrainRequest
+
+FOLDER = "turns"
+TASK: LetterTask = "learn_step"
+
+
+def read_turns(folder: Path, rows: frozenset[str]) -> Result | None:
+    """The latest turns that these rows, and no others, have taken; None where they have taken none.
+
+    Raises:
+        InvalidInput: they are damaged.
+    """
+    found = [read_result(path.parent) for path in folder.glob(f"{FOLDER}*/{RUN_FILE}")]
+    theirs = [one for one in found if rows_of(one) == rows]
+    return max(theirs, key=lambda one: one.run.started_at, default=None)
+
+
+def rows_of(turns: Result) -> frozenset[str]:
+    """Who has taken them."""
+    names = {name for pool in turns.run.plan.pools for name in pool}
+    return frozenset(names - {CONTROL} - set(turns.run.bounds.values()))
+
+
+def take_turns(request: TrainRequest, left_s: float | None, watching: Watching) -> AbstractContextManager[Ended] | None:
+    """Let the rows take the turns that they lack, in ``left_s`` or what a run has by default; None: they lack none.
+
+    Raises:
+        InvalidInput: as ``bench run``.
+    """
+    rows, folder = request.head.seeds.keys(), request.folder
+    budget = None if left_s is None else f"{max(1, int(left_s))}s"
+    before = read_turns(folder, frozenset(rows))
+    if before is not None:
+        return None if before.whole else go_on(check_resume(Options(resume=before.path, budget=budget)), watching)
+    workload = request.head.settings.workload
+    assert workload is not None
+    free = next(path for number in count(1) if not (path := folder / name_of(number)).exists())
+    options = Options(
+        impl=tuple(rows),
+        workload=(workload,),
+        task=(TASK,),
+        threads=(f"{request.head.threads}",),
+        budget=budget,
+        out=free,
+    )
+    return run(check_request(options), watching)
+
+
+def name_of(number: int) -> str:
+    """Of the folder of the first turns, and of those that others have taken since."""
+    return FOLDER + f"-{number}" * (number > 1)
