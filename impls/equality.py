@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from impls.contract import Precision
-    from impls.training import AnyTask
+    from impls.tasks import AnyTask
 
 Answer = dict[str, np.ndarray]
 """The result of a task, flat: name of the quantity to NumPy array."""

@@ -16,35 +16,18 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from impls import HERE, find_rows
-from impls.contract import (
-    INPUT_DTYPE,
-    TASKS,
-    InvalidInput,
-    Parameters,
-    Seq2seqConfig,
-    Task,
-    check_array,
-    initial_parameters,
-)
+from impls.contract import INPUT_DTYPE, InvalidInput, Parameters, Seq2seqConfig, check_array, initial_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from impls import Row
-
-LetterTask = Literal["decode_greedy", "learn_step"]
-"""What is timed of a training: greedy decoding, and a step."""
-LETTER_TASKS: tuple[LetterTask, ...] = get_args(LetterTask)
-
-AnyTask: TypeAlias = Task | LetterTask
-"""Any row's tasks, and those of a training."""
-ALL_TASKS: tuple[AnyTask, ...] = (*TASKS, *LETTER_TASKS)
 
 END, START = 0, 1
 """Phonemes that are none: what a word ends with, and what the decoder reads first."""

@@ -23,7 +23,7 @@ from bench.records.schema import Cell, Group, Result
 from bench.report.markdown import environment_line, table
 from bench.report.words import about_end
 from bench.workloads.shapes import WORKLOADS
-from impls.training import AnyTask
+from impls.tasks import AnyTask
 from studies import promise
 
 PAGE = ROOT / "studies" / "goals.md"

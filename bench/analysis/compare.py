@@ -28,7 +28,7 @@ from bench.analysis.two_runs import (
     smallest,
     two_samples,
 )
-from impls.training import ALL_TASKS
+from impls.tasks import ALL_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

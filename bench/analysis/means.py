@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.analysis.cells import CellAnalysis
     from bench.records.schema import Cell, Group
     from impls.contract import Device, Precision
-    from impls.training import AnyTask
+    from impls.tasks import AnyTask
 
 
 class TaskAt(NamedTuple):

@@ -33,7 +33,7 @@ from bench.records.schema import Group, Record, Struct
 from bench.workloads import reference_outputs
 from bench.workloads.shapes import Workload, choose, shape_workload
 from impls import Row, RowFacts, read_row
-from impls.training import AnyTask
+from impls.tasks import AnyTask
 
 WORKLOAD = shape_workload(
     embedding_dim=8,

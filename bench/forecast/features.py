@@ -21,7 +21,7 @@ from bench.analysis.stats import median
 from bench.records.schema import Struct
 from bench.workloads.flops import BatchSizes, product_flops
 from impls.contract import Seq2seqConfig
-from impls.training import AnyTask
+from impls.tasks import AnyTask
 
 KNOTS = (1, 2, 8, 64)
 """Numbers of sequences at which the products have a coefficient. One sequence is a product with a vector, another

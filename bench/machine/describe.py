@@ -19,6 +19,7 @@ from bench.machine.facts import cpu_name, facts_for_record, read_facts
 from bench.machine.gpu import gpus
 from bench.machine.interpreters import COMPANIONS, OWN
 from bench.records.schema import CodeFacts, Environment
+from impls.training import training_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,12 +35,13 @@ DISTRIBUTIONS = (
 BLAS_LIMIT_S = 60.0
 
 
-def code_facts(row: Row, interpreter: Interpreter = OWN) -> CodeFacts:
-    """What the row is now, under this interpreter."""
+def code_facts(row: Row, interpreter: Interpreter = OWN, *, trained: bool = False) -> CodeFacts:
+    """What the row is now, under this interpreter; with its training's code where that is ``trained`` or timed."""
     companions = (name for framework in row.frameworks for name in COMPANIONS.get(framework, ()))
     names = [*row.frameworks, *companions, "numpy"]
     packages = {name: found for name in names if (found := interpreter.version_of(name))}
-    return CodeFacts(code=code_of_row(row.path), versions=packages | {"python": interpreter.python})
+    paths = [row.path, *([training_file(row)] if trained and training_file(row).exists() else [])]
+    return CodeFacts(code=" ".join(map(code_of_row, paths)), versions=packages | {"python": interpreter.python})
 
 
 def machine_name() -> str:

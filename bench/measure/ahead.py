@@ -20,7 +20,7 @@ from bench.measure.messages import Built, Compile, Finished, ProblemFile
 from bench.measure.worker_client import Failure, WorkerProcess, together
 from bench.workloads import letters, reference_outputs
 from impls.contract import TASKS, InvalidInput
-from impls.training import LETTER_TASKS
+from impls.tasks import LETTER_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

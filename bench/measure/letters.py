@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from bench.workloads.letters import LetterProblem
     from impls import Row
     from impls.contract import Device
-    from impls.training import LetterTask, TrainableModel, TrainingState
+    from impls.tasks import LetterTask
+    from impls.training import TrainableModel, TrainingState
 
 
 class Trained:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.workloads.shapes import Workload
     from impls import Row
     from impls.contract import Device, Precision
-    from impls.training import AnyTask
+    from impls.tasks import AnyTask
 
 BLOCKS = 3
 SEED = 1

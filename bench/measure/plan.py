@@ -14,7 +14,8 @@ from bench.machine.interpreters import OWN
 from bench.records.schema import CONTROL, Cell, Group, Record, without_time
 from bench.records.versions import join, split
 from impls.contract import TASKS, Device, Precision
-from impls.training import LETTER_TASKS, AnyTask, training_file
+from impls.tasks import LETTER_TASKS, AnyTask
+from impls.training import training_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

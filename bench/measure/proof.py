@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from impls.equality import Answer
     from impls.numpy_model import NumpyModel
     from impls.products import Made, Product
-    from impls.training import AnyTask
+    from impls.tasks import AnyTask
 
     Arrays = tuple[np.ndarray, ...]
 

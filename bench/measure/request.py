@@ -23,7 +23,7 @@ from bench.workloads.shapes import WORKLOADS, Workload, estimate_bytes
 from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
 from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import Device, InvalidInput, Precision
-from impls.training import ALL_TASKS, LETTER_TASKS, AnyTask
+from impls.tasks import ALL_TASKS, LETTER_TASKS, AnyTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -41,11 +41,13 @@ from bench.workloads import reference_outputs
 from bench.workloads.shapes import named
 from impls import HERE, find_bounds, find_rows
 from impls.contract import InvalidInput
+from impls.tasks import LETTER_TASKS
 
 if TYPE_CHECKING:
     from bench.measure.plan import Plan
     from bench.records.schema import EndsBy, Result
     from impls import Row
+    from impls.tasks import AnyTask
 
 ULIMITS = {errno.EAGAIN: " (ulimit -u)", errno.EMFILE: " (ulimit -n)"}
 """By error, which limit of this process or its user it mostly comes from."""
@@ -281,7 +283,7 @@ def _head(request: Request, plan: Plan) -> Run:
             for workload in request.workloads
         },
         rows={
-            join(row.name, one.version): code_facts(row, one)
+            join(row.name, one.version): code_facts(row, one, trained=_trains(request.tasks))
             for row in (*request.rows, *request.bounds)
             for one in request.interpreters
         },
@@ -344,7 +346,8 @@ def check_resume(options: Options) -> Resumed:
         raise refuse(f"name the Pythons that it had, with --interpreter {had}" if had else "it had no --interpreter")
     python_of = {one.version: one for one in interpreters}
     for name, then_row in run.rows.items():
-        facts = code_facts(rows[split(name).row], python_of[split(name).version])
+        row, python = rows[split(name).row], python_of[split(name).version]
+        facts = code_facts(row, python, trained=_trains(run.plan.tasks))
         if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
             raise refuse(f"{name} has changed since; start a new run")
     request = Request(
@@ -363,6 +366,10 @@ def check_resume(options: Options) -> Resumed:
         command=run.command,
     )
     return Resumed(result, request)
+
+
+def _trains(tasks: Sequence[AnyTask]) -> bool:
+    return bool(set(tasks) & set(LETTER_TASKS))
 
 
 def effort_of(run: Run, budget: str | None) -> Budget:

@@ -42,7 +42,7 @@ from bench.measure.subjects import Bound, Model, peak_memory, wall_s
 from bench.records.schema import Memory, Phase, Record, Status, without_time
 from impls import import_row, read_row
 from impls.contract import NoCounter
-from impls.training import ALL_TASKS, LETTER_TASKS
+from impls.tasks import ALL_TASKS, LETTER_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bench.machine.code import HASHING, code_of_harness, code_of_row, git
+from bench.machine.code import HASHING, MEASURES, code_of_harness, code_of_row, git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -30,17 +30,28 @@ class Made:
 
     environment: Environment
     started_at: str
+    harness: str
+    """The hash of what carried it out: of these files."""
     rows: Mapping[str, str] = field(default_factory=dict)
-    """Row to the hash of its code."""
+    """Row to the hash of its code, and that of its training where that had a part in it."""
+    files: tuple[str, ...] = MEASURES
 
     def by(self, root: Path) -> bool:
         """Whether the code below the folder has made it."""
         try:
-            return self.environment.harness == code_of_harness(root) and all(
-                code == code_of_row(root / f"impls/{name}.py", root) for name, code in self.rows.items()
+            return self.harness == code_of_harness(root, self.files) and all(
+                code == code_of_row(path, root)
+                for name, codes in self.rows.items()
+                for path, code in zip(_files_of(root, name), codes.split(), strict=False)
             )
         except OSError:  # a file that is not there
             return False
+
+
+def _files_of(root: Path, row: str) -> tuple[Path, Path]:
+    """Where a row stands, and its training."""
+    framework, _, name = row.partition("/")
+    return root / f"impls/{row}.py", root / f"impls/{framework}/training/{name}.py"
 
 
 def with_commit(made: Made, repository: Path, refuse: Callable[[str], InvalidInput]) -> Environment:
@@ -51,7 +62,7 @@ def with_commit(made: Made, repository: Path, refuse: Callable[[str], InvalidInp
     Raises:
         InvalidInput: nobody else can have the code.
     """
-    if not made.environment.harness.startswith(f"{HASHING}:"):  # hashed in another way: its word is taken
+    if not made.harness.startswith(f"{HASHING}:"):  # hashed in another way: its word is taken
         check_named(made.environment, repository, refuse, again="run")
         return made.environment
     is_here, is_copy = made.by(repository), git(repository, "rev-parse", "HEAD") is None

@@ -140,7 +140,8 @@ def check(analysis: Analysis, repository: Path) -> Environment:
     if blocks < needed:
         raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; {GOES_ON}")
     rows = {split(name).row: facts.code for name, facts in run.rows.items()}
-    return with_commit(Made(run.environment, run.started_at, rows), repository, refuse)
+    made = Made(run.environment, run.started_at, run.environment.harness, rows)
+    return with_commit(made, repository, refuse)
 
 
 def without_names(run: Run) -> Run:

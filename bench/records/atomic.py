@@ -68,6 +68,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     try:
         fresh.mkdir(parents=True)
         for name, data in files.items():
+            (fresh / name).parent.mkdir(exist_ok=True)
             write_atomic(fresh / name, data)
         if path.exists():
             path.rename(before)

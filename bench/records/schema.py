@@ -16,7 +16,7 @@ import msgspec
 
 from bench.workloads.flops import BatchSizes
 from impls.contract import Device, Precision, Seq2seqConfig
-from impls.training import AnyTask
+from impls.tasks import AnyTask
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -308,7 +308,8 @@ class CodeFacts(Struct, frozen=True, kw_only=True):
     """What a row was, so that two runs can tell whether it is still the same."""
 
     code: str
-    """SHA-256 of the row's file and of what it imports from ``impls/`` and, of a person's own file, from its folder."""
+    """SHA-256 of the row's file and of what it imports from ``impls/`` and, of a person's own file, from its folder.
+    Behind a space that of its training, where that was timed."""
     versions: dict[str, str]
     """The packages that it may import, and NumPy."""
 

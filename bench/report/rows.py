@@ -14,7 +14,7 @@ from bench.analysis.cells import CellAnalysis
 from bench.records.schema import BOUND, Struct
 from bench.records.versions import by_number
 from bench.workloads.flops import tokens
-from impls.training import ALL_TASKS, AnyTask
+from impls.tasks import ALL_TASKS, AnyTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

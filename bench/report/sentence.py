@@ -16,7 +16,7 @@ from bench.analysis.stats import PRACTICAL
 from bench.analysis.verdict import MIN_BLOCKS
 from bench.report.words import GOES_ON
 from bench.workloads.sweeps import SCALING
-from impls.training import ALL_TASKS
+from impls.tasks import ALL_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

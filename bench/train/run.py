@@ -22,7 +22,7 @@ from typing import IO, Protocol
 import msgspec
 
 from bench.here import ROOT, shown
-from bench.machine.code import code_of_harness, code_of_row
+from bench.machine.code import code_of_harness
 from bench.machine.cpus import processors
 from bench.machine.describe import code_facts, describe
 from bench.measure.lock import only_run
@@ -38,7 +38,7 @@ from bench.train.worker import Assignment, Failed, News, NotWritten
 from bench.workloads.task import Task, read_task
 from impls import Row
 from impls.contract import InvalidInput
-from impls.training import find_trainable, training_file
+from impls.training import find_trainable
 
 HEAD_FILE = "train.json"
 SCHEMA_VERSION = 1
@@ -172,7 +172,7 @@ def check_train(
         target=_target("10" if target is None else target),
         seeds={row.name: _seeds("1" if seeds is None else seeds) for row in chosen},
         threads=number,
-        code={row.name: facts_of(row) for row in chosen},
+        code={row.name: code_facts(row, trained=True) for row in chosen},
     )
     budget_s = None if budget is None else parse_budget(budget)
     task = read_task(PRESET[preset].lengths, stress=PRESET[preset].stress)
@@ -206,13 +206,13 @@ def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), see
             head,
             command=f"{head.command}; {command_of('train', impl=impl, resume=['FOLDER'], **options)}",
             seeds=head.seeds | more,
-            code={row.name: facts_of(row) for row in rows} | head.code,
+            code={row.name: code_facts(row, trained=True) for row in rows} | head.code,
         )
     for name, code in head.code.items():
         row = known.get(name)
         if row is None or (missing := row.missing()):
             raise refuse(f"{name}: {missing if row else 'can no longer be trained'}")
-        if facts_of(row) != code:
+        if code_facts(row, trained=True) != code:
             raise refuse(f"{name} has changed since")
     budget_s = None if budget is None else parse_budget(budget)
     task = read_task(head.settings.lengths, stress=head.settings.stress)
@@ -252,11 +252,6 @@ def read_head(folder: Path) -> Head:
         raise InvalidInput(f"{shown(path)}: {why}") from None
     head: Head = decode(data, Head, shown(path))
     return head
-
-
-def facts_of(row: Row) -> CodeFacts:
-    """What the row's training is now."""
-    return msgspec.structs.replace(code_facts(row), code=f"{code_of_row(row.path)} {code_of_row(training_file(row))}")
 
 
 def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:

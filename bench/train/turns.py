@@ -14,7 +14,7 @@ from bench.measure.request import Options, check_request
 from bench.measure.run import check_resume, go_on, run
 from bench.records.schema import CONTROL
 from bench.records.store import RUN_FILE, read_result
-from impls.training import LetterTask
+from impls.tasks import LetterTask
 
 if TYPE_CHECKING:
     from bench.measure.run import Ended, Watching

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bench.workloads.shapes import Workload
     from impls.contract import Device, LSTMLayer, Seq2seqConfig
-    from impls.training import AnyTask
+    from impls.tasks import AnyTask
 
 
 class BatchSizes(NamedTuple):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from bench.workloads.shapes import Workload
     from impls.contract import Parameters, Precision, Seq2seqConfig
     from impls.equality import Answer
-    from impls.training import AnyTask
+    from impls.tasks import AnyTask
 
 SEED = 20180601
 """Draws weights, inputs and words. One for all runs, so that every run on every machine times the same numbers."""

@@ -1,0 +1,14 @@
+"""All tasks that are timed: those of any row, and those of rows that can be trained."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+from impls.contract import TASKS, Task
+
+LetterTask = Literal["decode_greedy", "learn_step"]
+"""Of a training (``training.TrainableModel``): letters to phonemes one by one, and a step of it."""
+LETTER_TASKS: tuple[LetterTask, ...] = get_args(LetterTask)
+
+AnyTask: TypeAlias = Task | LetterTask
+ALL_TASKS: tuple[AnyTask, ...] = (*TASKS, *LETTER_TASKS)
