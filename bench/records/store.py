@@ -41,7 +41,7 @@ def head_text(head: Struct) -> bytes:
     return msgspec.json.format(_encoded(head), indent=2) + b"\n"
 
 
-def record_line(line: Line) -> bytes:
+def record_line(line: Struct) -> bytes:
     """What happened, as one line."""
     return _encoded(line) + b"\n"
 
