@@ -10,9 +10,16 @@ from bench.here import ROOT, shown
 from bench.profiling.report import PublishedProfiles
 from bench.publish.kinds import Publisher, Repository
 from bench.publish.runs import Runs
+from bench.publish.trainings import PublishedTrainings
 
 OURS = Publisher(
-    Repository(ROOT), (Calibrations(), PublishedProfiles(), Runs(extra=scaling_files, error_rate=error_rate_in_words))
+    Repository(ROOT),
+    (
+        Calibrations(),
+        PublishedProfiles(),
+        PublishedTrainings(),
+        Runs(extra=scaling_files, error_rate=error_rate_in_words),
+    ),
 )
 """What is read and written; a test has its own repository."""
 
@@ -20,7 +27,7 @@ OURS = Publisher(
 def publish(result: Path | None = None) -> None:
     """Copy a valid result to results/<machine>-<date>, and make all published tables and the index again.
 
-    Profiles and calibrations are published as well, each to its own place.
+    Profiles, calibrations and trainings are published as well, each to its own place.
 
     Some examples:
       python -m bench publish results/local/2026-01-31T12-00-00
@@ -29,8 +36,8 @@ def publish(result: Path | None = None) -> None:
     Parameters
     ----------
     result
-        A result folder in which every row works (where there are several versions, under one of them), a calibration or
-        a folder of profiles, made by code that some commit has, on whichever machine.
+        A result folder in which every row works (where there are several versions, under one of them), a calibration, a
+        folder of profiles or of trainings, made by code that some commit has, on whichever machine.
     """
     import bench.page.build  # noqa: F401  # where what draws is not installed, nothing is to be written
 

@@ -12,18 +12,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from bench.analysis.analysis import Analysis
 from bench.cli.main import SEVERAL, stderr, stdout
 from bench.cli.run import show as show_run
 from bench.here import as_typed, command, shown
-from bench.report import trainings
+from bench.page import DRAW, REPORT_FILE
+from bench.records.atomic import write_atomic
+from bench.report import markdown, trainings
 from bench.report.progress import Progress as TurnsProgress
-from bench.train.checkpoint import About, read_history
-from bench.train.outcome import outcomes
+from bench.train.checkpoint import About
 from bench.train.presets import PresetName
+from bench.train.results import read_trainings
 from bench.train.run import TrainRequest, Unwritable, check_resume, check_train
 from bench.train.run import train as carry_out
-from bench.train.turns import read_turns, take_turns
+from bench.train.turns import take_turns
 from bench.train.worker import Evaluated, Failed, News, Step
 from bench.units import percent
 from impls.contract import InvalidInput
@@ -102,6 +103,7 @@ def train(
     if not stopped and not failed and request.is_done and request.head.settings.workload and (left_s or 1.0) > 0:
         turned, code = _take_turns(request, left_s, console)
     show(request, failed)
+    _write(request.folder, console)
     for name, why in failed.items():
         console.print(f"{name}: {why.status}: {why.reason}; what it has said: {shown(request.folder)}/logs")
     again = command("train", "--resume", shown(request.folder))
@@ -125,26 +127,41 @@ def _take_turns(request: TrainRequest, left_s: float | None, console: Console) -
         return not ended.stopped, show_run(ended, console)
 
 
+def _write(folder: Path, console: Console) -> None:
+    """Write tables and page into the folder, as far as that can be done: they have been shown by now."""
+    again = command("page", shown(folder))
+    try:
+        from bench.page.trainings import as_html, as_markdown  # imported late: what draws is large
+
+        found = read_trainings(folder)
+        if not found.trained:
+            return
+        write_atomic(folder / markdown.TABLE_FILE, as_markdown(found).encode())
+        write_atomic(folder / REPORT_FILE, as_html(found).encode())
+    except ModuleNotFoundError as error:
+        if error.name not in DRAW:
+            raise
+        console.print(f"no page was drawn: that needs altair and vl-convert-python; where they are, by: {again}")
+    except OSError as error:
+        console.print(f"{shown(folder)}: its page cannot be written ({error.strerror}); to try again: {again}")
+    else:
+        console.print(f"page: {shown(folder)}/{REPORT_FILE}")
+
+
 def show(request: TrainRequest, failed: Mapping[str, Failed]) -> None:
     """The tables of the trainings, as far as there is something in them."""
-    trained = [read_history(path) for path in request.paths if path.exists()]
-    turns = read_turns(request.folder, frozenset(request.head.seeds))
-    found = outcomes(trained, Analysis(turns) if turns else None)
-    tables = [trainings.each([about for _, about in request.trainings], trained, [*failed])]
-    if found and any(one.steps for one in found):
+    found = read_trainings(request.folder)
+    tables = [trainings.each([about for _, about in request.trainings], found.trained, [*failed])]
+    if any(one.steps for one in found.outcomes):
         words = request.head.settings.batch_size
-        tables = [
-            trainings.times(found, request.head.target),
-            trainings.steps(found),
-            trainings.a_step(found, words),
-            *tables,
-        ]
+        steps = [trainings.a_step(found.outcomes, words)] if found.turns else []
+        tables = [trainings.times(found.outcomes, found.head.target), trainings.steps(found.outcomes), *steps, *tables]
     for one in tables:
         stdout().print(as_typed(f"{one.title}:"))
         stdout().print(_drawn(one))
     stdout(soft_wrap=True).print(as_typed(trainings.LEGEND))
     if len(tables) > 1:
-        stdout(soft_wrap=True).print(trainings.sentence(found, request.head.target, "this machine"))
+        stdout(soft_wrap=True).print(trainings.sentence(found.outcomes, found.head.target, "this machine"))
 
 
 def _drawn(shown: trainings.Shown) -> Table:

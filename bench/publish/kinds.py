@@ -43,6 +43,11 @@ class Repository:
         return self.root / "results"
 
     @property
+    def trained(self) -> Path:
+        """A folder for each of the published trainings, and their index."""
+        return self.results / "trained"
+
+    @property
     def method(self) -> Path:
         """What was simulated and measured of the method itself."""
         return self.results / "method"

@@ -32,11 +32,6 @@ def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> s
     Raises:
         InvalidInput: the README has no marks.
     """
-    readme = repository.readme.read_text(encoding="utf-8")
-    before, start, rest = readme.partition(START)
-    _, end, after = rest.partition(END)
-    if not start or not end:
-        raise InvalidInput(f"{repository.readme.name}: has no place for the results, between {START!r} and {END!r}")
     result, run, here = analysis.result, analysis.result.run, analysis.result.run.environment
 
     def is_shown(cell: Cell) -> bool:
@@ -58,7 +53,21 @@ def with_table(repository: Repository, analysis: Analysis, error_rate: str) -> s
         f" {duration(result.elapsed_s)}; {about_control(analysis.control)}. [All numbers]({full}); {here.cores} cores,"
         f" Python {here.python}, {versions}, {run.started_at[:10]}. {error_rate}",
     )
-    return "\n\n".join((before + START, *parts, END + after))
+    return with_part(repository, START, END, *parts)
+
+
+def with_part(repository: Repository, start: str, end: str, *parts: str) -> str:
+    """The README with these paragraphs between its marks.
+
+    Raises:
+        InvalidInput: it has no such marks.
+    """
+    readme = repository.readme.read_text(encoding="utf-8")
+    before, begins, rest = readme.partition(start)
+    _, ends, after = rest.partition(end)
+    if not begins or not ends:
+        raise InvalidInput(f"{repository.readme.name}: has no place for the results, between {start!r} and {end!r}")
+    return "\n\n".join((before + start, *parts, end + after))
 
 
 def table(rows: Sequence[TableRow]) -> str:

@@ -1,0 +1,144 @@
+"""Trainings, as they are published: a folder each, with tables and pictures, an index, and README's sentence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+
+from bench import units
+from bench.publish import runs
+from bench.publish.commits import Made, with_commit
+from bench.publish.kinds import Kind, Repository, dated, refusal
+from bench.publish.readme import with_part
+from bench.records.store import RECORDS_FILE, RUN_FILE, head_text
+from bench.report import markdown, trainings
+from bench.train.checkpoint import read_checkpoint
+from bench.train.net import NET_FILE, net_bytes, test_error
+from bench.train.outcome import LEAST_SEEDS
+from bench.train.results import TRAININGS_FILE, Trainings, lines_of, read_trainings
+from bench.train.run import HEAD_FILE, TRAINS, Head
+from bench.train.turns import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from bench.train.outcome import Outcome
+
+START, END = "<!-- trainings: made by `python -m bench publish`, not by hand -->", "<!-- end of trainings -->"
+"""Between these README has its sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTrainings(Kind[Trainings]):
+    """Trainings of ``bench train``, with the turns of their rows."""
+
+    head_file: ClassVar[str] = HEAD_FILE
+
+    def read(self, folder: Path) -> Trainings:
+        """The trainings in a folder."""
+        return read_trainings(folder)
+
+    def check(self, thing: Trainings, folder: Path, repository: Repository) -> Trainings:
+        """Refuse what has not ended, or was made by code that no commit has."""
+        refuse, head = refusal(folder), thing.head
+        if head.preset == "smoke":
+            raise refuse("smoke is a check that all works, no measurement; publish another preset")
+        planned = {(row, seed) for row, seeds in head.seeds.items() for seed in range(seeds)}
+        if planned != {(one.about.row, one.about.seed) for one in thing.trained if one.about.ending}:
+            raise refuse("not all trainings have ended; go on with `python -m bench train --resume`")
+        if head.settings.workload and thing.turns is None:
+            raise refuse("its rows have taken no turns; go on with `python -m bench train --resume`")
+        rows = {name: facts.code for name, facts in head.code.items()}
+        made = Made(head.environment, head.started_at, head.trainer, rows, TRAINS)
+        environment = with_commit(made, repository.root, refuse)
+        turns = thing.turns
+        if turns is not None:
+            by = runs.check(turns, repository.root)
+            turns = replace(turns, result=replace(turns.result, run=msgspec.structs.replace(turns.run, environment=by)))
+        return replace(thing, head=msgspec.structs.replace(head, environment=environment), turns=turns)
+
+    def head(self, thing: Trainings) -> Head:
+        """When they began, and what made them."""
+        return thing.head
+
+    def target(self, thing: Trainings, repository: Repository) -> Path:
+        """A folder for each machine and day."""
+        return dated(repository.trained / thing.head.environment.machine, thing, self)
+
+    def raw(self, thing: Trainings, folder: Path) -> dict[str, bytes]:
+        """The head, what became of each training, the turns; and the best net, if it is the best so far."""
+        files = {HEAD_FILE: head_text(thing.head), TRAININGS_FILE: lines_of(thing.trained)}
+        if thing.turns is not None:
+            turns = thing.turns
+            files[f"{FOLDER}/{RUN_FILE}"] = head_text(runs.without_names(turns.run))
+            files[f"{FOLDER}/{RECORDS_FILE}"] = (turns.result.path / RECORDS_FILE).read_bytes()
+        if thing.head.preset == "long":
+            best = min(thing.trained, key=lambda one: test_error(one.about)).about
+            files[NET_FILE] = net_bytes(best, read_checkpoint(folder / best.name).state.parameters)
+        return files
+
+    def places(self, repository: Repository) -> list[Path]:
+        """All in one folder."""
+        return [repository.trained]
+
+    def made(self, thing: Trainings, folder: Path) -> dict[Path, str]:
+        """Its tables and pictures."""
+        from bench.page import trainings as page  # imported late: other commands do without what draws
+        from bench.page.curves import pictures
+
+        files = {folder / markdown.TABLE_FILE: page.as_markdown(thing)}
+        return files | {folder / name: svg for name, _, svg in pictures(thing)}
+
+    def pages(self, things: Sequence[tuple[Path, Trainings]], repository: Repository) -> dict[Path, str]:
+        """The index, and README's sentence: of the newest that claims something of who is the first."""
+        if not things:
+            return {}
+        files = {repository.trained / "README.md": _index(things)}
+        claims = [(folder, one) for folder, one in things if any(_claims(own) for own in one.outcomes)]
+        if claims:
+            folder, shown = claims[-1]
+            where = (folder / markdown.TABLE_FILE).relative_to(repository.root).as_posix()
+            said = trainings.sentence(
+                shown.outcomes, shown.head.target, f"{shown.head.environment.cpu} with one thread"
+            )
+            files[repository.readme] = with_part(repository, START, END, f"{said} [All numbers, and curves]({where}).")
+        return files
+
+
+def _claims(one: Outcome) -> bool:
+    return one.time is not None and one.time.seeds >= LEAST_SEEDS
+
+
+def _index(things: Sequence[tuple[Path, Trainings]]) -> str:
+    """A line for each, the newest first."""
+    lines = []
+    for folder, one in reversed(things):
+        best = min(one.trained, key=lambda own: test_error(own.about)).about
+        lines.append(
+            [
+                f"[{folder.name}]({folder.name}/{markdown.TABLE_FILE})",
+                one.head.started_at[:10],
+                one.head.preset,
+                units.percent(one.head.target),
+                f"{sum(own.about.ending == 'reached' for own in one.trained)} of {len(one.trained)}",
+                best.row,
+                *(units.percent(own) for own in ((best.test.phoneme_error, best.test.word_error) if best.test else ())),
+            ]
+        )
+    header = ["trainings", "began", "preset", "target", "reached", "best", "phonemes wrong", "words wrong"]
+    return f"{TITLE}\n{markdown.table(header, lines, left=3)}\n{BESIDE}\n"
+
+
+TITLE = """# Published trainings
+
+Made by `python -m bench publish`. Each folder has the losses and times of all steps, the error rates, the turns that
+compare steps, and tables and pictures made of them. Best: with the fewest wrong phonemes of the test words.
+"""
+
+BESIDE = """For the same kind of model on this dictionary, without attention and without stress, Yao and Zweig 2015
+([arXiv 1506.00196](https://arxiv.org/abs/1506.00196)) report 7.6 % of phonemes and 28.6 % of words, with two layers of
+500. Their test words are others, so that digits behind the point say nothing.
+"""
