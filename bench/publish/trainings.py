@@ -49,7 +49,7 @@ class PublishedTrainings(Kind[Trainings]):
         planned = {(row, seed) for row, seeds in head.seeds.items() for seed in range(seeds)}
         if planned != {(one.about.row, one.about.seed) for one in thing.trained if one.about.ending}:
             raise refuse("not all trainings have ended; go on with `python -m bench train --resume`")
-        if head.settings.workload and thing.turns is None:
+        if head.compares and thing.turns is None:
             raise refuse("its rows have taken no turns; go on with `python -m bench train --resume`")
         rows = {name: facts.code for name, facts in head.code.items()}
         made = Made(head.environment, head.started_at, head.trainer, rows, TRAINS)

@@ -77,6 +77,11 @@ class Head(Struct, frozen=True, kw_only=True):
     code: dict[str, CodeFacts]
     """Of each row's training."""
 
+    @property
+    def compares(self) -> bool:
+        """Whether its rows take turns at steps afterwards."""
+        return self.settings.workload is not None and len(self.seeds) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class TrainRequest:
