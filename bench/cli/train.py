@@ -99,7 +99,10 @@ def train(
     if not request.folder.exists():  # nothing was begun
         console.print(f"bench: {stopped}")
         return code
-    turned, left_s = not request.head.compares, None if request.budget_s is None else request.budget_s - (time.monotonic() - began)
+    turned, left_s = (
+        not request.head.compares,
+        None if request.budget_s is None else request.budget_s - (time.monotonic() - began),
+    )
     if not stopped and not failed and request.is_done and request.head.compares and (left_s or 1.0) > 0:
         turned, code = _take_turns(request, left_s, console)
     show(request, failed)

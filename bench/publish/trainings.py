@@ -125,7 +125,10 @@ def _index(things: Sequence[tuple[Path, Trainings]]) -> str:
                 units.percent(one.head.target),
                 f"{sum(own.about.ending == 'reached' for own in one.trained)} of {len(one.trained)}",
                 best.row,
-                *(units.percent(own) for own in ((best.test.phoneme_error, best.test.word_error) if best.test else ())),
+                *(
+                    trainings.wrong(own)
+                    for own in ((best.test.phoneme_error, best.test.word_error) if best.test else ())
+                ),
             ]
         )
     header = ["trainings", "began", "preset", "target", "reached", "best", "phonemes wrong", "words wrong"]

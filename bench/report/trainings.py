@@ -96,9 +96,9 @@ def each(about: Sequence[About], trained: Sequence[History], failed: Sequence[st
                 str(own.seed),
                 "failed" if own.name in failed else own.ending or "not yet",
                 f"{own.step:,}",
-                units.percent(last.phoneme_error if last else None),
-                units.percent(own.test.phoneme_error if own.test else None),
-                units.percent(own.test.word_error if own.test else None),
+                wrong(last.phoneme_error if last else None),
+                wrong(own.test.phoneme_error if own.test else None),
+                wrong(own.test.word_error if own.test else None),
                 units.duration(one.train_s) if own.ending == "reached" else "–",
             ]
         )
@@ -114,6 +114,11 @@ LEGEND = (
     f" {100 * STEPS_MARGIN:.0f} %. Validation, test: phonemes wrong, by greedy decoding; words: test words wrong."
     " Clock: all steps of that training alone, which compares nothing: rows train one after the other."
 )
+
+
+def wrong(share: float | None) -> str:
+    """``28.8 %``: an error rate; a dash for nothing."""
+    return "–" if share is None else f"{100 * share:.1f} %"
 
 
 def sentence(found: Sequence[Outcome], target: float, where: str) -> str:
