@@ -117,10 +117,10 @@ def likeliest(oracle: TrainingReference, letters: np.ndarray, said: np.ndarray, 
     """
     if said.ndim != 2 or said.shape[1] != letters.shape[1] or not np.issubdtype(said.dtype, np.integer):
         raise Invalid(f"what was said has shape {said.shape} and is {said.dtype} ({when})")
+    if said.min() < 0 or said.max() >= oracle.config.num_phonemes:
+        raise Invalid(f"what was said is no phoneme ({when})")
     before = np.concatenate([np.full((1, said.shape[1]), START), said[:-1]])
     logits = oracle.logits(letters, before)[0]
-    if not (said.min() >= 0 and said.max() < logits.shape[-1]):
-        raise Invalid(f"what was said is no phoneme ({when})")
     chosen = np.take_along_axis(logits, said[..., None].astype(np.int64), axis=-1)[..., 0]
     return within("decode_greedy", "the logit of what was said", chosen, logits.max(axis=-1), when)
 

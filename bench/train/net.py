@@ -13,6 +13,7 @@ import numpy as np
 
 from bench.here import ROOT, shown
 from bench.train.checkpoint import ABOUT, About, read_about
+from bench.workloads.symbols import Symbols
 from impls.contract import InvalidInput
 from impls.training import TrainingState, check_arrays
 
@@ -72,6 +73,8 @@ def read_net(path: Path) -> tuple[About, TrainingState]:
                 own = _float32(tensor["dtype"], data[begin + low : begin + high])
                 parameters[name.removeprefix(PREFIX)] = own.reshape(tensor["shape"])
         check_arrays(about.config, "parameter", parameters)
+        if about.config.num_phonemes != Symbols(about.phonemes).count:
+            raise InvalidInput("its phonemes are not as many as the model's")
     except ValueError as error:
         raise InvalidInput(f"{shown(path)}: is damaged ({error})") from None
     zeros = {name: np.zeros_like(own) for name, own in parameters.items()}

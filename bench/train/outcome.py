@@ -13,7 +13,7 @@ from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from bench.analysis.cells import ratio_of
-from bench.analysis.stats import NORMAL_95, PRACTICAL, Interval, student, time_interval
+from bench.analysis.stats import PRACTICAL, Interval, student, time_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,6 +28,9 @@ LEAST_SEEDS = 3
 STEPS_MARGIN = 0.10
 """Rows need the SAME number of steps where all that the seeds allow lies within this of 1. It is as fine as evaluations
 every 200 of some 3,000 steps can tell; MLPerf holds submissions to reference convergence points in such a way."""
+
+MANY = 1e6
+"""Degrees of freedom at which Student's distribution is the normal one."""
 
 StepsVerdict = Literal["FEWER", "MORE", "SAME", "UNCLEAR"]
 
@@ -125,7 +128,7 @@ def over_seeds(logs: Sequence[float], beside: tuple[float, float] = (0.0, 0.0), 
     found = []
     for level in (0.05, 0.05 / pairs):
         half = float(student(level, number - 1)) * stdev(logs) / sqrt(number)
-        wider = float(student(level, 1e6)) / NORMAL_95
+        wider = float(student(level, MANY) / student(0.05, MANY))
         low, high = (sqrt(half**2 + (wider * own) ** 2) for own in beside)
         found.append(Interval(exp(middle - low), exp(middle + high)))
     return Over(exp(middle), found[0], found[1], number)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 TRAININGS_FILE = "trainings.jsonl"
 
-LOSS_DIGITS, TIME_DIGITS = 6, 6
-"""Of a loss that are kept, in all; of a time, behind the point of a second."""
+LOSS_DIGITS, TIME_DIGITS = 9, 6
+"""Of a loss that are kept: as many as tell float32 numbers apart. Of a time, behind the point of a second."""
 
 
 class Line(Struct, frozen=True, kw_only=True):

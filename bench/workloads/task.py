@@ -118,12 +118,14 @@ class Task:
         a step. No word stands twice.
         """
         rng = np.random.default_rng(seed)
-        ends = np.cumsum([group.words for group in self._groups.values()])
+        groups = [*self._groups.values()]
+        ends = np.cumsum([group.words for group in groups])
+        shuffled = {number: rng.permutation(group.words) for number, group in enumerate(groups)}
         found = []
         for number in range(count):
-            group = [*self._groups.values()][int(np.searchsorted(ends, (number + 0.5) / count * ends[-1]))]
-            chosen = rng.choice(group.words, 2 * batch_size, replace=False)
-            found.append((group.of(chosen[:batch_size]), group.of(chosen[batch_size:])))
+            place = int(np.searchsorted(ends, (number + 0.5) / count * ends[-1]))
+            one, other, shuffled[place] = np.split(shuffled[place], [batch_size, 2 * batch_size])
+            found.append((groups[place].of(one), groups[place].of(other)))
         return found
 
     def errors(self, entries: Sequence[Entry], decode: Decode) -> ErrorRates:
