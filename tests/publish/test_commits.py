@@ -49,7 +49,7 @@ def made_in(tree: Path, commit: str | None = None, *, dirty: bool = False) -> Ma
     environment = msgspec.structs.replace(
         RUN.environment, harness=code_of_harness(tree), git_commit=commit, git_dirty=dirty
     )
-    return Made(environment, RUN.started_at, {ROW: code_of_row(tree / f"impls/{ROW}.py", tree)})
+    return Made(environment, RUN.started_at, environment.harness, {ROW: code_of_row(tree / f"impls/{ROW}.py", tree)})
 
 
 def commit_of(made: Made, repository: Path) -> str | None:

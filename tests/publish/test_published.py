@@ -29,8 +29,13 @@ from bench.profiling.report import PublishedProfiles
 from bench.publish import commits, runs
 from bench.publish.kinds import Repository
 from bench.publish.readme import START
+from bench.publish.trainings import PublishedTrainings
 from bench.records.atomic import BEFORE, write_atomic
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result
+from bench.train.net import NET_FILE
+from bench.train.results import TRAININGS_FILE
+from bench.train.run import HEAD_FILE
+from bench.train.turns import FOLDER
 from impls.contract import InvalidInput
 from studies import decided, goals, protocol, rule, turns
 from studies.experiment import read
@@ -56,12 +61,14 @@ def studied() -> dict[Path, str]:
 def test_every_generated_file_says_what_the_records_say() -> None:
     made = dict(OURS.made()) | studied()
     raw = {RUN_FILE, RECORDS_FILE, PROFILE_FILE, calibration.HEAD_FILE, calibration.PACKED_FILE}
+    raw |= {HEAD_FILE, TRAININGS_FILE, NET_FILE, FOLDER}
     places = {path.parent for path in made} - {
         ROOT,
         ROOT / "docs",
         ROOT / "studies",
         OURS.repository.results,
         OURS.repository.method,
+        OURS.repository.trained,
     }
     there_are = {path for place in places for path in place.glob("[!.]*") if path.name not in raw}
     assert there_are <= made.keys(), "nobody makes these any more: remove them"
@@ -114,6 +121,13 @@ def test_every_published_result_would_be_published_again(folder: Path) -> None:
 )
 def test_all_published_profiles_would_be_published_again(folder: Path) -> None:
     PublishedProfiles().check(read_profiles(folder), folder, Repository(ROOT))
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("folder", folders(OURS.repository.trained, HEAD_FILE), ids=lambda folder: folder.name)
+def test_all_published_trainings_would_be_published_again(folder: Path) -> None:
+    kind = PublishedTrainings()
+    kind.check(kind.read(folder), folder, Repository(ROOT))
 
 
 @pytest.mark.usefixtures("history")

@@ -36,7 +36,8 @@ def test_presets_are_those_of_the_literature_table() -> None:
     assert chosen["smoke"] == ["seed", "g2p"]
     assert chosen["default"] == ["seed", "g2p", "latency", "braun"]
     assert chosen["full"] == ["seed", "g2p", "latency", "braun", "tutorial", "fastrnns"]
-    assert [workload.name for workload in choose([], "full", "gpu")] == list(WORKLOADS)
+    by_name_alone = ["word", "letters"]  # for what is timed of a training
+    assert [one.name for one in choose([], "full", "gpu")] == [name for name in WORKLOADS if name not in by_name_alone]
 
 
 def test_every_workload_names_its_source() -> None:
