@@ -23,7 +23,7 @@ from support.training_cases import same_state
 from bench.measure.errors import Invalid
 from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET
-from bench.train.run import HEAD_FILE
+from bench.train.run import HEAD_FILE, read_head
 from bench.train.worker import Evaluated, News, Step, Training, beginning
 from bench.workloads import dictionary
 from bench.workloads.task import Task, read_task
@@ -303,3 +303,22 @@ def test_an_evaluation_that_is_broken_off_is_made_when_it_goes_on(tmp_path: Path
     assert broken.step == 20 and broken.evaluations == ()
     training(folder, read_checkpoint(path)).run(lambda _: None, lambda: False)
     assert [one.step for one in read_about(path).evaluations] == [20, 40]
+
+
+def test_more_rows_and_seeds_go_into_a_folder_and_what_is_there_stays(done: Path, tmp_path: Path) -> None:
+    need("thinc")
+    before = (done / NAME).read_bytes()
+    made = train(tmp_path, "--resume", str(done), "--impl", "thinc/layers", "--seeds", "2")
+    assert made.returncode == 0, made.stderr
+    assert (done / NAME).read_bytes() == before
+    names = {path.name for path in done.glob("*.safetensors")}
+    assert names == {NAME, "thinc-layers-seed-0.safetensors", "thinc-layers-seed-1.safetensors"}
+    head = read_head(done)
+    assert head.seeds == {ROW: 1, "thinc/layers": 2} and head.command.endswith("--resume FOLDER --seeds 2")
+    assert train(tmp_path, "--resume", str(done)).returncode == 0, "all has ended"
+
+
+def test_what_has_ended_needs_no_trainer(done: Path, tmp_path: Path) -> None:
+    head = msgspec.json.decode((done / HEAD_FILE).read_bytes())
+    (done / HEAD_FILE).write_bytes(msgspec.json.encode(head | {"trainer": "2:0"}))
+    assert train(tmp_path, "--resume", str(done)).returncode == 0
