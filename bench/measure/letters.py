@@ -13,9 +13,9 @@ from bench.measure.proof import AGAIN_S, FEW_TURNS, LEAST_MOVE, SEEN, WHEN, late
 from bench.workloads import letters as letter_problems
 from bench.workloads.letters import RECIPE, path_beside
 from bench.workloads.task import Batch
-from impls.equality import LIMITS, Deviation, relative_error
+from impls.equality import LIMITS, Deviation, deviations, relative_error, wrong_dtype, wrong_shape
 from impls.training import START, load_training
-from impls.training_reference import TrainingReference
+from impls.training_reference import TrainingReference, cross_entropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bench.workloads.letters import LetterProblem
     from impls import Row
     from impls.contract import Device
-    from impls.tasks import LetterTask
     from impls.training import TrainableModel, TrainingState
 
 
@@ -60,12 +59,25 @@ class Trained:
         call = timed_call(self.row, cell)
         if cell.task == "learn_step":
             losses = [self.row.to_numpy(call(placed(self.row, cell, [own]))) for own in self._problem.steps(input_set)]
-            return within("learn_step", "losses", np.array(losses), self._problem.losses[input_set], when)
+            error = loss_error("losses", np.array(losses), self._problem.losses[input_set], when)
+            return max(error, self._mean_error(input_set, when))
         oracle = oracle_at(self._problem, self._problem.state)
         return max(
-            likeliest(oracle, own.letters, self.row.to_numpy(call(placed(self.row, cell, [own]))), when)
+            likeliest(
+                oracle, own.letters, len(own.targets), self.row.to_numpy(call(placed(self.row, cell, [own]))), when
+            )
             for own in self._problem.batches[input_set]
         )
+
+    def _mean_error(self, input_set: int, when: str) -> float:
+        """How far Adam's average of the gradients is from the oracle's; its weights are float32."""
+        state, expected = self.row.state(), self._problem.means[input_set]
+        if wrong := wrong_shape(state.mean, expected) or wrong_dtype(state.parameters):
+            raise Invalid(f"{wrong} ({when})")
+        (worst, *_) = deviations("gradients", state.mean, expected)
+        if not worst.within:
+            raise Invalid(f"the average of the gradients of {worst} ({when})")
+        return worst.error
 
     def turns(self, cell: Cell, seed: Sequence[int]) -> LetterTurns:
         """What its turns on the cell are fed, and what is learnt from each; ``seed`` draws the words."""
@@ -109,25 +121,34 @@ def oracle_at(problem: LetterProblem, state: TrainingState) -> TrainingReference
     return oracle
 
 
-def likeliest(oracle: TrainingReference, letters: np.ndarray, said: np.ndarray, when: str) -> float:
+def likeliest(oracle: TrainingReference, letters: np.ndarray, steps: int, said: np.ndarray, when: str) -> float:
     """How far what was said is from what is likeliest, after what was said before: 0 where it is that, everywhere.
 
     Where two phonemes are as likely as each other but for rounding, either is right, and what follows is another word:
     so each is judged by the oracle's logits after those before it. Raises Invalid beyond the limit.
     """
-    if said.ndim != 2 or said.shape[1] != letters.shape[1] or not np.issubdtype(said.dtype, np.integer):
+    if said.shape != (steps, letters.shape[1]) or not np.issubdtype(said.dtype, np.integer):
         raise Invalid(f"what was said has shape {said.shape} and is {said.dtype} ({when})")
     if said.min() < 0 or said.max() >= oracle.config.num_phonemes:
         raise Invalid(f"what was said is no phoneme ({when})")
     before = np.concatenate([np.full((1, said.shape[1]), START), said[:-1]])
     logits = oracle.logits(letters, before)[0]
     chosen = np.take_along_axis(logits, said[..., None].astype(np.int64), axis=-1)[..., 0]
-    return within("decode_greedy", "the logit of what was said", chosen, logits.max(axis=-1), when)
+    error = relative_error(chosen, logits.max(axis=-1))
+    return within(Deviation("the logit of what was said", error, LIMITS["decode_greedy"]), when)
 
 
-def within(task: LetterTask, quantity: str, found: np.ndarray, expected: np.ndarray, when: str) -> float:
-    """How far it is from what is expected; Invalid beyond the limit."""
-    deviation = Deviation(quantity, relative_error(found, expected), LIMITS[task])
+def loss_error(quantity: str, found: np.ndarray, expected: np.ndarray, when: str) -> float:
+    """How far losses are from those expected, relative to these or to 1: a small one is a difference of large numbers.
+
+    Raises Invalid beyond the limit.
+    """
+    error = float(np.max(np.abs(found.astype(np.float64) - expected) / np.maximum(1.0, expected)))
+    return within(Deviation(quantity, error, LIMITS["learn_step"]), when)
+
+
+def within(deviation: Deviation, when: str) -> float:
+    """The error; Invalid beyond the limit."""
     if not deviation.within:
         raise Invalid(f"{deviation} ({when})")
     return deviation.error
@@ -147,7 +168,13 @@ class LetterTurns:
         """One call, on what ``place`` gave for it."""
 
     def place(self, count: int) -> list[list[tuple[Any, ...]]]:
-        """Words for so many calls, on the device: other letters each time."""
+        """Words for so many calls, on the device: other letters each time.
+
+        Long before its schedule ends, the training begins again.
+        """
+        if self._state.step > RECIPE.total_steps // 2:
+            self._row.load(self._problem.state)
+            self._state = self._problem.state
         self._drawn = [[self._other(own) for own in self._problem.batches[0]] for _ in range(count)]
         return [placed(self._row, self._cell, batches) for batches in self._drawn]
 
@@ -193,19 +220,24 @@ class LetterTurns:
         if self._learns:
             error = self._next_loss(oracle, last)
         else:
-            seen = np.sort(self._rng.permutation(last.words)[:SEEN])
-            error = likeliest(oracle, last.letters[:, seen], self._result[:, seen], WHEN)
+            steps, seen = len(last.targets), np.sort(self._rng.permutation(last.words)[:SEEN])
+            if self._result.shape != (steps, last.words):
+                raise Invalid(f"what was said has shape {self._result.shape} ({WHEN})")
+            error = likeliest(oracle, last.letters[:, seen], steps, self._result[:, seen], WHEN)
         self._check_late(call_s)
         return error
 
     def _next_loss(self, oracle: TrainingReference, batch: Batch) -> float:
         """One more step: its loss must be that of the weights which the last timed one left."""
-        repeated = np.arange(batch.words) % SEEN  # so that the oracle has few words to work out
-        again = Batch(*(own[:, repeated] for own in (batch.letters, batch.before, batch.targets)))
+        few = np.arange(min(SEEN, batch.words))  # so many words the oracle works out, and the row each time and again
+        repeated = np.arange(batch.words) % len(few)
+        some, again = batch.of(few), batch.of(repeated)
         loss = self._row.to_numpy(self.call(placed(self._row, self._cell, [again])))
-        expected = oracle.gradients(again.letters, again.before, again.targets).loss
+        self._state = self._row.state()
+        logits = oracle.logits(some.letters, some.before)[0]
+        expected, _ = cross_entropy(logits[:, repeated], again.targets)
         when = "of the step after those that were timed, by the weights that these left"
-        return within("learn_step", "loss", np.asarray(loss), np.asarray(expected), when)
+        return loss_error("loss", np.asarray(loss), np.asarray(expected), when)
 
     def _check_late(self, call_s: float) -> None:
         late_s, calls = late_by_s(self._late_s, call_s), len(self._drawn)

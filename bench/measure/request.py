@@ -19,7 +19,7 @@ from bench.measure.plan import BASELINE, BUDGETS, PRECISIONS_OF, PRESET_ON, PRES
 from bench.records.schema import CONTROL, SIGN
 from bench.records.versions import join
 from bench.workloads.dictionary import read_words
-from bench.workloads.shapes import WORKLOADS, Workload, estimate_bytes
+from bench.workloads.shapes import Workload, estimate_bytes
 from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
 from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import Device, InvalidInput, Precision
@@ -155,7 +155,8 @@ def check_request(options: Options) -> Request:
     sweeps = choose_sweeps(options.sweep, preset, len(processors()))
     names = options.workload
     if options.task and set(options.task) <= set(LETTER_TASKS) and not (names or options.shape or sweeps):
-        names = tuple(one.name for one in WORKLOADS.values() if one.is_words and not one.as_trained)
+        words = {"decode_greedy": ("g2p", "word"), "learn_step": ("letters",)}
+        names = tuple(name for task, own in words.items() if task in options.task for name in own)
     workloads = choose_workloads(names, preset, options.device, options.shape, sweeps)
     if not elsewhere:
         check_workloads(workloads)

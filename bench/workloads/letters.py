@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bench.workloads.flops import BatchSizes
     from bench.workloads.shapes import Workload
-    from impls.contract import Seq2seqConfig
+    from impls.contract import Parameters, Seq2seqConfig
     from impls.training import TrainingState
 
 RECIPE = Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0)
@@ -42,6 +42,8 @@ class LetterProblem:
     batches: list[list[Batch]]
     losses: dict[int, np.ndarray]
     """Input set to the loss of each of its first steps."""
+    means: dict[int, Parameters]
+    """Input set to Adam's average of the gradients after them: clipping and all shows in it."""
 
     @property
     def state(self) -> TrainingState:
@@ -89,17 +91,18 @@ def word_batches(workload: Workload) -> list[list[Batch]]:
 def blank(model: Seq2seqConfig, sizes: Iterable[BatchSizes]) -> LetterProblem:
     """Zeros of the shapes that a problem has, and no answers: what a program can be compiled with."""
     batches = [Batch(*(np.zeros((steps, size), np.int32) for steps in (t_x, t_y, t_y))) for t_x, t_y, size in sizes]
-    return LetterProblem(config_of(model), [batches], {})
+    return LetterProblem(config_of(model), [batches], {}, {})
 
 
 def pose(model: Seq2seqConfig, batches: list[list[Batch]]) -> LetterProblem:
-    """The batches, with the oracle's first losses on either set worked out."""
-    problem = LetterProblem(config_of(model), batches, {})
+    """The batches, with what the oracle's first steps give on either set worked out."""
+    problem = LetterProblem(config_of(model), batches, {}, {})
     oracle = TrainingReference(problem.config, RECIPE)
     for index in INPUT_SETS:
         oracle.load(problem.state)
         steps = problem.steps(index)
         problem.losses[index] = np.array([oracle.train_step(own.letters, own.before, own.targets) for own in steps])
+        problem.means[index] = oracle.state().mean
     return problem
 
 
@@ -115,6 +118,8 @@ def save(problem: LetterProblem, path: Path) -> None:
         OSError: it cannot be written; the error names it.
     """
     flat = {f"losses/{index}": own for index, own in problem.losses.items()}
+    for index, mean in problem.means.items():
+        flat |= {f"means/{index}/{name}": own for name, own in mean.items()}
     for index, batches in enumerate(problem.batches):
         for number, batch in enumerate(batches):
             for name in ("letters", "before", "targets"):
@@ -127,11 +132,14 @@ def save(problem: LetterProblem, path: Path) -> None:
 
 def load(model: Seq2seqConfig, path: Path) -> LetterProblem:
     """What ``save`` wrote."""
-    problem = LetterProblem(config_of(model), [[] for _ in INPUT_SETS], {})
+    problem = LetterProblem(config_of(model), [[] for _ in INPUT_SETS], {}, {})
     with safe_open(path, "numpy") as file:
         names: Sequence[str] = sorted(file.keys())
         for index in INPUT_SETS:
             problem.losses[index] = file.get_tensor(f"losses/{index}")
+            problem.means[index] = {
+                name: file.get_tensor(f"means/{index}/{name}") for name in problem.config.parameter_shapes
+            }
             for number in sorted({name.split("/")[2] for name in names if name.startswith(f"inputs/{index}/")}):
                 inputs = (f"inputs/{index}/{number}/{name}" for name in ("letters", "before", "targets"))
                 problem.batches[index].append(Batch(*map(file.get_tensor, inputs)))
