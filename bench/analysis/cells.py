@@ -192,6 +192,12 @@ def ratio_of(ours: CellAnalysis, theirs: CellAnalysis) -> verdict.Ratio | None:
     return _allowed(ratio, may_be_compared=not (ours.is_refused or theirs.is_refused))
 
 
+def interval_of(ours: CellAnalysis, theirs: CellAnalysis, level: float) -> tuple[float, float]:
+    """From where to where the log of their ratio may lie, with this error; both have a block in common."""
+    low, high = verdict.locate(np.array(_in_order_of_blocks(paired(ours, theirs))), ours.prior).interval(level)
+    return float(low), float(high)
+
+
 def paired(ours: CellAnalysis, theirs: CellAnalysis) -> dict[int, float]:
     """The log ratio of two rows of a group, block by block.
 

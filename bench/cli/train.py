@@ -104,7 +104,7 @@ def train(
         None if request.budget_s is None else request.budget_s - (time.monotonic() - began),
     )
     if not stopped and not failed and request.is_done and request.head.compares and (left_s or 1.0) > 0:
-        turned, code = _take_turns(request, left_s, console)
+        turned, stopped, code = _take_turns(request, left_s, console)
     show(request, failed)
     _write(request.folder, console)
     for name, why in failed.items():
@@ -120,14 +120,22 @@ def train(
     return code or (1 if failed else 0)
 
 
-def _take_turns(request: TrainRequest, left_s: float | None, console: Console) -> tuple[bool, int]:
-    """Let the rows take turns at steps, as far as they have not; whether all is done, and the exit code."""
-    work = take_turns(request, left_s, lambda plan, begun: TurnsProgress(plan, begun, console))
-    if work is None:
-        return True, 0
-    console.print("the rows take turns at steps:")
-    with work as ended:
-        return not ended.stopped, show_run(ended, console)
+def _take_turns(request: TrainRequest, left_s: float | None, console: Console) -> tuple[bool, str, int]:
+    """Let the rows take turns at steps, as far as they have not; whether that is done, what stopped it, the exit code.
+
+    Whatever happens there, the trainings are shown afterwards.
+    """
+    try:
+        work = take_turns(request, left_s, lambda plan, begun: TurnsProgress(plan, begun, console))
+        if work is None:
+            return True, "", 0
+        console.print("the rows take turns at steps:")
+        with work as ended:
+            return not ended.stopped, ended.stopped, show_run(ended, console)
+    except InvalidInput as error:
+        return False, f"{error}", 2
+    except KeyboardInterrupt as interrupt:
+        return False, f"{interrupt}" or "interrupted", 130
 
 
 def _write(folder: Path, console: Console) -> None:

@@ -33,25 +33,27 @@ class Made:
     harness: str
     """The hash of what carried it out: of these files."""
     rows: Mapping[str, str] = field(default_factory=dict)
-    """Row to the hash of its code, and that of its training where that had a part in it."""
+    """Row to the hash of its code."""
     files: tuple[str, ...] = MEASURES
+    trained: bool = False
+    """Whether the rows' trainings have made it."""
 
     def by(self, root: Path) -> bool:
         """Whether the code below the folder has made it."""
         try:
             return self.harness == code_of_harness(root, self.files) and all(
-                code == code_of_row(path, root)
-                for name, codes in self.rows.items()
-                for path, code in zip(_files_of(root, name), codes.split(), strict=False)
+                code == code_of(root, name, trained=self.trained) for name, code in self.rows.items()
             )
         except OSError:  # a file that is not there
             return False
 
 
-def _files_of(root: Path, row: str) -> tuple[Path, Path]:
-    """Where a row stands, and its training."""
+def code_of(root: Path, row: str, *, trained: bool) -> str:
+    """What a record has for the code of a row; with its training, where it has one."""
     framework, _, name = row.partition("/")
-    return root / f"impls/{row}.py", root / f"impls/{framework}/training/{name}.py"
+    training = root / f"impls/{framework}/training/{name}.py"
+    paths = [root / f"impls/{row}.py", *([training] if trained and training.exists() else [])]
+    return " ".join(code_of_row(path, root) for path in paths)
 
 
 def with_commit(made: Made, repository: Path, refuse: Callable[[str], InvalidInput]) -> Environment:

@@ -16,7 +16,6 @@ from bench.records.store import RECORDS_FILE, RUN_FILE, head_text
 from bench.report import markdown, trainings
 from bench.train.checkpoint import read_checkpoint
 from bench.train.net import NET_FILE, net_bytes, test_error
-from bench.train.outcome import LEAST_SEEDS
 from bench.train.results import TRAININGS_FILE, Trainings, lines_of, read_trainings
 from bench.train.run import HEAD_FILE, TRAINS, Head
 from bench.train.turns import FOLDER
@@ -24,8 +23,6 @@ from bench.train.turns import FOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from bench.train.outcome import Outcome
 
 START, END = "<!-- trainings: made by `python -m bench publish`, not by hand -->", "<!-- end of trainings -->"
 """Between these README has its sentence."""
@@ -52,7 +49,7 @@ class PublishedTrainings(Kind[Trainings]):
         if head.compares and thing.turns is None:
             raise refuse("its rows have taken no turns; go on with `python -m bench train --resume`")
         rows = {name: facts.code for name, facts in head.code.items()}
-        made = Made(head.environment, head.started_at, head.trainer, rows, TRAINS)
+        made = Made(head.environment, head.started_at, head.trainer, rows, TRAINS, trained=True)
         environment = with_commit(made, repository.root, refuse)
         turns = thing.turns
         if turns is not None:
@@ -97,19 +94,15 @@ class PublishedTrainings(Kind[Trainings]):
         if not things:
             return {}
         files = {repository.trained / "README.md": _index(things)}
-        claims = [(folder, one) for folder, one in things if any(_claims(own) for own in one.outcomes)]
+        claims = [(folder, one) for folder, one in things if trainings.claims(one.outcomes)]
         if claims:
             folder, shown = claims[-1]
             where = (folder / markdown.TABLE_FILE).relative_to(repository.root).as_posix()
-            said = trainings.sentence(
-                shown.outcomes, shown.head.target, f"{shown.head.environment.cpu} with one thread"
-            )
+            threads = "one thread" if shown.head.threads == 1 else f"{shown.head.threads} threads"
+            place = f"{shown.head.environment.cpu} with {threads}"
+            said = trainings.sentence(shown.outcomes, shown.head.target, place)
             files[repository.readme] = with_part(repository, START, END, f"{said} [All numbers, and curves]({where}).")
         return files
-
-
-def _claims(one: Outcome) -> bool:
-    return one.time is not None and one.time.seeds >= LEAST_SEEDS
 
 
 def _index(things: Sequence[tuple[Path, Trainings]]) -> str:

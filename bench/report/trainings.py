@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench import units
-from bench.report import markdown
 from bench.report.words import counted
 from bench.train.outcome import LEAST_SEEDS, STEPS_MARGIN, first
 
@@ -123,30 +122,29 @@ def wrong(share: float | None) -> str:
 
 def sentence(found: Sequence[Outcome], target: float, where: str) -> str:
     """Who gets there first, and how sure that is."""
-    until, sure = f"Until {units.percent(target)} of the phonemes are wrong", []
-    sure = [one for one in found if one.time and one.time.seeds >= LEAST_SEEDS]
-    if not sure:
+    until = f"Until {units.percent(target)} of the phonemes are wrong"
+    if not claims(found):
         return f"{until}, nothing is claimed on {where}: no row has {LEAST_SEEDS} seeds and turns."
-    leader = first(sure)
+    leader = first(found)
+    time, others = leader.time, [one for one in found if one is not leader]
+    assert time is not None
     said = [
-        f"{until}, {leader.row} is the first on {where}: {units.duration(leader.time.estimate)}"
-        f" {_durations(leader.time)} over {counted(leader.time.seeds, 'seed')}"
-        if leader.time
-        else until
+        f"{until}, {leader.row} is the first on {where}: {units.duration(time.estimate)} {_durations(time)} over"
+        f" {counted(time.seeds, 'seed')}"
     ]
     said += [
         f"{one.row} takes {_in_words(one.time_ratio)} as long ({one.time_verdict})"
-        for one in sure
-        if one is not leader and one.time_ratio
+        for one in others
+        if one.time_ratio and one.time_verdict
     ]
-    if fewer := len(found) - len(sure):
-        said.append(f"of {counted(fewer, 'row')} with fewer seeds nothing is claimed")
+    if rest := sum(one.time_verdict is None for one in others):
+        said.append(f"of {counted(rest, 'row')} with fewer seeds, or misses, nothing is claimed")
     return "; ".join(said) + "."
 
 
-def page(tables: Sequence[Shown]) -> str:
-    """The tables as Markdown."""
-    return "\n".join(f"## {own.title}\n\n{markdown.table(own.header, own.lines, left=own.left)}" for own in tables)
+def claims(found: Sequence[Outcome]) -> bool:
+    """Whether it may be said of a row that it is the first: it has seeds enough, has missed none, and took turns."""
+    return any(one.pace and len(one.steps) >= LEAST_SEEDS and not one.missed for one in found)
 
 
 def _ratio(over: Over | None, verdict: str | None, one: Outcome, among: Sequence[Outcome]) -> list[str]:

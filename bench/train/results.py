@@ -56,7 +56,7 @@ class Trainings:
     @cached_property
     def outcomes(self) -> list[Outcome]:
         """What came of each row."""
-        return outcomes(self.trained, self.turns)
+        return outcomes(self.trained, self.turns, self.head.settings.evaluate_every)
 
 
 def read_trainings(folder: Path) -> Trainings:

@@ -5,15 +5,19 @@ The result stands in the trainings' folder, and is read, shown and gone on with 
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.analysis.analysis import Analysis
 from bench.measure.request import Options, check_request
 from bench.measure.run import check_resume, go_on, run
 from bench.records.schema import CONTROL
 from bench.records.store import RUN_FILE, read_result
+from bench.records.versions import failures_of
+from bench.train.outcome import is_enough
+from impls.contract import InvalidInput
 from impls.tasks import LetterTask
 
 if TYPE_CHECKING:
@@ -45,14 +49,19 @@ def rows_of(turns: Result) -> frozenset[str]:
 def take_turns(request: TrainRequest, left_s: float | None, watching: Watching) -> AbstractContextManager[Ended] | None:
     """Let the rows take the turns that they lack, in ``left_s`` or what a run has by default; None: they lack none.
 
+    Turns in which a row failed are taken anew, and those that are too few for verdicts go on.
+
     Raises:
         InvalidInput: as ``bench run``.
     """
     rows, folder = request.head.seeds.keys(), request.folder
     budget = None if left_s is None else f"{max(1, int(left_s))}s"
     before = read_turns(folder, frozenset(rows))
-    if before is not None:
-        return None if before.whole else go_on(check_resume(Options(resume=before.path, budget=budget)), watching)
+    if before is not None and is_enough(Analysis(before)):
+        return None
+    if before is not None and not failures_of(before.records):
+        with suppress(InvalidInput):  # what measures may have changed since: then all are taken anew
+            return go_on(check_resume(Options(resume=before.path, budget=budget)), watching)
     workload = request.head.settings.workload
     assert workload is not None
     free = next(path for number in count(1) if not (path := folder / name_of(number)).exists())

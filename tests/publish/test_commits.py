@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -86,6 +87,17 @@ def test_code_that_was_changed_is_published_once_it_is_committed(clone: Path) ->
         commit_of(made, clone)
     second = commit_all(clone, "as it ran")
     assert commit_of(made, clone) == second
+
+
+@pytest.mark.parametrize("code", ["", " ", "0", "{row} 0", "{row} {row}"])
+def test_a_row_without_the_right_hash_is_nobodys(code: str, clone: Path) -> None:
+    right = made_in(clone)
+    assert right.by(clone)
+    (row,) = right.rows.values()
+    assert not replace(right, rows={ROW: code.format(row=row)}).by(clone)
+    assert not replace(right, trained=True).by(clone), "its training has a hash, too"
+    training = code_of_row(clone / "impls/torch/training/module.py", clone)
+    assert replace(right, trained=True, rows={ROW: f"{row} {training}"}).by(clone)
 
 
 @pytest.mark.parametrize("touched", [f"impls/{ROW}.py", "bench/measure/stopping.py"])

@@ -10,7 +10,7 @@ import numpy as np
 from support.recorded import END, RUN, record, write
 
 from bench.analysis.analysis import Analysis
-from bench.records.schema import CONTROL, CodeFacts, WorkloadFacts
+from bench.records.schema import CONTROL, CodeFacts, Result, WorkloadFacts
 from bench.records.store import head_text, read_result
 from bench.train.checkpoint import About, Ending, Evaluation, History
 from bench.train.presets import PRESET, PresetName
@@ -22,8 +22,6 @@ from bench.workloads.letters import config_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from bench.records.schema import Result
 
 PHONEMES = tuple(f"P{number:02}" for number in range(39))
 
@@ -53,8 +51,20 @@ def history(
     return History(about, losses.astype(np.float32), times, np.arange(step) == 0)
 
 
-def turns(paces: Mapping[str, float], folder: Path | None = None, blocks: int = 6) -> Analysis:
-    """Turns in which a step of each row took so many seconds, but for some noise; the first row is the baseline."""
+def turns(
+    paces: Mapping[str, float],
+    folder: Path | None = None,
+    blocks: int = 6,
+    *,
+    noise: float = 1e-4,
+    control: float = 1.0,
+    flags: Sequence[str] = (),
+    seed: int = 0,
+) -> Analysis:
+    """Turns in which a step of each row took so many seconds, but for some noise; the first row is the baseline.
+
+    ``noise``: of a block. ``control``: its ratio to the baseline. ``flags``: what was noticed of the last row.
+    """
     rows, batches = [*paces], (BatchSizes(8, 9, 128),) * 8
     facts = WorkloadFacts(shape="E 64", sequences=1024, source="words", batches=batches)
     run = msgspec.structs.replace(
@@ -64,30 +74,24 @@ def turns(paces: Mapping[str, float], folder: Path | None = None, blocks: int = 
         rows={row: CodeFacts(code="1 2", versions={}) for row in rows},
         plan=msgspec.structs.replace(RUN.plan, pools=[[*rows, CONTROL]], tasks=["learn_step"]),
     )
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
+    names = {**paces, CONTROL: control * paces[rows[0]]}
     lines = [
         record(
             row,
             block=block,
             workload="letters",
             task="learn_step",
-            samples_s=(8 * paces[rows[0] if row == CONTROL else row] * rng.normal(1, 1e-4, 5)).tolist(),
+            samples_s=(8 * pace * rng.lognormal(0, noise) * rng.normal(1, 1e-4, 5)).tolist(),
+            flags=[*flags] if row == rows[-1] else [],
         )
         for block in range(1, blocks + 1)
-        for row in [*rows, CONTROL]
+        for row, pace in names.items()
     ]
     place = folder or Path("/dev/null")
     if folder is not None:
         return Analysis(read_result(write(folder, *lines, END, run=run)))
-    return Analysis(result_of(run, lines, place))
-
-
-def result_of(run: object, lines: Sequence[object], place: Path) -> Result:
-    """A result without files."""
-    from bench.records.schema import Record, Result, Run
-
-    assert isinstance(run, Run)
-    return Result(place, run, [one for one in lines if isinstance(one, Record)])
+    return Analysis(Result(place, run, lines, ends=[END]))
 
 
 def write_trainings(

@@ -67,6 +67,18 @@ def test_turns_that_were_cut_short_go_on(tmp_path: Path, asked: list[Any]) -> No
     assert asked[0].resume == tmp_path / "turns" and asked[0].budget == "60s"
 
 
+def test_turns_that_are_too_few_for_verdicts_go_on_and_those_in_which_a_row_failed_do_not(
+    tmp_path: Path, asked: list[Any]
+) -> None:
+    own, place = request(tmp_path), tmp_path / "turns"
+    turns(dict.fromkeys(ROWS, 0.1), place, blocks=2)
+    assert take_turns(own, None, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
+    records = place / "records.jsonl"
+    records.write_bytes(records.read_bytes().replace(b'"ok"', b'"crashed"', 1))
+    assert take_turns(own, None, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert asked[1].out == tmp_path / "turns-2"
+
+
 def test_turns_of_other_rows_are_none_of_theirs(tmp_path: Path, asked: list[Request]) -> None:
     own = request(tmp_path)
     turns({"thinc/tuned": 0.1, "torch/tuned": 0.2}, tmp_path / "turns")
