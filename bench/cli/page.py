@@ -10,8 +10,7 @@ from bench.cli.table import read_all
 from bench.forecast.report import maps
 from bench.measure.request import PAGES
 from bench.page import REPORT_FILE
-from bench.records.atomic import write_atomic
-from bench.records.atomic import written as in_words
+from bench.records.atomic import write_atomic, written
 from bench.train.results import read_trainings
 from bench.train.run import HEAD_FILE
 
@@ -34,17 +33,19 @@ def page(*results: Path, out: Path | None = None) -> None:
         results/pages/<time> if there are several.
     """
     from bench.page.build import write_all  # imported late: other commands do without what draws
-    from bench.page.trainings import as_html
+    from bench.page.trainings import files_of
 
     if len(results) == 1 and (results[0] / HEAD_FILE).exists():
         place = out or results[0]
-        with in_words(place):
+        made = files_of(read_trainings(results[0]))
+        with written(place):
             place.mkdir(parents=True, exist_ok=True)
-            write_atomic(place / REPORT_FILE, as_html(read_trainings(results[0])).encode())
+            for name, text in made.items():
+                write_atomic(place / name, text.encode())
         print(place / REPORT_FILE)
         return
     read = read_all("page", results)
     place = out or (read[0].result.path if len(read) == 1 else PAGES / f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
     with stderr().status("reads the results") as status:
-        written = write_all(read, place, status.update, maps)
-    print(written)
+        path = write_all(read, place, status.update, maps)
+    print(path)

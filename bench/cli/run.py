@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import chain
 from typing import Annotated
 
@@ -9,16 +10,15 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from bench.analysis.analysis import Analysis
+from bench.cli.drawing import draw
 from bench.cli.main import stderr, stdout
 from bench.forecast import report as scaling
 from bench.forecast.model import Model, model_of
 from bench.here import command, shown
-from bench.measure.errors import where
 from bench.measure.plan import Plan
 from bench.measure.request import Options, check_request
 from bench.measure.run import Ended, check_resume, dry_run, go_on
 from bench.measure.run import run as carry_out
-from bench.page import DRAW, REPORT_FILE
 from bench.records.atomic import write_atomic
 from bench.records.schema import FAILURES, Result
 from bench.records.store import read_result
@@ -28,7 +28,6 @@ from bench.report.export import to_pytest_benchmark
 from bench.report.progress import Progress, in_full
 from bench.report.rows import table_rows
 from bench.workloads.sweeps import SCALING
-from impls import HERE
 from impls.contract import InvalidInput
 
 DEFAULT = Options()
@@ -96,8 +95,7 @@ def show(ended: Ended, console: Console) -> int:
         failed = failed or bool(failures_of(result.records))
         if any(record.status in FAILURES for record in result.records):
             console.print(f"what the workers that failed have said: {shown(folder)}/logs")
-        if _write_page(analysis, console):
-            console.print(f"page: {shown(folder)}/{REPORT_FILE}")
+        draw(folder, console, partial(_page, analysis))
     finally:  # whatever happens while it is shown and drawn, it has been measured
         console.print(f"result: {shown(folder)}")
     if stopped:
@@ -105,26 +103,11 @@ def show(ended: Ended, console: Console) -> int:
     return 1 if failed or not any(record.ok for record in result.records) else 0
 
 
-def _write_page(analysis: Analysis, console: Console) -> bool:
-    """Write the page into the result's folder, if that can be done: the table has been shown by now."""
-    try:
-        # imported late: what draws is large, and what is measured should have the machine to itself
-        from bench.page.build import write_report
+def _page(analysis: Analysis) -> None:
+    # imported late: what draws is large, and what is measured should have the machine to itself
+    from bench.page.build import write_report
 
-        with console.status("draws the page"):
-            write_report([analysis], analysis.result.path, scaling.maps)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a panic of what draws, which is no Python, is no Exception
-        folder = shown(analysis.result.path)
-        if isinstance(error, ModuleNotFoundError) and error.name in DRAW:
-            again = command("page", folder)
-            console.print(f"no page was drawn: that needs altair and vl-convert-python; where they are, by: {again}")
-            return False
-        why = (isinstance(error, OSError) and error.strerror) or where(error, HERE)
-        console.print(f"{folder}: its page cannot be made ({why}); to try again: {command('page', folder)}")
-        return False
-    return True
+    write_report([analysis], analysis.result.path, scaling.maps)
 
 
 def _model(analysis: Analysis) -> Model | None:

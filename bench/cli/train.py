@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,16 +13,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
+from bench.cli.drawing import draw
 from bench.cli.main import SEVERAL, stderr, stdout
 from bench.cli.run import show as show_run
 from bench.here import as_typed, command, shown
-from bench.page import DRAW, REPORT_FILE
 from bench.records.atomic import write_atomic
-from bench.report import markdown, trainings
+from bench.report import trainings
 from bench.report.progress import Progress as TurnsProgress
 from bench.train.checkpoint import About
 from bench.train.presets import PresetName
-from bench.train.results import read_trainings
+from bench.train.results import Trainings, read_trainings
 from bench.train.run import TrainRequest, Unwritable, check_resume, check_train
 from bench.train.run import train as carry_out
 from bench.train.turns import take_turns
@@ -105,8 +106,10 @@ def train(
     )
     if not stopped and not failed and request.is_done and request.head.compares and (left_s or 1.0) > 0:
         turned, stopped, code = _take_turns(request, left_s, console)
-    show(request, failed)
-    _write(request.folder, console)
+    found = read_trainings(request.folder)
+    show(request, found, failed)
+    if found.trained:
+        draw(request.folder, console, partial(_write, found))
     for name, why in failed.items():
         console.print(f"{name}: {why.status}: {why.reason}; what it has said: {shown(request.folder)}/logs")
     again = command("train", "--resume", shown(request.folder))
@@ -138,30 +141,15 @@ def _take_turns(request: TrainRequest, left_s: float | None, console: Console) -
         return False, f"{interrupt}" or "interrupted", 130
 
 
-def _write(folder: Path, console: Console) -> None:
-    """Write tables and page into the folder, as far as that can be done: they have been shown by now."""
-    again = command("page", shown(folder))
-    try:
-        from bench.page.trainings import as_html, as_markdown  # imported late: what draws is large
+def _write(found: Trainings) -> None:
+    from bench.page.trainings import files_of  # imported late: what draws is large
 
-        found = read_trainings(folder)
-        if not found.trained:
-            return
-        write_atomic(folder / markdown.TABLE_FILE, as_markdown(found).encode())
-        write_atomic(folder / REPORT_FILE, as_html(found).encode())
-    except ModuleNotFoundError as error:
-        if error.name not in DRAW:
-            raise
-        console.print(f"no page was drawn: that needs altair and vl-convert-python; where they are, by: {again}")
-    except OSError as error:
-        console.print(f"{shown(folder)}: its page cannot be written ({error.strerror}); to try again: {again}")
-    else:
-        console.print(f"page: {shown(folder)}/{REPORT_FILE}")
+    for name, text in files_of(found).items():
+        write_atomic(found.path / name, text.encode())
 
 
-def show(request: TrainRequest, failed: Mapping[str, Failed]) -> None:
+def show(request: TrainRequest, found: Trainings, failed: Mapping[str, Failed]) -> None:
     """The tables of the trainings, as far as there is something in them."""
-    found = read_trainings(request.folder)
     tables = [trainings.each([about for _, about in request.trainings], found.trained, [*failed])]
     if any(one.steps for one in found.outcomes):
         words = request.head.settings.batch_size
@@ -175,13 +163,13 @@ def show(request: TrainRequest, failed: Mapping[str, Failed]) -> None:
         stdout(soft_wrap=True).print(trainings.sentence(found.outcomes, found.head.target, "this machine"))
 
 
-def _drawn(shown: trainings.Shown) -> Table:
+def _drawn(own: trainings.Shown) -> Table:
     columns = (
-        Column(name, justify="left" if place < shown.left else "right", no_wrap=True)
-        for place, name in enumerate(shown.header)
+        Column(name, justify="left" if place < own.left else "right", no_wrap=True)
+        for place, name in enumerate(own.header)
     )
     drawn = Table(*columns, box=None, pad_edge=False)
-    for line in shown.lines:
+    for line in own.lines:
         drawn.add_row(*line)
     return drawn
 

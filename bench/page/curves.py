@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
@@ -25,24 +26,33 @@ SMOOTHED = 50
 PERCENT = alt.Axis(labelExpr="format(100 * datum.value, '~r') + ' %'", tickCount=6)
 
 
-def pictures(trainings: Trainings) -> Iterator[tuple[str, str, str]]:
-    """File name, caption and content, as SVG, of each picture that there is something to draw of."""
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture that there is something to draw of."""
+
+    file: str
+    caption: str
+    chart: Any
+    data: list[Datum]
+
+    def svg(self) -> str:
+        """The picture, drawn."""
+        chart = self.chart.properties(data=alt.NamedData("data"), width=2 * WIDTH_PX, height=WIDTH_PX)
+        spec = json.loads(json.dumps(chart.configure(**CONFIG).to_dict()).replace(INK, "black"))
+        spec["config"] |= {"background": "white", "font": FONT}
+        spec |= {"padding": 16, "datasets": {"data": self.data}}
+        drawn: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
+        return drawn
+
+
+def pictures(trainings: Trainings) -> list[Picture]:
+    """Those that there is something to draw of."""
+    found = []
     for name, (draw, data_of) in PICTURES.items():
-        data = [*data_of(trainings)]
-        if data:
+        if data := [*data_of(trainings)]:
             caption = " ".join((draw.__doc__ or "").split())
-            yield f"{name}.svg", caption, _svg(draw(trainings.head.target), data)
-
-
-def _svg(chart: Any, data: list[Datum]) -> str:
-    spec = (
-        chart.properties(data=alt.NamedData("data"), width=2 * WIDTH_PX, height=WIDTH_PX).configure(**CONFIG).to_dict()
-    )
-    spec = json.loads(json.dumps(spec).replace(INK, "black"))
-    spec["config"] |= {"background": "white", "font": FONT}
-    spec |= {"padding": 16, "datasets": {"data": data}}
-    drawn: str = vl_convert.vegalite_to_svg(spec, vl_version=VEGA_LITE)
-    return drawn
+            found.append(Picture(f"{name}.svg", caption, draw(trainings.head.target), data))
+    return found
 
 
 def _lines(x: alt.X, y: alt.Y) -> Any:

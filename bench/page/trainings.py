@@ -6,6 +6,7 @@ import html
 from typing import TYPE_CHECKING
 
 from bench import units
+from bench.page import REPORT_FILE
 from bench.page.curves import pictures
 from bench.report import markdown, trainings
 
@@ -62,7 +63,7 @@ def as_markdown(of: Trainings) -> str:
     parts = [f"# {title_of(of)}\n", f"{said(of)}\n", "  \n".join(about(of)) + "\n"]
     parts += [f"## {own.title}\n\n{markdown.table(own.header, own.lines, left=own.left)}" for own in tables(of)]
     parts.append(f"{trainings.LEGEND}\n")
-    parts += [f"![{caption}]({name})\n\n{caption}\n" for name, caption, _ in pictures(of)]
+    parts += [f"![{own.caption}]({own.file})\n\n{own.caption}\n" for own in pictures(of)]
     return "\n".join(parts)
 
 
@@ -70,7 +71,7 @@ def as_html(of: Trainings) -> str:
     """The page as one file: no script, nothing fetched."""
     words = [said(of), *about(of)]
     figures = (
-        f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>" for _, caption, svg in pictures(of)
+        f"<figure>{own.svg()}<figcaption>{html.escape(own.caption)}</figcaption></figure>" for own in pictures(of)
     )
     parts = [
         f"<h1>{html.escape(title_of(of))}</h1>",
@@ -103,6 +104,12 @@ $body
 </body>
 </html>
 """
+
+
+def files_of(of: Trainings) -> dict[str, str]:
+    """What stands beside trainings: the page as Markdown with its pictures, and as one file; by name."""
+    drawn = {own.file: own.svg() for own in pictures(of)}
+    return {markdown.TABLE_FILE: as_markdown(of), REPORT_FILE: as_html(of), **drawn}
 
 
 def _table(own: Shown) -> str:

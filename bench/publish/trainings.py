@@ -15,7 +15,7 @@ from bench.publish.readme import with_part
 from bench.records.store import RECORDS_FILE, RUN_FILE, head_text
 from bench.report import markdown, trainings
 from bench.train.checkpoint import read_checkpoint
-from bench.train.net import NET_FILE, net_bytes, test_error
+from bench.train.net import NET_FILE, error_of, net_of
 from bench.train.results import TRAININGS_FILE, Trainings, lines_of, read_trainings
 from bench.train.run import HEAD_FILE, TRAINS, Head
 from bench.train.turns import FOLDER
@@ -66,15 +66,16 @@ class PublishedTrainings(Kind[Trainings]):
         return dated(repository.trained / thing.head.environment.machine, thing, self)
 
     def raw(self, thing: Trainings, folder: Path) -> dict[str, bytes]:
-        """The head, what became of each training, the turns; and the best net, if it is the best so far."""
+        """The head, what became of each training, the turns; and of a long one the best net."""
         files = {HEAD_FILE: head_text(thing.head), TRAININGS_FILE: lines_of(thing.trained)}
         if thing.turns is not None:
             turns = thing.turns
             files[f"{FOLDER}/{RUN_FILE}"] = head_text(runs.without_names(turns.run))
             files[f"{FOLDER}/{RECORDS_FILE}"] = (turns.result.path / RECORDS_FILE).read_bytes()
         if thing.head.preset == "long":
-            best = min(thing.trained, key=lambda one: test_error(one.about)).about
-            files[NET_FILE] = net_bytes(best, read_checkpoint(folder / best.name).state.parameters)
+            best = min(thing.trained, key=lambda one: error_of(one.about)).about
+            path = folder / NET_FILE  # of one that is published already
+            files[NET_FILE] = path.read_bytes() if path.exists() else net_of(read_checkpoint(folder / best.name))
         return files
 
     def places(self, repository: Repository) -> list[Path]:
@@ -87,7 +88,7 @@ class PublishedTrainings(Kind[Trainings]):
         from bench.page.curves import pictures
 
         files = {folder / markdown.TABLE_FILE: page.as_markdown(thing)}
-        return files | {folder / name: svg for name, _, svg in pictures(thing)}
+        return files | {folder / own.file: own.svg() for own in pictures(thing)}
 
     def pages(self, things: Sequence[tuple[Path, Trainings]], repository: Repository) -> dict[Path, str]:
         """The index, and README's sentence: of the newest that claims something of who is the first."""
@@ -95,6 +96,8 @@ class PublishedTrainings(Kind[Trainings]):
             return {}
         files = {repository.trained / "README.md": _index(things)}
         claims = [(folder, one) for folder, one in things if trainings.claims(one.outcomes)]
+        if not claims and START in repository.readme.read_text(encoding="utf-8"):
+            files[repository.readme] = with_part(repository, START, END)
         if claims:
             folder, shown = claims[-1]
             where = (folder / markdown.TABLE_FILE).relative_to(repository.root).as_posix()
@@ -109,7 +112,7 @@ def _index(things: Sequence[tuple[Path, Trainings]]) -> str:
     """A line for each, the newest first."""
     lines = []
     for folder, one in reversed(things):
-        best = min(one.trained, key=lambda own: test_error(own.about)).about
+        best = min(one.trained, key=lambda own: error_of(own.about)).about
         lines.append(
             [
                 f"[{folder.name}]({folder.name}/{markdown.TABLE_FILE})",

@@ -20,6 +20,7 @@ from impls.training import TrainingState, check_arrays
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from bench.train.checkpoint import Checkpoint
     from impls.contract import Parameters
 
 NET_FILE = "net.safetensors"
@@ -32,12 +33,17 @@ PREFIX = "parameters/"
 
 def published_nets() -> list[Path]:
     """The nets of the repository, the one with the fewest wrong phonemes first."""
-    return sorted(PUBLISHED.glob(f"[!.]*/{NET_FILE}"), key=lambda path: test_error(read_about(path)))
+    return sorted(PUBLISHED.glob(f"[!.]*/{NET_FILE}"), key=lambda path: error_of(read_about(path)))
 
 
-def test_error(about: About) -> float:
+def error_of(about: About) -> float:
     """How many of the test words' phonemes are wrong; of a training that has not ended, infinite."""
     return about.test.phoneme_error if about.test else float("inf")
+
+
+def net_of(checkpoint: Checkpoint) -> bytes:
+    """The net of a training."""
+    return net_bytes(checkpoint.about, checkpoint.state.parameters)
 
 
 def net_bytes(about: About, parameters: Parameters) -> bytes:

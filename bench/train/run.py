@@ -203,9 +203,7 @@ def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), see
             raise refuse(f"{what} not the same")
     if head.settings != PRESET[head.preset]:
         raise refuse(f"the preset {head.preset} is not what it was")
-    if rows or seeds:
-        number = _seeds("1" if seeds is None else seeds)
-        more = {name: max(number, head.seeds.get(name, 0)) for name in [row.name for row in rows] or head.seeds}
+    if more := _more(head, rows, seeds):
         options = {} if seeds is None else {"seeds": [seeds]}
         head = msgspec.structs.replace(
             head,
@@ -225,6 +223,14 @@ def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), see
     if head.trainer != code_of_harness(files=TRAINS) and not request.is_done:
         raise refuse("what trains has changed since (bench/ as far as its worker imports it)")
     return request
+
+
+def _more(head: Head, rows: Sequence[Row], seeds: str | None) -> dict[str, int]:
+    """Of each row that is to have more seeds than it has, how many."""
+    if not rows and seeds is None:
+        return {}
+    number = _seeds("1" if seeds is None else seeds)
+    return {name: number for name in [row.name for row in rows] or head.seeds if number > head.seeds.get(name, 0)}
 
 
 def _chosen(names: Sequence[str]) -> list[Row]:

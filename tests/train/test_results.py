@@ -59,8 +59,8 @@ def test_the_page_says_who_is_first_and_how_sure_that_is(tmp_path: Path) -> None
     assert "thinc/tuned takes 2.27× [" in text and "(SLOWER)" in text
     for title in ("Time until 10 %", "Steps", "A step", "Each training"):
         assert f"## {title}" in text
-    for name, caption, svg in pictures(found):
-        assert f"![{caption}]({name})" in text and "jax/tuned" in svg
+    for own in pictures(found):
+        assert f"![{own.caption}]({own.file})" in text and "jax/tuned" in own.svg()
     assert len([*pictures(found)]) == 4
 
 
@@ -73,4 +73,4 @@ def test_a_page_of_trainings_has_no_script_and_no_markup_of_a_row(tmp_path: Path
 def test_trainings_without_turns_have_tables_and_curves_all_the_same(tmp_path: Path) -> None:
     found = read_trainings(write_trainings(tmp_path, [history("torch/tuned", 0, 4000, ending="missed")]))
     assert "missed" in as_markdown(found) and "## Steps" not in as_markdown(found)
-    assert {name for name, _, _ in pictures(found)} == {"error-over-steps.svg", "loss-over-steps.svg"}
+    assert {own.file for own in pictures(found)} == {"error-over-steps.svg", "loss-over-steps.svg"}
