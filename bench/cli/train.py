@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -100,12 +101,12 @@ def train(
     if not request.folder.exists():  # nothing was begun
         console.print(f"bench: {stopped}")
         return code
-    turned, left_s = (
-        not request.head.compares,
-        None if request.budget_s is None else request.budget_s - (time.monotonic() - began),
-    )
-    if not stopped and not failed and request.is_done and request.head.compares and (left_s or 1.0) > 0:
-        turned, stopped, code = _take_turns(request, left_s, console)
+    compares = request.head.compares
+    left_s = math.inf if request.budget_s is None else request.budget_s - (time.monotonic() - began)
+    if compares and not stopped and not failed and request.is_done and left_s > 0:
+        is_whole, stopped, code = _take_turns(request, left_s, console)
+    else:
+        is_whole = request.is_done and not compares
     found = read_trainings(request.folder)
     show(request, found, failed)
     if found.trained:
@@ -117,13 +118,13 @@ def train(
         console.print(f"{stopped}; go on with: {again}")
     elif failed:
         console.print(f"to try again: {again}")
-    elif not request.is_done or not turned:
+    elif not is_whole:
         console.print(f"the budget is spent; go on with: {again}")
     console.print(f"trainings: {shown(request.folder)}")
     return code or (1 if failed else 0)
 
 
-def _take_turns(request: TrainRequest, left_s: float | None, console: Console) -> tuple[bool, str, int]:
+def _take_turns(request: TrainRequest, left_s: float, console: Console) -> tuple[bool, str, int]:
     """Let the rows take turns at steps, as far as they have not; whether that is done, what stopped it, the exit code.
 
     Whatever happens there, the trainings are shown afterwards.

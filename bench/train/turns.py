@@ -5,6 +5,7 @@ The result stands in the trainings' folder, and is read, shown and gone on with 
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, suppress
 from itertools import count
 from pathlib import Path
@@ -47,7 +48,7 @@ def rows_of(turns: Result) -> frozenset[str]:
 
 
 def take_turns(request: TrainRequest, left_s: float | None, watching: Watching) -> AbstractContextManager[Ended] | None:
-    """Let the rows take the turns that they lack, in ``left_s`` or what a run has by default; None: they lack none.
+    """Let the rows take the turns that they lack, in ``left_s``, or what a run has by default if it is infinite; None: they lack none.
 
     Turns in which a row failed are taken anew, and those that are too few for verdicts go on.
 
@@ -55,7 +56,7 @@ def take_turns(request: TrainRequest, left_s: float | None, watching: Watching) 
         InvalidInput: as ``bench run``.
     """
     rows, folder = request.head.seeds.keys(), request.folder
-    budget = None if left_s is None else f"{max(1, int(left_s))}s"
+    budget = None if left_s == math.inf else f"{max(1, int(left_s))}s"
     before = read_turns(folder, frozenset(rows))
     if before is not None and is_enough(Analysis(before)):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_rows_that_have_taken_none_take_all(tmp_path: Path, asked: list[Request]) -> None:
-    assert take_turns(request(tmp_path), None, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert take_turns(request(tmp_path), math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     (own,) = asked
     assert sorted(row.name for row in own.rows) == sorted(ROWS) and own.out == tmp_path / "turns"
     assert [one.name for one in own.workloads] == ["letters"] and own.tasks == ("learn_step",)
@@ -55,7 +56,7 @@ def test_the_time_that_is_left_is_their_budget(tmp_path: Path, asked: list[Reque
 def test_rows_that_have_taken_theirs_lack_none(tmp_path: Path, asked: list[Request]) -> None:
     own = request(tmp_path)
     turns(dict.fromkeys(ROWS, 0.1), tmp_path / "turns")
-    assert take_turns(own, None, lambda *_: None) is None and not asked  # type: ignore[arg-type, return-value]
+    assert take_turns(own, math.inf, lambda *_: None) is None and not asked  # type: ignore[arg-type, return-value]
 
 
 def test_turns_that_were_cut_short_go_on(tmp_path: Path, asked: list[Any]) -> None:
@@ -72,10 +73,10 @@ def test_turns_that_are_too_few_for_verdicts_go_on_and_those_in_which_a_row_fail
 ) -> None:
     own, place = request(tmp_path), tmp_path / "turns"
     turns(dict.fromkeys(ROWS, 0.1), place, blocks=2)
-    assert take_turns(own, None, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, math.inf, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
     records = place / "records.jsonl"
     records.write_bytes(records.read_bytes().replace(b'"ok"', b'"crashed"', 1))
-    assert take_turns(own, None, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     assert asked[1].out == tmp_path / "turns-2"
 
 
@@ -83,7 +84,7 @@ def test_turns_of_other_rows_are_none_of_theirs(tmp_path: Path, asked: list[Requ
     own = request(tmp_path)
     turns({"thinc/tuned": 0.1, "torch/tuned": 0.2}, tmp_path / "turns")
     assert read_turns(tmp_path, frozenset(ROWS)) is None
-    assert take_turns(own, None, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     assert asked[0].out == tmp_path / "turns-2"
     turns(dict.fromkeys(ROWS, 0.1), tmp_path / "turns-2")
     found = read_turns(tmp_path, frozenset(ROWS))
