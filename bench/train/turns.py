@@ -47,10 +47,10 @@ def rows_of(turns: Result) -> frozenset[str]:
     return frozenset(names - {CONTROL} - set(turns.run.bounds.values()))
 
 
-def take_turns(request: TrainRequest, left_s: float | None, watching: Watching) -> AbstractContextManager[Ended] | None:
-    """Let the rows take the turns that they lack, in ``left_s``, or what a run has by default if it is infinite; None: they lack none.
+def take_turns(request: TrainRequest, left_s: float, watching: Watching) -> AbstractContextManager[Ended] | None:
+    """Let the rows take the turns that they lack; None: they lack none.
 
-    Turns in which a row failed are taken anew, and those that are too few for verdicts go on.
+    ``left_s``: the time for it; as long as a run takes by default if infinite. Turns in which a row failed are taken anew, and those that are too few for verdicts go on.
 
     Raises:
         InvalidInput: as ``bench run``.
