@@ -50,7 +50,8 @@ def rows_of(turns: Result) -> frozenset[str]:
 def take_turns(request: TrainRequest, left_s: float, watching: Watching) -> AbstractContextManager[Ended] | None:
     """Let the rows take the turns that they lack; None: they lack none.
 
-    ``left_s``: the time for it; as long as a run takes by default if infinite. Turns in which a row failed are taken anew, and those that are too few for verdicts go on.
+    ``left_s``: the time for it; as long as a run takes by default if infinite. Turns in which a row failed are taken
+    anew, and those that are too few for verdicts go on.
 
     Raises:
         InvalidInput: as ``bench run``.
