@@ -10,5 +10,5 @@ LetterTask = Literal["decode_greedy", "learn_step"]
 """Of a training (``training.TrainableModel``): letters to phonemes one by one, and a step of it."""
 LETTER_TASKS: tuple[LetterTask, ...] = get_args(LetterTask)
 
-AnyTask: TypeAlias = Task | LetterTask
+AnyTask: TypeAlias = Literal[Task, LetterTask]
 ALL_TASKS: tuple[AnyTask, ...] = (*TASKS, *LETTER_TASKS)

@@ -161,6 +161,7 @@ def show(request: TrainRequest, found: Trainings, failed: Mapping[str, Failed]) 
         stdout().print(_drawn(one))
     stdout(soft_wrap=True).print(as_typed(trainings.LEGEND))
     if len(tables) > 1:
+        stdout(soft_wrap=True).print(as_typed(trainings.OF_TIMES))
         stdout(soft_wrap=True).print(trainings.sentence(found.outcomes, found.head.target, "this machine"))
 
 

@@ -302,12 +302,14 @@ def _no_letters(row: Row, cell: Cell, workload: Workload) -> str | None:
     """Why the cell is no training's."""
     if cell.task not in LETTER_TASKS:
         return "the workload is for what is timed of a training" if workload.as_trained else None
+    has_one = row.path.is_relative_to(HERE) and training_file(row).exists()  # of a file elsewhere it would be another's
+    if not (row.is_bound or has_one):
+        return "the row has no training"
     if not workload.is_words:
-        return "the workload has no words"
+        return "the workload has no words; --workload letters has"
     if cell.precision != "float32":
         return f"no training computes in {cell.precision}"
-    has_one = row.path.is_relative_to(HERE) and training_file(row).exists()  # of a file elsewhere it would be another's
-    return None if row.is_bound or has_one else "the row has no training"
+    return None
 
 
 ROUNDING = 1e-9

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def title_of(of: Trainings) -> str:
     """What it is about, in a line."""
     until = units.percent(of.head.target)
-    return f"One seq2seq LSTM, trained until {until} of the phonemes are wrong: {of.head.environment.cpu}"
+    return f"One seq2seq LSTM on its way to {until} of the phonemes wrong: {of.head.environment.cpu}"
 
 
 def said(of: Trainings) -> str:
@@ -38,6 +38,7 @@ def about(of: Trainings) -> list[str]:
         f" {'both directions' if model.bidirectional else 'one direction'}; batches of {head.settings.batch_size}"
         f" words; Adam at {recipe.peak_learning_rate:g}, {recipe.warmup_steps} steps of warm-up, falling to 0 after"
         f" {recipe.total_steps:,}; gradients clipped to a norm of {recipe.max_norm:g};"
+        f" evaluated every {head.settings.evaluate_every} steps;"
         f" stress marks {'are' if head.settings.stress else 'are not'} part of it",
     ]
     if of.turns:
@@ -58,11 +59,16 @@ def tables(of: Trainings) -> list[Shown]:
     return found
 
 
+def legend(of: Trainings) -> str:
+    """What the columns are."""
+    return " ".join([trainings.LEGEND, *([trainings.OF_TIMES] if len(tables(of)) > 1 else [])])
+
+
 def as_markdown(of: Trainings) -> str:
     """The page as Markdown; its pictures stand beside it."""
     parts = [f"# {title_of(of)}\n", f"{said(of)}\n", "  \n".join(about(of)) + "\n"]
     parts += [f"## {own.title}\n\n{markdown.table(own.header, own.lines, left=own.left)}" for own in tables(of)]
-    parts.append(f"{trainings.LEGEND}\n")
+    parts.append(f"{legend(of)}\n")
     parts += [f"![{own.caption}]({own.file})\n\n{own.caption}\n" for own in pictures(of)]
     return "\n".join(parts)
 
@@ -77,7 +83,7 @@ def as_html(of: Trainings) -> str:
         f"<h1>{html.escape(title_of(of))}</h1>",
         *(f"<p>{html.escape(line.replace('`', ''))}</p>" for line in words),
         *(_table(own) for own in tables(of)),
-        f"<p>{html.escape(trainings.LEGEND)}</p>",
+        f"<p>{html.escape(legend(of))}</p>",
         *figures,
     ]
     return PAGE.replace("$title", html.escape(title_of(of))).replace("$body", "\n".join(parts))

@@ -16,8 +16,8 @@ from bench.records.store import RECORDS_FILE, RUN_FILE, head_text
 from bench.report import markdown, trainings
 from bench.train.checkpoint import read_checkpoint
 from bench.train.net import NET_FILE, error_of, net_of
-from bench.train.results import TRAININGS_FILE, Trainings, lines_of, read_trainings
-from bench.train.run import HEAD_FILE, TRAINS, Head
+from bench.train.results import Trainings, lines_of, read_trainings
+from bench.train.run import HEAD_FILE, TRAININGS_FILE, TRAINS, Head
 from bench.train.turns import FOLDER
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _index(things: Sequence[tuple[Path, Trainings]]) -> str:
             [
                 f"[{folder.name}]({folder.name}/{markdown.TABLE_FILE})",
                 one.head.started_at[:10],
-                one.head.preset,
+                one.head.preset + ", with stress marks" * one.head.settings.stress,
                 units.percent(one.head.target),
                 f"{sum(own.about.ending == 'reached' for own in one.trained)} of {len(one.trained)}",
                 best.row,
@@ -127,7 +127,7 @@ def _index(things: Sequence[tuple[Path, Trainings]]) -> str:
                 ),
             ]
         )
-    header = ["trainings", "began", "preset", "target", "reached", "best", "phonemes wrong", "words wrong"]
+    header = ["trainings", "began", "preset", "target", "reached it", "best", "phonemes wrong", "words wrong"]
     return f"{TITLE}\n{markdown.table(header, lines, left=3)}\n{BESIDE}\n"
 
 

@@ -62,7 +62,7 @@ def a_step(found: Sequence[Outcome], words: int) -> Shown:
         if (pace := one.pace) is None:
             continue
         low, high = pace.interval
-        ratio, is_first = pace.ratio, "first" if one is first(found) else "–"
+        ratio, is_first = pace.ratio, _place(one, found)
         lines.append(
             [
                 one.row,
@@ -106,12 +106,16 @@ def each(about: Sequence[About], trained: Sequence[History], failed: Sequence[st
 
 
 LEGEND = (
+    "Validation, test: phonemes wrong, by greedy decoding; words: test words wrong. Clock: all steps of a training that"
+    " has reached its target, alone, which compares nothing: rows train one after the other."
+)
+
+OF_TIMES = (
     "Time: steps times the time of a step, and compiling; evaluations stand outside. The time of a step comes from"
     " turns at it, steps from the trainings; ratios are to the first at the target, over the seeds that both have."
     " 95 %: Student's interval over seeds and that of the turns, together. Verdicts have a stricter one: all of a"
     f" table together err once in 20; there is none below {LEAST_SEEDS} seeds. Steps are the SAME within"
-    f" {100 * STEPS_MARGIN:.0f} %. Validation, test: phonemes wrong, by greedy decoding; words: test words wrong."
-    " Clock: all steps of that training alone, which compares nothing: rows train one after the other."
+    f" {100 * STEPS_MARGIN:.0f} %."
 )
 
 
@@ -149,9 +153,13 @@ def claims(found: Sequence[Outcome]) -> bool:
 
 def _ratio(over: Over | None, verdict: str | None, one: Outcome, among: Sequence[Outcome]) -> list[str]:
     if over is None:
-        return ["–", "–", "first" if one is first(among) else "–"]
+        return ["–", "–", _place(one, among)]
     interval = units.between(*over.interval) if over.interval else "–"
     return [units.ratio(over.estimate), interval, verdict or "–"]
+
+
+def _place(one: Outcome, among: Sequence[Outcome]) -> str:
+    return "first" if len(among) > 1 and one is first(among) else "–"
 
 
 def _durations(over: Over | None) -> str:

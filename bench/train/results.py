@@ -18,15 +18,13 @@ from bench.records.schema import Struct
 from bench.records.store import decode, record_line
 from bench.train.checkpoint import SUFFIX, About, History, read_history
 from bench.train.outcome import Outcome, outcomes
-from bench.train.run import Head, read_head
+from bench.train.run import TRAININGS_FILE, Head, read_head
 from bench.train.turns import read_turns
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-TRAININGS_FILE = "trainings.jsonl"
 
 LOSS_DIGITS, TIME_DIGITS = 9, 6
 """Of a loss that are kept: as many as tell float32 numbers apart. Of a time, behind the point of a second."""

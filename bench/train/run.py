@@ -41,6 +41,8 @@ from impls.contract import InvalidInput
 from impls.training import find_trainable
 
 HEAD_FILE = "train.json"
+TRAININGS_FILE = "trainings.jsonl"
+"""In a published folder: a line for each training, without its weights."""
 SCHEMA_VERSION = 1
 
 TRAININGS = ROOT / "results" / "trainings"
@@ -198,6 +200,8 @@ def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), see
     def refuse(why: str) -> InvalidInput:
         return InvalidInput(f"--resume {folder}: {why}; start new trainings")
 
+    if (folder / TRAININGS_FILE).exists():
+        raise refuse("is published, and has no checkpoints")
     for what in SAME:
         if getattr(head.environment, what) != getattr(here, what):
             raise refuse(f"{what} not the same")

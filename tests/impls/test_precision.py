@@ -197,13 +197,13 @@ def test_tf32_is_within_its_limits(task: Task, factors: str) -> None:
 
 
 @pytest.mark.parametrize("factors", SIMULATED)
-@pytest.mark.parametrize("task", LIMITS)
+@pytest.mark.parametrize("task", TASKS)
 def test_tf32_is_not_within_the_limits_of_float32(task: Task, factors: str) -> None:
     """A row that computes in TF32 where float32 was asked for is caught."""
     assert not worst(SIMULATED[factors], task, "float32").within
 
 
-@pytest.mark.parametrize("task", LIMITS)
+@pytest.mark.parametrize("task", TASKS)
 def test_float32_is_within_both(task: Task) -> None:
     for own in contract.PRECISIONS:
         assert worst(Reference, task, own).within

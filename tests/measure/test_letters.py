@@ -254,7 +254,7 @@ def test_rows_without_a_training_and_workloads_without_words_say_so() -> None:
     _, (skipped,) = cells_of(elsewhere, [WORDS], *asked, "float32")
     assert skipped.reason == "the row has no training"
     _, (skipped,) = cells_of(rows["torch/module"], [WORKLOADS["seed"]], *asked, "float32")
-    assert skipped.reason == "the workload has no words"
+    assert skipped.reason == "the workload has no words; --workload letters has"
     _, (skipped,) = cells_of(rows["torch/module"], [WORDS], *asked, "bfloat16")
     assert skipped.reason == "no training computes in bfloat16"
     _, (skipped,) = cells_of(rows["torch/module"], [WORKLOADS["letters"]], ["forward"], "cpu", 1, "float32")
@@ -297,7 +297,10 @@ def test_a_run_of_both_tasks_has_times_and_bounds(tmp_path: Path) -> None:
     assert "decode_greedy cpu×1" in done.stdout and "learn_step cpu×1" in done.stdout
     shown = ask("table", str(out), "--format", "csv")
     assert shown.stdout.count(",ok,") >= 6
-    one_line(ask("run", "--task", "decode_greedy", "--shape", "hidden_dim=8"), "the workload has no words")
+    one_line(
+        ask("run", "--task", "decode_greedy", "--shape", "hidden_dim=8"),
+        "the workload has no words; --workload letters has",
+    )
 
 
 @pytest.mark.parametrize("name", find_trainable())

@@ -29,7 +29,7 @@ def python_of(version: str, *lacks: str) -> Interpreter:
     return Interpreter(version, Path("/python"), "3.11", frozenset({*ABLE} - {*lacks}), {})
 
 
-def facts_of(row: Row, _: Interpreter) -> CodeFacts:
+def facts_of(row: Row, _: Interpreter, *, trained: bool = False) -> CodeFacts:
     return CodeFacts(code=row.name, versions={})
 
 

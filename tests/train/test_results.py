@@ -10,7 +10,8 @@ from support.trained import history, write_trainings
 
 from bench.page.curves import pictures
 from bench.page.trainings import as_html, as_markdown
-from bench.train.results import TRAININGS_FILE, read_trainings
+from bench.train.results import read_trainings
+from bench.train.run import TRAININGS_FILE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
