@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from bench.workloads.dictionary import LETTERS
+from bench.workloads.shapes import WORKLOADS
 from bench.workloads.symbols import Symbols
 from impls.contract import Seq2seqConfig
 from impls.training import Recipe, TrainingConfig
@@ -29,8 +30,13 @@ class Preset:
     """Words of a part that are decoded; None: all."""
     stress: bool = False
     """Whether phonemes have stress marks: ``AH0``, ``AH1`` and ``AH2`` are three then."""
-    workload: str | None = None
-    """Whose steps are those of this training: rows take turns at it afterwards, to compare them; None: they do not."""
+
+    @property
+    def workload(self) -> str | None:
+        """Whose steps are those of this training: rows take turns at it afterwards; None: they do not."""
+        sizes = self.model, self.batch_size
+        alike = (one for one in WORKLOADS.values() if one.as_trained and (one.config, one.batch_size) == sizes)
+        return None if self.stress else next((one.name for one in alike), None)
 
     def config(self, symbols: Symbols) -> TrainingConfig:
         """The sizes of the whole, with these symbols."""
@@ -44,7 +50,6 @@ DEFAULT = Preset(
     batch_size=128,
     recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=200, total_steps=4000, max_norm=1.0),
     evaluate_every=200,
-    workload="letters",
 )
 
 PRESET: dict[PresetName, Preset] = {
@@ -59,7 +64,7 @@ PRESET: dict[PresetName, Preset] = {
         lengths=(6, 6),  # JAX compiles for each
         most_evaluated=128,
     ),
-    "stress": replace(DEFAULT, stress=True, workload=None),
+    "stress": replace(DEFAULT, stress=True),
     "long": replace(
         DEFAULT,
         recipe=Recipe(peak_learning_rate=4e-3, warmup_steps=400, total_steps=12_500, max_norm=1.0),
