@@ -303,7 +303,7 @@ def test_a_table_that_cannot_be_written_is_as_it_was(tmp_path: Path, monkeypatch
 
     folder = write(tmp_path, recorded(), END)
     (folder / "table.md").write_text("as it was")
-    monkeypatch.setattr(cli_run, "_write_page", lambda *_: False)
+    monkeypatch.setattr(cli_run, "draw", lambda *_: None)
     monkeypatch.setattr(os, "fsync", full)
     stderr = io.StringIO()
     assert cli_run.show(run.Ended(folder, "", 0, ()), Console(file=stderr)) == 1
