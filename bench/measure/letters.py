@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.measure.errors import Invalid
-from bench.measure.proof import AGAIN_S, FEW_TURNS, LEAST_MOVE, SEEN, WHEN, late_by_s, late_in_words, moved
+from bench.measure.proof import LEAST_MOVE, SEEN, WHEN, check_late, moved
 from bench.workloads import letters as letter_problems
 from bench.workloads.letters import RECIPE, path_beside
 from bench.workloads.task import Batch
@@ -224,7 +224,7 @@ class LetterTurns:
             if self._result.shape != (steps, last.words):
                 raise Invalid(f"what was said has shape {self._result.shape} ({WHEN})")
             error = likeliest(oracle, last.letters[:, seen], steps, self._result[:, seen], WHEN)
-        self._check_late(call_s)
+        check_late(self, self._late_s, call_s, len(self._drawn))
         return error
 
     def _next_loss(self, oracle: TrainingReference, batch: Batch) -> float:
@@ -238,15 +238,3 @@ class LetterTurns:
         expected, _ = cross_entropy(logits[:, repeated], again.targets)
         when = "of the step after those that were timed, by the weights that these left"
         return loss_error("loss", np.asarray(loss), np.asarray(expected), when)
-
-    def _check_late(self, call_s: float) -> None:
-        late_s, calls = late_by_s(self._late_s, call_s), len(self._drawn)
-        if late_s is not None:
-            again = min(FEW_TURNS, int(AGAIN_S / (call_s * calls)))
-            for _ in range(again):
-                for inputs in self.place(calls):
-                    result = self.call(inputs)
-                self.look(result)
-            late_s = late_by_s(self._late_s[-again:] if again == FEW_TURNS else self._late_s, call_s)
-        if late_s is not None:
-            raise Invalid(late_in_words(late_s, call_s))

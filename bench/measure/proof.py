@@ -10,7 +10,7 @@ the oracle.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -133,13 +133,37 @@ def late_by_s(readings_s: Sequence[float], call_s: float) -> float | None:
     return late_s if late_s > max(LATE * call_s, LATE_FLOOR_S * (1 + FEW_TURNS / turns)) else None
 
 
-def late_in_words(late_s: float, call_s: float) -> str:
-    """What is wrong with a row whose results are so late."""
-    return (
-        "the work is not done when the call returns:"
-        f" to read its result took {1e3 * late_s:,.3f} ms longer than to read one that is ready,"
-        f" beside {1e3 * call_s:,.3f} ms for the call; wait() must wait for it"
-    )
+class Again(Protocol):
+    """Turns that can be taken again."""
+
+    call: Callable[[Any], Any]
+
+    def place(self, count: int) -> Sequence[Any]:
+        """Inputs for so many calls."""
+
+    def look(self, result: Any) -> None:
+        """Read what a turn's last call gave, and note how long that took."""
+
+
+def check_late(turns: Again, late_s: list[float], call_s: float, calls: int) -> None:
+    """Raise Invalid where work was left undone when the ``calls`` of a turn had ended; each turn notes one ``late_s``.
+
+    Where turns are short, more readings decide what a few of them say: in these it may have been preempted.
+    """
+    late = late_by_s(late_s, call_s)
+    if late is not None:
+        again = min(FEW_TURNS, int(AGAIN_S / (call_s * calls)))
+        for _ in range(again):
+            for inputs in turns.place(calls):
+                result = turns.call(inputs)
+            turns.look(result)
+        late = late_by_s(late_s[-again:] if again == FEW_TURNS else late_s, call_s)
+    if late is not None:
+        raise Invalid(
+            "the work is not done when the call returns:"
+            f" to read its result took {1e3 * late:,.3f} ms longer than to read one that is ready,"
+            f" beside {1e3 * call_s:,.3f} ms for the call; wait() must wait for it"
+        )
 
 
 class ModelTurns:
@@ -206,22 +230,8 @@ class ModelTurns:
             error = self._verify_training()
         else:
             error = worst_error(self._cell, *self._seen(), WHEN, None)
-        self._check_late(call_s)
+        check_late(self, self._late_s, call_s, len(self._drawn))
         return error
-
-    def _check_late(self, call_s: float) -> None:
-        """Where turns are short, more readings decide what a few of them say: in these it may have been preempted."""
-        late_s = late_by_s(self._late_s, call_s)
-        if late_s is not None:
-            calls = len(self._drawn)
-            again = min(FEW_TURNS, int(AGAIN_S / (call_s * calls)))
-            for _ in range(again):
-                for inputs in self.place(calls):
-                    result = self.call(inputs)
-                self.look(result)
-            late_s = late_by_s(self._late_s[-again:] if again == FEW_TURNS else self._late_s, call_s)
-        if late_s is not None:
-            raise Invalid(late_in_words(late_s, call_s))
 
     def _seen(self) -> tuple[Answer, Answer]:
         """Of some sequences of the last batch, what the row gave and what the oracle gives."""

@@ -14,7 +14,7 @@ import pytest
 from support.frameworks import need
 from support.processes import ask, one_line
 
-from bench.measure import letters
+from bench.measure import letters, proof
 from bench.measure.errors import Invalid
 from bench.measure.letters import Trained, likeliest
 from bench.measure.messages import ProblemFile
@@ -217,7 +217,7 @@ def test_a_right_row_whose_reading_was_late_takes_more_turns_and_passes(
     source: ProblemFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = iter([0.5])
-    monkeypatch.setattr(letters, "late_by_s", lambda *_: next(late, None))
+    monkeypatch.setattr(proof, "late_by_s", lambda *_: next(late, None))
     assert turned(subject(Right, source, monkeypatch), "learn_step") < 1e-6
 
 

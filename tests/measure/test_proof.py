@@ -266,7 +266,7 @@ class Turn(proof.ModelTurns):
         """Whether these are invalid, if more turns have these readings; and no other turn is taken."""
         self._readings_s = iter(more_s)
         try:
-            self._check_late(call_s)
+            proof.check_late(self, self._late_s, call_s, len(self._drawn))
         except Invalid:
             return True
         assert not [*self._readings_s]
