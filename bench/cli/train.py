@@ -151,24 +151,19 @@ def _write(found: Trainings) -> None:
 
 def show(request: TrainRequest, found: Trainings, failed: Mapping[str, Failed]) -> None:
     """The tables of the trainings, as far as there is something in them."""
-    tables = [trainings.each([about for _, about in request.trainings], found.trained, [*failed])]
-    if any(one.steps for one in found.outcomes):
-        words = request.head.settings.batch_size
-        steps = [trainings.a_step(found.outcomes, words)] if found.turns else []
-        tables = [trainings.times(found.outcomes, found.head.target), trainings.steps(found.outcomes), *steps, *tables]
+    about, words = [own for _, own in request.trainings], request.head.settings.batch_size
+    tables = trainings.tables(found.outcomes, found.head.target, words, about, [*failed])
     for one in tables:
         stdout().print(as_typed(f"{one.title}:"))
         stdout().print(_drawn(one))
-    stdout(soft_wrap=True).print(as_typed(trainings.LEGEND))
+    stdout(soft_wrap=True).print(as_typed(trainings.legend(tables)))
     if len(tables) > 1:
-        stdout(soft_wrap=True).print(as_typed(trainings.OF_TIMES))
         stdout(soft_wrap=True).print(trainings.sentence(found.outcomes, found.head.target, "this machine"))
 
 
 def _drawn(own: trainings.Shown) -> Table:
     columns = (
-        Column(name, justify="left" if place < own.left else "right", no_wrap=True)
-        for place, name in enumerate(own.header)
+        Column(name, justify="right" if place else "left", no_wrap=True) for place, name in enumerate(own.header)
     )
     drawn = Table(*columns, box=None, pad_edge=False)
     for line in own.lines:

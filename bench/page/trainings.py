@@ -50,25 +50,15 @@ def about(of: Trainings) -> list[str]:
 
 def tables(of: Trainings) -> list[Shown]:
     """All tables that there is something in."""
-    own = [one.about for one in of.trained]
-    found = [trainings.each(own, of.trained)]
-    if any(one.steps for one in of.outcomes):
-        words = of.head.settings.batch_size
-        first = [trainings.times(of.outcomes, of.head.target), trainings.steps(of.outcomes)]
-        found = [*first, *([trainings.a_step(of.outcomes, words)] if of.turns else []), *found]
-    return found
-
-
-def legend(of: Trainings) -> str:
-    """What the columns are."""
-    return " ".join([trainings.LEGEND, *([trainings.OF_TIMES] if len(tables(of)) > 1 else [])])
+    about = [one.about for one in of.trained]
+    return trainings.tables(of.outcomes, of.head.target, of.head.settings.batch_size, about)
 
 
 def as_markdown(of: Trainings) -> str:
     """The page as Markdown; its pictures stand beside it."""
     parts = [f"# {title_of(of)}\n", f"{said(of)}\n", "  \n".join(about(of)) + "\n"]
-    parts += [f"## {own.title}\n\n{markdown.table(own.header, own.lines, left=own.left)}" for own in tables(of)]
-    parts.append(f"{legend(of)}\n")
+    parts += [f"## {own.title}\n\n{markdown.table(own.header, own.lines)}" for own in tables(of)]
+    parts.append(f"{trainings.legend(tables(of))}\n")
     parts += [f"![{own.caption}]({own.file})\n\n{own.caption}\n" for own in pictures(of)]
     return "\n".join(parts)
 
@@ -83,7 +73,7 @@ def as_html(of: Trainings) -> str:
         f"<h1>{html.escape(title_of(of))}</h1>",
         *(f"<p>{html.escape(line.replace('`', ''))}</p>" for line in words),
         *(_table(own) for own in tables(of)),
-        f"<p>{html.escape(legend(of))}</p>",
+        f"<p>{html.escape(trainings.legend(tables(of)))}</p>",
         *figures,
     ]
     return PAGE.replace("$title", html.escape(title_of(of))).replace("$body", "\n".join(parts))

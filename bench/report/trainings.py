@@ -18,12 +18,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A table: its title, its columns, the first of them to the left, and its lines."""
+    """A table: its title, its columns, and its lines."""
 
     title: str
     header: tuple[str, ...]
     lines: list[list[str]]
-    left: int = 1
+
+
+def tables(
+    found: Sequence[Outcome], target: float, words: int, about: Sequence[About], failed: Sequence[str] = ()
+) -> list[Shown]:
+    """All that there is something in; ``words`` in a step, ``about`` all trainings that were set out for."""
+    there = [one for own in found for one in own.trained.values()]
+    shown = [each(about, there, failed)]
+    if any(one.steps for one in found):
+        of_a_step = [a_step(found, words)] if any(one.pace for one in found) else []
+        shown = [times(found, target), steps(found), *of_a_step, *shown]
+    return shown
+
+
+def legend(shown: Sequence[Shown]) -> str:
+    """What the columns of these tables are."""
+    return " ".join([LEGEND, *([OF_TIMES] if len(shown) > 1 else [])])
 
 
 def times(found: Sequence[Outcome], target: float) -> Shown:
