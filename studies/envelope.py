@@ -2,7 +2,7 @@
 
 ``python -m studies.envelope PRESET FILE`` trains the oracle and 40 twins for 200 steps, one on each processor, fits the
 envelope to the first 20, and writes it with how near the others come to its limits. ``smoke`` (H 32) takes minutes,
-``default`` (H 128, 16 words in a batch) three quarters of an hour.
+``default`` (H 128, 16 words in a batch) much longer.
 """
 
 from __future__ import annotations

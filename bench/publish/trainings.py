@@ -15,7 +15,7 @@ from bench.publish.readme import with_part
 from bench.records.store import RECORDS_FILE, RUN_FILE, head_text
 from bench.report import markdown, trainings
 from bench.train.checkpoint import read_checkpoint
-from bench.train.net import NET_FILE, error_of, net_of
+from bench.train.net import NET_FILE, error_of, net_bytes
 from bench.train.results import Trainings, lines_of, read_trainings
 from bench.train.run import HEAD_FILE, TRAININGS_FILE, TRAINS, Head
 from bench.train.turns import FOLDER
@@ -73,9 +73,7 @@ class PublishedTrainings(Kind[Trainings]):
             files[f"{FOLDER}/{RUN_FILE}"] = head_text(runs.without_names(turns.run))
             files[f"{FOLDER}/{RECORDS_FILE}"] = (turns.result.path / RECORDS_FILE).read_bytes()
         if thing.head.preset == "long":
-            best = min(thing.trained, key=lambda one: error_of(one.about)).about
-            path = folder / NET_FILE  # of one that is published already
-            files[NET_FILE] = path.read_bytes() if path.exists() else net_of(read_checkpoint(folder / best.name))
+            files[NET_FILE] = _net(thing, folder)
         return files
 
     def places(self, repository: Repository) -> list[Path]:
@@ -106,6 +104,14 @@ class PublishedTrainings(Kind[Trainings]):
             said = trainings.sentence(shown.outcomes, shown.head.target, place)
             files[repository.readme] = with_part(repository, START, END, f"{said} [All numbers, and curves]({where}).")
         return files
+
+
+def _net(thing: Trainings, folder: Path) -> bytes:
+    """The best one, of trainings that are published already the one that they have."""
+    if (folder / NET_FILE).exists():
+        return (folder / NET_FILE).read_bytes()
+    best = min(thing.trained, key=lambda one: error_of(one.about)).about
+    return net_bytes(best, read_checkpoint(folder / best.name).state.parameters)
 
 
 def _index(things: Sequence[tuple[Path, Trainings]]) -> str:

@@ -20,7 +20,6 @@ from impls.training import TrainingState, check_arrays
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bench.train.checkpoint import Checkpoint
     from impls.contract import Parameters
 
 NET_FILE = "net.safetensors"
@@ -39,11 +38,6 @@ def published_nets() -> list[Path]:
 def error_of(about: About) -> float:
     """How many of the test words' phonemes are wrong; of a training that has not ended, infinite."""
     return about.test.phoneme_error if about.test else float("inf")
-
-
-def net_of(checkpoint: Checkpoint) -> bytes:
-    """The net of a training."""
-    return net_bytes(checkpoint.about, checkpoint.state.parameters)
 
 
 def net_bytes(about: About, parameters: Parameters) -> bytes:

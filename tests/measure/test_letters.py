@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from impls import Row
+    from impls.training import TrainingState
 
 MODEL = Seq2seqConfig(embedding_dim=8, hidden_dim=6, num_encoder_layers=2, num_decoder_layers=2, bidirectional=True)
 SIZES = ((4, 5), (6, 6))
@@ -165,6 +166,19 @@ def turned(one: Trained, task: LetterTask, turns: int = 3) -> float:
         (inputs,) = own.place(1)
         own.look(own.call(inputs))
     return own.verify(1.0)
+
+
+def test_what_is_said_depends_on_the_letters_as_it_would_not_with_fresh_weights() -> None:
+    config = problems.config_of(WORDS.config)
+    grown, fresh = problems.LetterProblem(config, [], {}, {}).state, initial_state(config, problems.SEED)
+    words = np.random.default_rng(0).integers(0, config.num_letters, (8, 32), np.int32)
+
+    def different(state: TrainingState) -> int:
+        oracle = TrainingReference(config, problems.RECIPE)
+        oracle.load(state)
+        return len({tuple(own) for own in oracle.decode_greedy(words, 7).T.tolist()})
+
+    assert different(fresh) < 10 and different(grown) > 30
 
 
 @pytest.mark.parametrize("task", LETTER_TASKS)
