@@ -58,7 +58,7 @@ def times(found: Sequence[Outcome], target: float) -> Shown:
             ]
         )
     header = ("row", "reached", "time", "95 %", "ratio", "95 %", "verdict", "compiling")
-    return Shown(f"Time until {units.percent(target)} of the phonemes are wrong", header, lines)
+    return Shown(f"Time to {units.percent(target)} of the phonemes wrong", header, lines)
 
 
 def steps(found: Sequence[Outcome]) -> Shown:
@@ -142,7 +142,7 @@ def wrong(share: float | None) -> str:
 
 def sentence(found: Sequence[Outcome], target: float, where: str) -> str:
     """Who gets there first, and how sure that is."""
-    until = f"Until {units.percent(target)} of the phonemes are wrong"
+    until = f"To {units.percent(target)} of the phonemes wrong"
     if not claims(found):
         return f"{until}, nothing is claimed on {where}: no row has {LEAST_SEEDS} seeds and turns."
     leader = first(found)

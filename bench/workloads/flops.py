@@ -1,8 +1,8 @@
 """How many floating-point operations a call makes, from its shapes: products, and elementwise ones apart. Pure.
 
 Counted, not measured: XLA's own analysis counts the body of a loop once, and PyTorch's counter does not see into
-a fused LSTM. Held against the oracle with every product counted (``tests/workloads/test_flops.py``); what the tasks of a training
-have besides, against sums by hand (``tests/measure/test_letters.py``).
+a fused LSTM. Held against the oracle with every product counted (``tests/workloads/test_flops.py``); what
+the tasks of a training have besides, against sums by hand (``tests/measure/test_letters.py``).
 """
 
 from __future__ import annotations

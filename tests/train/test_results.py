@@ -56,9 +56,9 @@ def test_damage_is_told(harm: object, words: str, tmp_path: Path) -> None:
 def test_the_page_says_who_is_first_and_how_sure_that_is(tmp_path: Path) -> None:
     found = read_trainings(write_trainings(tmp_path, TRAINED, PACES))
     text = as_markdown(found)
-    assert "Until 10 % of the phonemes are wrong, torch/tuned is the first on A Processor: 5 min [" in text
+    assert "To 10 % of the phonemes wrong, torch/tuned is the first on A Processor: 5 min [" in text
     assert "thinc/tuned takes 2.27× [" in text and "(SLOWER)" in text
-    for title in ("Time until 10 %", "Steps", "A step", "Each training"):
+    for title in ("Time to 10 %", "Steps", "A step", "Each training"):
         assert f"## {title}" in text
     for own in pictures(found):
         assert f"![{own.caption}]({own.file})" in text and "jax/tuned" in own.svg()
