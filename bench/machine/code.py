@@ -36,6 +36,12 @@ def code_of_row(path: Path, root: Path = ROOT) -> str:
     return _hash({"row": path} | named)
 
 
+def code_of_trained(path: Path, root: Path = ROOT) -> str:
+    """That of a row and, behind a space, that of its training, if it has one."""
+    training = path.parent / "training" / path.name
+    return " ".join(code_of_row(own, root) for own in (path, training) if own == path or own.exists())
+
+
 MEASURES = ("bench/measure/runner.py", "bench/measure/worker.py")
 """What carries a run out: all that times and verdicts rest on is imported from here."""
 

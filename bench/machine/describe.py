@@ -13,13 +13,12 @@ import psutil
 from threadpoolctl import threadpool_info
 
 from bench.here import ROOT
-from bench.machine.code import code_of_harness, code_of_row, git
+from bench.machine.code import code_of_harness, code_of_row, code_of_trained, git
 from bench.machine.cpus import processors
 from bench.machine.facts import cpu_name, facts_for_record, read_facts
 from bench.machine.gpu import gpus
 from bench.machine.interpreters import COMPANIONS, OWN
 from bench.records.schema import CodeFacts, Environment
-from impls.training import training_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,8 +39,8 @@ def code_facts(row: Row, interpreter: Interpreter = OWN, *, trained: bool = Fals
     companions = (name for framework in row.frameworks for name in COMPANIONS.get(framework, ()))
     names = [*row.frameworks, *companions, "numpy"]
     packages = {name: found for name in names if (found := interpreter.version_of(name))}
-    paths = [row.path, *([training_file(row)] if trained and training_file(row).exists() else [])]
-    return CodeFacts(code=" ".join(map(code_of_row, paths)), versions=packages | {"python": interpreter.python})
+    code = code_of_trained(row.path) if trained else code_of_row(row.path)
+    return CodeFacts(code=code, versions=packages | {"python": interpreter.python})
 
 
 def machine_name() -> str:

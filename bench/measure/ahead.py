@@ -20,7 +20,7 @@ from bench.measure.messages import Built, Compile, Finished, ProblemFile
 from bench.measure.worker_client import Failure, WorkerProcess, together
 from bench.workloads import letters, reference_outputs
 from impls.contract import TASKS, InvalidInput
-from impls.tasks import LETTER_TASKS
+from impls.tasks import of_training
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ def pose(
                 if stopped():
                     return
                 reference_outputs.save(problem, path)
-            if workload.is_words and set(request.tasks) & set(LETTER_TASKS):
+            if workload.is_words and of_training(request.tasks):
                 words = letters.pose(workload.config, letters.word_batches(workload))
                 if stopped():
                     return

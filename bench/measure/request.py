@@ -23,7 +23,7 @@ from bench.workloads.shapes import Workload, estimate_bytes
 from bench.workloads.sweeps import SCALING, choose_sweeps, choose_threads, choose_workloads
 from impls import HERE, find_bounds, find_rows, read_row
 from impls.contract import Device, InvalidInput, Precision
-from impls.tasks import ALL_TASKS, LETTER_TASKS, AnyTask
+from impls.tasks import ALL_TASKS, LETTER_TASKS, AnyTask, LetterTask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +40,10 @@ LOCAL = ROOT / "results" / "local"
 CALIBRATIONS = ROOT / "results" / "calibrations"
 PAGES = ROOT / "results" / "pages"
 """Beside the results, for `bench table results/local/*/` reads results only."""
+
+
+WORDS_OF: dict[LetterTask, tuple[str, ...]] = {"decode_greedy": ("g2p", "word"), "learn_step": ("letters",)}
+"""Task of a training to the workloads that it is measured at where none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +159,7 @@ def check_request(options: Options) -> Request:
     sweeps = choose_sweeps(options.sweep, preset, len(processors()))
     names = options.workload
     if options.task and set(options.task) <= set(LETTER_TASKS) and not (names or options.shape or sweeps):
-        words = {"decode_greedy": ("g2p", "word"), "learn_step": ("letters",)}
-        names = tuple(name for task, own in words.items() if task in options.task for name in own)
+        names = tuple(name for task, own in WORDS_OF.items() if task in options.task for name in own)
     workloads = choose_workloads(names, preset, options.device, options.shape, sweeps)
     if not elsewhere:
         check_workloads(workloads)

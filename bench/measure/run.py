@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -41,13 +41,12 @@ from bench.workloads import reference_outputs
 from bench.workloads.shapes import named
 from impls import HERE, find_bounds, find_rows
 from impls.contract import InvalidInput
-from impls.tasks import LETTER_TASKS
+from impls.tasks import of_training
 
 if TYPE_CHECKING:
     from bench.measure.plan import Plan
     from bench.records.schema import EndsBy, Result
     from impls import Row
-    from impls.tasks import AnyTask
 
 ULIMITS = {errno.EAGAIN: " (ulimit -u)", errno.EMFILE: " (ulimit -n)"}
 """By error, which limit of this process or its user it mostly comes from."""
@@ -283,7 +282,7 @@ def _head(request: Request, plan: Plan) -> Run:
             for workload in request.workloads
         },
         rows={
-            join(row.name, one.version): code_facts(row, one, trained=_trains(request.tasks))
+            join(row.name, one.version): code_facts(row, one, trained=of_training(request.tasks))
             for row in (*request.rows, *request.bounds)
             for one in request.interpreters
         },
@@ -347,7 +346,7 @@ def check_resume(options: Options) -> Resumed:
     python_of = {one.version: one for one in interpreters}
     for name, then_row in run.rows.items():
         row, python = rows[split(name).row], python_of[split(name).version]
-        facts = code_facts(row, python, trained=_trains(run.plan.tasks))
+        facts = code_facts(row, python, trained=of_training(run.plan.tasks))
         if (then_row.code, then_row.versions) != (facts.code, _known_then(then_row.versions, facts.versions)):
             raise refuse(f"{name} has changed since; start a new run")
     request = Request(
@@ -366,10 +365,6 @@ def check_resume(options: Options) -> Resumed:
         command=run.command,
     )
     return Resumed(result, request)
-
-
-def _trains(tasks: Sequence[AnyTask]) -> bool:
-    return bool(set(tasks) & set(LETTER_TASKS))
 
 
 def effort_of(run: Run, budget: str | None) -> Budget:

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from bench.measure.messages import Job, Runner
     from bench.measure.proof import ModelTurns
     from bench.measure.subjects import BoundTurns
+    from bench.records.schema import Cell, Flag
 
     Subject = Model | Bound | Trained
-    from bench.records.schema import Cell, Flag
 
 
 class Worker:

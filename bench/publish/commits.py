@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from bench.machine.code import HASHING, MEASURES, code_of_harness, code_of_row, git
+from bench.machine.code import HASHING, MEASURES, code_of_harness, code_of_row, code_of_trained, git
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -41,19 +41,12 @@ class Made:
     def by(self, root: Path) -> bool:
         """Whether the code below the folder has made it."""
         try:
+            code_of = code_of_trained if self.trained else code_of_row
             return self.harness == code_of_harness(root, self.files) and all(
-                code == code_of(root, name, trained=self.trained) for name, code in self.rows.items()
+                code == code_of(root / f"impls/{name}.py", root) for name, code in self.rows.items()
             )
         except OSError:  # a file that is not there
             return False
-
-
-def code_of(root: Path, row: str, *, trained: bool) -> str:
-    """What a record has for the code of a row; with its training, where it has one."""
-    framework, _, name = row.partition("/")
-    training = root / f"impls/{framework}/training/{name}.py"
-    paths = [root / f"impls/{row}.py", *([training] if trained and training.exists() else [])]
-    return " ".join(code_of_row(path, root) for path in paths)
 
 
 def with_commit(made: Made, repository: Path, refuse: Callable[[str], InvalidInput]) -> Environment:

@@ -24,7 +24,7 @@ from bench.report.featured import answers_readme, featured_result, weight
 from bench.report.rows import table_rows
 from bench.report.words import GOES_ON, about_control
 from bench.workloads.sweeps import SCALING
-from impls.tasks import LETTER_TASKS
+from impls.tasks import of_training
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -141,7 +141,7 @@ def check(analysis: Analysis, repository: Path) -> Environment:
     if blocks < needed:
         raise refuse(f"has {blocks} block{'s' * (blocks != 1)}, and {why}; {GOES_ON}")
     rows = {split(name).row: facts.code for name, facts in run.rows.items()}
-    trained = bool(set(run.plan.tasks) & set(LETTER_TASKS))
+    trained = of_training(run.plan.tasks)
     made = Made(run.environment, run.started_at, run.environment.harness, rows, trained=trained)
     return with_commit(made, repository, refuse)
 
