@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from bench.calibration.simulate import at_most, said_in_groups
 from bench.calibration.workers import Processor, Sides
 from bench.records.schema import Block, Effort, Environment, Line, Record, Struct, VerdictChange
-from bench.records.store import RECORDS_FILE, decode
+from bench.records.store import RECORDS_FILE, decode, read_versioned
 from impls.contract import InvalidInput, Task
 
 HEAD_FILE = "calibration.json"
@@ -112,13 +112,7 @@ def read_head(folder: Path) -> Head:
     Raises:
         InvalidInput: there is none, or it is damaged, or of another version of this program.
     """
-    path = folder / HEAD_FILE
-    try:
-        head: Head = decode(path.read_bytes(), Head, f"{path}")
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
-    if head.schema_version != SCHEMA_VERSION:
-        raise InvalidInput(f"{path}: schema version {head.schema_version}, this program reads {SCHEMA_VERSION}")
+    head: Head = read_versioned(folder / HEAD_FILE, Head, SCHEMA_VERSION)
     return head
 
 

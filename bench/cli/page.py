@@ -11,8 +11,8 @@ from bench.forecast.report import maps
 from bench.measure.request import PAGES
 from bench.page import REPORT_FILE
 from bench.records.atomic import write_atomic, written
+from bench.train.request import HEAD_FILE
 from bench.train.results import read_trainings
-from bench.train.run import HEAD_FILE
 
 
 def page(*results: Path, out: Path | None = None) -> None:

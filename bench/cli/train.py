@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -23,10 +23,11 @@ from bench.report import trainings
 from bench.report.progress import Progress as TurnsProgress
 from bench.train.checkpoint import About
 from bench.train.presets import PresetName
+from bench.train.request import TrainRequest, check_resume, check_train
 from bench.train.results import Trainings, read_trainings
-from bench.train.run import TrainRequest, Unwritable, check_resume, check_train
+from bench.train.run import Unwritable
 from bench.train.run import train as carry_out
-from bench.train.turns import take_turns
+from bench.train.turns import rows_to_compare, take_turns
 from bench.train.worker import Evaluated, Failed, News, Step
 from bench.units import percent
 from impls.contract import InvalidInput
@@ -101,12 +102,12 @@ def train(
     if not request.folder.exists():  # nothing was begun
         console.print(f"bench: {stopped}")
         return code
-    compares = request.head.compares
+    rows = rows_to_compare(request, failed)
     left_s = math.inf if request.budget_s is None else request.budget_s - (time.monotonic() - began)
-    if compares and not stopped and not failed and request.is_done and left_s > 0:
-        is_whole, stopped, code = _take_turns(request, left_s, console)
+    if rows and not stopped and left_s > 0:
+        is_whole, stopped, code = _take_turns(request, rows, left_s, console)
     else:
-        is_whole = request.is_done and not compares
+        is_whole = not rows and not request.left
     found = read_trainings(request.folder)
     show(request, found, failed)
     if found.trained:
@@ -124,13 +125,13 @@ def train(
     return code or (1 if failed else 0)
 
 
-def _take_turns(request: TrainRequest, left_s: float, console: Console) -> tuple[bool, str, int]:
-    """Let the rows take turns at steps, as far as they have not; whether that is done, what stopped it, the exit code.
+def _take_turns(request: TrainRequest, rows: Sequence[str], left_s: float, console: Console) -> tuple[bool, str, int]:
+    """Let these rows take turns at steps, as far as they have not: whether that is done, what stopped it, exit code.
 
     Whatever happens there, the trainings are shown afterwards.
     """
     try:
-        work = take_turns(request, left_s, lambda plan, begun: TurnsProgress(plan, begun, console))
+        work = take_turns(request, rows, left_s, lambda plan, begun: TurnsProgress(plan, begun, console))
         if work is None:
             return True, "", 0
         console.print("the rows take turns at steps:")
@@ -207,6 +208,10 @@ class Watching(Progress):
             if not self.console.is_terminal:
                 step = f"{news.evaluation.step} of at most {self._total} steps"
                 self.console.print(f"{self._label(about)}: {step}, phonemes wrong {self._error}")
+
+    def stops(self, about: About) -> None:
+        """It is interrupted, and ends after the step that it is in."""
+        self.console.print(f"{self._label(about)}: ends after the step that it is in")
 
     def ends(self, about: About) -> None:
         """Its process has ended."""

@@ -20,8 +20,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from bench.records.schema import Cell, CodeFacts, Environment, Status, Struct
-from bench.records.store import decode
-from impls.contract import InvalidInput
+from bench.records.store import read_versioned
 from impls.profiling import CALL, KINDS, Kind, TraceEvent, plain_name
 
 PROFILE_FILE = "profile.json"
@@ -127,13 +126,7 @@ def read_profiles(folder: Path) -> Profiles:
     Raises:
         InvalidInput: there are none, they are damaged, or another version wrote them.
     """
-    path = folder / PROFILE_FILE
-    try:
-        found: Profiles = decode(path.read_bytes(), Profiles, str(path))
-    except OSError as error:
-        raise InvalidInput(f"{path}: cannot be read ({error.strerror})") from None
-    if found.schema_version != SCHEMA_VERSION:
-        raise InvalidInput(f"{path}: has schema version {found.schema_version}, this program reads {SCHEMA_VERSION}")
+    found: Profiles = read_versioned(folder / PROFILE_FILE, Profiles, SCHEMA_VERSION)
     return found
 
 

@@ -16,8 +16,8 @@ from bench.records.store import RECORDS_FILE, RUN_FILE, head_text
 from bench.report import markdown, trainings
 from bench.train.checkpoint import read_checkpoint
 from bench.train.net import NET_FILE, error_of, net_bytes
+from bench.train.request import HEAD_FILE, TRAININGS_FILE, TRAINS, Head
 from bench.train.results import Trainings, lines_of, read_trainings
-from bench.train.run import HEAD_FILE, TRAININGS_FILE, TRAINS, Head
 from bench.train.turns import FOLDER
 
 if TYPE_CHECKING:

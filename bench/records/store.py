@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bench.here import shown
 from bench.records.atomic import write_atomic
 from bench.records.schema import Block, Cell, Effort, End, Line, Memory, Record, Result, Run, Struct, VerdictChange
 from impls.contract import InvalidInput
@@ -158,6 +159,22 @@ def drop_half_written(folder: Path, name: str = RECORDS_FILE) -> None:
 
 class _Versioned(msgspec.Struct):
     schema_version: int
+
+
+def read_versioned(path: Path, kind: Any, version: int) -> Any:
+    """What stands in a JSON file that has to be of this schema version.
+
+    Raises:
+        InvalidInput: it cannot be read, is something else, or has another version.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(f"{shown(path)}: cannot be read ({error.strerror})") from None
+    found = decode(data, _Versioned, shown(path)).schema_version
+    if found != version:
+        raise InvalidInput(f"{shown(path)}: schema version {found}, this program reads {version}")
+    return decode(data, kind, shown(path))
 
 
 def _files(folder: Path) -> tuple[bytes, bytes]:

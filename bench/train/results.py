@@ -6,6 +6,7 @@ the best when it was published.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,12 +19,12 @@ from bench.records.schema import Struct
 from bench.records.store import decode, record_line
 from bench.train.checkpoint import SUFFIX, About, History, read_history
 from bench.train.outcome import Outcome, outcomes
-from bench.train.run import TRAININGS_FILE, Head, read_head
+from bench.train.request import TRAININGS_FILE, Head, read_head
 from bench.train.turns import read_turns
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 LOSS_DIGITS, TIME_DIGITS = 9, 6
@@ -49,7 +50,7 @@ class Trainings:
     trained: list[History]
     """In the order in which they were made."""
     turns: Analysis | None
-    """What its rows have taken."""
+    """What the rows have taken whose trainings have ended."""
 
     @cached_property
     def outcomes(self) -> list[Outcome]:
@@ -73,8 +74,14 @@ def read_trainings(folder: Path) -> Trainings:
     if strange := sorted({one.about.row for one in trained} - order.keys()):
         raise InvalidInput(f"{shown(folder)}: has a training of {strange[0]}, which it did not set out to train")
     trained.sort(key=lambda one: (one.about.seed, order[one.about.row]))
-    turns = read_turns(folder, frozenset(order))
+    turns = read_turns(folder, _ended(head, trained))
     return Trainings(folder, head, trained, Analysis(turns) if turns else None)
+
+
+def _ended(head: Head, trained: Sequence[History]) -> frozenset[str]:
+    """The rows all of whose trainings have ended: they take turns."""
+    count = Counter(one.about.row for one in trained if one.about.ending)
+    return frozenset(row for row, seeds in head.seeds.items() if count[row] == seeds)
 
 
 def lines_of(trained: Iterable[History]) -> bytes:

@@ -22,9 +22,11 @@ from impls.contract import InvalidInput
 from impls.tasks import LetterTask
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from bench.measure.run import Ended, Watching
     from bench.records.schema import Result
-    from bench.train.run import TrainRequest
+    from bench.train.request import TrainRequest
 
 FOLDER = "turns"
 TASK: LetterTask = "learn_step"
@@ -47,8 +49,22 @@ def rows_of(turns: Result) -> frozenset[str]:
     return frozenset(names - {CONTROL} - set(turns.run.bounds.values()))
 
 
-def take_turns(request: TrainRequest, left_s: float, watching: Watching) -> AbstractContextManager[Ended] | None:
-    """Let the rows take the turns that they lack; None: they lack none.
+def rows_to_compare(request: TrainRequest, failed: Collection[str]) -> list[str]:
+    """The rows that can take turns: those whose trainings have all ended.
+
+    None where trainings are left that have not failed, no workload is as they were trained, or there are not two.
+    ``failed``: names of checkpoints.
+    """
+    left = request.left
+    ended = [row for row in request.head.seeds if row not in {about.row for about in left}]
+    can = request.head.settings.workload is not None and all(about.name in failed for about in left)
+    return ended if can and len(ended) > 1 else []
+
+
+def take_turns(
+    request: TrainRequest, rows: Sequence[str], left_s: float, watching: Watching
+) -> AbstractContextManager[Ended] | None:
+    """Let these rows take the turns that they lack; None: they lack none.
 
     ``left_s``: the time for it; as long as a run takes by default if infinite. Turns in which a row failed are taken
     anew, and those that are too few for verdicts go on.
@@ -56,7 +72,7 @@ def take_turns(request: TrainRequest, left_s: float, watching: Watching) -> Abst
     Raises:
         InvalidInput: as ``bench run``.
     """
-    rows, folder = request.head.seeds.keys(), request.folder
+    folder = request.folder
     budget = None if left_s == math.inf else f"{max(1, int(left_s))}s"
     before = read_turns(folder, frozenset(rows))
     if before is not None and is_enough(Analysis(before)):

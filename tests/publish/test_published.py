@@ -33,7 +33,7 @@ from bench.publish.trainings import PublishedTrainings
 from bench.records.atomic import BEFORE, write_atomic
 from bench.records.store import RECORDS_FILE, RUN_FILE, read_result
 from bench.train.net import NET_FILE
-from bench.train.run import HEAD_FILE, TRAININGS_FILE
+from bench.train.request import HEAD_FILE, TRAININGS_FILE
 from bench.train.turns import FOLDER
 from impls.contract import InvalidInput
 from studies import decided, goals, protocol, rule, turns

@@ -14,8 +14,8 @@ from bench.records.schema import CONTROL, CodeFacts, Result, WorkloadFacts
 from bench.records.store import head_text, read_result
 from bench.train.checkpoint import About, Ending, Evaluation, History
 from bench.train.presets import PRESET, PresetName
+from bench.train.request import HEAD_FILE, SCHEMA_VERSION, TRAININGS_FILE, Head
 from bench.train.results import lines_of
-from bench.train.run import HEAD_FILE, SCHEMA_VERSION, TRAININGS_FILE, Head
 from bench.train.turns import FOLDER
 from bench.workloads.flops import BatchSizes
 from bench.workloads.letters import config_of

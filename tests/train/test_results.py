@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,12 +11,12 @@ from support.trained import history, write_trainings
 
 from bench.page.curves import pictures
 from bench.page.trainings import as_html, as_markdown
+from bench.train.request import HEAD_FILE, TRAININGS_FILE
 from bench.train.results import read_trainings
-from bench.train.run import TRAININGS_FILE
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
 ROWS = ("torch/tuned", "jax/tuned", "thinc/tuned")
 TRAINED = [history(row, seed, 3000 + 200 * place + 10 * seed) for seed in range(3) for place, row in enumerate(ROWS)]
@@ -49,6 +50,24 @@ def test_damage_is_told(harm: object, words: str, tmp_path: Path) -> None:
     harmed = harm(path.read_bytes())
     assert harmed != path.read_bytes()
     path.write_bytes(harmed)
+    with pytest.raises(InvalidInput, match=words):
+        read_trainings(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (Path.unlink, "holds no trainings"),
+        (
+            lambda path: path.write_bytes(path.read_bytes().replace(b'_version": 1', b'_version": 99')),
+            "version 99, this",
+        ),
+        (lambda path: path.write_bytes(path.read_bytes()[:-20]), "no result of this program, or damaged"),
+    ],
+    ids=["gone", "newer", "cut off"],
+)
+def test_what_is_no_head_is_told(harm: Callable[[Path], object], words: str, tmp_path: Path) -> None:
+    harm(write_trainings(tmp_path, TRAINED) / HEAD_FILE)
     with pytest.raises(InvalidInput, match=words):
         read_trainings(tmp_path)
 

@@ -23,7 +23,7 @@ from support.training_cases import same_state
 from bench.measure.errors import Invalid
 from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET
-from bench.train.run import HEAD_FILE, read_head
+from bench.train.request import HEAD_FILE, read_head
 from bench.train.worker import Evaluated, News, Step, Training, beginning
 from bench.workloads import dictionary
 from bench.workloads.task import Task, read_task
@@ -153,7 +153,7 @@ def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: s
         (["--impl", "torch/none"], "unknown row 'torch/none'"),
         (["--preset", "full"], "preset"),
         (["--out", "."], "--out .: exists already"),
-        (["--resume", "nowhere"], "train.json: cannot be read"),
+        (["--resume", "nowhere"], r"nowhere: holds no trainings \(it has no train\.json\)"),
         (["--resume", "nowhere", "--target", "10"], "leave all but --budget"),
         (["--resume", "nowhere", "--threads", "2"], "leave all but --budget"),
     ],
@@ -223,6 +223,7 @@ def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     shown, said = run.communicate()
     assert run.returncode == 130, said
+    assert "torch/tuned seed 0: ends after the step that it is in\n" in said
     assert "interrupted; go on with: " in said and f"--resume {out}" in said and "not yet" in shown
     step = read_about(out / f"{row}.safetensors").step
     assert step > 0

@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from support.frameworks import need
 from support.trained import history, turns, write_trainings
 
 from bench.records.schema import CONTROL
 from bench.train import turns as taking
-from bench.train.run import TrainRequest, read_head
-from bench.train.turns import read_turns, take_turns
+from bench.train.checkpoint import write_checkpoint
+from bench.train.request import HEAD_FILE, TrainRequest, read_head
+from bench.train.results import read_trainings
+from bench.train.turns import read_turns, rows_to_compare, take_turns
+from bench.train.worker import beginning
 from bench.workloads.task import Task
 from impls.training import find_trainable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from bench.measure.request import Request
+    from bench.train.presets import PresetName
 
 ROWS = ("thinc/tuned", "thinc/layers")
 
 
-def request(folder: Path) -> TrainRequest:
+def request(folder: Path, rows: Sequence[str] = ROWS, preset: PresetName = "default") -> TrainRequest:
     need("thinc")
-    head, known = read_head(write_trainings(folder, [history(row, 0, 3000) for row in ROWS])), find_trainable()
-    return TrainRequest(head, tuple(known[row] for row in ROWS), folder, Task([]), None)
+    trained, known = [history(row, 0, 3000) for row in rows], find_trainable()
+    head = read_head(write_trainings(folder, trained, preset=preset))
+    return TrainRequest(head, tuple(known[row] for row in rows), folder, Task([]), None)
 
 
 @pytest.fixture
@@ -41,7 +49,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def test_rows_that_have_taken_none_take_all(tmp_path: Path, asked: list[Request]) -> None:
-    assert take_turns(request(tmp_path), math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert take_turns(request(tmp_path), ROWS, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     (own,) = asked
     assert sorted(row.name for row in own.rows) == sorted(ROWS) and own.out == tmp_path / "turns"
     assert [one.name for one in own.workloads] == ["letters"] and own.tasks == ("learn_step",)
@@ -49,14 +57,14 @@ def test_rows_that_have_taken_none_take_all(tmp_path: Path, asked: list[Request]
 
 
 def test_the_time_that_is_left_is_their_budget(tmp_path: Path, asked: list[Request]) -> None:
-    take_turns(request(tmp_path), 90.7, lambda *_: None)  # type: ignore[arg-type, return-value]
+    take_turns(request(tmp_path), ROWS, 90.7, lambda *_: None)  # type: ignore[arg-type, return-value]
     assert asked[0].budget.total_s == 90
 
 
 def test_rows_that_have_taken_theirs_lack_none(tmp_path: Path, asked: list[Request]) -> None:
     own = request(tmp_path)
     turns(dict.fromkeys(ROWS, 0.1), tmp_path / "turns")
-    assert take_turns(own, math.inf, lambda *_: None) is None and not asked  # type: ignore[arg-type, return-value]
+    assert take_turns(own, ROWS, math.inf, lambda *_: None) is None and not asked  # type: ignore[arg-type, return-value]
 
 
 def test_turns_that_were_cut_short_go_on(tmp_path: Path, asked: list[Any]) -> None:
@@ -64,7 +72,7 @@ def test_turns_that_were_cut_short_go_on(tmp_path: Path, asked: list[Any]) -> No
     turns(dict.fromkeys(ROWS, 0.1), tmp_path / "turns")
     records = tmp_path / "turns" / "records.jsonl"
     records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-1]))
-    assert take_turns(own, 60.0, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, ROWS, 60.0, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
     assert asked[0].resume == tmp_path / "turns" and asked[0].budget == "60s"
 
 
@@ -73,18 +81,39 @@ def test_turns_that_are_too_few_for_verdicts_go_on_and_those_in_which_a_row_fail
 ) -> None:
     own, place = request(tmp_path), tmp_path / "turns"
     turns(dict.fromkeys(ROWS, 0.1), place, blocks=2)
-    assert take_turns(own, math.inf, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, ROWS, math.inf, lambda *_: None) == "goes on"  # type: ignore[arg-type, return-value]
     records = place / "records.jsonl"
     records.write_bytes(records.read_bytes().replace(b'"ok"', b'"crashed"', 1))
-    assert take_turns(own, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, ROWS, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     assert asked[1].out == tmp_path / "turns-2"
+
+
+def test_a_training_that_fails_keeps_no_other_from_its_turns(tmp_path: Path) -> None:
+    rows = (*ROWS, "thinc/pytorch")
+    own = request(tmp_path / "found", rows)
+    names = {about.row: about.name for about in own.left}
+    assert [*names] == [*rows] and rows_to_compare(own, ()) == []
+    for about in own.left[:2]:
+        fresh = beginning(about)
+        write_checkpoint(replace(fresh, about=msgspec.structs.replace(about, ending="missed")), own.folder)
+    assert rows_to_compare(own, ()) == [], "it is still to come"
+    assert rows_to_compare(own, {names["thinc/pytorch"]}) == [*ROWS]
+    assert rows_to_compare(request(tmp_path / "small", rows, preset="smoke"), names.values()) == []
+
+
+def test_turns_are_found_of_rows_that_have_ended(tmp_path: Path) -> None:
+    trained = [history(row, 0, 3000) for row in ROWS]
+    head = write_trainings(tmp_path, trained, dict.fromkeys(ROWS, 0.1)) / HEAD_FILE
+    head.write_bytes(head.read_bytes().replace(b'"seeds": {', b'"seeds": {"torch/tuned": 1, '))
+    found = read_trainings(tmp_path)
+    assert "torch/tuned" in found.head.seeds and found.turns is not None
 
 
 def test_turns_of_other_rows_are_none_of_theirs(tmp_path: Path, asked: list[Request]) -> None:
     own = request(tmp_path)
     turns({"thinc/tuned": 0.1, "torch/tuned": 0.2}, tmp_path / "turns")
     assert read_turns(tmp_path, frozenset(ROWS)) is None
-    assert take_turns(own, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
+    assert take_turns(own, ROWS, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     assert asked[0].out == tmp_path / "turns-2"
     turns(dict.fromkeys(ROWS, 0.1), tmp_path / "turns-2")
     found = read_turns(tmp_path, frozenset(ROWS))
