@@ -23,6 +23,7 @@ from support.training_cases import (
     norm_of,
     same_state,
 )
+from support.wrong_trainings import MaskForgotten, OneStepLate, TimeStepMissing
 
 from impls import find_rows
 from impls.contract import InvalidInput
@@ -147,23 +148,6 @@ def test_a_training_goes_on_from_its_state_as_if_nothing_had_been(name: str, req
     same_state(model.state(), uninterrupted)
 
 
-class MaskForgotten(TrainingReference):
-    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
-        return super().gradients(letters, before, np.maximum(targets, 0))
-
-
-class TimeStepMissing(TrainingReference):
-    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
-        found = super().gradients(letters, before, targets)
-        last = targets.copy()
-        last[:-1] = NO_TARGET
-        share = np.sum(last >= 0) / np.sum(targets >= 0)
-        if share:
-            of_last = super().gradients(letters, before, last).parameters["output.weight"]
-            found.parameters["output.weight"] -= share * of_last
-        return found
-
-
 class GradientScaled(TrainingReference):
     def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
         found = super().gradients(letters, before, targets)
@@ -175,14 +159,6 @@ class SummedBeforeClipping(TrainingReference):
         found = super().gradients(letters, before, targets)
         count = np.sum(targets >= 0)
         return found._replace(parameters={name: count * array for name, array in found.parameters.items()})
-
-
-class OneStepLate(TrainingReference):
-    def train_step(self, *batch: Any) -> Any:
-        found = self.gradients(*batch)
-        rate = self.recipe.learning_rate(self._optimizer.step_count - 1)
-        self._optimizer.step(self._weights, found.parameters, rate)
-        return found.loss
 
 
 class EachClippedByItself(TrainingReference):

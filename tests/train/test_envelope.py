@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -15,73 +14,68 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.processes import ROOT
 from support.training_cases import norm_of
+from support.wrong_trainings import MaskForgotten, OneStepLate, TimeStepMissing
 
 from bench.train.envelope import SEED, STEPS, Stored, at_random, curve_of, fit, losses_of, oracle_losses
 from bench.workloads.task import Task, read_task
-from impls.training import NO_TARGET, Recipe, find_trainable, initial_state, load_training
+from impls.training import find_trainable, initial_state, load_training
 from impls.training_reference import TrainingReference, clipped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bench.train.presets import PresetName
     from impls import Row
     from impls.training import TrainableModel
 
 CURVE = curve_of("smoke")
+IN_EACH_SIZE = pytest.mark.parametrize("preset", ["smoke", pytest.param("default", marks=pytest.mark.thorough)])
 
 
 @cache
-def stored() -> Stored:
-    return msgspec.json.decode((ROOT / "results" / "method" / "envelope-smoke.json").read_bytes(), type=Stored)
+def stored(preset: PresetName = "smoke") -> Stored:
+    return msgspec.json.decode((ROOT / "results" / "method" / f"envelope-{preset}.json").read_bytes(), type=Stored)
 
 
 @cache
-def task() -> Task:
-    return read_task(CURVE.lengths)
+def task(preset: PresetName = "smoke") -> Task:
+    return read_task(curve_of(preset).lengths)
 
 
-def losses(model: TrainableModel, steps: int = STEPS) -> np.ndarray:
-    return np.array([*islice(losses_of(model, CURVE, task(), SEED), steps)])
+def losses(model: TrainableModel, steps: int = STEPS, preset: PresetName = "smoke") -> np.ndarray:
+    return np.array([*islice(losses_of(model, curve_of(preset), task(preset), SEED), steps)])
 
 
-def test_the_envelope_is_of_the_oracle_as_it_is() -> None:
-    assert stored().settings == CURVE and stored().seed == SEED
-    assert len(stored().losses) == len(stored().limits) == STEPS
-    assert oracle_losses(CURVE, task(), SEED, steps=10) == pytest.approx(stored().losses[:10], rel=1e-12)
+@IN_EACH_SIZE
+def test_the_envelope_is_of_the_oracle_as_it_is(preset: PresetName) -> None:
+    kept, curve = stored(preset), curve_of(preset)
+    assert kept.settings == curve and kept.seed == SEED
+    assert len(kept.losses) == len(kept.limits) == STEPS
+    assert oracle_losses(curve, task(preset), SEED, steps=10) == pytest.approx(kept.losses[:10], rel=1e-12)
 
 
-def test_twins_that_had_no_part_in_it_are_within() -> None:
-    assert stored().twins >= 20 and len(stored().held_out) >= 20
-    assert max(stored().held_out) < 1
+@pytest.mark.parametrize("preset", ["smoke", "default"])
+def test_twins_that_had_no_part_in_it_are_within(preset: PresetName) -> None:
+    assert stored(preset).twins >= 20 and len(stored(preset).held_out) >= 20
+    assert max(stored(preset).held_out) < 1
+
+
+def test_another_twin_is_within() -> None:
     another = oracle_losses(CURVE, task(), SEED, twin=1_000_000, steps=30)
     assert stored().envelope.first_outside(another) is None
     assert not np.array_equal(another, np.array(stored().losses[:30])), "it rounds"
 
 
-@pytest.mark.parametrize("name", find_trainable())
-def test_the_losses_of_a_row_stay_within_it(name: str, require: Callable[[Row], None]) -> None:
-    row = find_trainable()[name]
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [(name, "smoke") for name in find_trainable()]
+    + [pytest.param(f"{own}/tuned", "default", marks=pytest.mark.thorough) for own in ("torch", "jax", "thinc")],
+)
+def test_the_losses_of_a_row_stay_within_it(name: str, preset: PresetName, require: Callable[[Row], None]) -> None:
+    row, curve = find_trainable()[name], curve_of(preset)
     require(row)
-    found = losses(load_training(row, CURVE.config(task().symbols), CURVE.recipe))
-    assert stored().envelope.first_outside(found) is None
-
-
-class TimeStepMissing(TrainingReference):
-    """The first time step has no part in the gradient of the output layer's weights."""
-
-    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
-        found, first = super().gradients(letters, before, targets), targets.copy()
-        first[1:] = NO_TARGET
-        share = np.sum(first >= 0) / np.sum(targets >= 0)
-        found.parameters["output.weight"] -= (
-            share * super().gradients(letters, before, first).parameters["output.weight"]
-        )
-        return found
-
-
-class MaskForgotten(TrainingReference):
-    def gradients(self, letters: Any, before: Any, targets: Any) -> Any:
-        return super().gradients(letters, before, np.maximum(targets, 0))
+    found = losses(load_training(row, curve.config(task(preset).symbols), curve.recipe), preset=preset)
+    assert stored(preset).envelope.first_outside(found) is None
 
 
 class ClippedBeforeAveraging(TrainingReference):
@@ -89,16 +83,6 @@ class ClippedBeforeAveraging(TrainingReference):
         found, count = super().gradients(letters, before, targets), int(np.sum(targets >= 0))
         summed = clipped({name: count * own for name, own in found.parameters.items()}, self.recipe.max_norm)
         return found._replace(parameters={name: own / count for name, own in summed.items()})
-
-
-class LateRecipe(Recipe):
-    def learning_rate(self, step: int) -> float:
-        return super().learning_rate(step - 1)
-
-
-class OneStepLate(TrainingReference):
-    def __init__(self, config: Any, recipe: Recipe) -> None:
-        super().__init__(config, LateRecipe(**asdict(recipe)))
 
 
 @pytest.mark.parametrize("kind", [TimeStepMissing, MaskForgotten, ClippedBeforeAveraging, OneStepLate])
