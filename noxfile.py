@@ -79,7 +79,7 @@ def test_processes() -> int:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Prove that every row is the same model, and that the harness does what it says; fifteen minutes on two processors."""
+    """Prove that every row is the same model, and that the harness does what it says; 15 minutes on two processors."""
     run_tests(session, "not thorough")
 
 

@@ -91,10 +91,10 @@ def train(
             impl=impl, target=target, seeds=seeds, budget=budget, threads=threads, preset=preset, out=out
         )
     began = time.monotonic()
-    stopped, code, failed = "", 0, {}
+    stopped, code, watching = "", 0, Watching(request, console)
     try:
-        with Watching(request, console) as watching:
-            failed = carry_out(request, watching)
+        with watching:
+            carry_out(request, watching)
     except KeyboardInterrupt as interrupt:
         stopped, code = str(interrupt) or "interrupted", 130
     except Unwritable as error:
@@ -102,6 +102,7 @@ def train(
     if not request.folder.exists():  # nothing was begun
         console.print(f"bench: {stopped}")
         return code
+    failed = watching.failed
     rows = rows_to_compare(request, failed)
     left_s = math.inf if request.budget_s is None else request.budget_s - (time.monotonic() - began)
     if rows and not stopped and left_s > 0:
@@ -112,15 +113,13 @@ def train(
     show(request, found, failed)
     if found.trained:
         draw(request.folder, console, partial(_write, found))
-    for name, why in failed.items():
-        console.print(f"{name}: {why.status}: {why.reason}; what it has said: {shown(request.folder)}/logs")
     again = command("train", "--resume", shown(request.folder))
     if stopped:
         console.print(f"{stopped}; go on with: {again}")
+    elif not is_whole and (left_s <= 0 or not failed):
+        console.print(f"the budget is spent; go on with: {again}")
     elif failed:
         console.print(f"to try again: {again}")
-    elif not is_whole:
-        console.print(f"the budget is spent; go on with: {again}")
     console.print(f"trainings: {shown(request.folder)}")
     return code or (1 if failed else 0)
 
@@ -189,6 +188,9 @@ class Watching(Progress):
         self._total = request.head.settings.recipe.total_steps
         self._task = TaskID(0)
         self._error = "–"
+        self._folder = request.folder
+        self.failed: dict[str, Failed] = {}
+        """By the checkpoint's name, why there is none."""
 
     def begins(self, about: About) -> None:
         """A training begins, or goes on."""
@@ -209,9 +211,14 @@ class Watching(Progress):
                 step = f"{news.evaluation.step} of at most {self._total} steps"
                 self.console.print(f"{self._label(about)}: {step}, phonemes wrong {self._error}")
 
+        elif isinstance(news, Failed):
+            self.failed[about.name] = news
+            said = f"{news.status}: {news.reason}; what it has said: {shown(self._folder)}/logs"
+            self.console.print(f"{self._label(about)}: {said}")
+
     def stops(self, about: About) -> None:
-        """It is interrupted, and ends after the step that it is in."""
-        self.console.print(f"{self._label(about)}: ends after the step that it is in")
+        """Its process is told to end, and keeps what it has."""
+        self.console.print(f"{self._label(about)}: is told to end, and keeps what it has")
 
     def ends(self, about: About) -> None:
         """Its process has ended."""

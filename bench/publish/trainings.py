@@ -18,7 +18,7 @@ from bench.train.checkpoint import read_checkpoint
 from bench.train.net import NET_FILE, error_of, net_bytes
 from bench.train.request import HEAD_FILE, TRAININGS_FILE, TRAINS, Head
 from bench.train.results import Trainings, lines_of, read_trainings
-from bench.train.turns import FOLDER
+from bench.train.turns import FOLDER, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,8 +46,8 @@ class PublishedTrainings(Kind[Trainings]):
         planned = {(row, seed) for row, seeds in head.seeds.items() for seed in range(seeds)}
         if planned != {(one.about.row, one.about.seed) for one in thing.trained if one.about.ending}:
             raise refuse("not all trainings have ended; go on with `python -m bench train --resume`")
-        if head.compares and thing.turns is None:
-            raise refuse("its rows have taken no turns; go on with `python -m bench train --resume`")
+        if head.compares and (thing.turns is None or rows_of(thing.turns.result) != head.seeds.keys()):
+            raise refuse("its rows have not all taken turns; go on with `python -m bench train --resume`")
         rows = {name: facts.code for name, facts in head.code.items()}
         made = Made(head.environment, head.started_at, head.trainer, rows, TRAINS, trained=True)
         environment = with_commit(made, repository.root, refuse)

@@ -188,11 +188,9 @@ def first(found: Sequence[Outcome]) -> Outcome:
     looked for among those that have reached the target most often.
     """
     sure = [one for one in found if len(one.steps) >= LEAST_SEEDS and not one.missed]
-    timed = [one for one in sure if one.pace]
-    among = timed or sure or found
-    if not sure:
-        most = max(len(one.steps) for one in found)
-        among = [one for one in found if len(one.steps) == most]
+    most = max(len(one.steps) for one in found)
+    among = sure or [one for one in found if len(one.steps) == most]
+    among = [one for one in among if one.pace] or among  # seconds are not compared with steps
     seeds = set.intersection(*(set(one.steps) for one in among))
 
     def place(one: Outcome) -> float:

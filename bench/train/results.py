@@ -6,7 +6,6 @@ the best when it was published.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -24,7 +23,7 @@ from bench.train.turns import read_turns
 from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
 
 LOSS_DIGITS, TIME_DIGITS = 9, 6
@@ -50,7 +49,7 @@ class Trainings:
     trained: list[History]
     """In the order in which they were made."""
     turns: Analysis | None
-    """What the rows have taken whose trainings have ended."""
+    """What its rows have taken, or some of them."""
 
     @cached_property
     def outcomes(self) -> list[Outcome]:
@@ -74,14 +73,8 @@ def read_trainings(folder: Path) -> Trainings:
     if strange := sorted({one.about.row for one in trained} - order.keys()):
         raise InvalidInput(f"{shown(folder)}: has a training of {strange[0]}, which it did not set out to train")
     trained.sort(key=lambda one: (one.about.seed, order[one.about.row]))
-    turns = read_turns(folder, _ended(head, trained))
+    turns = read_turns(folder, order)
     return Trainings(folder, head, trained, Analysis(turns) if turns else None)
-
-
-def _ended(head: Head, trained: Sequence[History]) -> frozenset[str]:
-    """The rows all of whose trainings have ended: they take turns."""
-    count = Counter(one.about.row for one in trained if one.about.ending)
-    return frozenset(row for row, seeds in head.seeds.items() if count[row] == seeds)
 
 
 def lines_of(trained: Iterable[History]) -> bytes:

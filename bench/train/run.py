@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
-from contextlib import closing, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,6 +34,9 @@ from impls import Row
 ENDING_LIMIT_S = 20.0
 """How long a process may take to end after the step that it is in: one that compiles cannot be interrupted."""
 
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The signals that end a command in good order."""
+
 
 class Listener(Protocol):
     """Who hears how far the trainings are."""
@@ -45,7 +48,7 @@ class Listener(Protocol):
         """It has said something."""
 
     def stops(self, about: About) -> None:
-        """It is interrupted, and ends after the step that it is in."""
+        """Its process is told to end, and keeps what it has."""
 
     def ends(self, about: About) -> None:
         """Its process has ended."""
@@ -55,15 +58,14 @@ class Unwritable(Exception):
     """A checkpoint cannot be written; those before are still there."""
 
 
-def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
-    """Train all that has not ended, until the budget is spent; of those that fail, why, by the checkpoint's name.
+def train(request: TrainRequest, listener: Listener) -> None:
+    """Train all that has not ended, until the budget is spent. One that fails is said, and the next is trained.
 
     Raises:
         InvalidInput: another run has this machine, the folder cannot be made, or a checkpoint in it is damaged.
         Unwritable: a checkpoint, or what else is in the folder, cannot be written.
         KeyboardInterrupt: after the step that was made, with a checkpoint.
     """
-    failed: dict[str, Failed] = {}
     with only_run(request.head.command) as mark, TemporaryDirectory(prefix="bench-") as scratch:
         if not request.folder.exists():
             with new_folder(request.folder) as fresh:
@@ -85,13 +87,10 @@ def train(request: TrainRequest, listener: Listener) -> dict[str, Failed]:
                     for news in said:
                         if isinstance(news, NotWritten):
                             raise Unwritable(news.reason)
-                        if isinstance(news, Failed):
-                            failed[about.name] = news
                         listener.hears(about, news)
             except OSError as error:
                 raise Unwritable(f"{error.filename or request.folder}: {error.strerror or error}") from None
             listener.ends(read_about(path) if path.exists() else about)
-    return failed
 
 
 def _trained(
@@ -151,14 +150,27 @@ def _heard(process: subprocess.Popen[bytes], pipe: IO[bytes], stops: Callable[[]
             said_why = True
             yield Failed("crashed", f"the process {_ending(process.returncode)}")
     finally:
-        if process.poll() is None and not said_why:
-            stops()
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(ENDING_LIMIT_S)
+        if process.poll() is None:
+            with patient():
+                process.terminate()
+                if not said_why:
+                    stops()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(ENDING_LIMIT_S)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Do not hear a second Ctrl-C while the context lasts: it would cost the checkpoint that is written."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _ending(code: int | None) -> str:

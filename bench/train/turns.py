@@ -32,15 +32,15 @@ FOLDER = "turns"
 TASK: LetterTask = "learn_step"
 
 
-def read_turns(folder: Path, rows: frozenset[str]) -> Result | None:
-    """The latest turns that these rows, and no others, have taken; None where they have taken none.
+def read_turns(folder: Path, rows: Collection[str]) -> Result | None:
+    """The turns that most of these rows, and no others, have taken, the latest of such; None where there are none.
 
     Raises:
         InvalidInput: they are damaged.
     """
     found = [read_result(path.parent) for path in folder.glob(f"{FOLDER}*/{RUN_FILE}")]
-    theirs = [one for one in found if rows_of(one) == rows]
-    return max(theirs, key=lambda one: one.run.started_at, default=None)
+    theirs = [one for one in found if rows_of(one) <= set(rows)]
+    return max(theirs, key=lambda one: (len(rows_of(one)), one.run.started_at), default=None)
 
 
 def rows_of(turns: Result) -> frozenset[str]:
@@ -52,13 +52,13 @@ def rows_of(turns: Result) -> frozenset[str]:
 def rows_to_compare(request: TrainRequest, failed: Collection[str]) -> list[str]:
     """The rows that can take turns: those whose trainings have all ended.
 
-    None where trainings are left that have not failed, no workload is as they were trained, or there are not two.
-    ``failed``: names of checkpoints.
+    There are none while trainings are left that have not failed. ``failed``: names of their checkpoints.
     """
     left = request.left
+    if not request.head.compares or any(about.name not in failed for about in left):
+        return []
     ended = [row for row in request.head.seeds if row not in {about.row for about in left}]
-    can = request.head.settings.workload is not None and all(about.name in failed for about in left)
-    return ended if can and len(ended) > 1 else []
+    return ended if len(ended) > 1 else []
 
 
 def take_turns(
@@ -74,7 +74,9 @@ def take_turns(
     """
     folder = request.folder
     budget = None if left_s == math.inf else f"{max(1, int(left_s))}s"
-    before = read_turns(folder, frozenset(rows))
+    before = read_turns(folder, rows)
+    if before is not None and rows_of(before) != set(rows):
+        before = None
     if before is not None and is_enough(Analysis(before)):
         return None
     if before is not None and not failures_of(before.records):

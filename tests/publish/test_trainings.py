@@ -103,7 +103,8 @@ def test_what_proves_nothing_is_refused(repository: Path, tmp_path: Path) -> Non
     refused("smoke is a check", TRAINED, PACES, preset="smoke")
     refused("not all trainings have ended", [*TRAINED[:-1], history("jax/tuned", 2, 200, ending=None)], PACES)
     refused("not all trainings", TRAINED[:-1], PACES, seeds={"torch/tuned": 3, "jax/tuned": 3})
-    refused("have taken no turns", TRAINED)
+    refused("have not all taken turns", TRAINED)
+    refused("not all taken turns", [*TRAINED, history("thinc/tuned", 0, 3000)], PACES)
     place = tmp_path / "few"
     write_trainings(place, TRAINED, PACES)
     turns(PACES, place / "turns", blocks=2)

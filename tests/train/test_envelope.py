@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from impls.training import TrainableModel
 
 CURVE = curve_of("smoke")
-IN_EACH_SIZE = pytest.mark.parametrize("preset", ["smoke", pytest.param("default", marks=pytest.mark.thorough)])
 
 
 @cache
@@ -46,7 +45,7 @@ def losses(model: TrainableModel, steps: int = STEPS, preset: PresetName = "smok
     return np.array([*islice(losses_of(model, curve_of(preset), task(preset), SEED), steps)])
 
 
-@IN_EACH_SIZE
+@pytest.mark.parametrize("preset", ["smoke", pytest.param("default", marks=pytest.mark.thorough)])
 def test_the_envelope_is_of_the_oracle_as_it_is(preset: PresetName) -> None:
     kept, curve = stored(preset), curve_of(preset)
     assert kept.settings == curve and kept.seed == SEED
@@ -86,9 +85,17 @@ class ClippedBeforeAveraging(TrainingReference):
 
 
 @pytest.mark.parametrize("kind", [TimeStepMissing, MaskForgotten, ClippedBeforeAveraging, OneStepLate])
-def test_what_is_wrong_leaves_it(kind: Callable[..., TrainingReference]) -> None:
-    wrong = kind(CURVE.config(task().symbols), CURVE.recipe)
-    assert stored().envelope.first_outside(losses(wrong, 30)) is not None
+@pytest.mark.parametrize(("preset", "steps"), [("smoke", 30), pytest.param("default", 5, marks=pytest.mark.thorough)])
+def test_what_is_wrong_leaves_it(kind: Callable[..., TrainingReference], preset: PresetName, steps: int) -> None:
+    curve = curve_of(preset)
+    wrong = kind(curve.config(task(preset).symbols), curve.recipe)
+    assert stored(preset).envelope.first_outside(losses(wrong, steps, preset)) is not None
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("smoke", STEPS), ("default", 120)])
+def test_its_limits_are_near_for_so_many_steps(preset: PresetName, steps: int) -> None:
+    near = np.array(stored(preset).limits) / np.array(stored(preset).losses)
+    assert np.all(near[:steps] < 2e-3)
 
 
 def test_most_of_the_first_steps_clip() -> None:

@@ -24,6 +24,7 @@ from bench.measure.errors import Invalid
 from bench.train.checkpoint import About, Checkpoint, read_about, read_checkpoint, write_checkpoint
 from bench.train.presets import PRESET
 from bench.train.request import HEAD_FILE, read_head
+from bench.train.run import patient
 from bench.train.worker import Evaluated, News, Step, Training, beginning
 from bench.workloads import dictionary
 from bench.workloads.task import Task, read_task
@@ -223,13 +224,20 @@ def test_ctrl_c_loses_nothing(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     shown, said = run.communicate()
     assert run.returncode == 130, said
-    assert "torch/tuned seed 0: ends after the step that it is in\n" in said
+    assert "torch/tuned seed 0: is told to end, and keeps what it has\n" in said
     assert "interrupted; go on with: " in said and f"--resume {out}" in said and "not yet" in shown
     step = read_about(out / f"{row}.safetensors").step
     assert step > 0
     again = bench("train", "--resume", str(out), "--budget", "20s", env=env)
     assert again.returncode == 0 and "the budget is spent; go on with" in again.stderr, again.stderr
     assert read_about(out / f"{row}.safetensors").step > step
+
+
+def test_a_second_ctrl_c_is_not_heard_while_a_training_ends() -> None:
+    with patient():
+        signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(done: Path, tmp_path: Path) -> None:
@@ -278,7 +286,8 @@ def test_a_training_that_dies_is_said_and_the_next_one_is_made(tmp_path: Path) -
     alive("bench.train.worker", str(tmp_path))[0].kill()
     shown, said = run.communicate()
     assert run.returncode == 1, said
-    assert "torch-tuned-seed-0.safetensors: crashed: the process ended by SIGKILL; what it has said: " in said
+    assert "torch/tuned seed 0: crashed: the process ended by SIGKILL; what it has said: " in said
+    assert "is told to end" not in said
     assert "to try again: " in said and f"--resume {out}" in said
     assert "torch/tuned     0  failed      –" in shown
     assert "thinc/tuned     0  missed     40" in shown and not (out / "torch-tuned-seed-0.safetensors").exists()

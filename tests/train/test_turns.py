@@ -11,13 +11,15 @@ import pytest
 from support.frameworks import need
 from support.trained import history, turns, write_trainings
 
+from bench.cli import train as command
 from bench.records.schema import CONTROL
 from bench.train import turns as taking
 from bench.train.checkpoint import write_checkpoint
-from bench.train.request import HEAD_FILE, TrainRequest, read_head
+from bench.train.presets import PRESET
+from bench.train.request import HEAD_FILE, TRAININGS_FILE, TrainRequest, read_head
 from bench.train.results import read_trainings
 from bench.train.turns import read_turns, rows_to_compare, take_turns
-from bench.train.worker import beginning
+from bench.train.worker import Failed, beginning
 from bench.workloads.task import Task
 from impls.training import find_trainable
 
@@ -26,15 +28,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.measure.request import Request
-    from bench.train.presets import PresetName
 
 ROWS = ("thinc/tuned", "thinc/layers")
 
 
-def request(folder: Path, rows: Sequence[str] = ROWS, preset: PresetName = "default") -> TrainRequest:
+def request(folder: Path, rows: Sequence[str] = ROWS) -> TrainRequest:
     need("thinc")
     trained, known = [history(row, 0, 3000) for row in rows], find_trainable()
-    head = read_head(write_trainings(folder, trained, preset=preset))
+    head = read_head(write_trainings(folder, trained))
     return TrainRequest(head, tuple(known[row] for row in rows), folder, Task([]), None)
 
 
@@ -98,24 +99,54 @@ def test_a_training_that_fails_keeps_no_other_from_its_turns(tmp_path: Path) -> 
         write_checkpoint(replace(fresh, about=msgspec.structs.replace(about, ending="missed")), own.folder)
     assert rows_to_compare(own, ()) == [], "it is still to come"
     assert rows_to_compare(own, {names["thinc/pytorch"]}) == [*ROWS]
-    assert rows_to_compare(request(tmp_path / "small", rows, preset="smoke"), names.values()) == []
+    no_turns = replace(own, head=msgspec.structs.replace(own.head, settings=PRESET["smoke"]))
+    assert rows_to_compare(no_turns, {names["thinc/pytorch"]}) == []
+    (own.folder / names["thinc/layers"]).unlink()
+    assert rows_to_compare(own, {names["thinc/pytorch"], names["thinc/layers"]}) == [], "one has no other"
 
 
-def test_turns_are_found_of_rows_that_have_ended(tmp_path: Path) -> None:
+def test_turns_stay_where_more_rows_and_seeds_are_to_come(tmp_path: Path) -> None:
     trained = [history(row, 0, 3000) for row in ROWS]
     head = write_trainings(tmp_path, trained, dict.fromkeys(ROWS, 0.1)) / HEAD_FILE
-    head.write_bytes(head.read_bytes().replace(b'"seeds": {', b'"seeds": {"torch/tuned": 1, '))
+    head.write_bytes(head.read_bytes().replace(b'"seeds": {', b'"seeds": {"torch/tuned": 3, '))
+    head.write_bytes(head.read_bytes().replace(b'"thinc/tuned": 1', b'"thinc/tuned": 3'))
     found = read_trainings(tmp_path)
-    assert "torch/tuned" in found.head.seeds and found.turns is not None
+    assert found.head.seeds == {"torch/tuned": 3, "thinc/tuned": 3, "thinc/layers": 1} and found.turns is not None
+
+
+def test_those_whose_training_ended_take_turns_and_the_command_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = request(tmp_path)
+    (own.folder / TRAININGS_FILE).unlink()
+    more = replace(own, head=msgspec.structs.replace(own.head, seeds=own.head.seeds | {"thinc/pytorch": 1}))
+    more = replace(more, rows=(*own.rows, find_trainable()["thinc/pytorch"]))
+    seen: list[Any] = []
+
+    def carry_out(given: TrainRequest, watching: Any) -> None:
+        for _, about in given.trainings:
+            if about.row in ROWS:
+                fresh = beginning(msgspec.structs.replace(about, ending="missed"))
+                write_checkpoint(fresh, given.folder)
+            else:
+                watching.hears(about, Failed("crashed", "it did"))
+
+    def turned(_request: TrainRequest, rows: list[str], *_: object) -> None:
+        seen.append(rows)
+
+    monkeypatch.setattr(command, "check_resume", lambda *_: more)
+    monkeypatch.setattr(command, "carry_out", carry_out)
+    monkeypatch.setattr(command, "take_turns", turned)
+    assert command.train(resume=own.folder) == 1 and seen == [[*ROWS]]
 
 
 def test_turns_of_other_rows_are_none_of_theirs(tmp_path: Path, asked: list[Request]) -> None:
     own = request(tmp_path)
     turns({"thinc/tuned": 0.1, "torch/tuned": 0.2}, tmp_path / "turns")
-    assert read_turns(tmp_path, frozenset(ROWS)) is None
+    assert read_turns(tmp_path, ROWS) is None
     assert take_turns(own, ROWS, math.inf, lambda *_: None) == "run"  # type: ignore[arg-type, return-value]
     assert asked[0].out == tmp_path / "turns-2"
     turns(dict.fromkeys(ROWS, 0.1), tmp_path / "turns-2")
-    found = read_turns(tmp_path, frozenset(ROWS))
+    found = read_turns(tmp_path, ROWS)
     assert found is not None and found.path == tmp_path / "turns-2"
     assert {record.cell.implementation for record in found.records} == {*ROWS, CONTROL}
