@@ -63,6 +63,8 @@ def main() -> int:
     for nohup; and SIGXCPU, which comes before SIGKILL where a process may have so much processor time and no more: to
     this one, and to those that it starts.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGXCPU):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)

@@ -6,7 +6,9 @@ A checkpoint is a safetensors file: ``parameters/…``, ``mean/…`` and ``squar
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
@@ -26,7 +28,10 @@ from impls.training import TrainingConfig, TrainingState, check_state
 
 SUFFIX = ".safetensors"
 ABOUT = "seq2seq-lstm-training"
-"""The key of the metadata."""
+"""The key of what a file says of itself, in its metadata."""
+
+DIGEST = "sha256"
+"""That of all that is in a checkpoint: safetensors has none."""
 
 Ending = Literal["reached", "missed"]
 
@@ -104,7 +109,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     for kind in ("parameters", "mean", "square"):
         arrays |= {f"{kind}/{name}": np.ascontiguousarray(own) for name, own in getattr(state, kind).items()}
     about = msgspec.json.encode(msgspec.structs.replace(checkpoint.about, step=state.step)).decode()
-    write_atomic(folder / checkpoint.about.name, save(arrays, {ABOUT: about}))
+    write_atomic(folder / checkpoint.about.name, save(arrays, {ABOUT: about, DIGEST: _digest(about, arrays)}))
 
 
 def read_about(path: Path) -> About:
@@ -124,17 +129,33 @@ def read_about(path: Path) -> About:
         raise InvalidInput(f"{shown(path)}: is no checkpoint of `python -m bench train`, or damaged") from None
 
 
+def _read(path: Path) -> tuple[About, dict[str, np.ndarray]]:
+    about = read_about(path)
+    with safe_open(path, "numpy") as file:
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
+        said = file.metadata()
+    if said.get(DIGEST) != _digest(said[ABOUT], arrays):
+        raise InvalidInput(f"{shown(path)}: is damaged (what is in it is not what was written)")
+    return about, arrays
+
+
+def _digest(about: str, arrays: Mapping[str, np.ndarray]) -> str:
+    found = sha256(about.encode())
+    for name, own in sorted(arrays.items()):
+        found.update(name.encode() + own.tobytes())
+    return found.hexdigest()
+
+
 def read_history(path: Path) -> History:
-    """What has become of a checkpoint's training; its weights are not read.
+    """What has become of a checkpoint's training.
 
     Raises:
         InvalidInput: there is none, or it is damaged.
     """
-    about = read_about(path)
+    about, arrays = _read(path)
     try:
-        with safe_open(path, "numpy") as file:
-            return History(about, *(file.get_tensor(name) for name in COLUMNS))
-    except SafetensorError as error:
+        return History(about, *(arrays[name] for name in COLUMNS))
+    except KeyError as error:
         raise InvalidInput(f"{shown(path)}: is damaged ({error})") from None
 
 
@@ -144,9 +165,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     Raises:
         InvalidInput: there is none, or it is damaged or something else.
     """
-    about = read_about(path)
-    with safe_open(path, "numpy") as file:
-        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # it is no mapping
+    about, arrays = _read(path)
     kinds: dict[str, Parameters] = {"parameters": {}, "mean": {}, "square": {}}
     for key, array in arrays.items():
         kind, _, name = key.partition("/")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
@@ -52,10 +53,10 @@ class Head(Struct, frozen=True, kw_only=True):
     """What the preset was."""
     trainer: str
     """SHA-256 of what trains: see ``code_of_harness``."""
-    target: float
-    seeds: dict[str, int]
+    target: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    seeds: Annotated[dict[str, Annotated[int, msgspec.Meta(ge=1, le=MOST_SEEDS)]], msgspec.Meta(min_length=1)]
     """How often each row is trained; in the order in which they train."""
-    threads: int
+    threads: Annotated[int, msgspec.Meta(ge=1)]
     code: dict[str, CodeFacts]
     """Of each row's training."""
 
@@ -173,12 +174,16 @@ def check_resume(folder: Path, budget: str | None, impl: Sequence[str] = (), see
             seeds=head.seeds | more,
             code={row.name: code_facts(row, trained=True) for row in rows} | head.code,
         )
+    if head.threads > here.cores:
+        raise refuse(f"has {head.threads} threads, and there are {here.cores} processors")
     for name, code in head.code.items():
         row = known.get(name)
         if row is None or (missing := row.missing()):
             raise refuse(f"{name}: {missing if row else 'can no longer be trained'}")
         if code_facts(row, trained=True) != code:
             raise refuse(f"{name} has changed since")
+    if head.code.keys() != head.seeds.keys():
+        raise refuse("its rows and those that have code are not the same")
     budget_s = None if budget is None else parse_budget(budget)
     task = read_task(head.settings.lengths, stress=head.settings.stress)
     request = TrainRequest(head, tuple(known[name] for name in head.seeds), folder.absolute(), task, budget_s)
@@ -208,7 +213,10 @@ def _chosen(names: Sequence[str]) -> list[Row]:
 
 
 def _has_ended(path: Path) -> bool:
-    return path.exists() and read_about(path).ending is not None
+    try:
+        return path.exists() and read_about(path).ending is not None
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; remove it, and its training begins anew") from None
 
 
 def read_head(folder: Path) -> Head:
@@ -218,6 +226,8 @@ def read_head(folder: Path) -> Head:
         InvalidInput: nothing was, or it is damaged, or of another version of this program.
     """
     path = folder / HEAD_FILE
+    if not folder.is_dir():
+        raise InvalidInput(f"{shown(folder)}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     if not path.is_file():
         raise InvalidInput(f"{shown(folder)}: holds no trainings (it has no {HEAD_FILE})")
     head: Head = read_versioned(path, Head, SCHEMA_VERSION)

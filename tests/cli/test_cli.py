@@ -330,7 +330,7 @@ def test_a_scaling_run_is_made_fitted_and_asked(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sweeps, "HELD_OUT", 3)
     quick = replace(BUDGETS["scaling"], timed_s=0.02, min_turns=2, min_blocks=1, max_blocks=1)
     monkeypatch.setitem(BUDGETS, "scaling", quick)
-    rows = [str(numpy_row(tmp_path, "mine")), str(numpy_row(tmp_path, "slow", before="import time; time.sleep(0.001)"))]
+    rows = [str(numpy_row(tmp_path, "mine")), str(numpy_row(tmp_path, "slow", before="import time; time.sleep(0.02)"))]
     words = ("--preset", "scaling", "--sweep", "hidden_dim=4:64", "batch_size=1:8", "--shape", "embedding_dim=4")
     out = tmp_path / "out"
     done = ask("run", "--impl", *rows, *words, "--task", "encode", "--out", str(out))

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +158,11 @@ def test_what_the_system_refuses_is_one_line(refusal: OSError, words: str, monke
     monkeypatch.setattr("bench.cli.list.listing", refuses)
     done = ask("list")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"{words}\n")
+
+
+def test_ctrl_c_before_there_is_somebody_to_say_so_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "cyclopts.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    script = "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    script += "; runpy.run_module('bench', run_name='__main__')"
+    done = python("-c", script, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == -signal.SIGINT and done.stderr == "" and done.stdout == ""

@@ -108,6 +108,12 @@ def damaged(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def another_byte(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
 def another_shape(path: Path) -> None:
     one = read_checkpoint(path)
     parameters = one.state.parameters | {"output.bias": np.zeros(3, np.float32)}
@@ -125,12 +131,13 @@ def steers_a_terminal(path: Path) -> None:
     ("harm", "words"),
     [
         (damaged, "is no checkpoint of `python -m bench train`, or damaged"),
+        (another_byte, r"is damaged \(what is in it is not what was written\)"),
         (another_shape, r"is damaged \(parameter output.bias has shape \(3,\)"),
         (lambda path: path.write_text("{}"), "is no checkpoint"),
         (steers_a_terminal, "it has control characters"),
         (Path.unlink, "cannot be read"),
     ],
-    ids=["cut off", "another shape", "no safetensors", "steers a terminal", "gone"],
+    ids=["cut off", "another byte", "another shape", "no safetensors", "steers a terminal", "gone"],
 )
 def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: str, tmp_path: Path) -> None:
     write_checkpoint(beginning(about()), tmp_path)
@@ -154,7 +161,7 @@ def test_what_is_no_checkpoint_is_refused(harm: Callable[[Path], None], words: s
         (["--impl", "torch/none"], "unknown row 'torch/none'"),
         (["--preset", "full"], "preset"),
         (["--out", "."], "--out .: exists already"),
-        (["--resume", "nowhere"], r"nowhere: holds no trainings \(it has no train\.json\)"),
+        (["--resume", "nowhere"], "nowhere: no such folder"),
         (["--resume", "nowhere", "--target", "10"], "leave all but --budget"),
         (["--resume", "nowhere", "--threads", "2"], "leave all but --budget"),
     ],
@@ -267,6 +274,10 @@ def test_what_would_be_another_training_is_refused(done: Path, tmp_path: Path) -
         (lambda own: own["code"][ROW].update(code="0"), "thinc/tuned has changed since"),
         (lambda own: own["code"].update({"thinc/gone": own["code"].pop(ROW)}), "thinc/gone: can no longer be trained"),
         (lambda own: own.update(target="x"), "train.json"),
+        (lambda own: own.update(target=7), "train.json: is no result of this program, or damaged"),
+        (lambda own: own.update(threads=64), "has 64 threads, and there are"),
+        (lambda own: own.update(seeds={ROW: 0}), "train.json: is no result of this program, or damaged"),
+        (lambda own: own.update(seeds={"thinc/tunee": 1}), "its rows and those that have code are not the same"),
     ):
         changed = msgspec.json.decode(msgspec.json.encode(head))
         change(changed)
