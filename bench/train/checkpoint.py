@@ -129,6 +129,24 @@ def read_about(path: Path) -> About:
         raise InvalidInput(f"{shown(path)}: is no checkpoint of `python -m bench train`, or damaged") from None
 
 
+def about_now(fresh: About, folder: Path) -> About:
+    """What the checkpoint of a training says of itself; ``fresh``, as the training begins, where there is none.
+
+    Raises:
+        InvalidInput: it is damaged, or of another training.
+    """
+    path = folder / fresh.name
+    if not path.exists():
+        return fresh
+    try:
+        about = read_about(path)
+        if msgspec.structs.replace(about, step=0, evaluations=(), test=None, ending=None) != fresh:
+            raise InvalidInput(f"{shown(path)}: is of another training ({about.row}, seed {about.seed})")
+    except InvalidInput as error:
+        raise InvalidInput(f"{error}; remove it, and its training begins anew") from None
+    return about
+
+
 def _read(path: Path) -> tuple[About, dict[str, np.ndarray]]:
     about = read_about(path)
     with safe_open(path, "numpy") as file:

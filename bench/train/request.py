@@ -17,7 +17,7 @@ from bench.machine.describe import code_facts, describe
 from bench.measure.request import choose_rows, command_of, free_folder, parse_budget, parse_threads
 from bench.records.schema import CodeFacts, Environment, Struct
 from bench.records.store import read_versioned
-from bench.train.checkpoint import About, read_about
+from bench.train.checkpoint import About, about_now
 from bench.train.presets import PRESET, Preset, PresetName
 from bench.workloads.task import Task, read_task
 from impls import Row
@@ -80,7 +80,7 @@ class TrainRequest:
     @property
     def left(self) -> list[About]:
         """The trainings that have not ended."""
-        return [about for _, about in self.trainings if not _has_ended(self.folder / about.name)]
+        return [about for _, about in self.trainings if about_now(about, self.folder).ending is None]
 
     @property
     def trainings(self) -> list[tuple[Row, About]]:
@@ -210,13 +210,6 @@ def _chosen(names: Sequence[str]) -> list[Row]:
         if missing := row.missing():
             raise InvalidInput(f"--impl {row.name}: {missing}; install it, or leave the row out")
     return chosen
-
-
-def _has_ended(path: Path) -> bool:
-    try:
-        return path.exists() and read_about(path).ending is not None
-    except InvalidInput as error:
-        raise InvalidInput(f"{error}; remove it, and its training begins anew") from None
 
 
 def read_head(folder: Path) -> Head:

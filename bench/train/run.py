@@ -26,7 +26,7 @@ from bench.measure.worker_client import blocked
 from bench.measure.worker_environment import environment_of, memory_limit, worker_environment
 from bench.records.atomic import new_folder, write_atomic
 from bench.records.store import head_text
-from bench.train.checkpoint import About, read_about
+from bench.train.checkpoint import About, about_now
 from bench.train.request import HEAD_FILE, TrainRequest, read_head
 from bench.train.worker import Assignment, Failed, News, NotWritten
 from impls import Row
@@ -68,15 +68,14 @@ def train(request: TrainRequest, listener: Listener) -> None:
     """
     with only_run(request.head.command) as mark, TemporaryDirectory(prefix="bench-") as scratch:
         if not request.folder.exists():
-            with new_folder(request.folder) as fresh:
-                (fresh / "logs").mkdir()
-                write_atomic(fresh / HEAD_FILE, head_text(request.head))
+            with new_folder(request.folder) as folder:
+                (folder / "logs").mkdir()
+                write_atomic(folder / HEAD_FILE, head_text(request.head))
         elif request.head != read_head(request.folder):  # there are to be more
             write_atomic(request.folder / HEAD_FILE, head_text(request.head))
         until_s = None if request.budget_s is None else time.monotonic() + request.budget_s
-        for row, fresh_about in request.trainings:
-            path = request.folder / fresh_about.name
-            about = read_about(path) if path.exists() else fresh_about
+        for row, fresh in request.trainings:
+            about = about_now(fresh, request.folder)
             if about.ending is not None:
                 continue
             if until_s is not None and time.monotonic() >= until_s:
@@ -90,7 +89,7 @@ def train(request: TrainRequest, listener: Listener) -> None:
                         listener.hears(about, news)
             except OSError as error:
                 raise Unwritable(f"{error.filename or request.folder}: {error.strerror or error}") from None
-            listener.ends(read_about(path) if path.exists() else about)
+            listener.ends(about_now(fresh, request.folder))
 
 
 def _trained(

@@ -286,6 +286,19 @@ def test_what_would_be_another_training_is_refused(done: Path, tmp_path: Path) -
     assert isinstance(read_checkpoint(done / NAME).state, TrainingState)
 
 
+def test_a_checkpoint_of_another_training_is_refused(done: Path, tmp_path: Path) -> None:
+    path = done / NAME
+    own = read_checkpoint(path)
+    for change in ({"seed": 1}, {"row": "thinc/layers"}, {"target": 0.2}, {"phonemes": own.about.phonemes[::-1]}):
+        other = replace(own, about=msgspec.structs.replace(own.about, **change))
+        write_checkpoint(other, tmp_path)
+        (tmp_path / other.about.name).rename(path)
+        words = rf"is of another training \({other.about.row}, seed {other.about.seed}\); remove it, and its training"
+        one_line(train(tmp_path, "--resume", str(done)), words)
+    write_checkpoint(own, done)
+    assert train(tmp_path, "--resume", str(done)).returncode == 0
+
+
 def test_a_training_that_dies_is_said_and_the_next_one_is_made(tmp_path: Path) -> None:
     need("thinc")
     need("torch")

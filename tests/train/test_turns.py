@@ -99,7 +99,7 @@ def test_a_training_that_fails_keeps_no_other_from_its_turns(tmp_path: Path) -> 
         write_checkpoint(replace(fresh, about=msgspec.structs.replace(about, ending="missed")), own.folder)
     assert rows_to_compare(own, ()) == [], "it is still to come"
     assert rows_to_compare(own, {names["thinc/pytorch"]}) == [*ROWS]
-    no_turns = replace(own, head=msgspec.structs.replace(own.head, settings=PRESET["smoke"]))
+    no_turns = replace(own, head=msgspec.structs.replace(own.head, settings=PRESET["stress"]))
     assert rows_to_compare(no_turns, {names["thinc/pytorch"]}) == []
     (own.folder / names["thinc/layers"]).unlink()
     assert rows_to_compare(own, {names["thinc/pytorch"], names["thinc/layers"]}) == [], "one has no other"
