@@ -112,8 +112,7 @@ def read_head(folder: Path) -> Head:
     Raises:
         InvalidInput: there is none, or it is damaged, or of another version of this program.
     """
-    head: Head = read_versioned(folder / HEAD_FILE, Head, SCHEMA_VERSION)
-    return head
+    return read_versioned(folder / HEAD_FILE, Head, SCHEMA_VERSION)
 
 
 def read_batches(folder: Path) -> list[Batch]:

@@ -210,7 +210,6 @@ class Watching(Progress):
             if not self.console.is_terminal:
                 step = f"{news.evaluation.step} of at most {self._total} steps"
                 self.console.print(f"{self._label(about)}: {step}, phonemes wrong {self._error}")
-
         elif isinstance(news, Failed):
             self.failed[about.name] = news
             said = f"{news.status}: {news.reason}; what it has said: {shown(self._folder)}/logs"

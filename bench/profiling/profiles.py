@@ -126,8 +126,7 @@ def read_profiles(folder: Path) -> Profiles:
     Raises:
         InvalidInput: there are none, they are damaged, or another version wrote them.
     """
-    found: Profiles = read_versioned(folder / PROFILE_FILE, Profiles, SCHEMA_VERSION)
-    return found
+    return read_versioned(folder / PROFILE_FILE, Profiles, SCHEMA_VERSION)
 
 
 Name: TypeAlias = tuple[str, Kind]

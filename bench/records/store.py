@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -17,6 +17,8 @@ from impls.contract import InvalidInput
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Kind = TypeVar("Kind")
 
 SCHEMA_VERSION = 4
 
@@ -161,7 +163,7 @@ class _Versioned(msgspec.Struct):
     schema_version: int
 
 
-def read_versioned(path: Path, kind: Any, version: int) -> Any:
+def read_versioned(path: Path, kind: type[Kind], version: int) -> Kind:
     """What stands in a JSON file that has to be of this schema version.
 
     Raises:
@@ -174,7 +176,8 @@ def read_versioned(path: Path, kind: Any, version: int) -> Any:
     found = decode(data, _Versioned, shown(path)).schema_version
     if found != version:
         raise InvalidInput(f"{shown(path)}: schema version {found}, this program reads {version}")
-    return decode(data, kind, shown(path))
+    value: Kind = decode(data, kind, shown(path))
+    return value
 
 
 def _files(folder: Path) -> tuple[bytes, bytes]:

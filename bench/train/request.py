@@ -223,8 +223,7 @@ def read_head(folder: Path) -> Head:
         raise InvalidInput(f"{shown(folder)}: {'is a file, not a folder' if folder.exists() else 'no such folder'}")
     if not path.is_file():
         raise InvalidInput(f"{shown(folder)}: holds no trainings (it has no {HEAD_FILE})")
-    head: Head = read_versioned(path, Head, SCHEMA_VERSION)
-    return head
+    return read_versioned(path, Head, SCHEMA_VERSION)
 
 
 def _target(text: str) -> float:
